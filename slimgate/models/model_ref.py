@@ -25,6 +25,7 @@ from slimgate.models import gguf_file
 from slimgate.models.model_files import check_model_files, check_no_pointers
 from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
+from slimgate.models.saved_weights import list_safetensors
 from slimgate.plugins.loading import list_graph_forms
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import suite_path
@@ -230,8 +231,7 @@ def list_model_weights(ref: ModelRef) -> list[Path]:
 
 def list_weight_files(folder: Path) -> list[Path]:
     """The files that hold a model's weights: safetensors if there are any, else a .bin, else a graph."""
-    shards = sorted(folder.glob("*.safetensors"))
-    if weights := shards or sorted(folder.glob("pytorch_model*.bin")):
+    if weights := list_safetensors(folder) or sorted(folder.glob("pytorch_model*.bin")):
         return weights
     names = (name for form in list_graph_forms().values() for name in form.files)
     return [folder / name for name in names if (folder / name).is_file()]

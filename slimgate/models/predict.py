@@ -44,7 +44,7 @@ def predict_scores(
     parts, done = [], 0
     for positions in split_into_batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
-        output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
+        output = predictor.fetch(_forward(predictor, predictor.prepare(batch)))
         # a copy: a runtime may write the scores of the next batch into the same memory
         parts.append(
             np.array(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
@@ -61,6 +61,18 @@ def predict_scores(
     result = np.empty_like(scores)
     result[order] = scores
     return result if encoded.row_of is None else _sum_parts(result, encoded.row_of)
+
+
+def _forward(predictor: Predictor, prepared: Any) -> Any:
+    try:
+        return predictor.forward(prepared)
+    except IndexError as error:
+        if str(error) != "index out of range in self":  # of torch's embedding
+            raise
+        raise MeasureError(
+            "the model has no embedding for a token or a position of a row: its tokenizer has larger ids "
+            "than its vocabulary, or the row is too long; check that the tokenizer belongs to the model"
+        ) from error
 
 
 def split_into_batches(

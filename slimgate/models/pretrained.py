@@ -147,6 +147,11 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         problem = " ".join(str(error).split())
+        if "ignore_mismatched_sizes" in problem:  # the report that this error names is switched off
+            problem = (
+                "weights in its files have other shapes than its config.json asks for (hidden_size, number "
+                "of labels, …); correct config.json, or save the model again"
+            )
         raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {problem}") from error
     return loaded
 

@@ -28,6 +28,13 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
 
 
+def list_safetensors(folder: Path) -> list[Path]:
+    """The safetensors files of a model; none if transformers reads a .bin in their place."""
+    files = sorted(folder.glob("*.safetensors"))
+    has_model = any(file.name.startswith("model") for file in files)
+    return files if has_model or not any(folder.glob("pytorch_model*.bin")) else []
+
+
 def read_weight_shapes(folder: Path) -> Shapes | None:
     """Name -> shape of all weights; None without safetensors files, or if one of them cannot be read."""
     tensors = read_stored_tensors(folder)
@@ -36,7 +43,7 @@ def read_weight_shapes(folder: Path) -> Shapes | None:
 
 def read_stored_tensors(folder: Path) -> dict[str, Stored] | None:
     """Name -> dtype and shape of all weights; None as for read_weight_shapes."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = list_safetensors(folder)
     stored: dict[str, Stored] = {}
     for file in files:
         tensors = _read_header(file)

@@ -12,6 +12,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.models.model_ref import digest_weights, parse_model_ref, read_config
+from slimgate.models.saved_weights import read_weight_shapes
 from slimgate.plugins.params import Located
 
 
@@ -91,6 +92,15 @@ def test_the_digest_of_one_file_is_what_sha256sum_prints(bench: Path, model: Pat
     digest = hashlib.sha256(b"abc").hexdigest()
     assert digest_weights(model) == digest
     assert parse_model_ref(Located.at("../model", bench), sha256=digest).sha256 == digest
+
+
+def test_a_bin_that_is_loaded_is_what_is_digested(model: Path) -> None:
+    """transformers reads only safetensors files that are named model…; otherwise it reads the .bin."""
+    (model / "pytorch_model.bin").write_bytes(b"bin")
+    assert digest_weights(model) == hashlib.sha256(b"abc").hexdigest()
+    (model / "model.safetensors").rename(model / "ema.safetensors")
+    assert digest_weights(model) == hashlib.sha256(b"bin").hexdigest()
+    assert read_weight_shapes(model) is None
 
 
 @pytest.mark.parametrize("text", ["[]", "{", ""], ids=["a-list", "not-json", "empty"])

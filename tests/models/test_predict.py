@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,11 @@ def test_a_budget_of_tokens_changes_no_score(predicted: tuple[EagerPredictor, En
     predictor, encoded = predicted
     plain = predict_scores(predictor, encoded, batch_size=64)
     assert np.abs(predict_scores(predictor, encoded, batch_size=64, batch_tokens=40) - plain).max() < 1e-5
+
+
+def test_a_token_without_an_embedding_is_named(predicted: tuple[EagerPredictor, EncodedTexts]) -> None:
+    predictor, encoded = predicted
+    ids = [[10**6 for _ in row] for row in encoded.columns["input_ids"]]
+    unknown = replace(encoded, columns={**encoded.columns, "input_ids": ids})
+    with pytest.raises(MeasureError, match="no embedding for a token or a position of a row"):
+        predict_scores(predictor, unknown, batch_size=4)

@@ -42,7 +42,7 @@ from slimgate.run.key_inputs import (
     describe_suite_processor,
     list_common_inputs,
 )
-from slimgate.run.user_errors import explain_source_errors
+from slimgate.run.user_errors import explain_plugin_errors
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
 from slimgate.suite.cascade_table import CascadeTable
@@ -69,7 +69,7 @@ def make_source_key(setup: TaskSetup) -> Json:
     - the columns that hold the text and the label
     """
     source, task = setup.source, setup.task
-    with explain_source_errors(source.name):
+    with explain_plugin_errors("source", source.name):
         rows = source.object.digest(source.params)
     if not isinstance(rows, str) or not rows:
         raise DataError(

@@ -18,7 +18,7 @@ from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
-from slimgate.run.user_errors import explain_source_errors
+from slimgate.run.user_errors import explain_plugin_errors
 from slimgate.store.store import Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
@@ -60,7 +60,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         # Of the judging rows, only the labels are read before a model is judged: they name the classes.
         labelled = {name: rows for name, rows in splits.items() if name != UNLABELLED}
-        facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
+        facts = _read_facts(suite.setup.task, labelled)
         # An error in these checks ends the run before a model is loaded.
         find_column_slices(suite.setup, splits["gate"])
         _check_metrics(suite, facts, splits["gate"])
@@ -70,6 +70,14 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
     return PreparedRows(splits, stored.reports, facts, entry.from_store, digest_json(source), task)
+
+
+def _read_facts(task: SuiteTask, splits: Mapping[str, Rows]) -> TaskFacts:
+    with explain_plugin_errors("task", task.name):
+        facts: object = task.object.facts(task.params, splits)
+    if not isinstance(facts, TaskFacts):
+        raise DataError(f'task "{task.name}": its facts returned {facts!r}, expected TaskFacts(classes)')
+    return facts
 
 
 def check_task(task: SuiteTask, before: Json) -> None:
@@ -124,14 +132,19 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
     """
     setup = suite.setup
     before = keys.make_source_key(setup)
-    with make_scratch_folder(folder) as scratch, explain_source_errors(setup.source.name):
+    with make_scratch_folder(folder) as scratch, explain_plugin_errors("source", setup.source.name):
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
     if before != source or keys.make_source_key(setup) != source:
         raise DataError("the rows changed while they were read; run again when no program changes them")
+    text_columns = setup.task.object.text_columns(setup.task.params)
+    if not text_columns:
+        raise DataError(
+            f'task "{setup.task.name}": its text_columns returned no column, expected at least one'
+        )
     done = cut(
         parts,
         setup.sizes,
-        text_columns=setup.task.object.text_columns(setup.task.params),
+        text_columns=text_columns,
         label_column=setup.task.object.label_column(setup.task.params),
         group_column=setup.group,
         seed=suite.seed,

@@ -11,18 +11,18 @@ from slimgate.errors import BuildError, DataError, SlimgateError, format_error
 
 
 @contextmanager
-def explain_source_errors(source: str) -> Iterator[None]:
-    """Raises DataError in place of an error that the code of a user's source did not foresee."""
+def explain_plugin_errors(kind: str, name: str) -> Iterator[None]:
+    """Raises DataError in place of an error that the code of a user's source or task did not foresee."""
     try:
         yield
     except SlimgateError:
         raise
-    except Exception as error:  # a user's source may raise anything
-        if ":" not in source:
+    except Exception as error:  # a user's plug-in may raise anything
+        if ":" not in name:
             raise
         frame = extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise DataError(f'source "{source}": {format_error(error)} ({where})') from error
+        raise DataError(f'{kind} "{name}": {format_error(error)} ({where})') from error
 
 
 @contextmanager

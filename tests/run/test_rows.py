@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import DataError
 from slimgate.run.rows import prepare_rows
-from slimgate.run.user_errors import explain_source_errors
+from slimgate.run.user_errors import explain_plugin_errors
 from slimgate.store.store import Store
 
 
@@ -73,8 +74,41 @@ def test_an_error_in_a_users_source_is_one_line() -> None:
         pytest.raises(
             DataError, match=r"source \"mytools.rows:Rows\": KeyError: 'text' \(test_rows.py, line \d+\)"
         ),
-        explain_source_errors("mytools.rows:Rows"),
+        explain_plugin_errors("source", "mytools.rows:Rows"),
     ):
         {}["text"]
-    with pytest.raises(KeyError), explain_source_errors("files"):  # a fault of slimgate keeps its traceback
+    with (
+        pytest.raises(KeyError),
+        explain_plugin_errors("source", "files"),
+    ):  # a fault of slimgate keeps its traceback
         {}["text"]
+
+
+def raise_key_error(*_: object) -> None:
+    raise KeyError("colour")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (lambda *_: None, 'task "mytools.mails:Mails": its facts returned None, expected TaskFacts'),
+        (raise_key_error, r"""task "mytools.mails:Mails": KeyError: 'colour' \(test_rows.py, line"""),
+    ],
+    ids=["nothing", "an error"],
+)
+def test_facts_of_a_users_task_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: Any, message: str
+) -> None:
+    suite = make_tiny_run(tmp_path).suite
+    task = replace(suite.setup.task, name="mytools.mails:Mails")
+    monkeypatch.setattr(type(task.object), "facts", facts)
+    mails = replace(suite, setup=replace(suite.setup, task=task))
+    with pytest.raises(DataError, match=message):
+        prepare_rows(mails, Store(tmp_path / "store"))
+
+
+def test_a_task_without_a_text_column_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = make_tiny_run(tmp_path).suite
+    monkeypatch.setattr(type(suite.setup.task.object), "text_columns", lambda *_: ())
+    with pytest.raises(DataError, match="its text_columns returned no column, expected at least one"):
+        prepare_rows(suite, Store(tmp_path / "store"))

@@ -373,6 +373,10 @@ def _make_error_result(item: pytest.Item, error: BaseException | None, message: 
 _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
+def _get_problem_code(state: Session) -> pytest.ExitCode:
+    return pytest.ExitCode.INTERRUPTED if state.stopped else pytest.ExitCode.USAGE_ERROR
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes record, outcomes and report of every suite that reported something.
@@ -384,7 +388,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state is not None and not hasattr(session.config, "workerinput"):
         state.finish()
         if session.exitstatus in _JUDGED and any(state.list_problems()):
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            session.exitstatus = _get_problem_code(state)
         if session.exitstatus == pytest.ExitCode.OK and any(state.list_failures()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -403,7 +407,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
-        terminalreporter.write_line(_make_visible(f"exit code 4: {line}"))
+        terminalreporter.write_line(_make_visible(f"exit code {int(_get_problem_code(state))}: {line}"))
     if state.confirmation is not None:
         for line in state.confirmation.list_summary():
             terminalreporter.write_line(line)

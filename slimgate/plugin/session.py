@@ -145,10 +145,18 @@ class Session:
     def finish(self) -> None:
         """Writes outcomes and reports of every suite that reported, and the index over them.
 
-        A stopped run also writes those of suites that had begun; results of earlier runs stay.
+        A stopped run also writes those of suites that had begun; results of earlier runs stay. Ctrl-C and
+        SIGTERM end the writing, not the session, which then prints its verdicts.
         """
-        with self._note_write_error():
-            self._write_files()
+        try:
+            with self._note_write_error():
+                self._write_files()
+        except KeyboardInterrupt:
+            self.stopped = True
+            self._write_error = (
+                "records and reports are incomplete: the run was stopped while they were written; run again, "
+                "or write the reports of a run.json with `slimgate report`"
+            )
 
     def _write_files(self) -> None:
         if self.confirmation is not None:

@@ -1,4 +1,4 @@
-"""A folder of reports that cannot be written: one line and exit code 4, before or after models are built."""
+"""Reports that cannot be written, or whose writing is stopped, are one line, and the verdicts are printed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,21 @@ accuracy = { drop_points = 5.0 }
 """
 
 
-def run(repository: Path) -> Ran:
+STOPS = """\
+import slimgate.plugin.suite_session as session
+
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
+
+
+session.write_reports = stop
+"""
+
+
+def run(repository: Path, step: str = "own_blocks:Blocks") -> Ran:
     (repository / "own_blocks.py").write_text(OWN_BLOCKS)
-    (repository / "bench/blocks.toml").write_text(SUITE)
+    (repository / "bench/blocks.toml").write_text(SUITE.replace("own_blocks:Blocks", step))
     return run_pytest(repository, "bench/blocks.toml", "-q", "-k", "test_quality")
 
 
@@ -63,3 +75,14 @@ def test_reports_that_fail_later_are_one_line_after_the_verdicts(fresh_repositor
     assert line.startswith("exit code 4: records and reports are incomplete: reports/latest")
     assert "cannot be written (Not a directory); make room" in line
     assert "2 passed" in ran.lines[-1]
+
+
+def test_ctrl_c_while_reports_are_written_keeps_the_verdicts(fresh_repository: Path) -> None:
+    (fresh_repository / "conftest.py").write_text(STOPS)
+    ran = run(fresh_repository, "own_steps:Same")
+    assert ran.code == 2
+    assert "Traceback" not in ran.out
+    [line] = [line for line in ran.lines if line.startswith("exit code 2: ")]
+    assert "incomplete: the run was stopped while they were written; run again" in line
+    assert any(line.startswith("bench/blocks.toml: PASS (1 PASS") for line in ran.lines)
+    assert ran.find_variant("blocks", "same")["quality"]["accuracy"]["verdict"] == "PASS"

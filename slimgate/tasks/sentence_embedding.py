@@ -29,7 +29,7 @@ import numpy.typing as npt
 from pydantic import model_validator
 
 from slimgate._system.number_text import format_percent
-from slimgate.data.labels import list_class_names
+from slimgate.data.labels import list_class_names, refuse_other_spellings
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -134,6 +134,8 @@ class SentenceEmbedding(SentenceTask[Params]):
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
+        classes = list_class_names(values)
+        refuse_other_spellings(classes, params.label)
         for split in (split for split in JUDGING if split in splits):
             sizes = np.bincount(number_relevant_rows(params, splits[split]))
             if (alone := float((sizes == 1).sum() / sizes.sum())) > MOST_ALONE:
@@ -142,7 +144,7 @@ class SentenceEmbedding(SentenceTask[Params]):
                     f"with no other {split} row, so there is nothing to find for them; give rows that share "
                     "labels, or pair = [query column, document column]"
                 )
-        return TaskFacts(list_class_names(values))
+        return TaskFacts(classes)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
         """(rows,) numbers, equal for rows that belong together."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.data.labels import list_class_names
+from slimgate.data.labels import list_class_names, refuse_other_spellings
 from slimgate.data.parts import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, list_words, load_span_reader, read_tags
 from slimgate.errors import DataError
@@ -115,7 +115,9 @@ class TokenClassification(HeadTask[Params]):
         all_tags = {tag for rows in splits.values() for tags in _read_row_tags(params, rows) for tag in tags}
         if not all_tags - {OUTSIDE}:
             raise DataError(f'column "{params.tags}" has no span: every word is {OUTSIDE}')
-        return TaskFacts(list_class_names(all_tags | {OUTSIDE}))
+        classes = list_class_names(all_tags | {OUTSIDE})
+        refuse_other_spellings(classes, params.tags)
+        return TaskFacts(classes)
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedWords:
         """Tokenises the words."""

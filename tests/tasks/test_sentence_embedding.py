@@ -72,6 +72,9 @@ def test_rows_alone_with_their_labels_find_nothing(labels: str, share: str) -> N
     rows = rows_of(text=["a", "b"], label=["x", "y"])
     assert task.task.facts(LABELS, {"train": rows}).classes == ("x", "y")
     assert task.task.facts(PAIRS, {"gate": rows}).classes == ()
+    spelled = rows_of(text=["a", "b", "c", "d"], label=["x", "x", "X", "X"])
+    with pytest.raises(DataError, match='has the labels "X" and "x", which differ only in case'):
+        task.task.facts(LABELS, {"gate": spelled})
 
 
 def test_rows_alone_with_their_labels_are_named() -> None:

@@ -78,8 +78,9 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
         ([[0], [0, 1]], None, r'tag "0", .*; \[task\] name it by names'),
         ([[0], [0, 7]], ("O", "B-X"), r'tag "7", .*; \[task\] names has only 2 entries, counted from 0'),
         ([["O"], ["O", "O"]], None, "has no span: every word is O"),
+        ([["B-PER"], ["O", "B-Per"]], None, 'tags" has the labels "B-PER" and "B-Per", which differ only in'),
     ],
-    ids=["too few", "no BIO tag", "a number without names", "a number beyond", "no span"],
+    ids=["too few", "no BIO tag", "a number without names", "a number beyond", "no span", "two spellings"],
 )
 def test_tags_that_cannot_be_read_are_named(tags: Any, names: Any, message: str) -> None:
     params = task.Params(words="tokens", tags="tags", names=names)

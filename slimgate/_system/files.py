@@ -6,12 +6,16 @@ If the disk is full by then, the kernel ends the process (SIGBUS) without an err
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# The error numbers of a disk, a quota or a limit of the process that is used up.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def allocate_space(path: Path) -> None:

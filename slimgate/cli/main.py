@@ -12,6 +12,7 @@ from pathlib import Path
 
 import slimgate
 from slimgate._system.closed_pipes import ignore_closed_pipes
+from slimgate._system.files import FULL
 from slimgate._system.garbage import rare_collection
 from slimgate._system.threads import limit_spinning
 from slimgate.cli.parser import CommandParser
@@ -118,9 +119,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         return _report_error(options.command, missing)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        return _report_error(options.command, f"{error.filename}: {error.strerror}")
+        place = error.filename or "a file cannot be written"
+        return _report_error(options.command, f"{place}: {error.strerror}")
     return code
 
 

@@ -36,13 +36,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from slimgate._system.files import FULL
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json
 from slimgate.store.holds import hold_entry, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How libraries that are not written in Python report a full disk.
 _FULL_IN_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large \(os error")
 _ELSEWHERE = "name another by --slimgate-store DIR"
@@ -97,7 +97,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
 
 def _describe_refusal(error: OSError) -> str:
     """Why a write failed, and what the user can do about it."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return f"no space is left ({error.strerror}); {_FREE}"
     if error.errno == errno.ENOLCK:
         return f"files cannot be locked there ({error.strerror}); mount the share with locks, or {_ELSEWHERE}"
@@ -106,7 +106,7 @@ def _describe_refusal(error: OSError) -> str:
 
 def _is_full_or_read_only(error: BaseException) -> bool:
     if isinstance(error, OSError):
-        return error.errno in (*_FULL, errno.EROFS)
+        return error.errno in (*FULL, errno.EROFS)
     return _FULL_IN_WORDS.search(str(error)) is not None
 
 

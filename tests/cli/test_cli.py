@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -430,3 +431,17 @@ def test_an_error_in_slimgate_is_no_verdict(
     monkeypatch.setattr("slimgate.cli.judge.ending._exit_code", fail)
     assert main(["judge", *map(str, pair), "--drop-points", "4"]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Libraries that draw plots and write parquet raise an OSError without the name of the file."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("slimgate.cli.judge.ending._exit_code", fail)
+    assert main(["judge", *map(str, pair), "--drop-points", "4"]) == 4
+    line = "slimgate judge: a file cannot be written: No space left on device\n"
+    assert capsys.readouterr().err == line

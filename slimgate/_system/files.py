@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 # The error numbers of a disk, a quota or a limit of the process that is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,6 +29,13 @@ def allocate_space(path: Path) -> None:
     with path.open("r+b") as stream:
         size = os.fstat(stream.fileno()).st_size
         os.posix_fallocate(stream.fileno(), 0, size)
+
+
+def probe_folder(folder: Path) -> None:
+    """Raises OSError if no file can be written into a folder. Makes the folder if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder, buffering=0) as probe:
+        probe.write(b"0")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -49,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(new, path)
     except BaseException as error:
         new.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, str(new)):
             error.filename = str(path)
         raise
 

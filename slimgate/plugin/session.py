@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from slimgate._system.files import write_atomically
+from slimgate._system.files import probe_folder, write_atomically
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.log_suites import LogRuns
 
@@ -78,9 +77,7 @@ class Session:
         """Raises SuiteError if no report can be written, before models are built for hours."""
         folder = self.settings.report_root
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder, buffering=0) as probe:
-                probe.write(b"0")
+            probe_folder(folder)
         except OSError as error:
             raise SuiteError(
                 f"{os.path.relpath(folder)}: reports cannot be written there ({error.strerror}); "

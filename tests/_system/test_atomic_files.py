@@ -37,6 +37,9 @@ def test_an_error_of_the_disk_gets_the_name_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as raised, replacing(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(path)
+    with pytest.raises(OSError, match="Is a directory") as raised, replacing(path) as new:
+        raise OSError(errno.EISDIR, "Is a directory", str(new))
+    assert raised.value.filename == str(path)
 
 
 def test_what_failed_leaves_no_half_file_behind(tmp_path: Path) -> None:

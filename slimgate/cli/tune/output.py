@@ -15,6 +15,7 @@ from pydantic import BaseModel, RootModel
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
+from slimgate._system.files import probe_folder
 from slimgate._system.number_text import MISSING, format_duration, format_fixed, format_megabytes
 from slimgate._system.toml import format_toml_key, format_toml_value
 from slimgate.cli.tune.front import Chosen, find_pareto_front, holds_by_budget
@@ -204,7 +205,7 @@ def choose_names(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
 
 
 def check_free(path: Path, suite: Path) -> None:
-    """Raises DataError for a file that tune did not write from this suite, or whose folder is missing.
+    """Raises DataError for a file that tune did not write from this suite, or that cannot be written.
 
     A file of another search may be the suite itself or one that it extends, and would extend itself.
     """
@@ -216,6 +217,10 @@ def check_free(path: Path, suite: Path) -> None:
             f"{path}: slimgate tune did not write this file from {suite.name} and does not replace it; name "
             "another file with --out"
         )
+    try:
+        probe_folder(path.parent)
+    except OSError as error:
+        raise DataError(f"{path}: no file can be written there: {error.strerror}") from error
 
 
 def format_tuned_suite(

@@ -110,3 +110,9 @@ def test_a_written_suite_with_a_baseline_is_not_named_to_run(bench: Path, suite_
         searched = Searched((), "1 trials were made", 1.0)
         lines = format_search(suite, searched, chosen, Path("y.toml"), everything=False)
         assert lines.endswith(ending)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is a folder that nobody can write")
+def test_a_folder_without_write_access_is_an_early_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^/proc/tuned\.toml: no file can be written there: "):
+        check_free(Path("/proc/tuned.toml"), tmp_path / "suite.toml")

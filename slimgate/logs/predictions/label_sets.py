@@ -49,7 +49,14 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     labels = tuple(declared) or list_class_names(stated[0] if stated else ())
     if not labels:
         _check_missing_labels(teacher, variant)
-        return list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
+        names = list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
+        for spellings in _group_by_spelling(names):
+            raise DataError(
+                f"{teacher.shown}: the labels {format_examples(pa.array(spellings))} differ only in case, "
+                "spaces or the writing of a number; write them the same way in all rows, or if they are "
+                "different classes, give all labels with --labels"
+            )
+        return names
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
         raise DataError(
@@ -117,16 +124,20 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
 
 
 def list_spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
-    """Warnings on labels of the rows that differ only in case, spaces or the writing of a number."""
-    by_plain: dict[str, list[str]] = {}
-    for label in labels:
-        by_plain.setdefault(normalize_spelling(label), []).append(label)
+    """Warnings on declared labels that differ only in case, spaces or the writing of a number."""
     return [
         f"{shown}: the labels {format_examples(pa.array(names))} differ only in spelling, and count as "
         f"{len(names)} classes"
-        for names in by_plain.values()
-        if len(names) > 1
+        for names in _group_by_spelling(labels)
     ]
+
+
+def _group_by_spelling(labels: Sequence[str]) -> list[list[str]]:
+    """The labels that differ only in their spelling, in groups."""
+    by_plain: dict[str, list[str]] = {}
+    for label in labels:
+        by_plain.setdefault(normalize_spelling(label), []).append(label)
+    return [names for names in by_plain.values() if len(names) > 1]
 
 
 def _count_rows(column: pa.Array | None) -> dict[str, int]:

@@ -121,13 +121,18 @@ def test_a_probability_of_a_label_in_another_spelling_is_refused(tmp_path: Path)
         pair(tmp_path, columns, {"prediction": LABELS})
 
 
-def test_labels_that_differ_in_spelling_alone_are_warned_of(tmp_path: Path) -> None:
+def test_labels_in_two_spellings_must_be_declared(tmp_path: Path) -> None:
+    """Where half of the labels are spelled as no model answers, a loss of 6.9 points would be one of 3.5."""
     labels = ["us", "US"] * 200
     files = [
         write_predictions(tmp_path / f"{name}.jsonl", {"id": IDS, "label": labels, "prediction": labels})
         for name in "tv"
     ]
-    warning, _same = read_pair(*files, NAMES).warnings
+    with pytest.raises(
+        DataError, match='the labels "US", "us" differ only in case, .* all labels with --labels'
+    ):
+        read_pair(*files, NAMES)
+    warning, _same = read_pair(*files, NAMES, labels=("US", "us")).warnings
     assert warning.endswith('the labels "US", "us" differ only in spelling, and count as 2 classes')
 
 

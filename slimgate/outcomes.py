@@ -344,13 +344,18 @@ def class_outcomes(
         positive: which of two labels precision, recall, F1 and PR-AUC are computed for.
 
     Raises:
-        MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction
-            that is a label in another spelling.
+        MeasureError: for shapes that disagree, for a label that is none of the classes, for a prediction that
+            is a label in another spelling, and for labels in two spellings unless `classes` has both.
     """
     gold = convert_to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
     names = _sort_names(gold) if classes is None else convert_to_names("class", classes)
     _check_distinct("class", names)
+    if classes is None and (pair := find_two_spellings(names)):
+        raise MeasureError(
+            f'class_outcomes: the labels "{pair[0]}" and "{pair[1]}" differ only in case, spaces or the '
+            "writing of a number; write both the same way, or give all labels as classes"
+        )
     if chances is not None:
         _check_probabilities(chances, (len(gold), len(names)))
     if predictions is not None:
@@ -384,6 +389,16 @@ def normalize_spelling(text: str) -> str:
     folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     folded = {"true": "1", "false": "0"}.get(folded, folded)
     return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
+
+
+def find_two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that differ only in their spelling; None if there are none."""
+    by_spelling: dict[str, str] = {}
+    for name in names:
+        earlier = by_spelling.setdefault(normalize_spelling(name), name)
+        if earlier != name:
+            return earlier, name
+    return None
 
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:

@@ -112,7 +112,10 @@ def test_a_tasks_value_never_takes_the_place_of_a_files_column(name: str, tmp_pa
 
 def test_labels_of_one_value_always_have_one_order() -> None:
     names = tuple("0" * count for count in range(1, 9))
-    assert class_outcomes(names[::-1], names).classes == names
+    assert class_outcomes(["a"] * len(names), names[::-1]).classes == ("a", *names)
+    with pytest.raises(MeasureError, match='the labels "0" and "00" differ only in case'):
+        class_outcomes(names[::-1], names)
+    assert class_outcomes(names[::-1], names, classes=names).classes == names
 
 
 @pytest.mark.parametrize("column", ["id", "label", "prediction"])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slimgate._system.toml import format_value
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.outcomes import normalize_spelling
+from slimgate.outcomes import find_two_spellings
 from slimgate.plugins.rows import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")
@@ -35,15 +35,13 @@ def refuse_other_spellings(classes: Iterable[str], column: str) -> None:
     A model that learnt one of them is wrong in the rows with the other, and so are all of its variants. What
     a variant loses in these rows would not be seen.
     """
-    by_spelling: dict[str, str] = {}
-    for name in classes:
-        other = by_spelling.setdefault(normalize_spelling(name), name)
-        if other != name:
-            raise DataError(
-                f'column "{column}" has the labels {format_value(other)} and {format_value(name)}, which '
-                "differ only in case, spaces or the writing of a number; write them the same way in all rows "
-                "(if they are two classes, rename one)"
-            )
+    if pair := find_two_spellings(classes):
+        first, second = map(format_value, pair)
+        raise DataError(
+            f'column "{column}" has the labels {first} and {second}, which differ only in case, spaces or '
+            "the writing of a number; write them the same way in all rows (if they are two classes, rename "
+            "one)"
+        )
 
 
 def check_positive(positive: str | None, classes: Sequence[str]) -> None:

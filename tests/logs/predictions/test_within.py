@@ -158,6 +158,11 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
             {"predictions": ["no", " Yes"]},
             'prediction " Yes" is the label "yes" in another spelling',
         ),
+        (
+            ["yes", "Yes", "no"],
+            {"predictions": ["yes", "yes", "no"]},
+            'the labels "Yes" and "yes" differ only in case, spaces or the writing of a number',
+        ),
         (["", "no"], {"predictions": [" ", "no"]}, 'prediction " " is the label "" in another spelling'),
         (
             [0, 1],

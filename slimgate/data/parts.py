@@ -26,7 +26,7 @@ from slimgate.data.arrow import (
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
-from slimgate.plugins.rows import DRAWN, UNLABELLED
+from slimgate.plugins.rows import DRAWN, UNLABELLED, normalize_group
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
 
@@ -343,7 +343,7 @@ def _hash_groups(part: str, table: pa.Table, name: str) -> Keys:
     column = require_column(part, table, name, "group")
     unknown = ("nan", "") if pa.types.is_floating(column.type) else ("",)  # a missing number
     texts = iterate_values(convert_to_strings(column, f"part {part}: group column {name}"))
-    keys = hash_texts("" if text is None or text in unknown else text for text in texts)
+    keys = hash_texts("" if text is None or text in unknown else normalize_group(text) for text in texts)
     if (missing := is_empty_text(keys)).any():
         first = table["id"][int(missing.argmax())]
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -17,6 +18,7 @@ UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm",
 SPLITS = ("train", CALIBRATION, "selection", GATE)
 # The splits that only judge: no step may read them.
 JUDGING = (CONFIRM, GATE)
+_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 # If a row could be in two splits, it is in the later one of these. The gate is last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
@@ -36,12 +38,19 @@ class Rows:
         return list(self.table["id"].to_pylist())
 
 
+def normalize_group(name: str) -> str:
+    """The name of a group without blanks at its ends, and a whole number without the ".0" of pandas."""
+    stripped = name.strip()
+    return stripped.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(stripped) else stripped
+
+
 def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     """Numbers the groups of rows.
 
     Args:
         rows: rows that have the column.
-        column: the name of a column. Rows with the same value in it are a group.
+        column: the name of a column. Rows with the same value in it are a group; blanks at the ends of a
+            value do not count, and 1.0 is 1.
 
     Returns:
         (rows,) a number for each row, the same for equal values; None without a column.
@@ -49,7 +58,9 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     if column is None:
         return None
     values = rows.table[column].to_numpy(zero_copy_only=False).astype(str)
-    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
+    names, number_of_row = np.unique(values, return_inverse=True)
+    numbers = np.unique([normalize_group(str(name)) for name in names], return_inverse=True)[1]
+    return np.asarray(numbers[number_of_row], dtype=np.int64)
 
 
 @dataclass(frozen=True)

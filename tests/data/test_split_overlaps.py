@@ -13,7 +13,7 @@ from support.cut_rows import cut_rows, list_ids, list_sizes, make_rows
 
 from slimgate.data.splits import Cut
 from slimgate.errors import DataError
-from slimgate.plugins.rows import SPLITS
+from slimgate.plugins.rows import SPLITS, Rows, row_groups
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -176,6 +176,23 @@ def test_groups_without_a_name_are_an_error() -> None:
         DataError, match=r"group column file is null or empty in 2 of 4 rows \(first: all/1\)"
     ):
         cut_rows({"all": make_rows(4, file=["p", None, "", "q"])}, group="file")
+
+
+@pytest.mark.parametrize("spelled", ["{}.0", "{} ", " {}"])
+def test_a_group_in_another_spelling_is_the_same_group(spelled: str) -> None:
+    """pandas writes 1.0 for 1 if values are missing: rows of one document were in train and in the gate."""
+    train = make_rows(8, file=[str(k // 2) for k in range(8)])
+    gate = make_rows(4, start=100, file=[spelled.format(k // 2) for k in range(4)])
+    result = cut_rows({"train": train, "gate": gate}, {"calibration": 0, "selection": 0}, group="file")
+    assert list_sizes(result) == [4, 0, 0, 4]
+    assert (result.reports["train"].dropped_group, result.reports["gate"].groups) == (4, 2)
+
+
+def test_rows_of_one_group_are_one_group_for_the_judge() -> None:
+    rows = Rows(pa.table({"id": [*"abcdef"], "file": ["1", "1.0", " 1", "01", "1.05", "2"]}))
+    numbers = row_groups(rows, "file")
+    assert numbers is not None
+    assert numbers.tolist() == [1, 1, 1, 0, 2, 3]
 
 
 def test_groups_that_are_nan_are_missing() -> None:

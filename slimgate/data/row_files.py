@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
@@ -332,7 +332,7 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
-        return _load(
+        table = _load(
             "csv",
             copy,
             file,
@@ -344,6 +344,18 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
             index_col=False,
             features=datasets.Features({name: datasets.Value("string") for name in names}),
         )
+    _refuse_repeated_header(file.path, table)
+    return table
+
+
+def _refuse_repeated_header(path: Path, table: pa.Table) -> None:
+    """Raises DataError for a row that holds the names of all columns, as where two files were joined."""
+    import pyarrow.compute as pc
+
+    names = table.column_names
+    is_header = reduce(pc.and_, (pc.equal(table[name], name) for name in names))
+    if len(names) > 1 and (row := pc.index(is_header, True).as_py()) >= 0:
+        raise DataError(f"{path}: row {row + 1} repeats the header ({', '.join(names)}); remove this row")
 
 
 def _copy_as_utf8(file: RowFile, scratch: Path) -> Path:

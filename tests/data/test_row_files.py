@@ -117,3 +117,14 @@ def test_utf_16_that_is_not_stated_is_named_before_the_columns(tmp_path: Path) -
     ):
         read_column_names(RowFile(path, "csv"))
     assert read_column_names(RowFile(path, "csv", "utf-16")) == ("text", "label")
+
+
+@pytest.mark.parametrize(("form", "sign"), [("csv", ","), ("tsv", "\t")])
+def test_a_repeated_header_is_no_row(tmp_path: Path, form: str, sign: str) -> None:
+    """Its label was a class of its own, in which every model was wrong."""
+    path = tmp_path / f"rows.{form}"
+    path.write_text((TEXT * 2).replace(",", sign), "utf-8")
+    with pytest.raises(DataError, match=r"row 2 repeats the header \(text, label\); remove this row"):
+        read_all_rows(RowFile(path, form), scratch=tmp_path)
+    path.write_text("text\na\ntext\n", "utf-8")  # a text that happens to be the name of the only column
+    assert read_all_rows(RowFile(path, form), scratch=tmp_path).num_rows == 2

@@ -284,7 +284,7 @@ def digest_image_content(value: object) -> str:
 def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
     """For each table (rows,) codes of the labels; and the label of each code.
 
-    Without a label column, and if the labels are floats, all rows have the code 0 and the label "".
+    Without a label column, and if a label is no whole number, all rows have the code 0 and the label "".
     """
     import pyarrow.compute as pc
 
@@ -293,11 +293,6 @@ def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[li
         return no_labels, ("",)
     columns = [_label(part, table, name) for part, table in tables.items()]
     labels = [convert_to_strings(c, f"label column {name}") for c in columns]
-    # classes are named as Python writes values: True, not true
-    labels = [
-        pc.utf8_capitalize(text) if pa.types.is_boolean(column.type) else text
-        for column, text in zip(columns, labels, strict=True)
-    ]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
         # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
@@ -305,14 +300,29 @@ def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[li
         unknown = pa.array(["", "nan", "NaN", *(["-1"] if coded else [])])
         missing = pc.or_(pc.is_null(column), pc.is_in(pc.utf8_trim_whitespace(column), value_set=unknown))
         _check_labels(part, table, name, missing.to_numpy())
-    if any(pa.types.is_floating(column.type) for column in columns):
+    floats = [column for column in columns if pa.types.is_floating(column.type)]
+    if any(pc.any(pc.not_equal(column, pc.floor(column))).as_py() for column in floats):
         return no_labels, ("",)
+    labels = [_name_classes(column, text) for column, text in zip(columns, labels, strict=True)]
     # Codes that all columns share, in order of first appearance, and the label of each code.
     chunks = [chunk for column in labels for chunk in column.chunks]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
     codes = encoded.indices.to_numpy().astype(np.int64)
     ends = np.cumsum([len(column) for column in labels])
     return np.split(codes, ends[:-1]), tuple(encoded.dictionary.to_pylist())
+
+
+def _name_classes(column: pa.ChunkedArray, text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The labels as Python, and so the classes of a task, writes them: True, not true, and 1.0, not 1."""
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return pc.utf8_capitalize(text)
+    return (
+        pc.replace_substring_regex(text, "^(-?[0-9]+)$", r"\1.0")
+        if pa.types.is_floating(column.type)
+        else text
+    )
 
 
 def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from support.cut_rows import cut_rows, list_ids, list_sizes, make_rows
 
+from slimgate.data.labels import list_class_names
 from slimgate.data.splits import SplitSizes
 from slimgate.data.strata import allot
 from slimgate.errors import DataError
@@ -137,9 +138,16 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
         assert (report.n, report.label_counts, report.label_deviation_points) == (6, {}, None)
 
 
-def test_labels_of_true_and_false_are_named_as_the_classes_are() -> None:
-    table = pa.table({"text": ["x", "y", "z"], "label": [True, False, True]})
-    assert cut_rows({"gate": table}).reports["gate"].label_counts == {"True": 2, "False": 1}
+@pytest.mark.parametrize(
+    ("labels", "counts"),
+    [([True, False, True], {"True": 2, "False": 1}), ([1.0, 0.0, 1.0], {"1.0": 2, "0.0": 1})],
+    ids=["truths", "floats"],
+)
+def test_labels_are_counted_by_the_names_of_the_classes(labels: list[Any], counts: dict[str, int]) -> None:
+    """The alarm about a label without gate rows looks for the names of the classes."""
+    table = pa.table({"text": ["x", "y", "z"], "label": labels})
+    assert cut_rows({"gate": table}).reports["gate"].label_counts == counts
+    assert list_class_names(labels) == tuple(sorted(counts))
 
 
 @pytest.mark.parametrize(

@@ -218,11 +218,19 @@ def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) 
 
 def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
     """(rows,) int64, equal for rows of one group; None without groups. Raises DataError if they differ."""
-    variant_groups = None if variant.groups is None else variant.groups.take(pa.array(order))
-    if teacher.groups is not None and variant_groups is not None:
-        _check_same("group", teacher.ids, (teacher, teacher.groups), (variant, variant_groups))
-    groups = variant_groups if teacher.groups is None else teacher.groups
+    teacher_groups = None if teacher.groups is None else _normalize_groups(teacher.groups)
+    variant_groups = (
+        None if variant.groups is None else _normalize_groups(variant.groups).take(pa.array(order))
+    )
+    if teacher_groups is not None and variant_groups is not None:
+        _check_same("group", teacher.ids, (teacher, teacher_groups), (variant, variant_groups))
+    groups = variant_groups if teacher_groups is None else teacher_groups
     return None if groups is None else groups.dictionary_encode().indices.to_numpy().astype(np.int64)
+
+
+def _normalize_groups(groups: pa.Array) -> pa.Array:
+    """The names of groups, as `normalize_group` does it."""
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(groups), r"^(-?[0-9]+)\.0$", r"\1")
 
 
 def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:

@@ -27,6 +27,7 @@ from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
+from slimgate.plugins.rows import normalize_group
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50
@@ -304,7 +305,7 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     if row["id"] is None or row["id"] == "":
         raise DataError(f"{path}: a row has no id, expected one in each")
     name, epoch = str(row["id"]), _read_epoch(path, row)
-    group = _format_label(row.get("group")) or None
+    group = normalize_group(_format_label(row.get("group")) or "") or None
     target = convert_to_text(row.get("target") if row.get("target") is not None else row.get("label"))
     keys = {key: text for key in (DOCUMENT, PROMPT) if (text := convert_to_text(row.get(key))) is not None}
     return Row(

@@ -12,7 +12,7 @@ from support.small_predictions import NAMES, PLAIN, SCORES, pair_rows, read_rows
 
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.files import read_predictions
-from slimgate.logs.predictions.pairs import pair_predictions
+from slimgate.logs.predictions.pairs import pair_predictions, read_pair
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.outcome_files import write_outcomes
 
@@ -185,3 +185,14 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert (file.ids[0].as_py(), file.labels[0].as_py()) == ("a", "x")
     assert file.groups is not None
     assert file.groups.to_pylist() == ["d"]
+
+
+def test_a_group_in_another_spelling_is_the_same_group(tmp_path: Path) -> None:
+    rows = {"id": ["a", "b", "c", "d"], "label": ["x", "y"] * 2, "prediction": ["x", "y"] * 2}
+    files = [
+        write_predictions(tmp_path / f"{name}.csv", {**rows, "group": groups})
+        for name, groups in (("t", ["1", "1.0", "g ", "g"]), ("v", ["1.0", "1", "g", " g"]))
+    ]
+    groups = read_pair(*files, ColumnNames()).teacher.groups
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 1, 1]

@@ -44,6 +44,7 @@ TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in different orders; a row counts as changed only beyond this difference.
 _ROUNDING = 1e-3
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
+_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 # How far the sum of a row's probabilities may lie from 1.
 SUM_TOLERANCE = 1e-3
 
@@ -389,6 +390,12 @@ def normalize_spelling(text: str) -> str:
     folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     folded = {"true": "1", "false": "0"}.get(folded, folded)
     return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
+
+
+def normalize_group(name: str) -> str:
+    """The name of a group without blanks at its ends, and a whole number without the ".0" of pandas."""
+    stripped = name.strip()
+    return stripped.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(stripped) else stripped
 
 
 def find_two_spellings(names: Iterable[str]) -> tuple[str, str] | None:

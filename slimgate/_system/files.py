@@ -32,9 +32,9 @@ def allocate_space(path: Path) -> None:
 
 
 def probe_folder(folder: Path) -> None:
-    """Raises OSError if no file can be written into a folder. Makes the folder if there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=folder, buffering=0) as probe:
+    """Raises OSError if no file can be written into a folder, or where the folder would be made."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    with TemporaryFile(dir=place, buffering=0) as probe:
         probe.write(b"0")
 
 

@@ -26,7 +26,8 @@ from slimgate.data.arrow import (
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
-from slimgate.plugins.rows import DRAWN, UNLABELLED, normalize_group
+from slimgate.outcomes import normalize_group
+from slimgate.plugins.rows import DRAWN, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
 

@@ -178,7 +178,8 @@ def _judge_rows(
         judged = judge_rows_above(metric, judged, pairs, budgets)
     if metric.unit == "percent":
         judged = convert_to_growth(metric, judged, evidence)
-    if evidence.interval is not None and np.ptp(evidence.interval) <= _NO_WIDTH:
+    has_width = evidence.interval is None or np.ptp(evidence.interval) > _NO_WIDTH
+    if not has_width and any(budget.verdict is Verdict.PASS for budget in judged.budgets):
         judged = withhold_pass(judged, "one more wrong answer does not change it on these rows")
     if absent := list_absent_labels(teacher) if metric.over_labels else []:
         labels = list_names(absent, _MOST_NAMED)

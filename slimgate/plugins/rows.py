@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from slimgate.outcomes import normalize_group
 from slimgate.plugins.base import Arrays
 
 UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"
@@ -18,7 +18,6 @@ UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm",
 SPLITS = ("train", CALIBRATION, "selection", GATE)
 # The splits that only judge: no step may read them.
 JUDGING = (CONFIRM, GATE)
-_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 # If a row could be in two splits, it is in the later one of these. The gate is last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
@@ -36,12 +35,6 @@ class Rows:
     @property
     def ids(self) -> list[str]:
         return list(self.table["id"].to_pylist())
-
-
-def normalize_group(name: str) -> str:
-    """The name of a group without blanks at its ends, and a whole number without the ".0" of pandas."""
-    stripped = name.strip()
-    return stripped.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(stripped) else stripped
 
 
 def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:

@@ -93,7 +93,7 @@ def test_classes_are_those_of_all_splits() -> None:
 )
 def test_a_label_in_two_spellings_is_an_error(labels: tuple[str, str]) -> None:
     """A model that learnt one spelling is wrong on gate rows with the other, and hides what variants lose."""
-    splits = {"train": rows_of(["neg", labels[0]]), "gate": rows_of(["neg", labels[1]])}
+    splits = {"train": make_rows(["neg", labels[0]]), "gate": make_rows(["neg", labels[1]])}
     with pytest.raises(DataError, match=r'column "label" has the labels ".*" and ".*", which differ only in'):
         task.task.facts(PARAMS, splits)
 

@@ -26,8 +26,8 @@ from slimgate.logs.predictions.columns import NESTED, PREFIXES
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
+from slimgate.outcomes import normalize_group
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
-from slimgate.plugins.rows import normalize_group
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50

@@ -1,10 +1,10 @@
 """Made-up rows, lost and gained, for changes that the sample did not draw.
 
-Without them, few observed changes would be taken for proof that no others occur (`random_weights`). One
-change each way is Bonett and Price's (2012, J. Educ. Behav. Stat. 37:479-488). The rows are added where a
-change moves the metric most. For a macro average that is the smallest class, or several classes if they have few
-rows. For binary precision or recall it is the class that the metric is of, whether or not it is the smaller
-one.
+Without them, few observed changes would be taken for proof that no others occur (`random_weights`). With one
+change each way, they are those of Bonett and Price (2012, J. Educ. Behav. Stat. 37:479-488). They are added
+where a change moves the metric most. For a macro average that is the smallest class, or several classes if
+they have few rows. For binary precision or recall it is the class that the metric is of, whether or not it is
+the smaller one.
 
 For outcomes without classes, one row falls from its best to its worst and one rises; the metric defines a
 row's best and worst.

@@ -20,7 +20,7 @@ from own_steps import OwnStep
 
 class Blocks(OwnStep):
     def apply(self, model, params, context):
-        shutil.rmtree("reports")
+        shutil.rmtree("reports", ignore_errors=True)
         Path("reports").touch()
         return model
 '''

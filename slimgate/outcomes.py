@@ -398,14 +398,18 @@ def normalize_group(name: str) -> str:
     return stripped.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(stripped) else stripped
 
 
+def group_by_spelling(names: Iterable[str]) -> list[list[str]]:
+    """The different names that differ only in their spelling, in groups of at least two."""
+    by_spelling: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        by_spelling.setdefault(normalize_spelling(name), []).append(name)
+    return [spellings for spellings in by_spelling.values() if len(spellings) > 1]
+
+
 def find_two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two names that differ only in their spelling; None if there are none."""
-    by_spelling: dict[str, str] = {}
-    for name in names:
-        earlier = by_spelling.setdefault(normalize_spelling(name), name)
-        if earlier != name:
-            return earlier, name
-    return None
+    """Two names that differ only in their spelling; None if there are none."""
+    groups = group_by_spelling(names)
+    return (groups[0][0], groups[0][1]) if groups else None
 
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:

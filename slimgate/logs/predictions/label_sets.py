@@ -23,7 +23,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.files import Predictions, format_examples
-from slimgate.outcomes import normalize_spelling
+from slimgate.outcomes import group_by_spelling, normalize_spelling
 
 # The forms of a score of 0 or 1.
 SCORES = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
@@ -50,7 +50,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     if not labels:
         _check_missing_labels(teacher, variant)
         names = list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
-        for spellings in _group_by_spelling(names):
+        for spellings in group_by_spelling(names):
             raise DataError(
                 f"{teacher.shown}: the labels {format_examples(pa.array(spellings))} differ only in case, "
                 "spaces or the writing of a number; write them the same way in all rows, or if they are "
@@ -128,16 +128,8 @@ def list_spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     return [
         f"{shown}: the labels {format_examples(pa.array(names))} differ only in spelling, and count as "
         f"{len(names)} classes"
-        for names in _group_by_spelling(labels)
+        for names in group_by_spelling(labels)
     ]
-
-
-def _group_by_spelling(labels: Sequence[str]) -> list[list[str]]:
-    """The labels that differ only in their spelling, in groups."""
-    by_plain: dict[str, list[str]] = {}
-    for label in labels:
-        by_plain.setdefault(normalize_spelling(label), []).append(label)
-    return [names for names in by_plain.values() if len(names) > 1]
 
 
 def _count_rows(column: pa.Array | None) -> dict[str, int]:

@@ -33,7 +33,7 @@ from slimgate.logs.predictions.label_sets import (
     list_stray_names,
     read_label_set,
 )
-from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts, normalize_group
 
 # The share of a file's predictions that must agree with its numbered probabilities in the order of the sorted
 # labels. Predictions by a threshold differ in fewer rows than those by a wrong order.
@@ -229,8 +229,10 @@ def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> In
 
 
 def _normalize_groups(groups: pa.Array) -> pa.Array:
-    """The names of groups, as `normalize_group` does it."""
-    return pc.replace_substring_regex(pc.utf8_trim_whitespace(groups), r"^(-?[0-9]+)\.0$", r"\1")
+    """The names of groups by `normalize_group`, which is called once for each different name."""
+    encoded = groups.dictionary_encode()
+    names = [normalize_group(name) for name in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
 
 
 def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:

@@ -23,6 +23,7 @@ from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.failure_log import LastProgress, format_step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work
+from slimgate.run.process_state import guard_process_state
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.step_context import ContextMaker
@@ -151,7 +152,8 @@ class ArtifactMaker:
 
     def _make_and_save(self, folder: Path, job: Job, context: BuildContext) -> Saved:
         with explain_step_errors(job.where), self._limit_time(job.place.model):
-            model = job.make(context)
+            with guard_process_state():
+                model = job.make(context)
             with context.time_stage("save"):
                 model.save(folder)
             job.check()

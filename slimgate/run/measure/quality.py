@@ -32,6 +32,7 @@ from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.key_inputs import describe_suite_processor
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
+from slimgate.run.process_state import guard_process_state
 from slimgate.run.rows import check_task
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
@@ -127,7 +128,10 @@ def make_outcomes(
         _warn_of_kept_answers(runtime, partial_file)
         start = time.perf_counter()
         noted: Json = {}
-        outcomes = predict_outcomes(model, encoder, progress=progress, partial_file=partial_file, noted=noted)
+        with guard_process_state():
+            outcomes = predict_outcomes(
+                model, encoder, progress=progress, partial_file=partial_file, noted=noted
+            )
         seconds = round(time.perf_counter() - start, 3)
         if is_teacher:  # before anything is stored, so that the next run sends the failed requests again
             check_answered(outcomes)

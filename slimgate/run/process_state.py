@@ -1,0 +1,131 @@
+"""Keeps what one model's code does to the process away from the other models of the run.
+
+A step or a runtime may replace a function of PyTorch or transformers, such as `torch.nn.Linear.forward`. Then
+every model of the process computes with it, the teacher too: a ruined variant would equal a ruined teacher.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import BuiltinFunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+from slimgate.errors import BuildError
+
+if TYPE_CHECKING:
+    import torch
+
+WATCHED = ("torch.nn.", "torch._tensor", "transformers.")
+PACKAGES = ("torch", "transformers")
+SHOWN = 3
+
+Owner = ModuleType | type
+Functions = list[tuple[Owner, dict[str, object]]]
+
+
+@contextmanager
+def guard_process_state() -> Iterator[None]:
+    """Resets what the code inside changed in the process: settings of torch, environment, working folder.
+
+    Raises:
+        BuildError: the code replaced functions of PyTorch or transformers. They are put back.
+    """
+    functions, settings = _list_functions(), _read_torch_settings()
+    environment, folder = dict(os.environ), os.getcwd()
+    try:
+        yield
+    finally:
+        _set_torch_settings(settings)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        os.chdir(folder)
+        replaced = _put_back(functions)
+    if replaced:
+        more = f" and {len(replaced) - SHOWN} more" if len(replaced) > SHOWN else ""
+        raise BuildError(
+            f"{', '.join(replaced[:SHOWN])}{more} was replaced, which changes every model of this process, "
+            "the teacher too; change only modules of the model that the function gets"
+        )
+
+
+@dataclass(frozen=True)
+class _TorchSettings:
+    dtype: torch.dtype
+    has_grad: bool
+    is_deterministic: bool
+    only_warns: bool
+
+
+def _read_torch_settings() -> _TorchSettings | None:
+    """The settings that every model of the process uses; None without torch, as if all models are servers."""
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return _TorchSettings(
+        dtype=torch.get_default_dtype(),
+        has_grad=torch.is_grad_enabled(),
+        is_deterministic=torch.are_deterministic_algorithms_enabled(),
+        only_warns=torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _set_torch_settings(settings: _TorchSettings | None) -> None:
+    if settings is None:
+        return
+    import torch
+
+    torch.set_default_dtype(settings.dtype)
+    torch.set_grad_enabled(settings.has_grad)
+    torch.use_deterministic_algorithms(settings.is_deterministic, warn_only=settings.only_warns)
+
+
+def _list_functions() -> Functions:
+    """The functions of each watched module and class, by name; of `torch` itself those in C++.
+
+    Its functions in Python are settings such as `manual_seed`, which libraries wrap when they are imported.
+    """
+    watched = [
+        (owner, {name: value for name, value in list(vars(owner).items()) if callable(value)})
+        for owner in _list_owners()
+    ]
+    if (torch := sys.modules.get("torch")) is not None:
+        in_cpp = {k: v for k, v in list(vars(torch).items()) if isinstance(v, BuiltinFunctionType)}
+        watched.append((torch, in_cpp))
+    return watched
+
+
+def _list_owners() -> list[Owner]:
+    """The watched modules and their classes, each once."""
+    owners: dict[int, Owner] = {}
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, ModuleType) and name.startswith(WATCHED):
+            owners[id(module)] = module
+            for value in list(vars(module).values()):
+                if isinstance(value, type) and value.__module__.startswith(PACKAGES):
+                    owners[id(value)] = value
+    return list(owners.values())
+
+
+def _put_back(functions: Functions) -> list[str]:
+    """Puts functions back that are no longer in their place. Returns their names."""
+    replaced = [
+        (owner, name, function)
+        for owner, of_owner in functions
+        for name, function in of_owner.items()
+        if vars(owner).get(name) is not function
+    ]
+    for owner, name, function in replaced:
+        setattr(owner, name, function)
+    return [f"{_name_owner(owner)}.{name}" for owner, name, _ in replaced]
+
+
+def _name_owner(owner: Owner) -> str:
+    if isinstance(owner, ModuleType):
+        return owner.__name__
+    return f"{owner.__module__}.{owner.__qualname__}"

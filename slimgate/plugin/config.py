@@ -27,6 +27,8 @@ SERVER_CONSIDERED: pytest.StashKey[bool] = pytest.StashKey()
 BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
 # In a test: its results, for the record.
 RESULTS: pytest.StashKey[list[GateResult]] = pytest.StashKey()
+# In a gate that ran: its failure, or None if it passed. A gate that ended with an error has none.
+VERDICT: pytest.StashKey[BaseException | None] = pytest.StashKey()
 SHARD_OPTION = "slimgate_shard"
 
 

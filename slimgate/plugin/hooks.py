@@ -24,6 +24,7 @@ from slimgate.plugin.config import (
     RESULTS,
     SERVER_CONSIDERED,
     SESSION,
+    VERDICT,
     describe_no_budget,
     project_root,
     read_shard_option,
@@ -312,7 +313,28 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     with _show_progress(item):
-        yield
+        try:
+            yield
+        except pytest.fail.Exception as failure:
+            item.stash[VERDICT] = failure
+            raise
+        item.stash[VERDICT] = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Repeats the verdict of a gate that another plug-in runs again, such as pytest-rerunfailures.
+
+    A time that is measured until it passes proves nothing. A gate that ended with an error runs again.
+    """
+    if find_suite(pyfuncitem) is None:
+        return None
+    if VERDICT not in pyfuncitem.stash:
+        pyfuncitem.stash.setdefault(RESULTS, []).clear()
+        return None
+    if (failure := pyfuncitem.stash[VERDICT]) is not None:
+        raise failure
+    return True
 
 
 def _show_progress(item: pytest.Item) -> AbstractContextManager[object]:

@@ -121,3 +121,77 @@ def test_ctrl_c_in_a_destructor_stops_the_run_at_the_next_test(repository: Path)
     assert "KeyboardInterrupt" in ran.out
     assert sum("PASSED" in line for line in ran.lines) == 1
     assert any("stopped by Ctrl-C" in line for line in ran.lines)
+
+
+RERUN = """\
+from _pytest.runner import runtestprotocol
+
+
+def pytest_runtest_protocol(item, nextitem):
+    for number in range(3):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = any(report.failed for report in reports)
+        if not failed or number == 2:
+            break
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+READINGS = """\
+from slimgate import Measurement
+
+
+class Falling(Measurement):
+    title = "falling figure"
+    readings = 1
+    calls = 0
+
+    def measure(self, model):
+        if model.name == "teacher":
+            return 1.0
+        Falling.calls += 1
+        if Falling.calls == 1 and model.name == "unsure":
+            raise RuntimeError("the meter is off")
+        return 4.0 / Falling.calls
+
+
+falling = Falling()
+"""
+FALLING_SUITE = """\
+[suite]
+title = "a figure that is smaller each time"
+extends = "_common.toml"
+
+[variants]
+{name} = {{ steps = [{{ "own_steps:Same" = {{}} }}] }}
+
+[budgets]
+measurements."readings:falling" = {{ value_ratio_max = {limit} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "limit", "outcome"),
+    [
+        pytest.param("same", 2.5, "FAILED", id="a failure stays"),
+        pytest.param("unsure", 2.5, "PASSED", id="an error runs again"),
+    ],
+)
+def test_a_rerun_repeats_the_verdict(repository: Path, variant: str, limit: float, outcome: str) -> None:
+    """pytest-rerunfailures runs a failed test again. A budget must not pass because it was tried again."""
+    files = {
+        "conftest.py": RERUN,
+        "readings.py": READINGS,
+        "bench/falling.toml": FALLING_SUITE.format(name=variant, limit=limit),
+    }
+    for name, text in files.items():
+        (repository / name).write_text(text)
+    try:
+        ran = run_pytest(repository, "bench/falling.toml", "-v", "-k", "measurement")
+    finally:
+        for name in files:
+            (repository / name).unlink()
+    assert outcome in ran.out, ran.out
+    [facts] = ran.find_variant("falling", variant)["measurements"].values()
+    assert facts["verdict"] == ("FAIL" if outcome == "FAILED" else "PASS")
+    assert facts["value"] == (4.0 if outcome == "FAILED" else 2.0)

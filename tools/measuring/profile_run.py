@@ -12,6 +12,7 @@ Overhead is all but `NEEDED`: training, predicting and timing are what a run is 
 
 from __future__ import annotations
 
+import argparse
 import builtins
 import functools
 import importlib
@@ -167,6 +168,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the table to stdout; the runs' own output goes to stderr."""
+    parser = argparse.ArgumentParser(prog="python -m tools.measuring.profile_run")
+    parser.add_argument("suite", help="the file of a suite; further arguments are options of pytest")
+    options, pytest_options = parser.parse_known_args(arguments)
+    arguments = [options.suite, *pytest_options]
     with tempfile.TemporaryDirectory(prefix="profile-run-") as scratch:
         runs = {name: profile_run(arguments, Path(scratch), name) for name in ("cold", "warm")}
     sys.stdout.write(format_table(runs))

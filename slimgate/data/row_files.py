@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
+from slimgate.data.joined_rows import refuse_joined_rows
 from slimgate.data.json_rows import (
     Object,
     make_object_table,
@@ -84,6 +85,7 @@ MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_LINE = 16 * 2**20  # characters
 AT_ONCE = 10_000  # rows that are read at once
 SEPARATORS = {"csv": ",", "tsv": "\t"}
+_NO_QUOTES = "add quotes = false to the source (slimgate init: --no-quotes)"
 
 
 def recognize_format(path: Path) -> str | None:
@@ -297,10 +299,13 @@ def open_csv(
 ) -> CSVStreamingReader:
     """Some columns of a csv or tsv, in blocks. "NA" and "None" are words; an empty field is missing.
 
-    kinds: the types of columns whose type must not be guessed. Raises pa.ArrowInvalid.
+    kinds: the types of columns whose type must not be guessed. Raises pa.ArrowInvalid, and DataError if a
+    double quote joined rows.
     """
     import pyarrow.csv as arrow_csv
 
+    status = path.stat()
+    _check_joined_rows(path, format, (status.st_ino, status.st_mtime_ns, status.st_size))
     return arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=LONGEST_ROW),
@@ -308,6 +313,18 @@ def open_csv(
         convert_options=arrow_csv.ConvertOptions(
             column_types=kinds, include_columns=columns, null_values=[""], strings_can_be_null=True
         ),
+    )
+
+
+@lru_cache(maxsize=64)
+def _check_joined_rows(path: Path, format: str, _state: tuple[int, ...]) -> None:
+    """A file that has not changed is checked only once in a process."""
+    refuse_joined_rows(
+        path,
+        SEPARATORS[format],
+        longest=LONGEST_ROW,
+        shown=path,
+        hint='write a text that has a double quote as "so ""good""", or write the rows as jsonl',
     )
 
 
@@ -329,6 +346,14 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
 
     copy = _copy_as_utf8(file, scratch)
     names = read_column_names(file)
+    if file.quotes:
+        refuse_joined_rows(
+            copy,
+            SEPARATORS[file.format],
+            longest=LONGEST_LINE,
+            shown=file.path,
+            hint=f"if double quotes are part of the texts, {_NO_QUOTES}",
+        )
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
@@ -374,8 +399,7 @@ def _make_quotes_hint(message: str) -> str:
     """A hint for a csv that cannot be split: a quote inside a text begins a field that does not end."""
     if "tokenizing" not in message:
         return ""
-    advice = "add quotes = false to the source (slimgate init: --no-quotes)"
-    return f"; if double quotes are part of the texts, {advice}"
+    return f"; if double quotes are part of the texts, {_NO_QUOTES}"
 
 
 def _load(

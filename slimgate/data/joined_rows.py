@@ -1,0 +1,126 @@
+"""Rows of a csv or tsv that a double quote joined, because the quote is a part of a text.
+
+A value that begins with a double quote ends at the next one, maybe on another line. If a program writes
+texts without quoting them, the text `"so good` takes all rows up to the next quote into its value, or all
+other rows of the file. Without a check, these rows would not be judged, and nothing would show it.
+
+A line inside a value is a row if it has as many values as the header, and if all of them suit their columns:
+a number in a column of numbers, and a known value in a column whose values repeat, such as labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from slimgate.errors import DataError
+
+_BLOCK = 2**22  # bytes
+# Without blanks around it: in a sentence, a number follows a blank.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+class _Record(NamedTuple):
+    """A row as csv reads it. first: the number of its first line. lines: as they are in the file."""
+
+    first: int
+    lines: list[str]
+    values: list[str]
+
+
+@dataclass
+class _Column:
+    """The values of a column in the rows that have one line."""
+
+    count: int = 0
+    values: set[str] = field(default_factory=set)
+    has_numbers: bool = True
+
+    def add(self, value: str) -> None:
+        self.count += 1
+        self.values.add(value)
+        self.has_numbers = self.has_numbers and _NUMBER.fullmatch(value) is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its values are numbers, or repeat."""
+        return self.has_numbers or 2 * len(self.values) <= self.count
+
+    def suits(self, value: str) -> bool:
+        return bool(_NUMBER.fullmatch(value)) if self.has_numbers else value in self.values
+
+
+def refuse_joined_rows(path: Path, separator: str, *, longest: int, shown: Path, hint: str) -> None:
+    """Raises DataError if a value of a csv holds further rows.
+
+    longest: the most characters of a value. shown: the file, for the message. hint: what to do.
+    """
+    if not _has_quote(path):
+        return
+    before = csv.field_size_limit(longest)
+    try:
+        place = _find_joined_row(path, separator)
+    except csv.Error as error:
+        raise DataError(f"{shown} cannot be read as csv: {error}") from error
+    finally:
+        csv.field_size_limit(before)
+    if place is not None:
+        first, line = place
+        raise DataError(
+            f"{shown}: line {line:,} is a row, but it is inside a value that begins with a double quote in "
+            f"line {first:,}, so it would not be read; {hint}"
+        )
+
+
+def _has_quote(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return any(b'"' in block for block in iter(partial(stream.read, _BLOCK), b""))
+
+
+def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:
+    """The first line of a value that holds a row, and the line of that row; None if there is none."""
+    records = _read_records(path, separator)
+    width = len(next(records).values)
+    inside = [
+        (record.first, number, values)
+        for record in records
+        for number, line in enumerate(record.lines[1:], record.first + 1)
+        if len(values := next(csv.reader([line], delimiter=separator), [])) == width
+    ]
+    if not inside:
+        return None
+    columns = [_Column() for _ in range(width)]
+    for record in islice(_read_records(path, separator), 1, None):
+        if len(record.lines) == 1 and len(record.values) == width:
+            for column, value in zip(columns, record.values, strict=True):
+                column.add(value)
+    known = [at for at, column in enumerate(columns) if column.count and column.is_known]
+    for first, number, values in inside:
+        if known and all(columns[at].suits(values[at]) for at in known):
+            return first, number
+    return None
+
+
+def _read_records(path: Path, separator: str) -> Iterator[_Record]:
+    """The header and the rows, without blank lines."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        lines: list[str] = []
+        first = 1
+        for values in csv.reader(_collect(stream, lines), delimiter=separator):
+            if values:
+                yield _Record(first, [*lines], values)
+            first += len(lines)
+            lines.clear()
+
+
+def _collect(stream: Iterable[str], lines: list[str]) -> Iterator[str]:
+    """The lines of a stream. lines: gets each of them."""
+    for line in stream:
+        lines.append(line)
+        yield line

@@ -2,17 +2,73 @@
 
 json.loads raises three kinds of error for text that is not JSON: JSONDecodeError, a plain ValueError for a
 number with thousands of digits, RecursionError for thousands of brackets. NOT_JSON has them all.
+
+json.loads also accepts two things that harm later code. Of a key that an object has twice, it keeps the last
+value. And a text may have half of a surrogate pair, which UTF-8 cannot encode. JavaScript writes it if it
+cuts an emoji.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 NOT_JSON = (ValueError, RecursionError)
 # The largest known tokenizer.json has about 35 MB, a config.json has kilobytes.
 MAX_BYTES = 100_000_000
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+# JSON that may have half of a surrogate pair: escaped, or as Python decodes it from bytes.
+_MAY_HAVE_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+class RepeatedKeyError(ValueError):
+    """An object has a key twice, with different values."""
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text. Raises one of NOT_JSON, also for a key with two values in one object."""
+    return _parse(_decode(content))
+
+
+def parse_log_json(content: str | bytes) -> Any:
+    """As `parse_json`, with U+FFFD for half of a surrogate pair, in keys too."""
+    text = _decode(content)
+    value = _parse(text)
+    return _replace_halves(value) if _MAY_HAVE_HALF.search(text) else value
+
+
+def _decode(content: str | bytes) -> str:
+    """The text, as json.loads decodes it."""
+    return (
+        content
+        if isinstance(content, str)
+        else content.decode(json.detect_encoding(content), "surrogatepass")
+    )
+
+
+def _make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        for key, value in pairs:
+            if values[key] != value:
+                raise RepeatedKeyError(f'the key "{key}" is there twice, with different values')
+    return values
+
+
+_parse = json.JSONDecoder(object_pairs_hook=_make_object).decode
+
+
+def _replace_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_replace_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {_replace_halves(key): _replace_halves(item) for key, item in value.items()}
+    return value
 
 
 def parse_strict(text: str) -> Any:
@@ -31,6 +87,8 @@ def describe_json_error(error: Exception) -> str:
         return f"{error.msg}, {line}column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
+    if isinstance(error, RepeatedKeyError):
+        return str(error)
     return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
@@ -57,11 +115,11 @@ def parse_texts(raw: bytes) -> list[str]:
     return value
 
 
-def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES, parse: Callable[[str], Any] = json.loads) -> Any:
     """Reads the value of a file. Raises ValueError with one line for wrong content, and OSError."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{size} bytes were given, expected at most {max_bytes}")
     try:
-        return json.loads(path.read_text("utf-8-sig"))  # editors on Windows write a byte order mark
+        return parse(path.read_text("utf-8-sig"))  # editors on Windows write a byte order mark
     except NOT_JSON as error:
         raise ValueError(f"not JSON: {describe_json_error(error)}") from error

@@ -14,14 +14,14 @@ import io
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json
 from slimgate.errors import DataError
 
 Object = dict[str, Any]
@@ -82,14 +82,18 @@ def parse_lines(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator
 
 
 def parse_numbered_lines(
-    path: Path, lines: Iterable[str | bytes], *, first: int = 1
+    path: Path,
+    lines: Iterable[str | bytes],
+    *,
+    first: int = 1,
+    parse: Callable[[str | bytes], Any] = parse_json,
 ) -> Iterator[tuple[int, Object]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse(line)
         except NOT_JSON as error:
             text = line if isinstance(line, str) else line.decode("utf-8", "replace")
             hint = (
@@ -218,7 +222,7 @@ def _format_scalar(value: object) -> str | None:
 
 def _read_list(path: Path, text: str) -> Iterator[Object]:
     try:
-        rows = json.loads(text)
+        rows = parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno} is not JSON: {error.msg}") from None
     except NOT_JSON as error:

@@ -8,7 +8,6 @@ Source: inspect_ai/log/_recorders/eval.py. The package inspect-ai is not needed.
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
 import zipfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON
+from slimgate._system.json_text import NOT_JSON, parse_log_json
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_object
 
@@ -104,7 +103,7 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
                 f"most {_MOST_COMPRESSED} times the compressed size"
             )
         content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
-        value = json.loads(content)
+        value = parse_log_json(content)
     except (*NOT_JSON, *_DAMAGED) as error:
         problem = " ".join(str(error).split())
         raise DataError(f"{file}: {name} is damaged ({problem}); copy the log again") from error

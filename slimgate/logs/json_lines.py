@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, read_json
+from slimgate._system.json_text import NOT_JSON, parse_log_json, read_json
 from slimgate.data.json_rows import parse_numbered_lines
 from slimgate.errors import DataError
 
@@ -21,7 +21,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     try:
         with path.open("rb") as stream:
-            yield from parse_numbered_lines(path, stream)
+            yield from parse_numbered_lines(path, stream, parse=parse_log_json)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -44,7 +44,7 @@ def read_array(path: Path) -> list[Any]:
 
 def _read_value(path: Path) -> Any:
     try:
-        return read_json(path, max_bytes=_MOST_BYTES)
+        return read_json(path, max_bytes=_MOST_BYTES, parse=parse_log_json)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

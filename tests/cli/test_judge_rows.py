@@ -224,3 +224,32 @@ def test_options_of_answers_do_not_go_with_load_tests(judge: Judge) -> None:
         code, _, err = judge(file, file, *option)
         assert code == 4
         assert "do not go with load tests" in err or "cannot be used with load tests" in err
+
+
+HALF = "a\ud83d"  # what JavaScript keeps of a text that it cuts in an emoji
+SHARED = ("task", "filter", "model")
+TEXTS = (*SHARED, "id", "group", "prompt", "answer", "target", "error")
+
+
+@pytest.mark.parametrize("column", TEXTS)
+def test_half_of_a_surrogate_pair_keeps_the_verdict(judge: Judge, tmp_path: Path, column: str) -> None:
+    """In an id, the command ended with an internal error. In the other texts, the report did."""
+    for name, right in (("base", 1), ("target", 0)):
+        rows = [{"id": f"q{at}", "score": int(at > 100 or right)} for at in range(300)]
+        rows = [{**row, column: HALF if column in SHARED else HALF + row["id"]} for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = judge(
+        tmp_path / "base.jsonl", tmp_path / "target.jsonl", "--report", tmp_path / "out", "--json"
+    )
+    assert code == 1
+    assert json.loads(out)["target"]["verdict"]["status"] == "FAIL"
+    assert read_record(tmp_path / "out" / "run.json").verdict.status == "FAIL"
+
+
+def test_a_key_with_two_values_is_refused(judge: Judge, tmp_path: Path) -> None:
+    lines = [f'{{"id": {at}, "score": {int(at > 99)}, "score": 1}}\n' for at in range(300)]
+    (tmp_path / "base.jsonl").write_text("".join(lines))
+    (tmp_path / "target.jsonl").write_text("".join(lines))
+    code, _, err = judge(tmp_path / "base.jsonl", tmp_path / "target.jsonl")
+    assert code == 4
+    assert 'base.jsonl: line 1 is not JSON (the key "score" is there twice, with different values)' in err

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json
 from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
@@ -79,7 +79,7 @@ def _read_objects(path: Path) -> Iterator[Line]:
 
 def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except NOT_JSON as error:
         raise DataError(
             f"{path}: line {number} is not JSON ({describe_json_error(error)}): {line.strip()[:60]!r}; "
@@ -91,11 +91,8 @@ def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _read_text(path: Path, line: int, value: object) -> str | None:
-    if isinstance(value, str) and not value.isascii() and _SURROGATES.search(value):
-        raise DataError(
-            f"{path}: line {line}: {value[:60]!a} contains half of a surrogate pair, which text cannot "
-            "contain"
-        )
+    if isinstance(value, str):
+        _refuse_half_pair(f"{path}: line {line}", value)
     if value is None or isinstance(value, str):
         return value
     if value != value:  # NaN is how pandas writes a missing value
@@ -107,6 +104,13 @@ def _read_text(path: Path, line: int, value: object) -> str | None:
     if isinstance(value, int | float):
         return str(value)
     raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} was given, expected a text or a number")
+
+
+def _refuse_half_pair(where: str, text: str) -> None:
+    if not text.isascii() and _SURROGATES.search(text):
+        raise DataError(
+            f"{where}: {text[:60]!a} contains half of a surrogate pair, which text cannot contain"
+        )
 
 
 def _read_probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
@@ -127,6 +131,8 @@ def _read_probabilities(path: Path, layout: Layout, block: list[Line], first: Js
     if isinstance(like, list):
         return {str(k): _read_numbers(path, block, [row[k] for row in nested]) for k in range(len(like))}
     names = dict.fromkeys(name for row in nested for name in row)
+    for name in names:
+        _refuse_half_pair(f"{path}: {layout.nested}", name)
     return {name: _read_numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
 
 

@@ -9,7 +9,6 @@ it exists.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_log_json
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_object
@@ -284,7 +283,7 @@ def _read_scores(
 
 def _list(file: Path) -> list[Any]:
     try:
-        value = json.loads(file.read_text("utf-8-sig"))
+        value = parse_log_json(file.read_text("utf-8-sig"))
     except NOT_JSON as error:
         raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
     if not isinstance(value, list):

@@ -308,3 +308,12 @@ def test_a_column_name_that_is_no_text_is_one_clear_error(tmp_path: Path) -> Non
         DataError, match=r"rows\.parquet: the column name b'caf\\xe9xxxx' is not UTF-8; rename"
     ):
         read_predictions(path, NAMES)
+
+
+def test_half_of_a_surrogate_pair_in_a_class_is_named(tmp_path: Path) -> None:
+    row = {"id": "a", "label": "x", "probabilities": {"x": 0.5, "y\ud83d": 0.5}}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl: probabilities: 'y\\ud83d' contains half of a surrogate"
+    ):
+        read_predictions(tmp_path / "rows.jsonl", NAMES)

@@ -279,9 +279,8 @@ def _pair_samples(
         differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
         return None
     differences.notes += _describe_pairs(where, base, target)
-    grows, only_base = rules.looks > 1, len(base) - len(base_rows)
-    if grows:
-        differences.notes += _describe_skipped(where, base_rows)
+    # a log that grows has not run the samples after its last one; it lacks those before as any other log
+    run = int(base_rows.max()) + 1 if rules.looks > 1 else len(base)
     return PairedTask(
         task=name,
         filter=filter_,
@@ -289,8 +288,8 @@ def _pair_samples(
         target=_drop_matching_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
-        only_base=0 if grows else only_base,
-        not_run=only_base if grows else 0,
+        only_base=run - len(base_rows),
+        not_run=len(base) - run,
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
@@ -306,18 +305,6 @@ def _describe_pairs(where: str, base: Samples, target: Samples) -> list[str]:
         *describe_not_numbers(where, base, target),
         *describe_scored_errors(where, base, target),
         *describe_truncated(where, base, target),
-    ]
-
-
-def _describe_skipped(where: str, base_rows: Ints) -> list[str]:
-    """A note if a log that grows lacks samples before its last one. base_rows: of those that it has."""
-    first = int(base_rows.max()) + 1
-    if first == len(base_rows):
-        return []
-    return [
-        f"{where or 'all samples'}: the target has no answer to {first - len(base_rows):,} of the first "
-        f"{first:,} samples, and they count as not run yet; if they failed, the verdict is too favourable: "
-        "run them again"
     ]
 
 

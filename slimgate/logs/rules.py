@@ -18,7 +18,7 @@ SameId = Literal["fail", "epochs", "runs"]
 class Rules:
     """The allowed differences (`--allow`), and what happens to samples without a score (`--missing`).
 
-    looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    looks: how often the target's log is judged while it grows; samples after its last one are then not run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
     runs: which run of a log that holds several, from `parse_choices`. models: which model of a log that holds
     several, from `parse_models`. same_id: the meaning of several rows of one id: "fail" refuses them,

@@ -299,8 +299,8 @@ def _score_missing_as_wrong(
     scored = ~np.isnan(base_scores)
     shared = scored[paired.base_rows] & ~not_of_metric
     only_base = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
-    if paired.not_run:  # samples that the target has not run yet are not missing
-        only_base = only_base[:0]
+    # samples that the target has not run yet are not missing
+    only_base = only_base[only_base < len(paired.base) - paired.not_run]
     base_rows = np.concatenate([paired.base_rows[shared], only_base])
     target_rows = np.concatenate([paired.target_rows[shared], np.full(len(only_base), -1)])
     if not len(base_rows):

@@ -71,16 +71,23 @@ def test_samples_that_were_not_run_are_not_counted_as_wrong(judge: Judge) -> Non
     assert "look 2 of 4 at 500 of 1,000" in out
 
 
-def test_samples_that_the_target_skipped_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_that_the_target_skipped_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of 900 samples the target lacks the 100 that it could not answer; the rest is as good as the base."""
-    for name, rows in (("base", range(900)), ("target", [at for at in range(900) if at % 9])):
+    for name, rows in (("base", range(1_200)), ("target", [at for at in range(900) if at % 9])):
         (tmp_path / f"{name}.csv").write_text("id,score\n" + "".join(f"{at},1\n" for at in rows), "utf-8")
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
-    assert main(["judge", *files, "--drop-points", "3", "--looks", "2"]) == 0
-    assert (
-        "note: all samples: the target has no answer to 100 of the first 900 samples, and they count as not "
-        "run yet; if they failed, the verdict is too favourable: run them again" in capsys.readouterr().out
-    )
+    command = ["judge", *files, "--drop-points", "3", "--looks", "2"]
+    assert main(command) == 4
+    missing = 'score: of 900 samples 100 are only in the base\'s log ("0", "9", "18" and '
+    assert missing in capsys.readouterr().err
+    assert main([*command, "--missing", "as-wrong"]) == 1
+    assert "score 0.889 vs 1.000, drop 11.1 points" in capsys.readouterr().out
+    assert main([*command, "--missing", "drop"]) == 0
+    out = capsys.readouterr().out
+    assert "PASS (100 samples have no score in one log or both: --missing)" in out
+    assert "300 not run yet by the target" in out
 
 
 def test_looks_at_epochs_count_samples_in_the_pool(

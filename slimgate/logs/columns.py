@@ -166,6 +166,8 @@ class _GrowingColumns:
     def _add_scores(self, row: Row, before: int, shown: str) -> None:
         for name, value in row.scores.items():
             if name not in self.scores:
+                if not isinstance(name, str):
+                    raise TypeError(f"the metric {name!r} of a row is no text")
                 self.scores[name] = array("d", [nan]) * before
             score = _read_number(row, name, value, shown)
             self.scores[name].append(score)

@@ -43,6 +43,10 @@ MALFORMED: dict[str, dict[str, Any]] = {
         f"log/samples_t_{STAMP}.jsonl": lm_eval(),
         f"log/results_{STAMP}.json": {"config": [1], "n-shot": 3},
     },
+    "lm_eval_metric_is_a_number": {f"log/samples_t_{STAMP}.jsonl": lm_eval(metrics=[None])},
+    "evalscope_group_is_negative": {
+        "log.jsonl": {"index": 0, "sample_score": {"score": {"value": [1]}, "group_id": -1}}
+    },
     "lm_eval_metrics_is_text": {f"log/samples_t_{STAMP}.jsonl": lm_eval(metrics="acc", doc_hash=5)},
     "helm_request_is_a_number": {
         "log/per_instance_stats.json": HELM,

@@ -12,6 +12,7 @@ import pytest
 from support.judge_command import Judge
 from support.read_logs import TIMES, assert_refused, list_rows, read_load, read_whole
 from support.tool_logs import (
+    OLDER,
     SCORED,
     TIMED,
     make_aiperf_line,
@@ -260,6 +261,37 @@ def test_a_sample_that_failed_has_no_score(tmp_path: Path) -> None:
     error = make_openai_event(0, "error", type="RateLimit", message="slow down")
     [row] = list_rows(read_log(write_lines(tmp_path / "run.jsonl", [*make_openai_head(), error])))
     assert (row.scores, row.error) == ({}, "RateLimit: slow down")
+
+
+@pytest.mark.parametrize("detail", [None, "failed"])
+def test_a_sample_of_opencompass_without_detail_is_missing(tmp_path: Path, detail: object) -> None:
+    logs = []
+    for name, scores in (("base", BASE), ("target", TARGET)):
+        [file] = write_opencompass(tmp_path / name, scores).glob("*/results/*/*.json")
+        results = json.loads(file.read_text())
+        results["details"][5] = detail
+        logs.append(write_json(file, results))
+    with pytest.raises(DataError, match=r"correct: of 8 samples 1 have no score in either log \(\"5\"\)"):
+        judged(*logs)
+
+
+@pytest.mark.parametrize("stats", [[], [{"name": {"name": "num_prompt_tokens"}, "mean": 7.0}]], ids=len)
+def test_an_instance_of_helm_without_a_score_is_missing(tmp_path: Path, stats: list[object]) -> None:
+    logs = []
+    for name, scores in (("base", BASE), ("target", TARGET)):
+        [file] = OLDER["helm"](tmp_path / name, scores).glob("*/per_instance_stats.json")
+        entries = json.loads(file.read_text())
+        entries[5]["stats"] = stats
+        logs.append(write_json(file, entries).parent)
+    with pytest.raises(DataError, match=r"of 8 samples 1 have no score in either log \(\"id5\"\)"):
+        judged(*logs)
+
+
+def test_two_instances_of_helm_without_an_id_are_not_joined(tmp_path: Path) -> None:
+    entries = [{"instance_id": None, "stats": [{"name": {"name": "em"}, "mean": 1.0}]}] * 2
+    path = write_json(tmp_path / "a:model=b/per_instance_stats.json", entries)
+    with pytest.raises(DataError, match=r"entry 0 does not have .*instance_id is empty"):
+        list_rows(read_log(path))
 
 
 def test_openai_evals_gives_the_numbers_of_its_metrics(tmp_path: Path) -> None:

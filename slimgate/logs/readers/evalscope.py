@@ -87,7 +87,7 @@ def _count_repeats(reviews: Sequence[tuple[Any, Any]]) -> int | None:
 
     reviews: (group, index) of each row; rows may be missing. None if groups and indexes are of another kind.
     """
-    if not all(isinstance(number, int) for review in reviews for number in review):
+    if not all(isinstance(number, int) and number >= 0 for review in reviews for number in review):
         return None
     lower = max((index // (group + 1) + 1 for group, index in reviews), default=1)
     upper = min((index // group for group, index in reviews if group), default=lower)

@@ -222,8 +222,10 @@ def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
     """The rows of a file, the originals first. names: of the statistics that are scores."""
     answers = _read_answers(file.with_name(_STATE))
     instances: dict[_Place, dict[str, float | None]] = {}
+    listed: dict[_Place, None] = {}
     for at, entry in enumerate(_list(file)):
         try:
+            listed[_read_place(entry)] = None
             for place, statistic, value in _read_scores(entry, names):
                 scores = instances.setdefault(place, {})
                 if scores.setdefault(statistic, value) != value:
@@ -236,6 +238,9 @@ def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
             raise DataError(
                 f"{file}: entry {at} does not have HELM's format ({type(error).__name__}: {error})"
             ) from None
+    # an instance without a score is missing; only a score would name its split
+    scored = {place._replace(split="") for place in instances}
+    instances |= {place: {} for place in listed if place not in scored}
     for place in sorted(instances, key=lambda place: place.filter != ""):
         key = place.instance, place.perturbation, place.trial
         prompt, answer, target, more = answers.get(key, (None, None, None, {}))
@@ -271,14 +276,25 @@ def _read_scores(
     entry: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[_Place, str, float | None]]:
     """The place, name and mean of each statistic that is a score."""
-    instance, trial = str(entry["instance_id"]), int(entry.get("train_trial_index") or 0)
     for stat in entry["stats"]:
         name = stat["name"]
         if str(name["name"]) in names:
-            split = str(name.get("split") or "")
-            perturbation = _name_perturbation(name) or _name_perturbation(entry)
-            place = _Place(instance, trial, "" if split == _MAIN_SPLIT else split, perturbation)
-            yield place, str(name["name"]), stat.get("mean")
+            yield _read_place(entry, name), str(name["name"]), stat.get("mean")
+
+
+def _read_place(entry: Mapping[str, Any], name: Mapping[str, Any] | None = None) -> _Place:
+    """The place of a statistic, from its entry and its name; without a name, that of the entry."""
+    stated = {} if name is None else name
+    split = str(stated.get("split") or "")
+    perturbation = _name_perturbation(stated) or _name_perturbation(entry)
+    if entry["instance_id"] in (None, ""):
+        raise TypeError("instance_id is empty")
+    return _Place(
+        str(entry["instance_id"]),
+        int(entry.get("train_trial_index") or 0),
+        "" if split == _MAIN_SPLIT else split,
+        perturbation,
+    )
 
 
 def _list(file: Path) -> list[Any]:

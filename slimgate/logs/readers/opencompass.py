@@ -90,7 +90,12 @@ def _list_entries(results: Json) -> list[tuple[str, Json]]:
     """(key, detail) of each sample, from a list or from a mapping by number, which also has the type."""
     details = results.get("details") or []
     pairs = details.items() if isinstance(details, dict) else enumerate(details)
-    return [(str(key), entry) for key, entry in pairs if isinstance(entry, dict)]
+    # a sample without a detail has no score
+    return [
+        (str(key), entry if isinstance(entry, dict) else {})
+        for key, entry in pairs
+        if isinstance(entry, dict) or str(key).isdecimal()
+    ]
 
 
 def _read_rows(file: Path) -> Iterator[Row]:

@@ -34,6 +34,7 @@ from slimgate.judge.scores import load_score
             "answer",
         ),
         *("Faithfulness", "Contextual Precision", "Toxicity.success", "match", "labels_f1_micro"),
+        *("Faithfulness.score", "my_scorer.accuracy", "suite.score.success", "choice.score"),
     ],
 )
 def test_a_known_name_is_better_when_higher(metric: str) -> None:
@@ -42,7 +43,16 @@ def test_a_known_name_is_better_when_higher(metric: str) -> None:
 
 @pytest.mark.parametrize(
     "metric",
-    ["perplexity", "word_perplexity", "bits_per_byte", "brier_score", "wer", "error_rate", "log_loss"],
+    [
+        "perplexity",
+        "word_perplexity",
+        "bits_per_byte",
+        "brier_score",
+        "wer",
+        "error_rate",
+        "log_loss",
+        "wer.score",
+    ],
 )
 def test_a_known_name_is_better_when_lower(metric: str) -> None:
     assert find_known_direction(metric) is False
@@ -60,6 +70,7 @@ def test_a_known_name_is_better_when_lower(metric: str) -> None:
             "toxicity_score",
             "answer_length",
         ),
+        *("toxicity.score", "refusal.pattern", "my_scorer.answer", ".score.toxicity"),
         *("not_correct", "incorrect", "error_f1", "accuracy_drop", "Bias", "my_metric", "", "12", "rate"),
     ],
 )

@@ -64,8 +64,9 @@ def write_record(
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.collect_outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
-    write_atomically(folder / RECORD, format_record_json(record))
     _replace_base_logs(judged.base_log, folder)
+    # last: a run that is interrupted leaves no record next to the base of an earlier run
+    write_atomically(folder / RECORD, format_record_json(record))
     return record
 
 

@@ -252,3 +252,12 @@ def test_an_old_base_of_helm_takes_the_targets_directions(
     (comparison,) = judged.comparisons
     assert comparison.judged.verdict is Verdict.FAIL
     assert not comparison.higher_is_better
+
+
+def test_a_report_without_its_base_has_no_record(judge: Judge, tmp_path: Path) -> None:
+    """The record was written first, so an interrupted report had the base of an earlier run next to it."""
+    (tmp_path / "out" / "base.parquet" / "blocked").mkdir(parents=True)
+    files = [WRITTEN / "promptfoo" / f"{name}.json" for name in ("base", "target")]
+    code, _, err = judge(*files, "--higher-is-better", "wording", "--report", tmp_path / "out")
+    assert code == 4, err
+    assert not (tmp_path / "out" / "run.json").exists()

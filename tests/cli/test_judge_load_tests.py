@@ -71,7 +71,7 @@ def test_a_base_that_differs_from_itself_as_much_decides_nothing(
     base, _, target = files(tmp_path, slower=0.5)
     restless = str(write_vllm(tmp_path / "restless.json", 1, slower=1.6))
     assert main(["judge", base, target, "--repeat", restless, "--budgets", budgets]) == 1
-    assert "two runs of the base differ by as much" in capsys.readouterr().out
+    assert "two runs of the base may differ by as much" in capsys.readouterr().out
 
 
 def test_a_load_test_of_another_model_is_no_repeat(
@@ -210,7 +210,7 @@ def simulate(draws: np.random.Generator, slower: float) -> list[LoadRequest]:
 
 def test_at_the_budget_and_below_it_few_targets_pass() -> None:
     draws = np.random.default_rng(5)
-    passed = dict.fromkeys((1 / 1.1, 1.0, 0.5), 0)
+    passed = dict.fromkeys((1 / 1.1, 1.0, 0.45), 0)
     for share in passed:
         for _ in range(300):
             base, again, target = (simulate(draws, slower) for slower in (1.0, 1.0, share))
@@ -219,7 +219,7 @@ def test_at_the_budget_and_below_it_few_targets_pass() -> None:
             passed[share] += judge_ratio(ratio, FASTER).verdict is Verdict.PASS
     assert passed[1 / 1.1] <= 0.05 * 300  # exactly as fast as the budget wants
     assert passed[1.0] == 0
-    assert passed[0.5] >= 0.95 * 300  # twice as fast
+    assert passed[0.45] >= 0.95 * 300  # 2.2 times as fast
 
 
 def test_a_short_second_run_tells_no_noise(

@@ -63,7 +63,7 @@ def test_the_ratio_goes_from_end_to_end_of_both_intervals() -> None:
 
 
 def test_the_noise_floor_is_the_bases_farther_bound_to_itself() -> None:
-    base, target, again = draw(1), draw(2, 0.5), draw(3, 1.2)
+    base, target, again = draw(1), draw(2, 0.5), draw(3, 1.01)
     ratio, itself = compare(base, target, again), compare(base, again)
     low, high = itself.interval
     assert ratio.noise_floor == abs(log(itself.ratio)) + max(abs(log(low)), abs(log(high)))
@@ -71,6 +71,25 @@ def test_the_noise_floor_is_the_bases_farther_bound_to_itself() -> None:
         ratio.interval[0] * exp(-ratio.noise_floor),
         ratio.interval[1] * exp(ratio.noise_floor),
     )
+
+
+def test_a_difference_beyond_that_of_requests_counts_six_times() -> None:
+    base, again = draw(1), draw(3, 1.2)
+    itself = compare(base, again)
+    distance = abs(log(itself.ratio))
+    explained = max(abs(log(bound)) for bound in itself.interval) - distance
+    expected = 6.3137515 * (distance**2 - explained**2) ** 0.5  # Student's quantile of one degree of freedom
+    assert compare(base, draw(2), again).noise_floor == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.2], ids=["runs differ by 3 %", "runs differ by 20 %"])
+def test_a_target_at_its_budget_passes_rarely_if_runs_differ(spread: float) -> None:
+    draws, passed = np.random.default_rng(0), 0
+    for _ in range(400):
+        base, again, target = 100 * np.exp(spread * draws.standard_normal(3)) / [1.0, 1.0, 1.5]
+        ratio = compare(*(np.full(100, time) for time in (base, target, again)))
+        passed += judge_ratio(ratio, SpeedBudget(speedup_min=1.5)).verdict is Verdict.PASS
+    assert passed <= 0.05 * 400  # 13 % of them by twice the difference of the two base runs
 
 
 def test_equal_runs_differ_by_at_least_the_layout_of_memory() -> None:

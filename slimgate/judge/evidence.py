@@ -16,7 +16,7 @@ from slimgate.judge.extremes import add_pseudo_changes
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Influence, Metric, call_statistic, compute_row_values
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
-from slimgate.judge.random_weights import choose_default_resamples, weigh_rows
+from slimgate.judge.random_weights import choose_default_resamples, count_units, weigh_rows
 from slimgate.judge.rows_needed import find_copies_until, make_unlucky
 from slimgate.judge.tango import compute_design_effect
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
@@ -361,5 +361,5 @@ def make_paired_influence(
         influence=values,
         rows=len(unit_weights),
         grouped=groups is not None,
-        made_up=2,
+        made_up=values.shape[1] - count_units(teacher),
     )

@@ -69,38 +69,42 @@ def _choose_places(metric: Metric, teacher: ClassOutcomes) -> list[Place]:
     pairs = [(int(label), int(wrong)) for label in smallest for wrong in targets if label != wrong]
     if not pairs:
         raise MeasureError(f"{metric.name}: the task has only one class, so no answer can change")
+    rows = add_groups(teacher.groups)[1]
     if metric.from_confusion is None:
         # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
         # rows
-        return [
-            max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))
+        ranked = (
+            [max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))]
             if len(pairs) == 2
-            else pairs[0]
-        ]
-    counts = compute_confusion(teacher, np.ones(len(teacher)))
-    effects = _compute_effects(metric.from_confusion, counts, pairs)
-    by_effect = [pairs[at] for at in np.argsort(-effects, kind="stable")]
-    places, count = by_effect[:1], 1
-    if len(present) > 2:  # each of two classes changes with one row: it is mistaken for the other
-        size = add_groups(teacher.groups)[1]
-        count = _count_places(metric.from_confusion, counts, places[0], size)
+            else pairs
+        )
+        # of a class with k rows, three more that are lost are the share 3 / (k + 3) and not 3 / k
+        ratio = 1 + _UNSEEN * rows / sizes[ranked[0][0]]
+    else:
+        counts = compute_confusion(teacher, np.ones(len(teacher)))
+        effects = _compute_effects(metric.from_confusion, counts, pairs)
+        ranked = [pairs[at] for at in np.argsort(-effects, kind="stable")]
+        ratio = _compute_ratio(metric.from_confusion, counts, ranked[0], rows)
+    places = ranked[:1]
+    # each of two classes changes with one row: it is mistaken for the other
+    count = ceil(ratio - _SHORT) if len(present) > 2 else 1
     while len(places) < count:
         labels, used = {label for label, _ in places}, {name for place in places for name in place}
-        rest = [pair for pair in by_effect if pair[0] not in labels]
+        rest = [pair for pair in ranked if pair[0] not in labels]
         if not rest:
             break
         places.append(min(rest, key=lambda pair: len(used.intersection(pair))))
     return places
 
 
-def _count_places(from_confusion: FromConfusion, counts: Floats, place: Place, size: int) -> int:
-    """How many classes must lose a unit until the metric moves as far as by three units in proportion.
+def _compute_ratio(from_confusion: FromConfusion, counts: Floats, place: Place, rows: int) -> float:
+    """By how much three units of a class move the metric less than in proportion to a small part of one.
 
-    size: the number of rows of a unit.
+    So many classes must lose a unit until the metric moves as far as in proportion. rows: those of a unit.
     """
-    unseen = _UNSEEN * size
-    small, large = (_compute_effects(from_confusion, counts, [place], rows)[0] for rows in (_FEW, unseen))
-    return ceil(small * unseen / _FEW / large - _SHORT) if large > 0 else 1
+    unseen = _UNSEEN * rows
+    small, large = (_compute_effects(from_confusion, counts, [place], moved)[0] for moved in (_FEW, unseen))
+    return float(small * unseen / _FEW / large) if large > 0 else 1.0
 
 
 def _compute_effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:

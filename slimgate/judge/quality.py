@@ -21,7 +21,7 @@ from slimgate.judge.evidence import Evidence, find_shared_groups, gather, make_c
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Metric, arrange_outcomes, compute_value, select_own_rows
 from slimgate.judge.metrics.checked_forms import check_same_value
-from slimgate.judge.metrics.classes import list_absent_labels
+from slimgate.judge.metrics.classes import list_absent_labels, list_single_labels
 from slimgate.judge.over_builds import combine_builds
 from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
@@ -185,6 +185,9 @@ def _judge_rows(
         labels = list_names(absent, _MOST_NAMED)
         reason = f"no gate row has the label {labels}, which counts as much as every other"
         judged = withhold_pass(judged, reason)
+    if metric.over_labels and metric.influence is not None and (single := list_single_labels(teacher)):
+        labels = list_names(single, _MOST_NAMED)
+        judged = withhold_pass(judged, f"a single gate row has the label {labels}: add rows of it")
     return judged
 
 

@@ -116,9 +116,9 @@ def weigh_rows(
         teacher, variant = replace(teacher, probabilities=None), replace(variant, probabilities=None)
     elif metric.row_sums is None:
         check_follows_weights(metric, variant)
-    units = _count_units(teacher)
+    units = count_units(teacher)
     teacher, variant = add_pseudo_changes(metric, teacher, variant)
-    made_up = (_count_units(teacher) - units) // 2
+    made_up = (count_units(teacher) - units) // 2
     if metric.row_sums is not None:
         terms = np.concatenate([metric.row_sums.terms(rows) for rows in (teacher, variant)], axis=1)
         return _weigh_sums(metric, terms, teacher.groups, rng, resamples)
@@ -135,7 +135,8 @@ def weigh_rows(
     return weights if metric.from_confusion is not None else replace(weights, bias_corrected=True)
 
 
-def _count_units(outcomes: Outcomes) -> int:
+def count_units(outcomes: Outcomes) -> int:
+    """The number of independent units: groups, or rows without groups."""
     return len(outcomes) if outcomes.groups is None else len(np.unique(outcomes.groups))
 
 

@@ -188,16 +188,17 @@ def test_pseudo_changes_avoid_a_class_that_the_metric_ignores(drawn: MakePair) -
 def even_classes(classes: int, rows: int) -> ClassOutcomes:
     """Classes of as many rows each, all of them right."""
     labels = np.repeat(np.arange(classes), rows)
-    return ClassOutcomes(
-        np.arange(len(labels)).astype(np.str_), labels, labels, tuple(f"c{k}" for k in range(classes))
-    )
+    names = tuple(f"c{k}" for k in range(classes))
+    scores = 0.9 * np.eye(classes)[labels] + 0.1 / classes
+    return ClassOutcomes(np.arange(len(labels)).astype(np.str_), labels, labels, names, scores)
 
 
 @pytest.mark.parametrize(("rows", "changes"), [(1, 4), (2, 3), (5, 2), (20, 1)])
-def test_rows_of_several_classes_change_if_classes_are_small(rows: int, changes: int) -> None:
+@pytest.mark.parametrize("name", ["balanced_accuracy", "roc_auc", "pr_auc"])
+def test_rows_of_several_classes_change_if_classes_are_small(name: str, rows: int, changes: int) -> None:
     """If nothing is lost of 20 classes of one row, 3 of them may be: more than any one class can lose."""
     same = even_classes(20, rows)
-    teacher, variant = add_pseudo_changes(load_metric("balanced_accuracy"), same, same)
+    teacher, variant = add_pseudo_changes(load_metric(name), same, same)
     added = teacher.labels[20 * rows :]
     assert len(added) == 2 * changes
     assert added[:changes].tolist() == added[changes:].tolist()
@@ -216,6 +217,45 @@ def test_unseen_losses_in_small_classes_follow_the_rule_of_three(name: str, rows
     same = even_classes(20, rows)
     weights = weigh_rows(load_metric(name), same, same, seed=0, resamples=4000)
     assert weights.compute_interval(drop)[1] >= 2.65 / len(same)
+
+
+def draw_small_classes(rng: np.random.Generator, lost: float) -> tuple[ClassOutcomes, ClassOutcomes]:
+    """Ten classes of two rows. In a lost row, the scores of its label and of another class are swapped."""
+    same = even_classes(10, 2)
+    assert same.probabilities is not None
+    rows = np.flatnonzero(rng.random(20) < lost)
+    labels = same.labels[rows]
+    wrong = (labels + rng.integers(1, 10, len(rows))) % 10
+    scores = same.probabilities + 1e-3 * rng.random((20, 10))
+    damaged = scores.copy()
+    damaged[rows, labels], damaged[rows, wrong] = scores[rows, wrong], scores[rows, labels]
+    return replace(same, probabilities=scores), replace(
+        same, probabilities=damaged, predictions=damaged.argmax(axis=1)
+    )
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "pr_auc"])
+def test_a_drop_at_the_budget_seldom_passes_in_small_classes(name: str) -> None:
+    """With one made-up row, 28 % of the samples of PR-AUC passed."""
+    metric, rng = load_metric(name), np.random.default_rng(0)
+    values = [[compute_value(metric, rows) for rows in draw_small_classes(rng, 0.15)] for _ in range(1000)]
+    budget = QualityBudget("drop_points", 100 * float(-np.diff(values).mean()))
+    verdicts = [
+        judge_quality(metric, *draw_small_classes(rng, 0.15), [budget], resamples=200).verdict
+        for _ in range(100)
+    ]
+    assert verdicts.count(Verdict.PASS) <= 5
+
+
+def test_a_curve_of_a_single_row_does_not_pass() -> None:
+    """Influence values do not show how much rows vary if a class has one: 18 % of the samples passed."""
+    same = even_classes(10, 3).take(np.arange(28))
+    judged = judge_quality(load_metric("roc_auc"), same, same, [QualityBudget("drop_points", 90.0)])
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.withheld == "a single gate row has the label c9: add rows of it"
+    same = even_classes(10, 3)
+    judged = judge_quality(load_metric("roc_auc"), same, same, [QualityBudget("drop_points", 90.0)])
+    assert judged.verdict is Verdict.PASS
 
 
 def test_an_interval_without_width_does_not_pass() -> None:

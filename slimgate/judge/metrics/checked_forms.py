@@ -22,8 +22,9 @@ from slimgate.judge.metrics.weighted_correlation import compute_correlation, pre
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
 # Of the check of influence values: weightings that are tried, how far weights are moved, and the difference
-# that is allowed, as a share.
-_DIRECTIONS, _STEP, _INFLUENCE_ERROR = 4, 1e-3, 0.35
+# that is allowed, as a share. With few weightings, the parts of few rows may cancel out by chance. So there
+# are more if they are cheap, for at most this many weights.
+_DIRECTIONS, _MOST_DIRECTIONS, _CHEAP, _STEP, _INFLUENCE_ERROR = 4, 64, 2**18, 1e-3, 0.35
 # The two weightings of the check of a metric's fields, in its errors.
 _WEIGHINGS = ("", ", with rows that weigh 1 or 2,")
 
@@ -115,9 +116,10 @@ def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, v
     DeLong's denominators of m - 1 add, at most by the root of 2.
     """
     by_row = call_by_row(metric, "influence", influence, outcomes)
-    changes = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DIRECTIONS, len(outcomes)))
+    directions = min(max(_CHEAP // len(outcomes), _DIRECTIONS), _MOST_DIRECTIONS)
+    changes = np.random.default_rng(0).choice([-1.0, 1.0], size=(directions, len(outcomes)))
     values = call_statistic(metric, outcomes, 1 + _STEP * np.concatenate([changes, -changes]))
-    moved = (values[:_DIRECTIONS] - values[_DIRECTIONS:]) / (2 * _STEP)
+    moved = (values[:directions] - values[directions:]) / (2 * _STEP)
     expected = changes @ by_row / len(outcomes)
     sizes = [float(np.sqrt(np.mean(numbers**2))) for numbers in (moved, expected, moved - expected)]
     if not sizes[2] <= _INFLUENCE_ERROR * max(sizes[:2]) + 1e-9 * max(1.0, abs(value)):  # also for NaN

@@ -132,3 +132,11 @@ def list_absent_labels(outcomes: Outcomes) -> list[str]:
         return [name for k, name in enumerate(outcomes.label_set) if not sizes[k]]
     columns = (name for name in outcomes.values if name.startswith(_GOLD))
     return [name.removeprefix(_GOLD) for name in columns if not outcomes.values[name].any()]
+
+
+def list_single_labels(outcomes: Outcomes) -> list[str]:
+    """The labels of the task that a single row has: influence values do not show how such rows vary."""
+    if not isinstance(outcomes, ClassOutcomes):
+        return []
+    sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+    return [name for name, size in zip(outcomes.label_set, sizes, strict=False) if size == 1]

@@ -1,1 +1,1 @@
-"""The kinds of budgets, one file each: what a budget limits, in words, and which metrics it suits."""
+"""The kinds of budgets: what a budget limits, in words, and which metrics it suits."""

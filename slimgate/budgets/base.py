@@ -1,7 +1,7 @@
 """The classes of budget kinds. A kind is an object with its key in the suite, its texts and its direction.
 
-Every file of this package except base.py and registry.py has one object, named `kind`. The statistics that
-decide a budget are in judge/. The `question` of a budget on a metric selects one of the tests in judge/.
+The other files of this package list kinds in `KINDS`. The statistics that decide a budget are in judge/. The
+`question` of a budget on a metric selects one of the tests in judge/.
 """
 
 from __future__ import annotations
@@ -98,14 +98,12 @@ class MetricBudgetKind(BudgetKind):
     key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
         itself; None: the teacher cannot have this budget.
     above, below: the limit must be larger than `above` and smaller than `below`. at_most: the largest limit.
-    order: its place in lists of kinds.
     suits(metric): whether a metric can have a budget of this kind. why_not: the reason if it cannot.
     allowed_drop(limit, teacher): the largest drop that the limit allows, in the unit of the metric. teacher:
         the teacher's value.
     """
 
     table: str = METRIC
-    order: int
     question: Question
     key: str
     key_of_teacher: str | None = None

@@ -7,25 +7,22 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 
-import slimgate.budgets
+from slimgate.budgets import __path__
 from slimgate.budgets.base import METRIC, BudgetKind, MetricBudgetKind
-
-_HELPERS = ("base", "registry")
 
 
 @cache
 def list_budget_kinds() -> Mapping[tuple[str, str], BudgetKind]:
-    """The kinds of budgets by table and name."""
-    names = (module.name for module in pkgutil.iter_modules(slimgate.budgets.__path__))
-    kinds = (import_module(f"slimgate.budgets.{name}").kind for name in names if name not in _HELPERS)
-    return {(kind.table, kind.name): kind for kind in kinds}
+    """The kinds of the files in this folder, by table and name. A file without KINDS is a helper."""
+    files = (import_module(f"slimgate.budgets.{file.name}") for file in pkgutil.iter_modules(__path__))
+    return {(kind.table, kind.name): kind for file in files for kind in getattr(file, "KINDS", ())}
 
 
 @cache
 def list_metric_kinds() -> Mapping[str, MetricBudgetKind]:
-    """The kinds of budgets on a metric, in the order in which they are listed."""
-    kinds = [kind for kind in list_budget_kinds().values() if isinstance(kind, MetricBudgetKind)]
-    return {kind.name: kind for kind in sorted(kinds, key=lambda kind: kind.order)}
+    """The kinds of budgets on a metric, in the order of their files."""
+    kinds = list_budget_kinds().values()
+    return {kind.name: kind for kind in kinds if isinstance(kind, MetricBudgetKind)}
 
 
 def find_kind(name: str, table: str | None = None) -> BudgetKind | None:

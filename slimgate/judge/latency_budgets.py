@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from slimgate.budgets.latency import KINDS
 from slimgate.judge.budget_tables import LimitBudget, LimitBudgets, UndecidedBudget
 from slimgate.plugins.workloads import TimedPart
 
@@ -28,16 +29,7 @@ class SpeedBudget(UndecidedBudget):
 TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
 E2E_SPEEDUP, E2E_P50, E2E_P95 = "end_to_end_speedup_min", "end_to_end_p50_ms_max", "end_to_end_p95_ms_max"
 TOKENS_PER_SECOND, GOODPUT = "tokens_per_second_min", "goodput_min"
-PART_OF: Mapping[str, TimedPart] = {
-    TTFT_SPEEDUP: "ttft",
-    TPOT_SPEEDUP: "tpot",
-    TTFT_P95: "ttft",
-    TOKENS_PER_SECOND: "answer",
-    GOODPUT: "answer",
-    E2E_SPEEDUP: "e2e",
-    E2E_P50: "e2e",
-    E2E_P95: "e2e",
-}
+PART_OF: Mapping[str, TimedPart] = {kind.name: kind.part for kind in KINDS if kind.part is not None}
 # The kinds that a duel decides, as it decides speedup_min.
 PART_SPEEDUPS = (TTFT_SPEEDUP, TPOT_SPEEDUP, E2E_SPEEDUP)
 
@@ -50,7 +42,7 @@ def is_limit_on_part(kind: str, part: TimedPart) -> bool:
 class LatencyBudgetTable(LimitBudgets):
     """Budgets on the time of a call, all of which must hold on every workload that they apply to."""
 
-    kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max", *PART_OF)
+    kinds: ClassVar = tuple(kind.name for kind in KINDS)
     example: ClassVar = "{ speedup_min = 2.0 }"
     speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time; it applies to every workload."""

@@ -21,7 +21,7 @@ from slimgate.judge.budget_tables import (
     SizeBudget,
     SliceBudget,
 )
-from slimgate.judge.latency_budgets import PART_OF, LatencyBudgetTable
+from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.record.budgets import Judged, is_looser, judge_under_limit
 from slimgate.report.page.budgets import format_limit_words
 from slimgate.report.status import describe_budget
@@ -122,8 +122,3 @@ def test_a_name_in_two_tables_is_found_by_its_table() -> None:
     assert agreement is not None
     assert (floor.table, agreement.table) == (METRIC, "top1_agreement")
     assert find_kind("no_such_kind") is None
-
-
-def test_the_part_of_a_call_is_that_of_the_table() -> None:
-    parts = {kind.name: kind.part for kind in list_budget_kinds().values() if kind.part is not None}
-    assert parts == dict(PART_OF)

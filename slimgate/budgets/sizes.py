@@ -1,0 +1,31 @@
+"""Budgets on the size of the model, its memory and its operations."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import BudgetKind
+
+KINDS = (
+    BudgetKind(
+        name="compression_min",
+        table="size",
+        limit="at least {:g}× smaller",
+        is_minimum=True,
+    ),
+    BudgetKind(
+        name="quantized_share_min",
+        table="size",
+        limit="at least {:g} % of the blocks' weights quantized",
+        percent=True,
+        is_minimum=True,
+    ),
+    BudgetKind(
+        name="memory_ratio_max",
+        table="memory",
+        limit="peak at most {:g} of the teacher's",
+    ),
+    BudgetKind(
+        name="ratio_max",
+        table="flops",
+        limit="at most {:g} of the teacher's FLOPs",
+    ),
+)

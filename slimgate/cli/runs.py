@@ -1,13 +1,24 @@
-"""`slimgate lines`, `slimgate machines`, `slimgate mlflow`: finished runs for a dashboard, a page, MLflow."""
+"""`slimgate report`, `card`, `lines`, `machines`, `mlflow`: finished runs for people and for other tools."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from slimgate.cli.options import add_runs
+from slimgate.cli.options import add_model, add_run, add_runs
 
+REPORT = """\
+Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything. Use
+this command after an update of slimgate, or for a run.json that was copied without its reports. Answers are
+read from the files next to run.json. Exit codes: 0 written; 4 wrong usage or input.
+"""
+CARD = """\
+Writes a model card from the record of a run. It begins with YAML front matter that has model-index. Then come
+verdicts, drops with their intervals, times with the machine, the size, how the model was built, limits, and
+the command that built the model. Exit codes: 0 written; 4 wrong usage or input.
+"""
 LINES = """\
 Prints runs as JSON lines. Each line is a flat object for one metric, workload, size or memory figure of one
 model. Every line names its run and has the same keys. Values that were not measured are null. docs/ci.md
@@ -26,6 +37,26 @@ run.json that the experiment already has is not logged twice. docs/ci.md lists t
 Exit codes: 0 logged, or already there; 4 wrong usage or input, or an error of MLflow.
 """
 _EXPERIMENT = "slimgate"
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = REPORT
+    add_run(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="Folder for the reports (default: the folder of the run)"
+    )
+    parser.set_defaults(run=write_report)
+
+
+def add_card(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = CARD
+    add_model(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write the card to this file instead of the terminal"
+    )
+    parser.set_defaults(run=write_card)
 
 
 def add_lines(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +92,45 @@ def add_mlflow(parser: argparse.ArgumentParser) -> None:
         "--again", action="store_true", help="Log all given runs, even if the experiment already has them"
     )
     parser.set_defaults(run=log_to_mlflow)
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Writes the reports. Raises SlimgateError for wrong input."""
+    from slimgate.errors import DataError
+    from slimgate.record.files import read_record_file
+    from slimgate.report.files import write_reports
+    from slimgate.run.followed_rows import FILE, open_gate_texts
+
+    finished = read_record_file(options.record)
+    folder = finished.file.parent
+    out = options.out or folder
+    texts = open_gate_texts(folder) if (folder / FILE).is_file() else None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_reports(finished.record, out, texts, answers=folder)
+    except OSError as error:
+        raise DataError(f"{out}: the reports cannot be written there: {error.strerror}") from error
+    sys.stdout.write(f"{(out / 'report.md').as_posix()}\n{(out / 'report.html').as_posix()}\n")
+    return 0
+
+
+def write_card(options: argparse.Namespace) -> int:
+    """Writes the card. Raises SlimgateError for wrong input."""
+    from slimgate._system.files import write_atomically
+    from slimgate.errors import DataError
+    from slimgate.record.files import read_record_file
+    from slimgate.report.card import make_card
+
+    record = read_record_file(options.record)
+    text = make_card(record.record, record.find_model(options.variant)) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        write_atomically(options.output, text)
+    except OSError as error:
+        raise DataError(f"{options.output}: the card cannot be written there: {error.strerror}") from error
+    return 0
 
 
 def print_lines(options: argparse.Namespace) -> int:

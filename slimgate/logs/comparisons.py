@@ -20,7 +20,13 @@ from slimgate.judge.score_ranges import SHARE, Range, find_known_cap, find_known
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import PERPLEXITY, LogBudgets, convert_points_to_growth
-from slimgate.logs.changed_rows import Positions, choose_quoted, count_changed_answers, find_worse_and_better
+from slimgate.logs.changed_rows import (
+    Positions,
+    choose_quoted,
+    count_changed_answers,
+    find_worse_and_better,
+    list_row_ids,
+)
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
@@ -29,7 +35,6 @@ from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import score_sample_passes
-from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, format_comparison_name, pair_scores

@@ -17,10 +17,9 @@ from slimgate.logs.budgets import (
     find_replaced,
     is_match,
 )
-from slimgate.logs.changed_rows import find_worse_and_better
+from slimgate.logs.changed_rows import find_worse_and_better, shorten_id
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
 from slimgate.logs.pairs import PairedTask
-from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
 from slimgate.logs.score_pairs import Counts, PairedScores
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets

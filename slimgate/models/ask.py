@@ -18,8 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
 from slimgate.judge.tool_calls import format_calls
-from slimgate.models.retries import list_connection_errors, post
-from slimgate.models.server_errors import describe, read_error_body, refuse_redirects
+from slimgate.models.server_requests import (
+    describe,
+    list_connection_errors,
+    post,
+    read_error_body,
+    refuse_redirects,
+)
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,8 +9,8 @@ import torch
 
 from slimgate.errors import BuildError
 from slimgate.models.config import read_max_positions
-from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.seeding import isolated_seed
+from slimgate.models.special_tokens import list_end_tokens
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError
-from slimgate.models.end_tokens import keep_end_tokens_
 from slimgate.models.gguf_file import link_alone
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, find_main_dtype
+from slimgate.models.special_tokens import keep_end_tokens_
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 

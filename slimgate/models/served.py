@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
-from slimgate.models.end_tokens import add_end_tokens_, list_ends
 from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import load_weights
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
+from slimgate.models.special_tokens import add_end_tokens_, list_ends
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.store.seal import MANIFEST

@@ -23,8 +23,12 @@ from weakref import WeakKeyDictionary
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
-from slimgate.models.retries import list_connection_errors
-from slimgate.models.server_errors import describe, read_error_body, read_error_message
+from slimgate.models.server_requests import (
+    describe,
+    list_connection_errors,
+    read_error_body,
+    read_error_message,
+)
 
 if TYPE_CHECKING:
     import httpx2

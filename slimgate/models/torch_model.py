@@ -24,9 +24,9 @@ from torch import nn
 
 from slimgate._system import quiet
 from slimgate.errors import BuildError
-from slimgate.models.end_tokens import keep_end_tokens_
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
+from slimgate.models.special_tokens import keep_end_tokens_
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import list_code_modules, load_object
 from slimgate.plugins.loading import load as load_plugin

@@ -24,11 +24,10 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import MeasureError
-from slimgate.models.answer_text import decode_answer
 from slimgate.models.cache_argument import make_cache_keyword
 from slimgate.models.config import read_max_positions
-from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.generate import can_write
+from slimgate.models.special_tokens import decode_answer, list_end_tokens
 from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
 from slimgate.models.write_by_length import has_ended
 

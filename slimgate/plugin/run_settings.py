@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,13 +12,27 @@ from typing import TYPE_CHECKING
 
 from slimgate._system.timestamps import format_now
 from slimgate.plugins.rows import GATE
-from slimgate.run.other_load import measure_other_load
 from slimgate.run.progress import UNWATCHED, Watch
 
-if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
+if TYPE_CHECKING:
     from slimgate.run.peak_rates import PeakProbe
     from slimgate.run.shards import Shard
     from slimgate.store.store import Store
+
+
+def measure_other_load() -> float | None:
+    """Runnable processes for each core over the last minute, without our own; None if it is not known.
+
+    The load average is an exponential mean over 60 s, in which one process that has run for t seconds
+    counts 1 - exp(-t / 60).
+    """
+    if not hasattr(os, "getloadavg"):
+        return None
+    import psutil
+
+    age = max(0.0, time.time() - float(psutil.Process().create_time()))
+    own_load = 1 - math.exp(-age / 60)
+    return max(0.0, os.getloadavg()[0] - own_load) / (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, eq=False)

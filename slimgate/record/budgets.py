@@ -13,9 +13,9 @@ from slimgate.results.base import BudgetFacts, Verdict, is_run_ending
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips
 from slimgate.results.checks import BEHAVIOUR, KL_LOG, JudgedFacts, Result
+from slimgate.results.figures import SizeFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
-from slimgate.results.size import SizeFacts
 
 PERPLEXITY = "perplexity"
 

@@ -41,16 +41,12 @@ from slimgate.results.checks import (
     Result,
 )
 from slimgate.results.facts import Facts
-from slimgate.results.flops import FlopsFacts
-from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.load_test import LoadTestFacts
-from slimgate.results.measurement import MeasurementFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 from slimgate.results.separation import SeparationFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
 

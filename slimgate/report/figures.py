@@ -16,8 +16,8 @@ from slimgate._system.number_text import (
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
 
 if TYPE_CHECKING:
+    from slimgate.results.figures import SizeFacts
     from slimgate.results.latency import SpeedupFacts
-    from slimgate.results.size import SizeFacts
 
 _GIGA = 10**9
 

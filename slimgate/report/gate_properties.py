@@ -21,9 +21,8 @@ from slimgate.results.checks import (
     JudgedFacts,
 )
 from slimgate.results.facts import Facts
+from slimgate.results.figures import MeasurementFacts, MemoryFacts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
-from slimgate.results.measurement import MeasurementFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 
 # The name of a property and its value.

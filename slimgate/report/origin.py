@@ -9,10 +9,9 @@ from slimgate._system.number_text import count
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count, format_moment
-from slimgate.report.judged_files import describe_files
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import find_teacher
-from slimgate.report.trust import describe_delay
+from slimgate.report.trust import describe_delay, describe_files
 from slimgate.results.self_test import SelfTest
 
 _DIGITS = 12

@@ -17,7 +17,7 @@ from slimgate._system.number_text import format_significant
 from slimgate.record.machine import RATE_WORDS, Machine, Rates
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import describe_workload, list_models
-from slimgate.results.flops import FlopsFacts
+from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 
 # A usual encoder takes 2 to 4 times the minimum of its products at the peak. With very fast kernels, such as

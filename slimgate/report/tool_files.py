@@ -12,8 +12,7 @@ from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table
-from slimgate.results.kl_log import KlFigure, KlLogFacts
-from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
+from slimgate.results.tool_logs import KlFigure, KlLogFacts, LoadRunFacts, TimeRatioFacts
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
 # The figures of a KL log, by the kind of budget that limits them.

@@ -1,4 +1,4 @@
-"""The basis of the figures: the rows, the gate's self-test, the machine, the command.
+"""The basis of the figures: the rows or the files, the gate's self-test, the machine, the command.
 
 It also has the words on the planted delay, and the suite author's published figures: their own markdown, made
 harmless.
@@ -7,15 +7,15 @@ harmless.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from slimgate._system.escape import escape, escape_invisible, fence_code
 from slimgate._system.number_text import count, format_duration, format_fixed, format_percent
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
+from slimgate.record.words import format_count
 from slimgate.report.figures import add_note
-from slimgate.report.judged_files import describe_source
 from slimgate.report.peaks import list_rate_lines
 from slimgate.report.stages import format_value
 from slimgate.report.status import list_models
@@ -239,3 +239,27 @@ def _summarize_labels(split: str, counts: dict[str, int]) -> str:
     (rare, fewest), (common, largest) = by_size[0], by_size[-1]
     spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"
     return f"{escape(split)}: {spread}, most {count(largest)} ({escape(common)})"
+
+
+_SHA256_DIGITS = 64
+
+
+def describe_files(record: RunRecord) -> Iterator[str]:
+    """`teacher.csv (SHA-256 6f1c…)`; `runs/base (digest 6f1c…)` for a folder; empty without digests."""
+    files = record.task.source.get("files")
+    if isinstance(files, Mapping):
+        for name, digest in files.items():
+            kind = "SHA-256" if len(digest) == _SHA256_DIGITS else "digest"
+            yield f"{escape(name)} ({kind} {escape(digest[:12])})"
+
+
+def describe_source(record: RunRecord) -> str:
+    """The files of tools, as the command or the suite names them."""
+    task, source = record.task, record.task.source
+    name = escape(source.get("name", "files"))
+    files = list(describe_files(record))
+    if not files:
+        targets = (f"target {escape(target)}" for target in source.get("targets", []))
+        files = [f"base {escape(source.get('base', 'not named'))}", *targets]
+    classes = f" {format_count(len(task.labels), 'class', 'classes')}." if task.labels else ""
+    return f"Judged from {name}: {', '.join(files)}.{classes}"

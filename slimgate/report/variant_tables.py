@@ -46,9 +46,8 @@ from slimgate.report.status import (
 from slimgate.report.tables import Column, add_heading, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.base import BudgetFacts
 from slimgate.results.checks import TEACHER
+from slimgate.results.figures import MeasurementFacts, MemoryFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.measurement import MeasurementFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 
 # A wider table has to be scrolled sideways on GitHub.

@@ -8,15 +8,11 @@ from typing import NamedTuple
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.facts import Facts
-from slimgate.results.flops import FlopsFacts
-from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
-from slimgate.results.load_test import LoadTestFacts
-from slimgate.results.measurement import MeasurementFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 # The kinds of results. They are also the names of checks.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"

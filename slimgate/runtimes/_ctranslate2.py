@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,11 +15,65 @@ import numpy.typing as npt
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import BuildError
 from slimgate.models.ctranslate2_model import KIND
-from slimgate.models.paused_writing import PausedWriting
 from slimgate.plugins.base import Arrays
 
 if TYPE_CHECKING:
     from slimgate.models.ctranslate2_model import CTranslate2Model
+
+
+# Seconds between checks whether writing has failed before the first token.
+_LOOK = 0.2
+
+
+class PausedWriting:
+    """Answers after their first token."""
+
+    def __init__(self, start: Callable[[Callable[[Any], bool]], Sequence[Any]]) -> None:
+        """start(on_token): starts the library, and returns its results, which have done() and result()."""
+        self._gate = _Gate()
+        self._results = start(self._gate.on_token)
+        # Also at the end of the process: the library would wait for its thread, and the thread would wait
+        # here.
+        self._end = weakref.finalize(self, self._gate.stop, self._results)
+
+    def wait(self) -> None:
+        """Waits until the first tokens are chosen. Raises the library's error."""
+        while not self._gate.begun.wait(_LOOK):
+            if all(result.done() for result in self._results):
+                self.finish()
+                return
+
+    def finish(self) -> list[Any]:
+        """The results of all rows. Raises the library's error."""
+        self._gate.goes_on.set()
+        self._end.detach()
+        return [result.result() for result in self._results]
+
+    def stop(self) -> None:
+        """Ends the answers at their last token; does nothing if they are finished."""
+        self._end()
+
+
+class _Gate:
+    """Blocks the library's thread. It holds no answers, so that these can be freed while the thread waits."""
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on, self._stopped = Event(), Event(), False
+
+    def on_token(self, _step: object) -> bool:
+        """Waits at the first row's first token, because all rows' are chosen by then. True ends the row."""
+        if not self.begun.is_set():
+            self.begun.set()
+            self.goes_on.wait()
+        return self._stopped
+
+    def stop(self, results: Sequence[Any]) -> None:
+        """Ends all rows, and waits until they have ended."""
+        self._stopped = True
+        self.goes_on.set()
+        for result in results:
+            result.result()
+
 
 OnToken = Callable[[Any], bool]
 USER = "runtime ctranslate2"

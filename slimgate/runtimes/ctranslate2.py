@@ -17,8 +17,7 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes._ctranslate2 import CTranslate2Predictor
-from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
-from slimgate.runtimes._ctranslate2_translator import TranslatorPredictor
+from slimgate.runtimes._ctranslate2_predictors import GeneratorPredictor, TranslatorPredictor
 
 
 class Params(Table):

@@ -179,7 +179,7 @@ class LlamaPredictor:
     @cached_property
     def end_tokens(self) -> frozenset[int]:
         """The tokens that end an answer, for llama.cpp, the tokenizer or config.json."""
-        from slimgate.models.end_tokens import list_end_tokens, list_ends
+        from slimgate.models.special_tokens import list_end_tokens, list_ends
 
         configured = list_ends(self._config.get("eos_token_id"))
         return self._model.list_end_tokens() | list_end_tokens(self._tokenizer) | frozenset(configured)

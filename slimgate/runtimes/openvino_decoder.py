@@ -70,7 +70,7 @@ class DecoderPredictor:
 
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """Raises BuildError for a device other than the CPU, or if kv_cache has no effect."""
-        from slimgate.models.end_tokens import list_end_tokens, list_ends
+        from slimgate.models.special_tokens import list_end_tokens, list_ends
 
         ends = list_ends(model.config.eos_token_id)
         self.end_tokens = frozenset(list_end_tokens(model.tokenizer).union(ends))

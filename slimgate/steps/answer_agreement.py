@@ -15,7 +15,7 @@ import numpy as np
 
 from slimgate.errors import BuildError
 from slimgate.models.divergence import find_divergence
-from slimgate.models.end_tokens import list_end_tokens
+from slimgate.models.special_tokens import list_end_tokens
 from slimgate.models.write_answers import is_encoder_decoder, read_decoder_start
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext

@@ -30,7 +30,7 @@ from slimgate.errors import DataError
 from slimgate.judge.metrics.language_model import SKIPPED
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
-from slimgate.models.start_token import find_start_token
+from slimgate.models.special_tokens import find_start_token
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import Compared, ModelRef

@@ -11,8 +11,7 @@ from types import ModuleType
 import pytest
 from pydantic import Field
 
-from slimgate._system.field_texts import read_field_texts
-from slimgate.plugins.params import Table
+from slimgate.plugins.params import Table, read_field_texts
 
 
 class Grid(Table):

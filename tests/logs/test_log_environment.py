@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.cli.judge.environment import compare_logs
 from slimgate.cli.main import main
-from slimgate.logs.environment import compare_logs
 from slimgate.logs.find import read_any_log
 from slimgate.plugins.environments import (
     AREAS,

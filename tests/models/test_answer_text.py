@@ -6,7 +6,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from slimgate.models.answer_text import decode_answer
+from slimgate.models.special_tokens import decode_answer
 
 CALL = '[TOOL_CALLS]weather[ARGS]{"city": "Paris"}'
 

@@ -1,4 +1,4 @@
-"""slimgate.models.end_tokens: every artifact of a decoder stops at the end tokens of its first folder."""
+"""slimgate.models.special_tokens: every artifact of a decoder stops at the end tokens of its first folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from slimgate.models.end_tokens import keep_end_tokens_, list_end_tokens, list_ends
+from slimgate.models.special_tokens import keep_end_tokens_, list_end_tokens, list_ends
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize._vocabulary import _renumber
 from slimgate.tasks import causal_lm

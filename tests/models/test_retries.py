@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from support.answer_server import serving
 
-from slimgate.models.retries import FIRST_PAUSE, LONGEST_PAUSE, pause, post, read_retry_after
+from slimgate.models.server_requests import FIRST_PAUSE, LONGEST_PAUSE, pause, post, read_retry_after
 
 # What the server answers first, how many requests it then gets of one retry, and the status of the last.
 CASES = [

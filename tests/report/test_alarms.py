@@ -14,9 +14,9 @@ from slimgate.record.verdicts import BaselineFacts, Weakening
 from slimgate.report.alarms import list_alarms
 from slimgate.report.head import format_first_screen
 from slimgate.report.html import render_html_report
-from slimgate.report.judged_files import describe_source
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.terminal.summary import join_line, list_summary_lines
+from slimgate.report.trust import describe_source
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.quality import QualityFacts
 

@@ -18,7 +18,7 @@ from slimgate.report.status import format_standing
 from slimgate.report.terminal.summary import list_summary_lines
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
-from slimgate.results.flops import FlopsFacts
+from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest
 from slimgate.run.gate_results import judge_record

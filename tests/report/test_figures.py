@@ -24,8 +24,7 @@ from slimgate.report.page.charts import chart_data
 from slimgate.report.variant_tables import format_size_cell, format_speed_cell, make_memory_table
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
-from slimgate.results.memory import MemoryFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import MemoryFacts, SizeFacts
 
 
 def limit(kind: str, value: float) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, m
 from slimgate.report.page.drawing import draw_bar, make_scale
 from slimgate.results.base import BudgetFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
-from slimgate.results.memory import MemoryFacts
+from slimgate.results.figures import MemoryFacts
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"

@@ -19,7 +19,7 @@ from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.report.cautions import format_notes
 from slimgate.report.trust import list_machine_lines
 from slimgate.report.variant_tables import make_latency_table
-from slimgate.results.flops import FlopsFacts
+from slimgate.results.figures import FlopsFacts
 
 ONE = Rates(
     threads=1, float32_gflop_per_s=70.0, bfloat16_gflop_per_s=35.2, int8_gop_per_s=150.0, memory_gb_per_s=9.0

@@ -22,7 +22,7 @@ from slimgate.report import format_suite_report
 from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import join_line, make_summary_table
 from slimgate.results.base import BudgetFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import SizeFacts
 
 
 def test_the_smallest_and_fastest_passing_models_are_named() -> None:

@@ -13,7 +13,7 @@ from slimgate.report.markdown import format_suite_report
 from slimgate.report.page.budgets import list_budgets
 from slimgate.report.weights import make_weights_table
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import SizeFacts
 
 FLOATS = WeightFacts(counts={"embeddings": {"float32": 100}, "mlp": {"float32": 900}}, quantized_share=0.0)
 PACKED = WeightFacts(

@@ -8,7 +8,7 @@ from support.sample_record import make_sample_record
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.flops import FlopsFacts
+from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 from tools.measuring.frontier_table import Drop, find_drop, format_goals, format_record, select_duels
 

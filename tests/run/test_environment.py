@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.plugin.run_settings import measure_other_load
 from slimgate.record.machine import PeakRates
 from slimgate.run import environment
 from slimgate.run.environment import (
@@ -14,7 +15,6 @@ from slimgate.run.environment import (
     describe_machine,
     describe_machine_change,
 )
-from slimgate.run.other_load import measure_other_load
 
 
 def cpus(folder: Path, *governors: str, **files: str) -> Path:

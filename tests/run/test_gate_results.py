@@ -13,11 +13,10 @@ from slimgate.record.run_verdict import judge_record
 from slimgate.record.task import TaskFactsRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.figures import MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
-from slimgate.results.size import SizeFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import (
     GateResult,

@@ -12,7 +12,7 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import SizeFacts
 from support.sample_record import (
     TEACHER_BYTES,
     make_artifact,

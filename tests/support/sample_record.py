@@ -16,10 +16,9 @@ from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
+from slimgate.results.figures import MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
-from slimgate.results.size import SizeFacts
 
 EXAMPLE = read_record(Path(__file__).parents[2] / "docs/example_record/run.json")
 FOLLOWED = "all/8012"

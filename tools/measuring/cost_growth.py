@@ -34,8 +34,8 @@ from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.report import format_suite_report
 from slimgate.results.checks import BEHAVIOUR, LATENCY, QUALITY, SIZE, SPEEDUP, TEACHER
+from slimgate.results.figures import SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
-from slimgate.results.size import SizeFacts
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import (
     BUILD,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.servers import LAYOUTS
 from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
-from slimgate.models.start_token import find_start_token
+from slimgate.models.special_tokens import find_start_token
 from slimgate.plugins.runtime import BATCH, Form
 from slimgate.plugins.task import Task
 

@@ -19,7 +19,7 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.measurement import Measurement
 from slimgate.results.base import find_worst_verdict
 from slimgate.results.checks import MEASUREMENT
-from slimgate.results.measurement import MeasurementFacts
+from slimgate.results.figures import MeasurementFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.model_handle import ModelHandle
 from slimgate.suite.suite import Suite

@@ -27,9 +27,7 @@ from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.results.base import BudgetFacts, find_worst_verdict
 from slimgate.results.checks import FLOPS, MEMORY, SIZE, TEACHER
-from slimgate.results.flops import FlopsFacts
-from slimgate.results.memory import MemoryFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import FlopsFacts, MemoryFacts, SizeFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations

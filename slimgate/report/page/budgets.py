@@ -28,14 +28,10 @@ from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import Result
-from slimgate.results.flops import FlopsFacts
-from slimgate.results.kl_log import KlLogFacts
+from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
-from slimgate.results.load_test import LoadTestFacts
-from slimgate.results.measurement import MeasurementFacts
-from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
-from slimgate.results.size import SizeFacts
+from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 

@@ -12,8 +12,8 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
-from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.generate import can_write
+from slimgate.models.special_tokens import list_end_tokens
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import is_encoder_decoder
 from slimgate.models.write_by_length import check_length

@@ -180,7 +180,7 @@ class ToGguf(Step[Params]):
 
 class ToGgufByLlamaCpp(ToGguf):
     packages = (*ToGguf.packages, DISTRIBUTION)
-    code_modules = ("slimgate.steps.convert._llama_quantizer", "slimgate.steps.convert._importance")
+    code_modules = ("slimgate.steps.convert._to_gguf_worker", "slimgate.steps.convert._importance")
 
 
 step = ToGguf()

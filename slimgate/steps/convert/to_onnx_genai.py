@@ -140,7 +140,7 @@ def _correct_config(file: Path, model: TorchModel) -> int:
     have a sliding window. A model without `layer_types` has the window in every block, but its graph has no
     window. So the graph is right only for texts up to the window's length.
     """
-    from slimgate.models.end_tokens import list_end_tokens
+    from slimgate.models.special_tokens import list_end_tokens
 
     content = read_json(file)
     content["model"]["eos_token_id"] = sorted(list_end_tokens(model.tokenizer, model.network))

@@ -53,10 +53,10 @@ class ToOpenVinoDecoder(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """An OpenVinoModel of kind openvino_decoder. Raises BuildError if it cannot be made."""
         from slimgate.errors import BuildError
-        from slimgate.models.end_tokens import list_end_tokens
         from slimgate.models.generate import can_write
         from slimgate.models.openvino_decoder import export_decoder
         from slimgate.models.openvino_model import OpenVinoModel
+        from slimgate.models.special_tokens import list_end_tokens
         from slimgate.steps.answer_agreement import check_converted
 
         self.check(params, model.config.to_dict())

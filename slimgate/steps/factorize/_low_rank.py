@@ -26,7 +26,7 @@ from slimgate.steps.factorize._svd import (
     is_factorization_smaller,
 )
 from slimgate.steps.importance import compute_gradient_moments
-from slimgate.steps.layers.low_rank_linear import LowRankLinear
+from slimgate.steps.layers.low_rank import LowRankLinear
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

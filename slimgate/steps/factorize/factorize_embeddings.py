@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from slimgate.models.torch_model import TorchModel
-    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
-    from slimgate.steps.layers.low_rank_linear import LowRankLinear
+    from slimgate.steps.layers.low_rank import FactorizedEmbedding, LowRankLinear
 
 
 class Params(Table):
@@ -115,7 +114,7 @@ def compute_weighted_directions(
 
 def _find_table(model: TorchModel) -> tuple[str, nn.Embedding]:
     from slimgate.models.token_embeddings import make_plain_embeddings
-    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+    from slimgate.steps.layers.low_rank import FactorizedEmbedding
 
     factored = {
         f"{name}.table" for name, m in model.network.named_modules() if isinstance(m, FactorizedEmbedding)
@@ -144,7 +143,7 @@ def _compute_token_weights(model: TorchModel, params: Params, context: BuildCont
 def _factorize_table(
     table: nn.Embedding, mean: torch.Tensor | None, directions: torch.Tensor
 ) -> FactorizedEmbedding:
-    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+    from slimgate.steps.layers.low_rank import FactorizedEmbedding
 
     rows = table.weight.detach().double()
     narrow = (rows if mean is None else rows - mean) @ directions
@@ -165,7 +164,7 @@ def _make_narrow_heads(
 
 
 def _factorize_head(head: nn.Linear, factorized: FactorizedEmbedding) -> LowRankLinear:
-    from slimgate.steps.layers.low_rank_linear import LowRankLinear
+    from slimgate.steps.layers.low_rank import LowRankLinear
 
     narrow, projection = factorized.table.weight, factorized.projection.weight
     factored = LowRankLinear.from_factors(narrow.detach(), projection.detach().t(), head.bias)

@@ -27,7 +27,7 @@ from slimgate.data.row_files import read_all_rows, read_column_names
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
 from slimgate.models.generate import continue_prompts
-from slimgate.models.start_token import find_start_token
+from slimgate.models.special_tokens import find_start_token
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load_object
 from slimgate.plugins.rows import UNLABELLED, Rows

@@ -1,11 +1,13 @@
 """Messages and tools of rows, in the form for chat templates and servers, and checks of them.
 
 Messages have OpenAI's form: a role, a content, and perhaps tool_calls and tool_call_id. They are passed on
-unchanged, but without keys that are null.
+unchanged, but without keys that are null: all objects of a column share their keys, so a key that a row
+leaves out is null in the table.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,6 @@ from slimgate.judge.tool_call_formats import read_calls
 from slimgate.judge.tool_calls import list_tool_names, parse_call, read_tools
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
-from slimgate.tasks.parts.json_columns import format_json_text, remove_nulls
 
 Prompt = str | list[Json]
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -100,3 +101,21 @@ def check_tools(split: str, rows: Rows, column: str, references: Sequence[Sequen
                     f'{split} row {row}: the expected call names "{call.name}", which is not a tool of '
                     f"the row; the row has {', '.join(names)}"
                 )
+
+
+def has_objects(column_type: pa.DataType) -> bool:
+    """Whether a column of this type has objects, or lists of objects."""
+    is_list = pa.types.is_list(column_type) or pa.types.is_large_list(column_type)
+    return bool(pa.types.is_struct(column_type.value_type if is_list else column_type))
+
+
+def remove_nulls(value: Any) -> Any:
+    """A value without the keys that are null, at any depth."""
+    if isinstance(value, dict):
+        return {key: remove_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [remove_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def format_json_text(value: Any) -> str:
+    """The JSON text of a value, without the keys that are null."""
+    return json.dumps(remove_nulls(value), ensure_ascii=False, default=str)

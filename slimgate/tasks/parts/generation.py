@@ -44,7 +44,7 @@ from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 from slimgate.tasks.parts.answer_similarity import compute_similarities
-from slimgate.tasks.parts.json_columns import format_json_text, has_objects
+from slimgate.tasks.parts.chat_rows import format_json_text, has_objects
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

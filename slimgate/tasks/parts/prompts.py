@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.models.answer_text import decode_answer
 from slimgate.models.predict import split_into_batches
+from slimgate.models.special_tokens import decode_answer
 from slimgate.models.write_answers import SamplingParams, Written, write_answers
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import NEW_TOKENS, Predictor

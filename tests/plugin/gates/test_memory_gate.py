@@ -10,7 +10,7 @@ from support.tiny_suite import make_tiny_run
 from slimgate.plugin.gates import make_test_module
 from slimgate.plugin.gates.size import test_memory as memory_gate
 from slimgate.results.checks import TEACHER
-from slimgate.results.memory import MemoryFacts
+from slimgate.results.figures import MemoryFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.run import SuiteRun

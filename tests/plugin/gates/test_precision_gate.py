@@ -15,7 +15,7 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.gates.size import test_size as size_gate
 from slimgate.record.build import WeightFacts
 from slimgate.results.checks import TEACHER
-from slimgate.results.size import SizeFacts
+from slimgate.results.figures import SizeFacts
 from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store

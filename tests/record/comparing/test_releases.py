@@ -33,9 +33,8 @@ from slimgate.record.run import RunRecord, VariantRecord, format_record_json
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import AcceptedFacts
 from slimgate.report.compare import compare_report, format_moved_slices
-from slimgate.results.measurement import MeasurementFacts
+from slimgate.results.figures import MeasurementFacts, SizeFacts
 from slimgate.results.quality import QualityFacts
-from slimgate.results.size import SizeFacts
 
 
 def test_a_release_and_itself_have_nothing_between_them(tmp_path: Path) -> None:

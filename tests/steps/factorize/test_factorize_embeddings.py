@@ -20,8 +20,8 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.factorize import factorize_embeddings
 from slimgate.steps.factorize.factorize_embeddings import compute_weighted_directions
 from slimgate.steps.finetune import fine_tune
-from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
+from slimgate.steps.layers.low_rank import FactorizedEmbedding
 from slimgate.steps.quantize import int8_dynamic
 
 torch.set_num_threads(1)

@@ -23,7 +23,7 @@ from slimgate.steps.calibration import calibration_batches
 from slimgate.steps.factorize import low_rank
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.importance import compute_gradient_moments
-from slimgate.steps.layers.low_rank_linear import LowRankLinear
+from slimgate.steps.layers.low_rank import LowRankLinear
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import int8_dynamic
 from slimgate.tasks import causal_lm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+from slimgate.steps.layers.low_rank import FactorizedEmbedding
 
 
 def test_vectors_are_those_of_the_product_worked_by_hand() -> None:

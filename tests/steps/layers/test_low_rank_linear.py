@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.steps.layers.low_rank_linear import LowRankLinear
+from slimgate.steps.layers.low_rank import LowRankLinear
 
 
 def test_outputs_are_those_of_the_product_worked_by_hand() -> None:

@@ -1,9 +1,14 @@
-"""The tokens that end an answer: the tokenizer, config.json and generation_config.json may name several."""
+"""The token at the start of a text, the tokens that end an answer, and the special tokens in its text.
+
+The tokenizer, config.json and generation_config.json may name several end tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
+
+from slimgate.judge.tool_call_formats import CALL_TOKENS, read_calls
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,3 +42,28 @@ def keep_end_tokens_(network: nn.Module) -> None:
     generation = getattr(network, "generation_config", None)
     if generation is not None and not getattr(network.config, "is_encoder_decoder", False):
         add_end_tokens_(network, list_ends(generation.eos_token_id))
+
+
+def find_start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of the start token, else that of the end token, as lm-eval does; None without both.
+
+    Qwen's tokenizer has no start token. GPT-2 has one token for both.
+    """
+    start: int | None = tokenizer.bos_token_id
+    end: int | None = tokenizer.eos_token_id
+    return end if start is None else start
+
+
+def decode_answer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of an answer without special tokens, except those of a tool call.
+
+    Without its special tokens, [TOOL_CALLS]weather[ARGS]{…} of Mistral would not be a call.
+    """
+    text = str(tokenizer.decode(ids, skip_special_tokens=True))
+    added = getattr(tokenizer, "added_tokens_decoder", {})  # a user's own tokenizer may lack it
+    special = {token: added[token].content for token in set(ids) if token in added and added[token].special}
+    if CALL_TOKENS.isdisjoint(special.values()):
+        return text
+    call_ids = [token for token in ids if special.get(token) is None or special[token] in CALL_TOKENS]
+    call_text = str(tokenizer.decode(call_ids, skip_special_tokens=False))
+    return text if read_calls(call_text) == [] else call_text

@@ -72,7 +72,7 @@ def make_pools(
 ) -> list[Pool]:
     """Makes a pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
 
-    All rows of the part `unlabelled` are free. Call `withhold` when the other splits have been drawn.
+    All rows of the part `unlabelled` are free. Call `withhold_rows` when the other splits have been drawn.
     """
     tables = _add_ids(_select_known_parts(parts))
     texts = [_hash_row_texts(name, table, text_columns) for name, table in tables.items()]
@@ -126,13 +126,13 @@ def _drop_across(pools: Sequence[Pool]) -> None:
     """Marks the rows of each part whose group or text a later part has as not free."""
     texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
-        withhold(pool, texts=texts, exact_texts=exact_texts, groups=groups)
+        withhold_rows(pool, texts=texts, exact_texts=exact_texts, groups=groups)
         texts = np.union1d(texts, pool.texts[pool.free])
         exact_texts = np.union1d(exact_texts, pool.exact_texts[pool.free])
         groups = np.union1d(groups, pool.groups[pool.free])
 
 
-def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
+def withhold_rows(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
     """Marks the rows that have one of these texts or groups as not free."""
     pool.by_group[:] = np.isin(pool.groups, groups)
     pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
@@ -292,7 +292,7 @@ def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[li
     no_labels = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
     if name is None:
         return no_labels, ("",)
-    columns = [_label(part, table, name) for part, table in tables.items()]
+    columns = [_read_label_column(part, table, name) for part, table in tables.items()]
     labels = [convert_to_strings(c, f"label column {name}") for c in columns]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
@@ -326,7 +326,7 @@ def _name_classes(column: pa.ChunkedArray, text: pa.ChunkedArray) -> pa.ChunkedA
     )
 
 
-def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
+def _read_label_column(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names and part != "all" and part != "train":
         raise DataError(
             f"part {part} is unlabelled: it has no column {name} (it has "

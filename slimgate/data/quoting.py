@@ -16,7 +16,8 @@ def quote_row_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable
     """The text of each row in at most 160 characters; a text of a pair gets half, or the room left."""
     columns = [rows.table[name] for name in text_columns]
     return [
-        _quote([_format_quoted_value(column[int(row)].as_py()) for column in columns]) for row in positions
+        _join_shortened([_format_quoted_value(column[int(row)].as_py()) for column in columns])
+        for row in positions
     ]
 
 
@@ -31,7 +32,7 @@ def _format_quoted_value(value: object) -> str:
     return collapse_text(value)
 
 
-def _quote(texts: Sequence[str]) -> str:
+def _join_shortened(texts: Sequence[str]) -> str:
     room = LONGEST - len(BETWEEN) * (len(texts) - 1)
     share = room // len(texts)
     left = room - sum(min(len(text), share) for text in texts)

@@ -105,7 +105,7 @@ class RowFile:
     quotes: bool = True
 
 
-def require(path: Path) -> None:
+def require_file(path: Path) -> None:
     """Raises SuiteError if `path` is not a file, with the nearest name in its folder."""
     if path.is_file():
         return
@@ -188,7 +188,7 @@ def read_all_rows(file: RowFile, *, scratch: Path) -> pa.Table:
 
 
 def _check_start(file: RowFile) -> None:
-    require(file.path)
+    require_file(file.path)
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
     if file.format != "parquet" and (foreign := recognize_format(file.path)) is not None:
@@ -336,7 +336,7 @@ def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
         )
     if not count:  # datasets fails on it (its batch size becomes 0)
         return open_parquet(file.path).read()
-    return _load("parquet", file.path, file, scratch)
+    return _load_with_datasets("parquet", file.path, file, scratch)
 
 
 def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
@@ -357,7 +357,7 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
-        table = _load(
+        table = _load_with_datasets(
             "csv",
             copy,
             file,
@@ -402,7 +402,7 @@ def _make_quotes_hint(message: str) -> str:
     return f"; if double quotes are part of the texts, {_NO_QUOTES}"
 
 
-def _load(
+def _load_with_datasets(
     kind: str,
     path: Path,
     file: RowFile,
@@ -417,7 +417,7 @@ def _load(
     """
     import datasets
 
-    with _silent(datasets):
+    with _silence_datasets(datasets):
         try:
             rows = datasets.load_dataset(
                 kind,
@@ -436,7 +436,7 @@ def _load(
 
 
 @contextmanager
-def _silent(datasets: ModuleType) -> Iterator[None]:
+def _silence_datasets(datasets: ModuleType) -> Iterator[None]:
     """No progress bar and no log line from datasets; its settings are put back."""
     bars, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()

@@ -25,7 +25,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import iterate_value_lists, select_table_rows
-from slimgate.data.parts import Pool, make_pools, withhold
+from slimgate.data.parts import Pool, make_pools, withhold_rows
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
 from slimgate.errors import DataError, format_suggestion
@@ -37,23 +37,25 @@ SCHEMA = "slimgate.splits/1"
 FILE = "splits.json"
 
 
-def deal(pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: bool) -> dict[str, Ints]:
+def assign_rows(
+    pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: bool
+) -> dict[str, Ints]:
     """Row positions of each split of the plan. Raises DataError if there are too few.
 
     If the sizes could not be reached otherwise, rows of one text are drawn together, as a group is, and the
     shares of labels may be missed.
     """
     groups = pool.groups if grouped else pool.texts
-    drawn = _draw(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
+    drawn = _draw_splits(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
     for labels in (pool.labels, np.zeros_like(pool.labels)):
         if _find_short_split(plan, drawn):
-            drawn = _draw(pool, plan, seed, groups=groups, labels=labels)
+            drawn = _draw_splits(pool, plan, seed, groups=groups, labels=labels)
     if short := _find_short_split(plan, drawn):
         raise DataError(_describe_too_few(pool, plan, short, len(drawn[short]), grouped=grouped))
     return {split: drawn[split] for split in plan}
 
 
-def _draw(
+def _draw_splits(
     pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, groups: Ints | None, labels: Ints
 ) -> dict[str, Ints]:
     """Draws later splits first, and the rest last. Texts and groups that are drawn are excluded after."""
@@ -247,7 +249,7 @@ class Cut:
     reports: dict[str, SplitReport]
 
 
-def cut(
+def cut_splits(
     parts: Mapping[str, pa.Table],
     sizes: SplitSizes,
     *,
@@ -281,8 +283,8 @@ def cut(
             continue
         if pool.name == UNLABELLED:
             texts, exact, groups = map(np.concatenate, (drawn_rows, taken_exact, held_out))
-            withhold(pool, texts=texts, exact_texts=exact, groups=groups)
-        drawn = deal(pool, plan, seed, grouped=group_column is not None)
+            withhold_rows(pool, texts=texts, exact_texts=exact, groups=groups)
+        drawn = assign_rows(pool, plan, seed, grouped=group_column is not None)
         dropped = count_dropped(pool, drawn)
         drawn_rows += [pool.texts[rows] for rows in drawn.values()]
         taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
@@ -294,7 +296,7 @@ def cut(
                 splits[split] = _drop_labels(splits[split], read_columns, text_columns, label_column)
             optional = [name for name in (label, group_column) if name]
             columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
-            reports[split] = _report(
+            reports[split] = _make_split_report(
                 pool,
                 rows,
                 digest=_digest_columns(splits[split], columns),
@@ -395,7 +397,7 @@ def _choose_default_size(split: str, *, named: bool, free: int) -> RequestedSize
     }[split]
 
 
-def _report(
+def _make_split_report(
     pool: Pool, rows: Ints, *, digest: str, dropped: Dropped, labelled: bool, grouped: bool
 ) -> SplitReport:
     counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))

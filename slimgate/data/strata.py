@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-def allot(total: int, weights: Floats, limits: Ints) -> Ints:
+def apportion_total(total: int, weights: Floats, limits: Ints) -> Ints:
     """Divides `total` in proportion to `weights` into whole numbers up to `limits`, by largest remainder.
 
     The numbers sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
@@ -40,7 +40,7 @@ def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Int
     """
     order = np.flatnonzero(among)
     order = order[np.argsort(keys[order])]
-    quotas = allot(size, shares, np.bincount(labels[order], minlength=len(shares)))
+    quotas = apportion_total(size, shares, np.bincount(labels[order], minlength=len(shares)))
     by_label = np.argsort(labels[order], kind="stable")
     sorted_labels = labels[order][by_label]
     starts = np.searchsorted(sorted_labels, np.arange(len(shares)))
@@ -62,7 +62,7 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
     owners = cells // n_labels
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     positions = _choose_groups(
-        allot(size, shares, np.bincount(labels[rows], minlength=n_labels)).tolist(),
+        apportion_total(size, shares, np.bincount(labels[rows], minlength=n_labels)).tolist(),
         spans=list(zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True))
         if len(cells)
         else [],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimgate._system.digests import digest_json
-from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
+from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import find_conventional_positive, refuse_positive
@@ -141,7 +141,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         raise DataError(
             f'task "{setup.task.name}": its text_columns returned no column, expected at least one'
         )
-    done = cut(
+    done = cut_splits(
         parts,
         setup.sizes,
         text_columns=text_columns,

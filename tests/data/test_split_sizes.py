@@ -12,7 +12,7 @@ from support.cut_rows import cut_rows, list_ids, list_sizes, make_rows
 
 from slimgate.data.labels import list_class_names
 from slimgate.data.splits import SplitSizes
-from slimgate.data.strata import allot
+from slimgate.data.strata import apportion_total
 from slimgate.errors import DataError
 from slimgate.plugins.rows import SPLITS
 
@@ -109,7 +109,7 @@ def test_unknown_parts_are_refused(names: list[str]) -> None:
 def test_quotas_follow_the_shares_as_far_as_there_are_rows(
     total: int, weights: list[float], limits: list[int], expected: list[int]
 ) -> None:
-    assert allot(total, np.array(weights), np.array(limits)).tolist() == expected
+    assert apportion_total(total, np.array(weights), np.array(limits)).tolist() == expected
 
 
 def test_every_split_has_the_labels_of_its_part_in_their_shares() -> None:

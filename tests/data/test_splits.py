@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.cut_rows import cut_rows, list_ids, make_rows
 
-from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
+from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError
 from slimgate.plugins.rows import SPLITS
 
@@ -111,7 +111,7 @@ def test_a_hundred_thousand_rows_are_cut_in_two_seconds(group: str | None) -> No
 
 def test_the_digest_covers_what_else_the_task_reads() -> None:
     def digest(scores: list[float]) -> str:
-        scored = cut(
+        scored = cut_splits(
             {"all": make_rows(4, score=scores)},
             SplitSizes(train=2, calibration=0, selection=0, gate=2),
             text_columns=("text",),
@@ -125,7 +125,7 @@ def test_the_digest_covers_what_else_the_task_reads() -> None:
     assert digest([1.0, 2.0, 3.0, 4.0]) == digest([1.0, 2.0, 3.0, 4.0])
     assert digest([1.0, 2.0, 3.0, 4.0]) != digest([1.0, 2.0, 3.0, 5.0])
     with pytest.raises(DataError, match=r"part all has no column scor\. Did you mean score"):
-        cut(
+        cut_splits(
             {"all": make_rows(4, score=[1.0] * 4)},
             SplitSizes(),
             text_columns=("text",),

@@ -18,7 +18,7 @@ from slimgate.data.arrow import find_duplicates, hash_texts, number_keys, select
 from slimgate.data.json_rows import AT_ONCE, make_object_table
 from slimgate.data.row_files import RowFile, read_all_rows
 from slimgate.data.sources import files
-from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.splits import Cut, SplitSizes, cut_splits
 from slimgate.data.text_files import BLOCK, read_text_blocks, split_lines
 from slimgate.errors import DataError
 from tools.measuring.large_rows import cut as cut_apart
@@ -62,7 +62,7 @@ def golden(folder: Path, name: str) -> Cut:
         path = write_pairs(folder)
     parts = files.source.read(files.Params.model_validate({"path": path}), scratch=folder)
     sizes: dict[str, Any] = {"train": 100, "calibration": 20, "selection": 30, "gate": 120}
-    return cut(
+    return cut_splits(
         parts,
         SplitSizes(**{**sizes, **({"gate": "rest"} if name == "rest" else {})}),
         text_columns=("text", "other") if name == "pairs" else ("text",),
@@ -99,7 +99,7 @@ def test_chunks_of_a_table_change_nothing(tmp_path: Path) -> None:
     full_table = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
     options: dict[str, Any] = {"text_columns": ("text",), "label_column": "label", "group_column": "file"}
     plain, chunked = (
-        cut({"all": table}, SplitSizes(gate=60), **options, seed=0)
+        cut_splits({"all": table}, SplitSizes(gate=60), **options, seed=0)
         for table in (full_table, pa.concat_tables([full_table.slice(k, 7) for k in range(0, 300, 7)]))
     )
     assert plain.reports == chunked.reports

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from support.tiny_suite import make_tiny_run
 
-from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
+from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.gates.reporting import report_build
 from slimgate.plugins.context import BuildContext
@@ -44,7 +44,7 @@ def table(count: int) -> pa.Table:
 
 
 def cut_of(part: pa.Table, group: str | None = None, **sizes: Any) -> Cut:
-    return cut(
+    return cut_splits(
         {"all": part},
         SplitSizes(**sizes),
         text_columns=("text",),
@@ -96,7 +96,7 @@ def test_two_splits_cannot_both_take_the_rest() -> None:
 
 
 def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
-    return cut(
+    return cut_splits(
         {**parts, "unlabelled": more},
         SplitSizes(train=20, calibration=4, selection=6, gate=10, unlabelled="rest"),
         text_columns=("text",),
@@ -134,9 +134,9 @@ def test_that_part_may_share_groups_with_train_only() -> None:
 def test_that_part_is_unused_unless_asked_for_and_never_alone() -> None:
     parts = {"all": table(40), "unlabelled": table(4)}
     options: Any = {"text_columns": ("text",), "label_column": "label", "group_column": None, "seed": 0}
-    assert tuple(cut(parts, SplitSizes(), **options).splits) == SPLITS
+    assert tuple(cut_splits(parts, SplitSizes(), **options).splits) == SPLITS
     with pytest.raises(DataError, match=r"gave parts \['unlabelled'\], expected all, or some of train"):
-        cut({"unlabelled": table(4)}, SplitSizes(), **options)
+        cut_splits({"unlabelled": table(4)}, SplitSizes(), **options)
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

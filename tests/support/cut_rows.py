@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.splits import Cut, SplitSizes, cut_splits
 from slimgate.plugins.rows import SPLITS
 
 
@@ -25,7 +25,7 @@ def cut_rows(
     group: str | None = None,
     seed: int = 0,
 ) -> Cut:
-    return cut(
+    return cut_splits(
         parts,
         SplitSizes(**(sizes or {})),
         text_columns=text,

@@ -18,7 +18,7 @@ from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count
 from slimgate.data.labels import format_label_map
 from slimgate.data.parts import collapse_texts, require_column
 from slimgate.data.same_texts import normalize_row
-from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.splits import Cut, SplitSizes, cut_splits
 from slimgate.errors import DataError
 from slimgate.models.config import list_model_labels
 from slimgate.plugins.loading import load
@@ -129,7 +129,7 @@ class Draft:
     def cut(self) -> Cut:
         """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
         task, params = self.task, make_task_params(self.guess.kind, self.task, self.options)
-        return cut(
+        return cut_splits(
             self.parts,
             SplitSizes.model_validate(self.sizes),
             text_columns=task.text_columns(params),

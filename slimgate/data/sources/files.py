@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import file_sha256
 from slimgate.data.images import digest_images, read_images
-from slimgate.data.row_files import SUFFIXES, RowFile, read_all_rows, read_column_names, require
+from slimgate.data.row_files import SUFFIXES, RowFile, read_all_rows, read_column_names, require_file
 from slimgate.errors import DataError
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.source import Source
@@ -132,7 +132,7 @@ class Files(Source[Params]):
         """
         if params.by_label is not None:
             for _, _, path in _list_part_files(params):
-                require(path)
+                require_file(path)
             return ("text", "label")
         names: dict[str, tuple[Path, tuple[str, ...]]] = {}
         for part, _, path in _list_part_files(params):
@@ -155,7 +155,7 @@ class Files(Source[Params]):
         """
         total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
         for part, label, path in _list_part_files(params):
-            require(path)
+            require_file(path)
             total.update(
                 json.dumps([part, label, _make_row_file(params, path).format, file_sha256(path)]).encode()
             )
@@ -234,11 +234,12 @@ def _find_common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
         name: _find_common_type(name, [field.type for field in fields]) for name, fields in columns.items()
     }
     return {
-        name: kinds[name] if _holds(kinds[name], fields) else pa.string() for name, fields in columns.items()
+        name: kinds[name] if _can_hold(kinds[name], fields) else pa.string()
+        for name, fields in columns.items()
     }
 
 
-def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
+def _can_hold(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
     """Whether the type holds every value: a float cannot hold a whole number of 17 digits, such as an id."""
     try:
         for column in columns:

@@ -130,8 +130,8 @@ class Hub(Source[Params]):
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """The rows of every part. Raises DataError if they are not cached and cannot be downloaded."""
-        with _quiet(), _explain_errors(params):
-            splits = _load(params, scratch)
+        with _silence_progress(), _explain_errors(params):
+            splits = _load_data_set(params, scratch)
             chosen = _choose_splits(params, splits)
             tables = {
                 part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
@@ -184,7 +184,7 @@ def _list_files(folder: Path) -> list[str]:
     return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
 
-def _load(params: Params, scratch: Path) -> Any:
+def _load_data_set(params: Params, scratch: Path) -> Any:
     """The prepared data set: split name -> rows."""
     import datasets
 
@@ -291,7 +291,7 @@ def _is_unreachable(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_progress() -> Iterator[None]:
     """Switches off the progress bars and notices of datasets and of the hub."""
     import datasets
 

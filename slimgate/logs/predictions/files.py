@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names, require
+from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names, require_file
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_duplicates, is_empty, sort_by_id
@@ -225,7 +225,7 @@ def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> 
 
 def _make_row_file(path: Path) -> RowFile:
     known = FORMATS.get(path.suffix.lower())
-    require(path)
+    require_file(path)
     refuse_utf_16(path)
     if known is None:
         actual = f'"{path.suffix}"' if path.suffix else "none"

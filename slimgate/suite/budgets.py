@@ -132,7 +132,7 @@ def _read_teacher_limits(
     for kind in table:
         if kind in QualityBudgetTable.model_fields and kind not in TeacherBudgetTable.model_fields:
             raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
-    budgets = _validate(TeacherBudgetTable, table, loc, data, file).make_budgets()
+    budgets = _validate_table(TeacherBudgetTable, table, loc, data, file).make_budgets()
     _check_suits_metric(key, budgets, loc, data, file)
     return budgets
 
@@ -158,17 +158,17 @@ def read_budgets(
         elif key == "slices":
             slices, named_slices = _read_slices(table, loc, data, file)
         elif key in TOKEN_TABLES:
-            tokens[key] = _validate(TOKEN_TABLES[key], table, loc, data, file).make_budgets()
+            tokens[key] = _validate_table(TOKEN_TABLES[key], table, loc, data, file).make_budgets()
         elif key == "baseline":
             baseline = _read_baseline_budgets(table, loc, data, file)
         elif key == MEASUREMENTS:
             measurements = _read_measurement_budgets(table, loc, data, file)
         else:
-            quality[key] = _validate(QualityBudgetTable, table, loc, data, file).make_budgets()
+            quality[key] = _validate_table(QualityBudgetTable, table, loc, data, file).make_budgets()
             _check_suits_metric(key, quality[key], loc, data, file)
             if not without_builds:
                 _check_seeds(quality[key], loc, data, file)
-    tables = _validate(_SingleTables, single, prefix, data, file)
+    tables = _validate_table(_SingleTables, single, prefix, data, file)
     size, latency = tables.size, tables.latency
     return VariantBudgets(
         quality,
@@ -198,7 +198,7 @@ def _read_measurement_budgets(
             raise make_suite_error(file, loc, data, str(error)) from None
         _check_is_table(table, MeasurementBudgetTable.example, loc, data, file)
         _refuse_over_key(table, loc, data, file)
-        budgets[name] = _validate(MeasurementBudgetTable, table, loc, data, file).make_budgets()
+        budgets[name] = _validate_table(MeasurementBudgetTable, table, loc, data, file).make_budgets()
     return budgets
 
 
@@ -216,7 +216,7 @@ def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
     """The keys of [budgets.baseline] that are not budgets. Raises SuiteError."""
     table = data.get("budgets", {}).get("baseline", {})
     options = {key: table[key] for key in BaselineTable.model_fields if key in table}
-    return _validate(BaselineTable, options, ("budgets", "baseline"), data, file)
+    return _validate_table(BaselineTable, options, ("budgets", "baseline"), data, file)
 
 
 def _read_baseline_budgets(
@@ -242,7 +242,7 @@ def _read_baseline_budgets(
             if kind in QualityBudgetTable.model_fields and kind not in BaselineBudgetTable.model_fields:
                 problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
-        budgets[name] = _validate(BaselineBudgetTable, table, loc, data, file).make_budgets()
+        budgets[name] = _validate_table(BaselineBudgetTable, table, loc, data, file).make_budgets()
         _check_suits_metric(name, budgets[name], loc, data, file)
     return budgets
 
@@ -310,7 +310,7 @@ def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: st
         raise make_suite_error(file, loc, data, NOT_PER_ROW)
     _check_is_table(table, EXAMPLE, loc, data, file)
     _refuse_over_key(table, loc, data, file)
-    return _validate(SliceBudget, table, loc, data, file)
+    return _validate_table(SliceBudget, table, loc, data, file)
 
 
 def list_per_row_metrics() -> tuple[str, ...]:
@@ -318,7 +318,7 @@ def list_per_row_metrics() -> tuple[str, ...]:
     return tuple(name for name in list_known_metrics() if load_metric(name).per_row is not None)
 
 
-def _validate(table_class: type[T], table: object, loc: Loc, data: object, file: str) -> T:
+def _validate_table(table_class: type[T], table: object, loc: Loc, data: object, file: str) -> T:
     """Reads the table that is at `loc` in the suite. Raises SuiteError for wrong keys and values."""
     try:
         return table_class.model_validate(table)

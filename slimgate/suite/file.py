@@ -113,8 +113,8 @@ def _read_merged(
                 f'{shown} [suite] extends: "{parent}": no such file in {base.parent.name}/{suggestion}'
             )
         base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
-        merged = _merge(merged, _read_merged(base, base_shown, digest, (*seen, path), files))
-    return _merge(merged, tables)
+        merged = _merge_tables(merged, _read_merged(base, base_shown, digest, (*seen, path), files))
+    return _merge_tables(merged, tables)
 
 
 def _read_extends(tables: dict[str, Any], shown: str) -> tuple[str, ...]:
@@ -130,11 +130,13 @@ def _read_extends(tables: dict[str, Any], shown: str) -> tuple[str, ...]:
     return parents
 
 
-def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+def _merge_tables(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge_tables(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 

@@ -124,11 +124,11 @@ def _make_plan_row(model: PlannedModel) -> dict[str, str]:
         "MB": MISSING if model.bytes is None else f"{model.bytes / MEGABYTE:.1f}",
         "build s": _format_total_seconds([step.seconds for step in model.missing]),
         "predict s": MISSING if model.answered else _format_total_seconds([model.predicting]),
-        "store": _state(model),
+        "store": _format_store_state(model),
     }
 
 
-def _state(model: PlannedModel) -> str:
+def _format_store_state(model: PlannedModel) -> str:
     if model.error is not None:
         return "cannot be built"
     if model.missing:

@@ -96,7 +96,7 @@ def compare_environments(base: Environment, target: Environment) -> EnvironmentC
     changed: list[ChangedSetting] = []
     unknown: list[str] = []
     for area in AREAS:
-        before, after = (_flatten(environment.get(area) or {}) for environment in (base, target))
+        before, after = (_flatten_settings(environment.get(area) or {}) for environment in (base, target))
         if not before or not after:
             unknown.append(area)
             continue
@@ -108,12 +108,12 @@ def compare_environments(base: Environment, target: Environment) -> EnvironmentC
     return EnvironmentChanges(changed, unknown)
 
 
-def _flatten(settings: Mapping[str, object]) -> dict[str, Any]:
+def _flatten_settings(settings: Mapping[str, object]) -> dict[str, Any]:
     """The settings without empty ones. Each entry of a table is a setting, such as `table.key`."""
     flat: dict[str, Any] = {}
     for name, value in convert_to_json(settings).items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{key}": inner for key, inner in _flatten(value).items()}
+            flat |= {f"{name}.{key}": inner for key, inner in _flatten_settings(value).items()}
         elif value is not None and value != "" and value != []:
             flat[name] = value
     return flat

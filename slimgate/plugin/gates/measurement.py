@@ -99,11 +99,11 @@ def _take_readings(
     readings: dict[str, list[float]] = {teacher.name: [], variant.name: []}
     for number in range(plugin.readings):
         for model in (variant, teacher) if number % 2 else (teacher, variant):
-            readings[model.name].append(_read(plugin, name, model, number + 1))
+            readings[model.name].append(_take_reading(plugin, name, model, number + 1))
     return MeasuredFigures(np.array(readings[teacher.name]), np.array(readings[variant.name]))
 
 
-def _read(plugin: Measurement, name: str, model: BuiltModel, number: int) -> float:
+def _take_reading(plugin: Measurement, name: str, model: BuiltModel, number: int) -> float:
     stage = f"{model.name} · {plugin.title}, reading {number} of {plugin.readings}"
     try:
         with model.handle.run.watch.stage(stage, still=True):

@@ -55,13 +55,13 @@ def ignore_closed_pipes() -> Iterator[list[str]]:
             if stream is None:
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
             elif is_standard:  # another stream belongs to other code, such as pytest
-                reopened = _reopen(stream, problems if stream is sys.stdout else [])
+                reopened = _reopen_stream(stream, problems if stream is sys.stdout else [])
                 stack.enter_context(redirect(reopened))
                 stack.callback(reopened.flush)
         yield problems
 
 
-def _reopen(stream: TextIO, problems: list[str]) -> TextIO:
+def _reopen_stream(stream: TextIO, problems: list[str]) -> TextIO:
     """The same file as a stream to which writing does not fail without a reader."""
     stream.flush()
     return io.TextIOWrapper(

@@ -135,7 +135,7 @@ def _digest_files(module: str, _path: tuple[str, ...]) -> tuple[dict[str, Any], 
         name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
     } - {OWN_PACKAGE}
     users = [name for name in modules if _is_users_module(name)]
-    parsed = {name: _parse(name) for name in users}
+    parsed = {name: _parse_module(name) for name in users}
     texts = {name: code.texts for name, code in parsed.items() if code.version is None}
     parts = {
         "code": {name: _digest_module(name) for name in modules},
@@ -183,7 +183,7 @@ def forget() -> None:
     """Forgets the modules and distributions that this process has read, for tests that change them."""
     for cached in (
         _digest_files,
-        _parse,
+        _parse_module,
         _list_imported_names,
         _list_counted_imports,
         _digest_module,
@@ -220,7 +220,7 @@ def _find_counted_modules(module: str) -> set[str]:
 
 
 @cache
-def _parse(module: str) -> SourceCode:
+def _parse_module(module: str) -> SourceCode:
     file = _find_source(module)
     if file is None or file.suffix != ".py":  # a compiled module counts by its bytes
         return SourceCode()
@@ -267,7 +267,7 @@ def _list_counted_imports(module: str) -> frozenset[str]:
 @cache
 def _list_imported_names(module: str) -> frozenset[str]:
     """The dotted names that a module imports."""
-    code, file = _parse(module), _find_source(module)
+    code, file = _parse_module(module), _find_source(module)
     names = set(code.modules)
     for level, origin, name in code.names:
         origin = _resolve_import(level, origin, module)
@@ -357,7 +357,7 @@ def _resolve_import(level: int, origin: str, module: str) -> str:
 
 @cache
 def _digest_module(module: str) -> str:
-    code, file = _parse(module), _find_source(module)
+    code, file = _parse_module(module), _find_source(module)
     if module.split(".")[0] == OWN_PACKAGE:
         return digest_json(code.digest)
     if code.version is not None:
@@ -397,7 +397,7 @@ def _read_variables(module: str) -> dict[str, str]:
     Secrets are left out, and what pytest sets anew for each test.
     """
     file = _find_source(module)
-    if file is None or file.suffix != ".py" or _parse(module).version:
+    if file is None or file.suffix != ".py" or _parse_module(module).version:
         return {}
     return {
         name: value

@@ -87,7 +87,7 @@ def _list_installed(_path: tuple[str, ...]) -> _Installed:
     """_path: sys.path, so that the cache is not used after sys.path changed."""
     installed = _Installed()
     for distribution in importlib.metadata.distributions():
-        name = _normalize(_read_headers(distribution)["Name"] or "")
+        name = _normalize_name(_read_headers(distribution)["Name"] or "")
         if not name or name in installed.by_name:  # the first one on the path is imported
             continue
         installed.by_name[name] = distribution
@@ -107,7 +107,7 @@ def _list_import_names(distribution: Distribution) -> set[str]:
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
     starts = {line[: line.find("/") + 1] or line for line in record.splitlines()}
     names = {match[1] for start in starts if (match := _RECORDED_NAME.match(start))} | top_level
-    return names or {_normalize(_read_headers(distribution)["Name"]).replace("-", "_")}
+    return names or {_normalize_name(_read_headers(distribution)["Name"]).replace("-", "_")}
 
 
 @cache
@@ -117,7 +117,7 @@ def _read_headers(distribution: Distribution) -> Message:
     return message_from_string(next(filter(None, texts), "").partition("\n\n")[0])
 
 
-def _normalize(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -127,7 +127,7 @@ def _list_requirements(distribution: Distribution) -> tuple[str, ...]:
     requirements = _read_headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
     without_extras = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
     names = (match[1] for requirement in without_extras if (match := _REQUIREMENT.match(requirement)))
-    return tuple(map(_normalize, names))
+    return tuple(map(_normalize_name, names))
 
 
 @cache

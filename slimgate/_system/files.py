@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
     An OSError gets the name of the file: the system names none if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{_mark()}")
+    new = path.with_name(f".{path.name}.{_make_unique_mark()}")
     try:
         yield new
         os.replace(new, path)
@@ -62,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _mark() -> str:
+def _make_unique_mark() -> str:
     """A part of a name that nothing else uses: in containers, processes often have the same id."""
     return f"{os.getpid()}.{secrets.token_hex(4)}"
 
@@ -74,7 +74,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     It is next to its final place, under a name that begins with a dot, and then moved.
     """
     folder = folder.resolve()
-    mark = _mark()
+    mark = _make_unique_mark()
     new, old = (folder.with_name(f".{folder.name}.{suffix}.{mark}") for suffix in ("new", "old"))
     try:
         new.mkdir(parents=True)

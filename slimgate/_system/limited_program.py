@@ -30,13 +30,13 @@ def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
     word = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
         Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
-        output = _run(
+        output = _run_child(
             folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_ELAPSED_PER_CPU * cpu_seconds
         )
     return output == word.encode()
 
 
-def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
+def _run_child(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
     """The output of the process. limit: seconds after which it and its children are killed."""
     with subprocess.Popen(
         [sys.executable, "-P", "-s", str(_CHILD), *limits],

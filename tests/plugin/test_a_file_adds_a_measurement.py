@@ -107,7 +107,7 @@ def test_new_code_drops_the_results_of_earlier_runs(tmp_path: Path, monkeypatch:
         for module in ("own_meter", "named_meter"):
             monkeypatch.delitem(sys.modules, module, raising=False)
         for cached in (
-            digests._parse,
+            digests._parse_module,
             digests._find_source,
             digests._list_counted_imports,
             digests._digest_module,

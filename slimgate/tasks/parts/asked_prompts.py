@@ -103,7 +103,7 @@ def ask_for_answers(
             answers[places.pop(name)] = convert_reply(reply, sampling)
     names, total = list(places), len(prompts) * repeats
     requests = [prompts.request(places[name][0], sampling, places[name][1]) for name in names]
-    for name, reply in _send(predictor, names, requests, plan, total):
+    for name, reply in _send_requests(predictor, names, requests, plan, total):
         answers[places[name]] = convert_reply(reply, sampling)
     return answers
 
@@ -126,7 +126,7 @@ def ask_for_choices(
     replies = {name: reply for name, reply in _read_replies(plan.reply_file).items() if name in texts}
     names = [name for name in texts if name not in replies]
     requests = [Request(texts[name], dict(PROMPT_LOGPROBS)) for name in names]
-    replies |= dict(_send(predictor, names, requests, plan, len(texts)))
+    replies |= dict(_send_requests(predictor, names, requests, plan, len(texts)))
     if failed := [reply.failed for reply in replies.values() if reply.failed is not None]:
         raise MeasureError(
             f"{len(failed)} of {len(texts)} requests failed: {failed[0]}; run again, answers so far are kept"
@@ -134,9 +134,9 @@ def ask_for_choices(
     most_choices = max((len(choices) for _, choices in questions.prompts), default=0)
     scores = np.zeros((len(questions), most_choices, 2))
     for row, (key, (_, choices)) in enumerate(zip(questions.keys, questions.prompts, strict=True)):
-        base = _score(replies[f"{key}#0"])
+        base = _read_score(replies[f"{key}#0"])
         for place in range(len(choices)):
-            scores[row, place] = _score(replies[f"{key}#{place + 1}"]) - base
+            scores[row, place] = _read_score(replies[f"{key}#{place + 1}"]) - base
     if (scores[..., 1] < 0).any():
         raise MeasureError(
             "a choice would have a negative number of tokens: the server counts the same prompt differently"
@@ -144,11 +144,11 @@ def ask_for_choices(
     return scores
 
 
-def _score(reply: Reply) -> npt.NDArray[np.float64]:
+def _read_score(reply: Reply) -> npt.NDArray[np.float64]:
     return np.asarray([reply.log_probability, reply.tokens], dtype=np.float64)
 
 
-def _send(
+def _send_requests(
     predictor: EndpointPredictor,
     names: Sequence[str],
     requests: Sequence[Request],
@@ -158,7 +158,7 @@ def _send(
     """The replies by the names of their requests; each reply is stored when it arrives."""
     replies: list[tuple[str, Reply]] = []
     before = total - len(names)
-    with _log(plan.reply_file) as write:
+    with _open_reply_log(plan.reply_file) as write:
 
         def on_reply(place: int, reply: Reply) -> None:
             write(json.dumps({"key": names[place], **vars(reply)}))
@@ -218,7 +218,7 @@ def _read_replies(file: Path | None) -> dict[str, Reply]:
 
 
 @contextmanager
-def _log(file: Path | None) -> Iterator[Callable[[str], None]]:
+def _open_reply_log(file: Path | None) -> Iterator[Callable[[str], None]]:
     """Writes each line at once, so that a run that is killed has kept all replies."""
     if file is None:
         yield lambda _: None

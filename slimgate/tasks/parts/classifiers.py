@@ -233,12 +233,12 @@ def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
                 f"{list(head.names)}; quantized weights are judged as they are: save them in that order"
             )
         if ref.stored is None:
-            _reorder_(network, order)
+            _reorder_outputs_(network, order)
         context.log["output_order"] = order
     return network
 
 
-def _reorder_(network: nn.Module, order: list[int]) -> None:
+def _reorder_outputs_(network: nn.Module, order: list[int]) -> None:
     """Puts the outputs of the last layer in another order."""
     import torch
 

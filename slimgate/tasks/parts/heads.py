@@ -130,7 +130,7 @@ def fit_head(
     fitted = [fit_logistic_regression(train, strength, seed, has_bias) for strength in strengths]
     scores = [float(model.score(*(held_out or train))) for model in fitted]
     best = int(np.argmax(scores))
-    _copy(*compute_raw_weights(fitted[best]), layer)
+    _set_class_weights_(*compute_raw_weights(fitted[best]), layer)
     return {
         "head": "logistic regression",
         "rows": len(train[1]),
@@ -176,7 +176,9 @@ def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[n
     return weights, biases, model.classes_
 
 
-def _copy(weights: Floats, biases: Floats, known: npt.NDArray[np.int64], layer: nn.Linear) -> None:
+def _set_class_weights_(
+    weights: Floats, biases: Floats, known: npt.NDArray[np.int64], layer: nn.Linear
+) -> None:
     weight = torch.full_like(layer.weight, 0.0)
     bias = torch.full((layer.out_features,), -10.0)  # a class without train rows is not predicted
     coef, intercept = torch.from_numpy(weights), torch.from_numpy(biases)
@@ -199,7 +201,9 @@ def fit_labels_head(
     binary cross-entropy.
     """
     strengths = STRENGTHS if held_out is not None else (USUAL,)
-    fitted = [_fit(train, strength, seed, has_bias=layer.bias is not None) for strength in strengths]
+    fitted = [
+        _fit_label_weights(train, strength, seed, has_bias=layer.bias is not None) for strength in strengths
+    ]
     losses = [_cross_entropy(weights, held_out or train) for weights in fitted]
     best = int(np.argmin(losses))
     with torch.no_grad():
@@ -214,7 +218,7 @@ def fit_labels_head(
     }
 
 
-def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Floats:
+def _fit_label_weights(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Floats:
     """(labels, in_features + 1) weights, the bias last."""
     features, labels = data
     solutions = np.zeros((labels.shape[1], features.shape[1] + 1))

@@ -148,7 +148,7 @@ def load_documents(
             "chat_template": template,
         }
         for name, task in tasks.items():
-            _prepare(name, task, request, prepared)
+            _prepare_requests(name, task, request, prepared)
         requests: dict[str, list[Any]] = {
             _format_row_id(instance): [] for task in tasks.values() for instance in task.instances
         }
@@ -276,7 +276,9 @@ def put_into_chat(
     return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
 
 
-def _prepare(name: str, task: LmEvalTask, request: TaskSelection, prepared: Mapping[str, object]) -> None:
+def _prepare_requests(
+    name: str, task: LmEvalTask, request: TaskSelection, prepared: Mapping[str, object]
+) -> None:
     """Prepares shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
@@ -400,7 +402,7 @@ def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[
         task._instances = every
     directions = dict(task.higher_is_better())
     return {
-        row: Answered(_compute_task_values(task, some), _answer(some), directions)
+        row: Answered(_compute_task_values(task, some), _read_answer(some), directions)
         for row, some in by_row.items()
     }
 
@@ -420,7 +422,7 @@ def _compute_task_values(task: LmEvalTask, requests: Sequence[Instance]) -> dict
     return values
 
 
-def _answer(requests: Sequence[Instance]) -> str:
+def _read_answer(requests: Sequence[Instance]) -> str:
     """The text that the model wrote, or the likeliest continuation."""
     first = requests[0]
     if first.request_type == "generate_until":

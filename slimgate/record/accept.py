@@ -72,7 +72,7 @@ def accept(
         ],
         weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
-    _write(folder, run, run.record.model_copy(update={"accepted": facts}), _list_outcome_files(run))
+    _write_baseline(folder, run, run.record.model_copy(update={"accepted": facts}), _list_outcome_files(run))
     return StoredRecord(folder / RECORD, read_run(folder / RECORD))
 
 
@@ -173,7 +173,7 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
     return files
 
 
-def _write(folder: Path, run: StoredRecord, record: RunRecord, outcomes: Sequence[Path]) -> None:
+def _write_baseline(folder: Path, run: StoredRecord, record: RunRecord, outcomes: Sequence[Path]) -> None:
     try:
         with replacing_folder(folder) as new:
             (new / OUTCOMES).mkdir()

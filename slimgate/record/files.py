@@ -79,7 +79,9 @@ def read_run(file: Path) -> RunRecord:
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataError(f"{file}: not a run record of schema {SCHEMA}: {_describe(error)}") from error
+        raise DataError(
+            f"{file}: not a run record of schema {SCHEMA}: {_describe_invalid_record(error)}"
+        ) from error
     names = [model.name for model in record.variants]
     if names[:1] != [TEACHER] or len(set(names)) < len(names):
         actual = ", ".join(names) or "none"
@@ -97,7 +99,7 @@ def _is_plain(name: str) -> bool:
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
-def _describe(error: ValidationError) -> str:
+def _describe_invalid_record(error: ValidationError) -> str:
     """The place and the message of the first error. Another schema or other keys mean another version."""
     problems = error.errors()
     where = ".".join(map(str, problems[0]["loc"])) or "the file"

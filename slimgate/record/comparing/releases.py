@@ -64,8 +64,8 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
     ]
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
-        old=_release(old),
-        new=_release(new),
+        old=_make_release(old),
+        new=_make_release(new),
         same_rows=has_same_gate_rows(before, after),
         same_machine=has_same_hardware(before.machine, after.machine),
         notes=[*_list_other_differences(before, after), *answers.notes],
@@ -76,14 +76,14 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         gates_gone=list_missing_gates(before, names[1]),
         weaker=find_weaker(before, after, tolerant=True),
         teacher=teacher,
-        variants=[_read(variant, teacher, after.task.sides.original) for variant in variants],
+        variants=[_add_readings(variant, teacher, after.task.sides.original) for variant in variants],
         separation=after.separation,
         original=after.task.sides.original,
         other=after.task.sides.other,
     )
 
 
-def _release(run: StoredRecord) -> Release:
+def _make_release(run: StoredRecord) -> Release:
     record = run.record
     return Release(
         name=run.name,
@@ -134,7 +134,7 @@ def _load_slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
     return {name: load_if_light(name) for name in sorted(names - named)}
 
 
-def _read(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
+def _add_readings(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
     theirs: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
     metrics = [
         change.model_copy(

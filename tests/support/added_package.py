@@ -20,16 +20,16 @@ def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[
     (about / "entry_points.txt").write_text(entries, "utf-8")
     if code:
         (folder / f"{module}.py").write_text(code, "utf-8")
-    _forget(module)
+    _forget_plugin(module)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        _forget(module)
+        _forget_plugin(module)
 
 
-def _forget(module: str) -> None:
+def _forget_plugin(module: str) -> None:
     sys.modules.pop(module, None)
     loading._entry_points_by_kind.cache_clear()
     loading.installed_plugins.cache_clear()

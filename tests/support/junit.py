@@ -21,12 +21,12 @@ def read_junit(path: Path, *, key: str = "name") -> tuple[int, dict[str, Case]]:
     key: the attribute by which the cases are returned, "name" or "classname".
     """
     [suite] = ElementTree.parse(path).getroot().iter("testsuite")
-    cases = {case.attrib[key]: _read(case) for case in suite.iter("testcase")}
+    cases = {case.attrib[key]: _read_case(case) for case in suite.iter("testcase")}
     assert int(suite.attrib["tests"]) == len(cases)
     return int(suite.attrib["failures"]), cases
 
 
-def _read(case: ElementTree.Element) -> Case:
+def _read_case(case: ElementTree.Element) -> Case:
     failure = case.find("failure")
     return Case(
         failure=None if failure is None else failure.attrib["message"],

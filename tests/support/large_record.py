@@ -34,14 +34,14 @@ def make_large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
     sure = random.dirichlet(np.full(len(CLASSES), 0.3), rows)
     sure[np.arange(rows), labels] += 0.8
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
-    _write(folder, "teacher", labels, sure)
+    _write_answers(folder, "teacher", labels, sure)
     teacher = make_sample_record().variant("teacher")
     return make_sample_record(
         variants=[teacher, *(_make_variant(folder, k, labels, sure, random) for k in range(variants))]
     )
 
 
-def _write(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> ClassOutcomes:
+def _write_answers(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> ClassOutcomes:
     shares = sure / sure.sum(axis=1, keepdims=True)
     ids = np.array([f"all/{k}" for k in range(len(labels))])
     outcomes = ClassOutcomes(
@@ -56,7 +56,7 @@ def _make_variant(
 ) -> VariantRecord:
     name = f"pruned-{k}"
     noise = random.dirichlet(np.full(len(CLASSES), 0.3), len(labels)) * (0.2 + 0.01 * k)
-    _write(folder, name, labels, sure + noise)
+    _write_answers(folder, name, labels, sure + noise)
     drop = 0.02 * k + float(random.normal(0, 0.2))
     verdict = VERDICTS[min(2, int(max(0.0, drop) / 1.4))]
     speed = 1 + k / 100 + float(random.normal(0, 0.1))

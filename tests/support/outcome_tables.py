@@ -24,17 +24,17 @@ def write_class_answers(
         "prediction": [max(range(len(row)), key=row.__getitem__) for row in shares],
     }
     table |= {f"p_{k}": [row[k] for row in shares] for k in range(len(shares[0]))}
-    return _write(path, table, {"slimgate.classes": json.dumps(CLASSES)})
+    return _write_table(path, table, {"slimgate.classes": json.dumps(CLASSES)})
 
 
 def write_values(path: Path, *, given_columns: Sequence[str] = (), **columns: Sequence[Any]) -> Path:
     """Columns of a task of its own; given: those that are of the rows and not of the model."""
     rows = len(next(iter(columns.values())))
     table = {"id": [f"r{k}" for k in range(rows)], "group": [0] * rows, **columns}
-    return _write(path, table, {"slimgate.given": json.dumps(given_columns)})
+    return _write_table(path, table, {"slimgate.given": json.dumps(given_columns)})
 
 
-def _write(path: Path, columns: dict[str, Any], metadata: dict[str, str]) -> Path:
+def _write_table(path: Path, columns: dict[str, Any], metadata: dict[str, str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
     return path

@@ -103,13 +103,13 @@ def run_pytest_at_terminal(
     running = start_module("pytest", options, folder, variables, (terminal, terminal, terminal))
     try:
         os.close(theirs)
-        return _read(ours, running, time.monotonic() + seconds)
+        return _read_session(ours, running, time.monotonic() + seconds)
     finally:
         running.kill()
         os.close(ours)
 
 
-def _read(terminal: int, running: Process, until: float) -> SessionOutput:
+def _read_session(terminal: int, running: Process, until: float) -> SessionOutput:
     raw, screen, frames = b"", Screen(), [[""]]
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.2)[0]:

@@ -230,7 +230,7 @@ def close_servers() -> None:
         _servers.popitem()[1].close()
 
 
-def _serve() -> Request:
+def _serve_requests() -> Request:
     """Answers requests for ever; returns only in the process of a request."""
     questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -359,7 +359,7 @@ def _start_forkserver() -> None:
     forkserver.ensure_running = server.ensure_running = resource_tracker.ensure_running
 
 
-def _run(request: Request) -> NoReturn:
+def _run_module(request: Request) -> NoReturn:
     """Runs the module, and ends as Python does, but does not take its modules apart: that takes a second."""
     sys.argv[1:], code = request.arguments, 0
     try:
@@ -379,4 +379,4 @@ def _run(request: Request) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _run(_serve())
+    _run_module(_serve_requests())

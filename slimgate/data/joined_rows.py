@@ -4,15 +4,17 @@ A value that begins with a double quote ends at the next one, maybe on another l
 texts without quoting them, the text `"so good` takes all rows up to the next quote into its value, or all
 other rows of the file. Without a check, these rows would not be judged, and nothing would show it.
 
-A line inside a value is a row if it has as many values as the header, and if all of them suit their columns:
-a number in a column of numbers, and a known value in a column whose values repeat, such as labels.
+A line is a row if it has as many values as the header, and if all of them suit their columns: a number in a
+column of numbers, and a known value in a column whose values repeat, such as labels. Rows were joined if the
+first line of a value and another one are rows. The last line of a text that has several lines may look like a
+row alone: `the end",pos`.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -53,7 +55,10 @@ class _Column:
         return self.has_numbers or 2 * len(self.values) <= self.count
 
     def suits(self, value: str) -> bool:
-        return bool(_NUMBER.fullmatch(value)) if self.has_numbers else value in self.values
+        """Whether a value may be one of the column. A text with a quote may: other rows need not have it."""
+        if self.has_numbers:
+            return _NUMBER.fullmatch(value) is not None
+        return '"' in value or value in self.values
 
 
 def refuse_joined_rows(path: Path, separator: str, *, longest: int, shown: Path, hint: str) -> None:
@@ -87,24 +92,35 @@ def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:
     """The first line of a value that holds a row, and the line of that row; None if there is none."""
     records = _read_records(path, separator)
     width = len(next(records).values)
-    inside = [
-        (record.first, number, values)
+    joined = [
+        (record.first, splits)
         for record in records
-        for number, line in enumerate(record.lines[1:], record.first + 1)
-        if len(values := next(csv.reader([line], delimiter=separator), [])) == width
+        if (splits := [_split_line(line, separator, width) for line in record.lines])[0] and any(splits[1:])
     ]
-    if not inside:
+    if not joined:
         return None
     columns = [_Column() for _ in range(width)]
     for record in islice(_read_records(path, separator), 1, None):
         if len(record.lines) == 1 and len(record.values) == width:
             for column, value in zip(columns, record.values, strict=True):
                 column.add(value)
-    known = [at for at, column in enumerate(columns) if column.count and column.is_known]
-    for first, number, values in inside:
-        if known and all(columns[at].suits(values[at]) for at in known):
-            return first, number
+    known = [(at, column) for at, column in enumerate(columns) if column.count and column.is_known]
+
+    def is_row(splits: Sequence[list[str]]) -> bool:
+        return bool(known) and any(all(column.suits(values[at]) for at, column in known) for values in splits)
+
+    for first, splits in joined:
+        rows = [number for number, of_line in enumerate(splits, first) if is_row(of_line)]
+        if rows[:1] == [first] and len(rows) > 1:
+            return first, rows[1]
     return None
+
+
+def _split_line(line: str, separator: str, width: int) -> list[list[str]]:
+    """The values of a line, with quotes as characters and as quotes; only those that are `width` values."""
+    plain = line.rstrip("\r\n").split(separator)
+    splits = [plain, *csv.reader([line], delimiter=separator)]
+    return [values for values in splits if len(values) == width]
 
 
 def _read_records(path: Path, separator: str) -> Iterator[_Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,21 @@ PROSE = {
 def test_texts_of_several_lines_are_read(tmp_path: Path, text: str) -> None:
     path = write_rows(tmp_path / "rows.csv", dict.fromkeys(range(0, 40, 3), text))
     assert len(read_predictions(path, NAMES)) == 40
+
+
+@pytest.mark.parametrize(
+    "header", [("text", "label"), ("id", "text", "label"), ("label", "text")], ids=", ".join
+)
+@pytest.mark.parametrize("text", ["the first line\nthe end", 'a, b and "c",\nd', "\n\n"], ids=repr)
+def test_the_last_line_of_a_text_is_no_row(tmp_path: Path, header: tuple[str, ...], text: str) -> None:
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, header, extrasaction="ignore")
+        writer.writeheader()
+        for i in range(40):
+            writer.writerow({"id": i, "text": "good" if i % 3 else text, "label": "pos" if i % 2 else "neg"})
+    table = read_all_rows(RowFile(path, "csv"), scratch=tmp_path)
+    assert len(table) == 40
 
 
 def test_a_value_that_is_too_long_is_named(tmp_path: Path) -> None:

@@ -16,14 +16,13 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
 from slimgate.errors import DataError
 
-_BLOCK = 2**22  # bytes
 # Without blanks around it: in a sentence, a number follows a blank.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -66,7 +65,7 @@ def refuse_joined_rows(path: Path, separator: str, *, longest: int, shown: Path,
 
     longest: the most characters of a value. shown: the file, for the message. hint: what to do.
     """
-    if not _has_quote(path):
+    if not _has_open_value(path, separator):
         return
     before = csv.field_size_limit(longest)
     try:
@@ -83,9 +82,13 @@ def refuse_joined_rows(path: Path, separator: str, *, longest: int, shown: Path,
         )
 
 
-def _has_quote(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return any(b'"' in block for block in iter(partial(stream.read, _BLOCK), b""))
+def _has_open_value(path: Path, separator: str) -> bool:
+    """Whether a value may begin with a double quote and not end on its line. Few files need a closer look."""
+    if not path.stat().st_size:
+        return False
+    opens = rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]|" + separator.encode() + rb')"(?:[^"\r\n]|"")*+(?:[\r\n]|\Z)'
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+        return re.search(opens, content) is not None
 
 
 def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:

@@ -260,3 +260,16 @@ def test_labels_that_are_lists_are_checked_by_rows(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"table\.parquet"):
         read_log(path, "table")
+
+
+def test_an_id_is_the_same_as_an_integer_and_as_a_float(tmp_path: Path) -> None:
+    """1 and 1.0 were two samples, so a file with both counted each sample twice."""
+    lines = ['{"id": 1, "score": 1}\n', '{"id": 2.0, "score": 0}\n']
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    pq.write_table(pa.table({"id": [1.0, 2.0], "score": [1.0, 0.0]}), tmp_path / "b.parquet")
+    for name in ("a.jsonl", "b.parquet"):
+        assert [row.id for row in read_log(tmp_path / name).tasks[""].rows()] == ["1", "2"]
+    (tmp_path / "twice.jsonl").write_text("".join([*lines, '{"id": 1.0, "score": 1}\n']))
+    task = read_log(tmp_path / "twice.jsonl").tasks[""]
+    with pytest.raises(DataError, match='1 sample occurs more than once: "1"'):
+        read_samples("twice", task)

@@ -297,14 +297,14 @@ def _score_prediction(path: Path, row: Values) -> float | None:
 
 
 def _format_label(value: object) -> str | None:
-    """The text of a label; pandas writes whole numbers as floats if some rows have no value."""
+    """The text of an id or a label; pandas writes whole numbers as floats if some rows have no value."""
     return convert_to_text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
-    if row["id"] is None or row["id"] == "":
+    name, epoch = _format_label(row["id"]), _read_epoch(path, row)
+    if not name:
         raise DataError(f"{path}: a row has no id, expected one in each")
-    name, epoch = str(row["id"]), _read_epoch(path, row)
     group = normalize_group(_format_label(row.get("group")) or "") or None
     target = convert_to_text(row.get("target") if row.get("target") is not None else row.get("label"))
     keys = {key: text for key in (DOCUMENT, PROMPT) if (text := convert_to_text(row.get(key))) is not None}

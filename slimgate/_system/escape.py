@@ -66,6 +66,13 @@ def escape_invisible(text: str) -> str:
     return "".join(_make_visible(character) for character in text)
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text has only white space and characters that cannot be seen."""
+    return all(
+        character.isspace() or unicodedata.category(character) in _INVISIBLE_CATEGORIES for character in text
+    )
+
+
 def _make_visible(character: str) -> str:
     if character in _JOINERS or unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
         return character

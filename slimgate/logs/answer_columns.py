@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimgate._system.escape import is_blank
 from slimgate._system.import_extra import import_extra
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
@@ -150,7 +151,7 @@ class GrowingAnswers:
         count = self.checks.count
         columns[COUNTED].append(nan if count is None or text is None or is_cut else float(count(text)))
         columns[TRUNCATED].append(nan if row.truncated is None else float(row.truncated))
-        columns[EMPTY].append(nan if text is None else float(not text.strip()))
+        columns[EMPTY].append(nan if text is None else float(is_blank(text)))
         can_rate = text is not None and not (is_cut and len(text) < self.checks.looked_at)
         columns[REFUSED].append(float(self.checks.rate(text)) if can_rate and text is not None else nan)
 

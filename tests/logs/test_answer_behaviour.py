@@ -95,7 +95,11 @@ def test_a_tokenizer_counts_what_the_log_does_not(tmp_path: Path) -> None:
 
 
 def test_cut_off_empty_and_refused_are_shares_judged_as_metrics() -> None:
-    answers = ["fine"] * 90 + [" \n"] * 6 + ["I\u2019m sorry, but I can\u2019t help with that."] * 4
+    answers = (
+        ["fine"] * 90
+        + [" \n", "", "\u200b", "\ufeff\n", "\u00ad", "\x00"]
+        + ["I\u2019m sorry, but I can\u2019t help with that."] * 4
+    )
     cut = [False] * 80 + [True] * 20
     base = make_log("a", make_rows(["fine"] * 100, truncated=[False] * 100))
     judged = judge(base, make_log("b", make_rows(answers, truncated=cut)), {"refused": {"drop_points": 20.0}})

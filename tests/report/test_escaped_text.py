@@ -20,7 +20,7 @@ from support.sample_record import (
     make_variant,
 )
 
-from slimgate._system.escape import escape, escape_invisible, unescape_markdown
+from slimgate._system.escape import escape, escape_invisible, is_blank, unescape_markdown
 from slimgate.record.run import (
     AnswerFacts,
     FollowedRow,
@@ -156,3 +156,12 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
         raw, shown = read_raw_tables(report), read_rendered_tables(report)
         assert all(len(set(widths)) == 1 for widths in raw)
         assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [("", True), (" \u2003\u200b\n", True), ("\u2060\x07", True), ("\u200b.", False), ("\u0967", False)],
+    ids=["empty", "zero width", "control", "full stop", "digit"],
+)
+def test_a_text_without_a_visible_character_is_blank(text: str, blank: bool) -> None:
+    assert is_blank(text) is blank

@@ -207,7 +207,12 @@ def write(text: str, *, ended: bool = True, ids: tuple[int, ...] = (1, 2)) -> Wr
 def test_outcomes_by_hand() -> None:
     rows = rows_of(["p"] * 4, [["yes", "yeah"], ["no"], ["no"], ["x"]])
     outcomes = scored(
-        PARAMS, rows, [write("yeah ")], [write("yes")], [write(" ", ended=False)], [write("z", ids=(7,) * 9)]
+        PARAMS,
+        rows,
+        [write("yeah ")],
+        [write("yes")],
+        [write(" \u200b", ended=False)],
+        [write("z", ids=(7,) * 9)],
     )
     assert outcomes.column("exact_match").tolist() == [1, 0, 0, 0]
     assert outcomes.right is not None
@@ -216,7 +221,7 @@ def test_outcomes_by_hand() -> None:
     assert outcomes.column("empty").tolist() == [0, 0, 1, 0]
     assert outcomes.column("looping").tolist() == [0, 0, 0, 1]
     assert outcomes.answers is not None
-    assert outcomes.answers.tolist() == ["yeah ", "yes", " ", "z"]
+    assert outcomes.answers.tolist() == ["yeah ", "yes", " \u200b", "z"]
 
 
 def test_a_row_of_several_answers_has_their_mean() -> None:

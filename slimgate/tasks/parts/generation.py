@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
+from slimgate._system.escape import is_blank
 from slimgate.errors import DataError, MissingExtra, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
@@ -272,7 +273,7 @@ class GenerationTask(Task[G]):
 
         values = {
             TRUNCATED: _compute_row_means(scores, lambda answer: not answer.ended),
-            EMPTY: _compute_row_means(scores, lambda answer: not answer.failed and not answer.text.strip()),
+            EMPTY: _compute_row_means(scores, lambda answer: not answer.failed and is_blank(answer.text)),
             LOOPING: _compute_row_means(scores, is_loop),
             FAILED: _compute_row_means(scores, lambda answer: answer.failed),
             TOKENS: _compute_row_means(

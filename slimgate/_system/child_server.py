@@ -61,12 +61,12 @@ class ChildServer:
         """Its exit code, or 128 and the signal that ended it; None while it runs."""
         return self._guard.poll()
 
-    def read_last_lines(self, count: int = 6) -> list[str]:
-        """The last lines of its output."""
+    def read_last_lines(self) -> list[str]:
+        """The last six lines of its output."""
         with self.log.open("rb") as stream:
             stream.seek(max(0, self.log.stat().st_size - _LAST_BYTES))
             text = stream.read().decode("utf-8", errors="replace")
-        return [line for line in text.splitlines() if line.strip()][-count:]
+        return [line for line in text.splitlines() if line.strip()][-6:]
 
     def stop(self) -> None:
         """Ends it, and waits until it has ended."""

@@ -67,13 +67,13 @@ def describe_end(code: int | None) -> str:
     return f"it was killed by {name}" if name else f"it ended with code {code}"
 
 
-def end_with_parent(every: float = 1.0) -> None:
-    """In a worker: ends it and its child processes soon after the parent process ends."""
+def end_with_parent() -> None:
+    """In a worker: ends it and its child processes within a second after the parent process ends."""
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(every)
+            time.sleep(1.0)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

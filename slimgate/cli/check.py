@@ -104,7 +104,7 @@ class _FileCheck(NamedTuple):
     is_partial: bool = False
 
 
-def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = False) -> Checked:
+def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool) -> Checked:
     """Checks files, and the TOML files of folders. without_budgets: accepts suites that gate nothing."""
     problems: dict[str, None] = {}
     checked: dict[Path, _FileCheck] = {}

@@ -200,11 +200,11 @@ def list_prose_blocks(docstring: str) -> Iterator[str]:
             yield " ".join(lines)
 
 
-def strip_markup(block: str, keep_code: bool, mask_names: bool) -> str:
-    """Reduce markup to its text, keep or drop code spans, and mask the libraries' names."""
+def strip_markup(block: str, *, mask_names: bool) -> str:
+    """Reduce markup to its text, and mask the libraries' names."""
     for pattern, replacement in _MARKUP:
         block = pattern.sub(replacement, block)
-    block = _CODE_SPAN.sub(r"\1" if keep_code else " ", block)
+    block = _CODE_SPAN.sub(r"\1", block)
     if mask_names:
         block = _NAMES.sub(MASK, block)
     return re.sub(r"\s+([,.;)])", r"\1", " ".join(block.split()))
@@ -224,7 +224,7 @@ def read_paragraphs(paths: Sequence[Path], min_words: int, max_words: int) -> It
 
     Thousands of files are read by a process on each core: parsing takes most of the time.
     """
-    read = partial(_list_paragraphs, min_words=min_words, max_words=max_words)
+    read = partial(read_file_paragraphs, min_words=min_words, max_words=max_words)
     workers = min(choose_thread_count(), len(paths) // FILES_A_PROCESS)
     if workers < 2:
         yield from map(read, paths)
@@ -237,19 +237,14 @@ def read_paragraphs(paths: Sequence[Path], min_words: int, max_words: int) -> It
         yield from pool.map(read, paths, chunksize=CHUNK)
 
 
-def _list_paragraphs(path: Path, *, min_words: int, max_words: int) -> list[str]:
-    return list(read_file_paragraphs(path, min_words, max_words))
-
-
-def read_file_paragraphs(
-    path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
-) -> Iterator[str]:
-    """Yield the accepted paragraphs of one source file, in the order they are written."""
-    for docstring in list_docstrings(read_source_text(path)):
-        for block in list_prose_blocks(docstring):
-            text = strip_markup(block, keep_code, mask_names)
-            if is_prose(text, min_words, max_words):
-                yield text
+def read_file_paragraphs(path: Path, *, min_words: int, max_words: int) -> list[str]:
+    """The accepted paragraphs of one source file, in the order they are written."""
+    texts = (
+        strip_markup(block, mask_names=True)
+        for docstring in list_docstrings(read_source_text(path))
+        for block in list_prose_blocks(docstring)
+    )
+    return [text for text in texts if is_prose(text, min_words, max_words)]
 
 
 def read_source_text(path: Path) -> str:

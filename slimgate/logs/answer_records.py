@@ -42,7 +42,7 @@ def make_variant_record(
     name: str,
     verdicts: LogVerdicts,
     on_inconclusive: OnInconclusive,
-    switched_off: Sequence[SwitchedOff] = (),
+    switched_off: Sequence[SwitchedOff],
 ) -> VariantRecord:
     """A target with its comparisons and notes, without the samples that it quotes.
 

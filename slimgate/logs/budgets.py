@@ -287,7 +287,7 @@ def make_drop_budgets(
 
 
 def list_limits_by_metric(
-    metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float] = ()
+    metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float]
 ) -> dict[str, dict[BudgetKind, float]]:
     """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 

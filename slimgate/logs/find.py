@@ -44,7 +44,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
     return log
 
 
-def read_kl_log(path: Path, name: str | None = None) -> Log:
+def read_kl_log(path: Path, name: str | None) -> Log:
     """Reads a KL log; name: as in `read_log`. Raises DataError for another file."""
     log = read_any_log(path, name)
     if log.kl is None:
@@ -99,7 +99,7 @@ def _refuse_other_format(path: Path, name: str | None) -> None:
             raise DataError(f"{path}: the format {name} was given, but this is {noun}; leave the format out")
 
 
-def find_kl_log(path: Path, name: str | None = None) -> Log | None:
+def find_kl_log(path: Path, name: str | None) -> Log | None:
     """The KL log in a file; None if the file is anything else."""
     if name is None and not any(
         name for name in known_plugins("log") if name != _LAST and load("log", name).recognizes(path)

@@ -72,7 +72,11 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
                 "expected 4 bits in the version gemm; install gptqmodel, or save the weights in that version"
             )
         size = packing.compute_group_size(len(tensors["qweight"]), len(tensors["scales"]))
-        return dequantize_awq(tensors["qweight"], tensors["qzeros"], tensors["scales"], size)
+        levels, zeros = (
+            _restore_order(unpack(packed.T.contiguous(), 4).T)
+            for packed in (tensors["qweight"], tensors["qzeros"])
+        )
+        return _scale_levels(levels, zeros, tensors["scales"], torch.arange(len(levels)) // size)
     bits = packing.bits or _compute_bits(tensors)
     size = packing.compute_group_size(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
     return dequantize_gptq(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
@@ -101,14 +105,6 @@ def dequantize_gptq(
     if g_idx is None:
         g_idx = torch.arange(inputs) // size
     return _scale_levels(levels, zeros, scales, g_idx.long())
-
-
-def dequantize_awq(
-    qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor, size: int
-) -> torch.Tensor:
-    """(outputs, inputs), in the dtype of the scales. size: of a group."""
-    levels, zeros = (_restore_order(unpack(packed.T.contiguous(), 4).T) for packed in (qweight, qzeros))
-    return _scale_levels(levels, zeros, scales, torch.arange(len(levels)) // size)
 
 
 def _restore_order(values: torch.Tensor) -> torch.Tensor:

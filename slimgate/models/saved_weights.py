@@ -19,6 +19,7 @@ FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 # safetensors itself reads no longer header.
 LONGEST_HEADER = 100_000_000
 _METADATA = "__metadata__"
+_SHOWN = 3  # names in a message
 
 
 class Stored(NamedTuple):
@@ -80,7 +81,7 @@ def _read_header(file: Path) -> dict[str, Stored] | None:
         return None
 
 
-def describe_names(names: list[str], limit: int = 3) -> str:
+def describe_names(names: list[str]) -> str:
     """`4 (a, b, c, …)`: the number of names, and the first ones."""
-    shown = ", ".join(names[:limit])
-    return f"{len(names):,} ({shown}{', …' if len(names) > limit else ''})"
+    shown = ", ".join(names[:_SHOWN])
+    return f"{len(names):,} ({shown}{', …' if len(names) > _SHOWN else ''})"

@@ -55,7 +55,7 @@ class SpeculativeModel(TorchModel):
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
 
 
-def load_speculative(folder: Path, *, device: str = "cpu") -> SpeculativeModel:
+def load_speculative(folder: Path, *, device: str) -> SpeculativeModel:
     """Loads what `SpeculativeModel.save` wrote, in evaluation mode.
 
     Args:

@@ -97,7 +97,7 @@ def _read_settings(config: pytest.Config, report_root: Path) -> RunSettings:
         rebuild_mark=rebuild_mark(config),
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        command=_format_command(config),
+        command=shlex.join(["pytest", *map(str, config.invocation_params.args)]),
         watch=make_watch(config),
         shard=read_shard_option(config),
         time_limit=config.getoption("slimgate_time_limit"),
@@ -322,10 +322,6 @@ def describe_earlier_records(config: pytest.Config) -> str | None:
 
 def _resolve_folder(config: pytest.Config, option: str | None, default: str) -> Path:
     return Path(config.invocation_params.dir, option).resolve() if option else project_root(config) / default
-
-
-def _format_command(config: pytest.Config) -> str:
-    return shlex.join(["pytest", *map(str, config.invocation_params.args)])
 
 
 class Stopping:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,12 @@ from slimgate.report.terminal.progress import PlainLines
 from slimgate.run.progress import UNWATCHED, Watch
 
 
-def make_watch(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
+def make_watch(config: pytest.Config) -> Watch:
     """Live lines on a terminal that can show them; else a line per stage, and at least one per minute.
 
     -q leaves out the lines of short stages, -qq leaves out all lines.
     """
-    if not _is_live(config, environment):
+    if not _is_live(config):
         return _make_plain_watch(config)
     # A separate descriptor, as in pytest's faulthandler: while a test runs, 1 is the capture's file.
     descriptor = os.dup(sys.stdout.fileno())
@@ -89,14 +88,14 @@ class _Log:
         return column
 
 
-def _is_live(config: pytest.Config, environment: Mapping[str, str]) -> bool:
+def _is_live(config: pytest.Config) -> bool:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return (
         reporter is not None
         and reporter.isatty()
         and not hasattr(config, "workerinput")
         and config.get_verbosity() > -2
-        and can_draw(environment)
+        and can_draw(os.environ)
         and _has_size()
         and _is_output_captured(config)
         and "utf" in (sys.stdout.encoding or "").lower()

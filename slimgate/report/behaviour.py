@@ -312,7 +312,7 @@ def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
         Column(sides.original, [_format_answer(row.teacher, row.teacher_confidence) for row in rows]),
-        Column("text", [_format_row_text(row) for row in rows]),
+        Column("text", [(MISSING if row.text is None else escape(row.text)) for row in rows]),
     ]
 
 
@@ -321,10 +321,6 @@ def _format_answer(name: str | None, confidence: float | None) -> str:
         return MISSING
     shown = escape(name, longest=_LONGEST)
     return shown if confidence is None else add_note(shown, format_fixed(confidence, 2))
-
-
-def _format_row_text(row: QuotedRow) -> str:
-    return MISSING if row.text is None else escape(row.text)
 
 
 def format_gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
@@ -373,7 +369,7 @@ def _make_column_table(behaviours: Sequence[VariantBehaviour], metric: str, colu
         *(
             (
                 escape(model.name),
-                [_format_value(parts, name) for name in names],
+                [(format_fixed(parts[name].variant, 3) if name in parts else MISSING) for name in names],
                 _format_gap(gaps.get(model.name)),
             )
             for model, parts in sliced
@@ -407,10 +403,6 @@ def _select_gaps(
 def _format_head(part: SliceFacts) -> str:
     rows = f"{count(part.n)} rows" + (", few" if part.few_rows else "")
     return add_note(escape(part.value, longest=_LONGEST_IN_HEAD), rows)
-
-
-def _format_value(slices: dict[str, SliceFacts], name: str) -> str:
-    return format_fixed(slices[name].variant, 3) if name in slices else MISSING
 
 
 def _format_gap(gap: SliceGapFacts | None) -> str:

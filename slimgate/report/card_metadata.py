@@ -20,7 +20,7 @@ TAG = "slimgate"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def format_front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
+def format_front_matter(record: RunRecord, model: VariantRecord, *, form: str | None) -> str:
     """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it.
 
     Its verdicts are over all budgets of the model, not over one metric.

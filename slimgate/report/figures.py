@@ -150,7 +150,7 @@ def format_limits(budgets: Sequence[Limited]) -> str:
 
 
 def format_bounded_drop(
-    points: float | None, bound: float, limits: Sequence[float] = (), *, unit: str = "points"
+    points: float | None, bound: float, limits: Sequence[float], *, unit: str
 ) -> str | None:
     """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded to its budget."""
     if points is None or not isfinite(points):

@@ -78,7 +78,7 @@ def _explain_no_recommendation(record: RunRecord) -> str:
     return f"**Ship nothing**: no {other} passed all of its budgets."
 
 
-def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) -> str | None:
+def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int) -> str | None:
     """One line on the variants that all suites have; None if the suites have no variant in common.
 
     unjudged: how many suites could not be judged.

@@ -38,9 +38,7 @@ class WorkloadInputs:
         return self.turns or (self.inputs,)
 
 
-def make_workload_inputs(
-    run: SuiteRun, name: str, workload: Workload, *, timed: bool = True
-) -> WorkloadInputs:
+def make_workload_inputs(run: SuiteRun, name: str, workload: Workload, *, timed: bool) -> WorkloadInputs:
     """The rows of a workload as one model's inputs; the rows are the same for all models.
 
     They are chosen by their lengths in the teacher's tokens. timed: the inputs of a timed call; else those of

@@ -63,9 +63,7 @@ def make_default_predictor(model: Model, context: BuildContext) -> Predictor:
     return runtime[1].open_model(model, context)
 
 
-def make_calibration_batches(
-    tokenizer: PreTrainedTokenizerBase, context: BuildContext, *, batch_size: int = BATCH_SIZE
-) -> list[Arrays]:
+def make_calibration_batches(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> list[Arrays]:
     """The calibration rows as a model's inputs, longest first: name -> (rows, tokens) int64 of each batch.
 
     Raises DataError if the split is empty.
@@ -74,7 +72,7 @@ def make_calibration_batches(
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     return [
         encoded.batch(positions)
-        for positions in cut_into_batches(encoded.lengths, order, batch_size, BATCH_TOKENS)
+        for positions in cut_into_batches(encoded.lengths, order, BATCH_SIZE, BATCH_TOKENS)
     ]
 
 

@@ -108,40 +108,40 @@ class VariantBudgets:
         """All budgets on speed-ups and times."""
         return (*(() if self.speed is None else (self.speed,)), *self.part_speeds, *self.times)
 
-    def add_to(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
+    def add_to(self, common: VariantBudgets, off: Mapping[Key, str]) -> VariantBudgets:
         """These budgets added to the common ones. A budget replaces the common one of its metric and kind.
 
         off: the common budgets to leave out, each with its reason.
         """
-        reasons, limits = off or {}, common.list_limits()
+        limits = common.list_limits()
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
-            merge_budgets(common.quality, self.quality, reasons),
-            _choose_budget(SIZE, self.size, common.size, reasons),
-            _choose_budget(LATENCY, self.speed, common.speed, reasons),
+            merge_budgets(common.quality, self.quality, off),
+            _choose_budget(SIZE, self.size, common.size, off),
+            _choose_budget(LATENCY, self.speed, common.speed, off),
             BehaviourBudgets(
-                _choose_budget("flips", self.behaviour.flips, common.behaviour.flips, reasons),
+                _choose_budget("flips", self.behaviour.flips, common.behaviour.flips, off),
                 {
                     name: budget
                     for name, budget in slices.items()
-                    if ("slices", make_slices_kind(name)) not in reasons
+                    if ("slices", make_slices_kind(name)) not in off
                 },
-                merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
+                merge_budgets(common.behaviour.tokens, self.behaviour.tokens, off),
                 {
                     name: budget
                     for name, budget in named.items()
-                    if ("slices", _format_named_kind(name)) not in reasons
+                    if ("slices", _format_named_kind(name)) not in off
                 },
             ),
-            _choose_budget("memory", self.memory, common.memory, reasons),
-            merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
-            tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
-            _keep_last((*common.times, *self.times), LATENCY, reasons),
-            _choose_budget("flops", self.flops, common.flops, reasons),
-            _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
-            _choose_budget(SIZE, self.quantized, common.quantized, reasons),
-            merge_budgets(common.measurements, self.measurements, reasons, f"{MEASUREMENT} "),
+            _choose_budget("memory", self.memory, common.memory, off),
+            merge_budgets(common.baseline, self.baseline, off, f"{BASELINE} "),
+            tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in off.items()),
+            _keep_last((*common.times, *self.times), LATENCY, off),
+            _choose_budget("flops", self.flops, common.flops, off),
+            _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, off),
+            _choose_budget(SIZE, self.quantized, common.quantized, off),
+            merge_budgets(common.measurements, self.measurements, off, f"{MEASUREMENT} "),
         )
 
     def list_limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:

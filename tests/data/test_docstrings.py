@@ -121,15 +121,12 @@ def test_lists_fields_tables_and_directives_are_no_prose(block: str) -> None:
         ("As in [1]_ and [`Model`].", "As in and Model."),
         ("A **bold** and *emphasised* word.", "A bold and emphasised word."),
         ("Calls ``f(x)`` twice.", "Calls f(x) twice."),
+        ("Calls ``f(x)`` , twice.", "Calls f(x), twice."),
         ("Two   spaces\nand lines.", "Two spaces and lines."),
     ],
 )
 def test_markup_is_reduced_to_its_text(block: str, text: str) -> None:
-    assert strip_markup(block, keep_code=True, mask_names=False) == text
-
-
-def test_code_can_be_left_out() -> None:
-    assert strip_markup("Calls ``f(x)`` , twice.", keep_code=False, mask_names=False) == "Calls, twice."
+    assert strip_markup(block, mask_names=False) == text
 
 
 @pytest.mark.parametrize(
@@ -144,7 +141,7 @@ def test_code_can_be_left_out() -> None:
     ],
 )
 def test_names_of_libraries_are_masked(block: str, text: str) -> None:
-    assert strip_markup(block, keep_code=True, mask_names=True) == text
+    assert strip_markup(block, mask_names=True) == text
 
 
 @pytest.mark.parametrize(
@@ -170,15 +167,12 @@ def test_the_paragraphs_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         '"""The pandas module reads tables of many kinds.\n\nArgs:\n    x: no.\n"""\n', "utf-8"
     )
-    assert list(read_file_paragraphs(tmp_path / "a.py", 5, 40)) == [
+    assert read_file_paragraphs(tmp_path / "a.py", min_words=5, max_words=40) == [
         "The library module reads tables of many kinds."
     ]
-    assert list(read_file_paragraphs(tmp_path / "a.py", 9, 40)) == []
-    assert next(read_file_paragraphs(tmp_path / "a.py", 5, 40, mask_names=False)).startswith(
-        "The pandas module"
-    )
+    assert read_file_paragraphs(tmp_path / "a.py", min_words=9, max_words=40) == []
     (tmp_path / "b.py").write_bytes(b'"""Bytes \xff that are no text."""\n')
-    assert list(read_file_paragraphs(tmp_path / "b.py", 1, 40)) == []
+    assert read_file_paragraphs(tmp_path / "b.py", min_words=1, max_words=40) == []
 
 
 @pytest.mark.parametrize("code", ["def f(:", "y = " + "+".join(["1"] * 3000)], ids=["wrong", "nested"])

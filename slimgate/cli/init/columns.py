@@ -40,7 +40,9 @@ class ExaminedTable:
     @cached_property
     def columns(self) -> Columns:
         """Every column by name, except `id`, which numbers rows."""
-        return describe_columns(self.table)
+        return {
+            name: _describe_column(name, self.table[name]) for name in self.table.column_names if name != "id"
+        }
 
     def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
         """One or two columns of text. Raises DataError if there is none."""
@@ -61,11 +63,6 @@ class ExaminedTable:
         return (
             self.stated.label or guess_score(self.columns, self.stated) or (numbers[-1] if numbers else None)
         )
-
-
-def describe_columns(table: pa.Table) -> dict[str, Column]:
-    """Every column by name, except `id`, which numbers rows."""
-    return {name: _describe_column(name, table[name]) for name in table.column_names if name != "id"}
 
 
 def join_texts(table: pa.Table, names: tuple[str, ...]) -> list[str]:

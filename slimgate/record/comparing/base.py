@@ -46,7 +46,7 @@ def _list_other_models(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 
 def find_worse_base(
-    old: RunRecord, new: RunRecord, *, accepted: str | None, tolerant: bool = False
+    old: RunRecord, new: RunRecord, *, accepted: str | None, tolerant: bool
 ) -> list[Weakening]:
     """What makes the base easier to reach: worse values, other rules for its scores, or slower answers.
 

@@ -48,7 +48,7 @@ _STYLES = {
 
 
 def make_terminal_table(
-    rows: Sequence[Mapping[str, str]], styles: Sequence[str], *, width: int | None = None
+    rows: Sequence[Mapping[str, str]], styles: Sequence[str], *, width: int | None
 ) -> list[Line]:
     """The rows under their heads, the last cell of each in its style; blocks if they are wider than width.
 
@@ -116,7 +116,7 @@ def list_summary_lines(record: RunRecord, where: str, *, width: int | None = Non
     ]
 
 
-def list_log_summary(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+def list_log_summary(record: RunRecord, where: str, *, width: int | None) -> list[Line]:
     """The summary of a suite of logs: what does not hold, and the status of the suite."""
     return [
         *_list_message_lines(list(map(escape_invisible, record.verdict.messages)), where, width),

@@ -162,8 +162,8 @@ class PackedLinear(PackedWeight):
         levels: Tensor,
         grid: Grid,
         *,
-        bias: Tensor | None = None,
-        activations: Activations = "float32",
+        bias: Tensor | None,
+        activations: Activations,
     ) -> Self:
         """The layer with these levels (out_features, in_features)."""
         options = {**_make_options(grid.scheme, grid.scale), "activations": activations}

@@ -89,7 +89,7 @@ class AttentionOutputs:
 
 
 def compute_relation_loss(
-    student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int, causal: bool = False
+    student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int, causal: bool
 ) -> Tensor:
     """KL between softmax(X X' / sqrt(d)) of both, mean over heads and real tokens: a scalar.
 

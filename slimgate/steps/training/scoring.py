@@ -59,16 +59,16 @@ def compute_answers(network: nn.Module, data: Labelled, objective: Objective, *,
     return torch.cat(outputs)
 
 
-def compute_quality(model: TorchModel, context: BuildContext, split: str = "selection") -> float:
-    """The objective's quality, such as the share of rows that are right.
+def compute_quality(model: TorchModel, context: BuildContext) -> float:
+    """The objective's quality on `selection`, such as the share of rows that are right.
 
     Raises DataError without rows, BuildError for answers that are not finite.
     """
-    context.rows(split)
-    data = encode_labelled_rows(model, split, context)
+    context.rows("selection")
+    data = encode_labelled_rows(model, "selection", context)
     assert data is not None
     model.network.eval()
     scored = score(model.network, data, make_objective(context.task, context.task_params)).quality
     if not np.isfinite(scored):
-        raise BuildError(f"the model's answers on {split} are not finite")
+        raise BuildError("the model's answers on selection are not finite")
     return scored

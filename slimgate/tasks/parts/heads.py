@@ -275,7 +275,7 @@ def fit_token_head(
     held_out: Labelled | None,
     *,
     seed: int,
-    classes: Sequence[str] = (),
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     """Sets the layer's weights by logistic regression on at most 20,000 tokens; returns the log."""
     data = compute_token_inputs(network, layer, train)

@@ -63,7 +63,7 @@ def format_prompts(
     prompts: Sequence[str | Sequence[Json]],
     *,
     chat: bool,
-    tools: Sequence[Sequence[Json]] | None = None,
+    tools: Sequence[Sequence[Json]] | None,
 ) -> list[str]:
     """Prompts as the model reads them. The chat template formats messages and, with `chat`, texts of a user.
 

@@ -193,9 +193,9 @@ def compute_embedding_figures(teacher: Compared, variant: Compared) -> dict[str,
     return {"figures": figures}
 
 
-def embed_documents(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float32]:
+def embed_documents(model: Compared) -> npt.NDArray[np.float32]:
     """(rows, dims) vectors of the first documents: of the second text of a pair, or of the text."""
-    count = min(rows, len(model.encoded.lengths))
+    count = min(ROWS, len(model.encoded.lengths))
     parts = [
         model.predictor.fetch(
             model.predictor.forward(model.predictor.prepare(model.encoded.batch(positions)))

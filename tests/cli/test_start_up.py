@@ -122,6 +122,6 @@ def test_collecting_a_suite_imports_no_models_runs_or_reports() -> None:
     assert not {"nltk", "sacrebleu", "pyarrow.compute", "pyarrow.parquet", "pyarrow.csv"} & modules
     assert not {"slimgate.logs", "slimgate.record", "slimgate.store"} & list_packages(modules)
     runs = {name for name in modules if name.startswith(("slimgate.run.", "slimgate.plugin.gates."))}
-    assert runs == {"slimgate.plugin.run_settings", "slimgate.run.progress"}
+    assert runs == {"slimgate.run.progress"}
     reports = {name for name in modules if name.startswith("slimgate.report.")}
     assert {name.removeprefix("slimgate.report.terminal") for name in reports} == {"", ".live", ".progress"}

@@ -14,8 +14,7 @@ from slimgate.cli.options import choose_store_root, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
-    from slimgate.cli.tune.front import Chosen
-    from slimgate.cli.tune.search import Searched
+    from slimgate.cli.tune.search import Chosen, Searched
     from slimgate.cli.tune.trial import Trial
     from slimgate.run.progress import Watch
     from slimgate.suite.suite import Suite
@@ -82,11 +81,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.files import write_atomically
     from slimgate._system.timestamps import format_now
     from slimgate.cli.tune.clock import Clock
-    from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
     from slimgate.cli.tune.output import check_free, choose_names, format_tuned_suite
     from slimgate.cli.tune.proposing import Proposer
-    from slimgate.cli.tune.search import search
+    from slimgate.cli.tune.search import choose_trials, holds_by_budget, search
     from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader

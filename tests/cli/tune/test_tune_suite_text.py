@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.cli.tune.front import Chosen
 from slimgate.cli.tune.output import (
     HEADER,
     check_free,
@@ -14,7 +13,7 @@ from slimgate.cli.tune.output import (
     format_search,
     format_tuned_suite,
 )
-from slimgate.cli.tune.search import Searched
+from slimgate.cli.tune.search import Chosen, Searched
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text

@@ -1,4 +1,4 @@
-"""slimgate.models.special_tokens: every artifact of a decoder stops at the end tokens of its first folder."""
+"""The tokens that end an answer, and the text of an answer with the special tokens of a tool call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from slimgate.models.special_tokens import keep_end_tokens_, list_end_tokens, list_ends
+from slimgate.models.special_tokens import decode_answer, keep_end_tokens_, list_end_tokens, list_ends
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize._vocabulary import _renumber
 from slimgate.tasks import causal_lm
@@ -78,3 +80,39 @@ def test_end_tokens_that_are_trimmed_are_left_out() -> None:
     config.to_dict = lambda: {key: value for key, value in vars(config).items() if key != "to_dict"}
     _renumber(config, {3: 1})
     assert (config.eos_token_id, config.pad_token_id, config.bos_token_id) == ([1], None, None)
+
+
+CALL = '[TOOL_CALLS]weather[ARGS]{"city": "Paris"}'
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    """A tokenizer of bytes, with the special tokens of Mistral and of gpt-oss."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(
+        models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[])
+    )
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    marks = ["</s>", "[TOOL_CALLS]", "[ARGS]", "<|start|>", "<|channel|>", "<|message|>", "<|end|>"]
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (CALL, CALL),
+        (f"I look.{CALL}{CALL}</s>", f"I look.{CALL}{CALL}"),
+        ("It is warm.</s>", "It is warm."),
+        ("[TOOL_CALLS]weather", "[TOOL_CALLS]weather"),  # a call that cannot be read
+        ("<|channel|>final<|message|>It is warm.", "finalIt is warm."),
+        (
+            '<|channel|>commentary to=functions.f<|message|>{"x": 1}',
+            '<|channel|>commentary to=functions.f<|message|>{"x": 1}',
+        ),
+        ("", ""),
+    ],
+)
+def test_the_tokens_of_a_call_stay(tokenizer: PreTrainedTokenizerBase, answer: str, text: str) -> None:
+    assert decode_answer(tokenizer, tokenizer(answer)["input_ids"]) == text

@@ -12,6 +12,7 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.config import SESSION, project_root
 
 if TYPE_CHECKING:
+    from slimgate.results.checks import CheckKey
     from slimgate.suite.suite import Suite
 
 # The gates, in the order in which they run.
@@ -226,27 +227,32 @@ def list_params(item: pytest.Item) -> dict[str, Any]:
     return params
 
 
-def find_gate_check(item: pytest.Item) -> tuple[str, str, str] | None:
-    """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
+def find_gate_check(item: pytest.Item) -> CheckKey | None:
+    """The check of a gate; None for tests that judge nothing."""
     from slimgate.results import checks
 
     params = list_params(item)
     model = next(map(str, list_named_models(item)), checks.TEACHER)
     workload, load = params.get("workload"), params.get("load")
-    keys: dict[str, tuple[str, str, str]] = {
-        "test_quality": (checks.QUALITY, model, params.get("metric", "")),
-        "test_confirm": (checks.CONFIRMED, model, params.get("confirm_metric", "")),
-        "test_baseline": (checks.SINCE, model, params.get("baseline_metric", "")),
-        "test_behaviour": (checks.BEHAVIOUR, model, ""),
-        "test_size": (checks.SIZE, model, ""),
-        "test_memory": (checks.MEMORY, model, ""),
-        "test_measurement": (checks.MEASUREMENT, model, params.get("measurement", "")),
-        "test_latency": (checks.LATENCY, model, "" if workload is None else workload.id),
-        "test_speedup": (checks.SPEEDUP, model, "" if workload is None else workload.id),
-        "test_load": (checks.SPEEDUP, model, "" if load is None else load.id),
-        "test_selftest": (checks.SELF_TEST, checks.TEACHER, params.get("check", "")),
+    # By the name of the test: the kind of the check, and its name.
+    kinds_and_names: dict[str, tuple[str, str]] = {
+        "test_quality": (checks.QUALITY, params.get("metric", "")),
+        "test_confirm": (checks.CONFIRMED, params.get("confirm_metric", "")),
+        "test_baseline": (checks.SINCE, params.get("baseline_metric", "")),
+        "test_behaviour": (checks.BEHAVIOUR, ""),
+        "test_size": (checks.SIZE, ""),
+        "test_memory": (checks.MEMORY, ""),
+        "test_measurement": (checks.MEASUREMENT, params.get("measurement", "")),
+        "test_latency": (checks.LATENCY, "" if workload is None else workload.id),
+        "test_speedup": (checks.SPEEDUP, "" if workload is None else workload.id),
+        "test_load": (checks.SPEEDUP, "" if load is None else load.id),
+        "test_selftest": (checks.SELF_TEST, params.get("check", "")),
     }
-    return keys.get(getattr(item, "originalname", ""))
+    kind_and_name = kinds_and_names.get(getattr(item, "originalname", ""))
+    if kind_and_name is None:
+        return None
+    kind, name = kind_and_name
+    return checks.CheckKey(kind, model, name)
 
 
 def list_named_models(item: pytest.Item) -> list[str]:

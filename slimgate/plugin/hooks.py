@@ -372,7 +372,12 @@ def pytest_runtest_makereport(
         is_benchmark_only = item.config.getoption("benchmark_only", False)
         skipped = find_gate_check(item) if report.skipped and not results and not is_benchmark_only else None
         sent = [result.to_json() for result in results]
-        report_facts = {"suite": str(suite.path), "test": item.name, "results": sent, "skipped": skipped}
+        report_facts = {
+            "suite": str(suite.path),
+            "test": item.name,
+            "results": sent,
+            "skipped": None if skipped is None else list(skipped),  # pytest-xdist sends only built-in types
+        }
         setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
     return report
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.plugin.suite_session import SuiteSession
     from slimgate.record.run import RunRecord
     from slimgate.report.terminal.summary import Line
-    from slimgate.results.checks import Key
+    from slimgate.results.checks import CheckKey
     from slimgate.run.baseline import Baseline
     from slimgate.run.gate_results import GateResult
     from slimgate.run.inputs import Digests
@@ -107,7 +107,7 @@ class Session:
             else:
                 self._find_session(path).add(test, results)
 
-    def skip(self, path: Path, test: str, check: Key) -> None:
+    def skip(self, path: Path, test: str, check: CheckKey) -> None:
         """Notes a test that was selected and did not run."""
         if self.confirmation is not None:
             self.confirmation.skip(path, test)

@@ -166,7 +166,9 @@ class RecordKeeper:
         if report_facts is not None:
             suite, test = Path(report_facts["suite"]), report_facts["test"]
             if report_facts["skipped"] is not None:
-                self._state.skip(suite, test, tuple(report_facts["skipped"]))
+                from slimgate.results.checks import CheckKey
+
+                self._state.skip(suite, test, CheckKey(*report_facts["skipped"]))
             else:
                 from slimgate.run.gate_results import GateResult
 

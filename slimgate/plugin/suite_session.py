@@ -29,7 +29,7 @@ from slimgate.record.words import format_count
 from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, list_summary_lines
-from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, Key
+from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, CheckKey
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
 from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
@@ -69,9 +69,9 @@ class SuiteSession:
         self._predicted: set[str] = set()
         self._logged: set[str] = set()
         self._looks = SuiteLooks(settings.began)
-        self._skipped: dict[str, Key] = {}
+        self._skipped: dict[str, CheckKey] = {}
         # From the record of an earlier run: keys that no longer count, why none does, models that changed.
-        self._void: list[Key] = []
+        self._void: list[CheckKey] = []
         self._changed_conditions: str | None = None
         self._changed: set[str] = set()
         self._earlier_rates: PeakRates | None = None
@@ -86,7 +86,7 @@ class SuiteSession:
     @property
     def has_begun(self) -> bool:
         """Whether anything was built or measured in this run."""
-        return self._run is not None and self._run.has_begun
+        return self._run is not None and self._run.has_rows
 
     @property
     def run(self) -> SuiteRun:
@@ -132,7 +132,7 @@ class SuiteSession:
         if time.monotonic() - self._written >= RECORD_SECONDS:
             self.write_record()
 
-    def skip(self, test: str, check: Key) -> None:
+    def skip(self, test: str, check: CheckKey) -> None:
         """Notes a test that was selected and did not run."""
         self._skipped[test] = check
 
@@ -153,7 +153,7 @@ class SuiteSession:
             if self.suite.model(name).gated
             for _, key in list_budgeted_checks(self.suite, name)
         }
-        gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
+        gating |= {CheckKey(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
         if tests := [
             test for test, key in self._skipped.items() if key in gating and not self.begin().is_new(key)
         ]:
@@ -270,9 +270,9 @@ class SuiteSession:
             yield from list_summary_lines(self.record, where, width=width)
             # Earlier results that no longer count and were not measured again.
             lost: dict[str, list[str]] = {}
-            for kind, model, check in self._void:
-                if not self.begin().has((kind, model, check)):
-                    lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
+            for key in self._void:
+                if not self.begin().has(key):
+                    lost.setdefault(key.model, []).append(f"{key.kind.replace('_', ' ')} {key.name}".strip())
             if self._changed_conditions is not None and lost:
                 number = format_count(sum(map(len, lost.values())), "earlier result", "earlier results")
                 yield [(f"  {number} dropped, because {escape_invisible(self._changed_conditions)}", "")]

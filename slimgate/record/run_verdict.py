@@ -1,7 +1,7 @@
 """The verdict over the results of a record: which budgets hold, what failed, what is missing or carried over.
 
-verdict(variants, self_test, missing)              the state of the whole record
-judge_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
+    judge_record(variants, self_test, missing)      the state of the whole record
+    judge_this_run(variants, self_test, missing)    what this run judged, as its exit code has it
 
 The status of a run is decided in results/counts.py alone.
 """
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from slimgate.record.run import VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.base import OnInconclusive, Verdict
-from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, TEACHER, JudgedFacts, Key, Result
+from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, TEACHER, CheckKey, JudgedFacts, Result
 from slimgate.results.counts import BudgetCounts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
@@ -47,11 +47,11 @@ def judge_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missi
     "partial" if checks are missing, else "measured".
     """
     carried = frozenset(
-        (result.kind, model.name, result.name) for model in variants for result in model.carried
+        CheckKey(result.kind, model.name, result.name) for model in variants for result in model.carried
     )
-    confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
+    confirmed = {CheckKey(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
     counts = _count_results(variants, self_test, carried | confirmed)
-    unmade = missing + sum(kind != ERROR for kind, _, _ in carried)
+    unmade = missing + sum(key.kind != ERROR for key in carried)
     counts.is_complete = bool(counts.passed) or not unmade
     return _make_run_verdict(counts, unmade, 0)
 
@@ -82,25 +82,26 @@ def _make_run_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVe
 
 
 def _count_results(
-    variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]
+    variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[CheckKey]
 ) -> BudgetCounts:
-    """Counts all results. without: the checks (kind, model, name) that do not count."""
+    """Counts all results. without: the checks that do not count."""
     counts = BudgetCounts()
     undecided_speed = False
     for model in variants:
-        if model.error is not None and (ERROR, model.name, "") not in without:
+        if model.error is not None and CheckKey(ERROR, model.name, "") not in without:
             counts.add_error(model.error)
         for kind, name, facts in list_results(model):
-            if (kind, model.name, name) in without:
+            if CheckKey(kind, model.name, name) in without:
                 continue
             if facts.verdict is None or not model.gated:
-                counts.not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
+                # Of the results without a budget, only the drops of metrics are counted.
+                counts.not_gated += isinstance(facts, QualityFacts) and facts.drop_points is not None
                 continue
             _add_facts(counts, facts)
             undecided_speed |= isinstance(facts, LatencyFacts) and facts.verdict is Verdict.INCONCLUSIVE
-    for name, part in self_test.failures.items():  # then the gate cannot be trusted
-        if (SELF_TEST, TEACHER, name) not in without:
-            counts.add_error(part.message)
+    for name, failure in self_test.failures.items():  # the gate cannot be trusted after a failed self-test
+        if CheckKey(SELF_TEST, TEACHER, name) not in without:
+            counts.add_error(failure.message)
     delay = self_test.planted_delay
     if delay is not None and not delay.seen and undecided_speed:
         counts.undecided.append(delay.message)

@@ -32,7 +32,15 @@ BASELINE, MEASUREMENTS = "baseline", "measurements"
 # The name of the first model of a suite and of a record.
 TEACHER = "teacher"
 
-Key = tuple[str, str, str]  # kind, variant, name
+
+class CheckKey(NamedTuple):
+    """What identifies a check. name: the metric, workload or self-test; "" if a model has one such check."""
+
+    kind: str
+    model: str
+    name: str
+
+
 JudgedFacts = (
     QualityFacts
     | SinceFacts

@@ -35,7 +35,7 @@ from slimgate.results.checks import (
     SIZE,
     SPEEDUP,
     TEACHER,
-    Key,
+    CheckKey,
 )
 from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts, SpeedupFacts, TimeLimitFacts, TimesFacts
@@ -52,8 +52,7 @@ BUILD, STAGES, SHAPES = "build", "stages", "shapes"
 # What judges or measures; a later run may carry it over.
 RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, LATENCY, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
-
-
+NO_BUDGET = "it has no budget"
 _FACTS: Mapping[str, type[Facts]] = {
     **FACTS,
     BUILD: BuildFacts,
@@ -65,10 +64,7 @@ _FACTS: Mapping[str, type[Facts]] = {
 
 @dataclass(frozen=True)
 class GateResult:
-    """What one test found of a model.
-
-    name: the metric, workload or self-test; empty if a model has one result of the kind.
-    """
+    """What one test found of a model. name: as in CheckKey."""
 
     kind: str
     variant: str
@@ -76,9 +72,9 @@ class GateResult:
     facts: Facts
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CheckKey:
         """The check that it belongs to."""
-        return self.kind, self.variant, self.name
+        return CheckKey(self.kind, self.variant, self.name)
 
     @property
     def measured(self) -> str | None:
@@ -113,17 +109,14 @@ class GateResult:
         return cls(kind, sent["variant"], name, facts.model_validate(sent["facts"]))
 
 
-def list_expected_checks(suite: Suite) -> list[Key]:
+def list_expected_checks(suite: Suite) -> list[CheckKey]:
     """Every check that a complete run of a suite makes."""
-    return [key for name in suite.models for key, _ in _list_checks(suite, name)]
+    return [key for name in suite.models for _, key in _list_checks(suite, name)]
 
 
-def list_budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
-    """(judged quantity, key) of each check of a model that has a budget; checks may share a quantity."""
-    return [(judged, key) for key, judged in _list_checks(suite, name) if judged is not None]
-
-
-NO_BUDGET = "it has no budget"
+def list_budgeted_checks(suite: Suite, name: str) -> list[tuple[str, CheckKey]]:
+    """(quantity, key) of each check of a model that has a budget; checks may share a quantity."""
+    return [(quantity, key) for quantity, key in _list_checks(suite, name) if quantity is not None]
 
 
 def describe_ungated(suite: Suite) -> str | None:
@@ -134,41 +127,45 @@ def describe_ungated(suite: Suite) -> str | None:
     return NO_BUDGET if gated else "none of its variants is gated"
 
 
-def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
-    """The checks of a model, each with the quantity that its budget limits; None if it has no budget."""
+def _list_checks(suite: Suite, name: str) -> Iterator[tuple[str | None, CheckKey]]:
+    """The checks of a model, each after the quantity that its budget limits; None if it has no budget."""
     budgets = suite.find_budgets(name)
     for metric in suite.list_judged_metrics(name):
-        yield (QUALITY, name, metric), metric if metric in budgets.quality else None
-    yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in budgets.baseline)
+        yield metric if metric in budgets.quality else None, CheckKey(QUALITY, name, metric)
+    for metric in budgets.baseline:
+        yield f"{BASELINE} {metric}", CheckKey(SINCE, name, metric)
     if name == TEACHER:
-        tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
-        yield from (((SELF_TEST, name, test), None) for test in tests)
+        for test in SELF_TESTS:
+            if test != PLANTED_DELAY or not suite.teacher.is_endpoint:
+                yield None, CheckKey(SELF_TEST, name, test)
     else:
         yield from _list_variant_checks(suite, name, budgets)
     for workload in suite.list_timed_workloads(name):
-        yield (LATENCY, name, workload.id), _name_time(workload.id, budgets.find_time_budgets(workload))
+        quantity = _name_time(workload.id, budgets.find_time_budgets(workload))
+        yield quantity, CheckKey(LATENCY, name, workload.id)
 
 
 def _list_variant_checks(
     suite: Suite, name: str, budgets: VariantBudgets
-) -> Iterator[tuple[Key, str | None]]:
-    """The checks that a variant has and the teacher has not."""
+) -> Iterator[tuple[str | None, CheckKey]]:
+    """The checks that a variant has and the teacher has not, each after its quantity."""
     is_on_rows = budgets.behaviour.flips or budgets.behaviour.sliced_metrics
-    judged = "flips and slices" if is_on_rows else " and ".join(budgets.behaviour.tokens)
-    yield (BEHAVIOUR, name, ""), judged if budgets.behaviour != BehaviourBudgets() else None
+    behaviour = "flips and slices" if is_on_rows else " and ".join(budgets.behaviour.tokens)
+    yield behaviour if budgets.behaviour != BehaviourBudgets() else None, CheckKey(BEHAVIOUR, name, "")
     if suite.is_sized(name):
-        yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
+        yield "size" if budgets.size or budgets.quantized else None, CheckKey(SIZE, name, "")
     if suite.has_memory(name):
-        yield (MEMORY, name, ""), "memory" if budgets.memory else None
+        yield "memory" if budgets.memory else None, CheckKey(MEMORY, name, "")
     if budgets.flops is not None:
-        yield (FLOPS, name, ""), FLOPS
+        yield FLOPS, CheckKey(FLOPS, name, "")
     for figure in suite.list_measurements(name):
-        yield (MEASUREMENT, name, figure), f"{MEASUREMENT} {figure}"
+        yield f"{MEASUREMENT} {figure}", CheckKey(MEASUREMENT, name, figure)
     for workload in suite.list_dueled_workloads(name):
-        yield (SPEEDUP, name, workload.id), _name_time(workload.id, budgets.find_speed_budget(workload))
+        quantity = _name_time(workload.id, budgets.find_speed_budget(workload))
+        yield quantity, CheckKey(SPEEDUP, name, workload.id)
     for load in suite.loads if suite.is_loaded(name) else ():
-        yield (SPEEDUP, name, load.id), _name_time(load.id, budgets.find_speed_budget(load))
-        yield (LATENCY, name, load.id), _name_time(load.id, budgets.find_time_budgets(load))
+        yield _name_time(load.id, budgets.find_speed_budget(load)), CheckKey(SPEEDUP, name, load.id)
+        yield _name_time(load.id, budgets.find_time_budgets(load)), CheckKey(LATENCY, name, load.id)
 
 
 def _name_time(workload: str, budgets: object) -> str | None:
@@ -190,9 +187,9 @@ class GateResults:
         made_from(name): the variants that are built from a model.
         """
         self._made_from = made_from
-        # by kind, variant and name: searching all results for each of a thousand variants takes minutes
+        # By kind, variant and name, because a search in all results for each of 1,000 variants takes minutes.
         self._results: dict[str, dict[str, dict[str, GateResult]]] = {}
-        self._carried: set[Key] = set()
+        self._carried: set[CheckKey] = set()
         for result in earlier:
             self.add(result)
             self._carried.add(result.key)
@@ -216,24 +213,23 @@ class GateResults:
         for by_variant in self._results.values():
             by_variant.pop(variant, None)
         made_from_it = set(self._made_from(variant))
-        for kind, name, name_of_result in [key for key in self._carried if key[1] in made_from_it]:
-            self._map_by_name(kind, name).pop(name_of_result, None)
+        for key in [key for key in self._carried if key.model in made_from_it]:
+            self._map_by_name(key.kind, key.model).pop(key.name, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
         for errors in self._results.get(ERROR, {}).values():
             errors.pop(test, None)
 
-    def has(self, key: Key) -> bool:
+    def has(self, key: CheckKey) -> bool:
         """Whether a check has reported."""
-        kind, variant, name = key
-        return name in self._map_by_name(kind, variant)
+        return key.name in self._map_by_name(key.kind, key.model)
 
-    def is_new(self, key: Key) -> bool:
+    def is_new(self, key: CheckKey) -> bool:
         """Whether a check has reported in this run."""
         return self.has(key) and key not in self._carried
 
-    def list_carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
+    def list_carried_results(self, variant: str, checks: Collection[CheckKey]) -> list[CarriedResult]:
         """The results of a model's checks that an earlier run measured, then its error, if there is one."""
         known = (result for kind in RESULTS for result in self._map_by_name(kind, variant).values())
         return [
@@ -288,10 +284,11 @@ def split_record(record: RunRecord) -> list[GateResult]:
             results.append(GateResult(BUILD, model.name, "", build))
         for kind, name, facts in model.results():
             if isinstance(facts, LatencyFacts):
-                pairs = zip((LATENCY, SPEEDUP), facts.split(), strict=True)
-                results += [
-                    GateResult(kind_of, model.name, name, part) for kind_of, part in pairs if part is not None
-                ]
+                times, speedup = facts.split()
+                if times is not None:
+                    results.append(GateResult(LATENCY, model.name, name, times))
+                if speedup is not None:
+                    results.append(GateResult(SPEEDUP, model.name, name, speedup))
             elif not isinstance(facts, TimeLimitFacts):  # the facts of the times contain these
                 results.append(GateResult(kind, model.name, name, facts))
         results += [GateResult(CONFIRMED, model.name, name, facts) for name, facts in model.confirm.items()]
@@ -362,7 +359,7 @@ def make_run_record(
 
 def list_awaited_budgets(suite: Suite, name: str, results: GateResults) -> list[str]:
     """The budgets of a variant that no test has reported yet, in words: metrics, flips and slices, size, …"""
-    waiting = [judged for judged, key in list_budgeted_checks(suite, name) if not results.has(key)]
+    waiting = [quantity for quantity, key in list_budgeted_checks(suite, name) if not results.has(key)]
     return list(dict.fromkeys(waiting))
 
 

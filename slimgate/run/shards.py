@@ -141,7 +141,7 @@ def make_shard_facts(
 ) -> ShardFacts:
     """The facts of a shard for its record: its variants, what is missing, its code and machine."""
     variants = list_shard_variants(suite, shard)
-    checks = [key for key in list_expected_checks(suite) if key[1] in (TEACHER, *variants)]
+    checks = [key for key in list_expected_checks(suite) if key.model in (TEACHER, *variants)]
     return ShardFacts(
         number=shard.number,
         of=shard.of,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.results.checks import CheckKey
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.suite.suite import Suite
 from tools.measuring.cost_growth import (
@@ -90,7 +91,7 @@ def test_the_checks_of_a_suite_cost_the_same_for_each_variant(
 def test_each_variant_is_judged(tmp_path: Path) -> None:
     suite = make_suite(tmp_path, 2)
     results = judge_all(suite, write_stored_outcomes(tmp_path, 200), {})
-    assert all(results.has(("quality", name, "accuracy")) for name in suite.variants)
+    assert all(results.has(CheckKey("quality", name, "accuracy")) for name in suite.variants)
 
 
 def test_only_the_pages_of_one_number_of_variants_are_kept(

@@ -13,6 +13,7 @@ from slimgate.record.run_verdict import judge_record
 from slimgate.record.task import TaskFactsRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.checks import CheckKey
 from slimgate.results.figures import MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
@@ -184,8 +185,8 @@ def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
     measured = [make_gate_result("quality", name, "m") for name in ("a", "b")]
     parts = GateResults([make_build_result("a", "1"), make_build_result("b", "1"), *measured])
     parts.add(make_build_result("a", "2"))
-    assert not parts.has(("quality", "a", "m"))
-    assert parts.has(("quality", "b", "m"))
+    assert not parts.has(CheckKey("quality", "a", "m"))
+    assert parts.has(CheckKey("quality", "b", "m"))
 
 
 def test_another_teacher_voids_everything() -> None:
@@ -197,7 +198,7 @@ def test_another_teacher_voids_everything() -> None:
         ]
     )
     parts.add(make_build_result("teacher", "2"))
-    assert not parts.has(("quality", "b", "m"))
+    assert not parts.has(CheckKey("quality", "b", "m"))
 
 
 def test_an_error_stays_though_another_test_has_the_model_built() -> None:
@@ -268,10 +269,10 @@ def test_another_artifact_voids_results_of_what_is_made_from_it() -> None:
     parts = GateResults(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
     parts.add(make_gate_result("size", "small-int8"))
     parts.add(make_build_result("small", "new"))
-    assert not parts.has(("quality", "small", "accuracy"))
-    assert not parts.has(("quality", "small-int8", "accuracy"))
-    assert parts.has(("size", "small-int8", ""))
-    assert parts.has(("quality", "other", "accuracy"))
+    assert not parts.has(CheckKey("quality", "small", "accuracy"))
+    assert not parts.has(CheckKey("quality", "small-int8", "accuracy"))
+    assert parts.has(CheckKey("size", "small-int8", ""))
+    assert parts.has(CheckKey("quality", "other", "accuracy"))
 
 
 def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:

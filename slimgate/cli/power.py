@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.judge.decision import POWER
     from slimgate.judge.group_sequential import MOST_LOOKS
     from slimgate.judge.power import plan
-    from slimgate.suite.budget_units import SMALL, format_points_question
+    from slimgate.suite.budget_units import SMALL_POINTS, format_points_question
 
     if options.rows < 1:
         raise SuiteError(f"--rows {options.rows}: expected at least 1")
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"{flag} {limit:g}: expected percentage points above 0 and under 100")
     if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
-    if limit < SMALL:
+    if limit < SMALL_POINTS:
         sys.stderr.write(f"slimgate power: {flag} {limit:g}: {format_points_question(flag, limit)}\n")
     planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
     sys.stdout.write("\n".join(_format_plan(planned, options.looks, two_sided=two_sided)) + "\n")

@@ -27,7 +27,7 @@ from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 
 if TYPE_CHECKING:
-    from slimgate.suite.variant_budgets import Key
+    from slimgate.suite.variant_budgets import BudgetKey
 
 _MOST_NAMED = 5
 POOLED = "pooled"
@@ -128,12 +128,12 @@ class LogBudgets:
         return bool(self.patterns or self.pooled or self.slices)
 
     @property
-    def limits(self) -> dict[Key, float]:
+    def limits(self) -> dict[BudgetKey, float]:
         """The limits by the path of their table in [budgets], and by kind; without those of [pooled]."""
         tables = {**dict(self.patterns), **{limits.key: limits.budgets for limits in self.slices}}
         return {(name, budget.kind): budget.limit for name, budgets in tables.items() for budget in budgets}
 
-    def with_target(self, target: LogBudgets, off: Mapping[Key, str]) -> LogBudgets:
+    def with_target(self, target: LogBudgets, off: Mapping[BudgetKey, str]) -> LogBudgets:
         """A copy with the budgets of one target, each in place of the common budget of its table and kind.
 
         off: the keys of the common budgets that the target switches off.

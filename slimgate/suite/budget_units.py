@@ -6,7 +6,7 @@ judge/budget_tables.py refuses limits that make no sense. This module only asks 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate.judge.budget_kinds import is_in_points
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
     from slimgate.suite.variant_budgets import VariantBudgets
 
-# A drop of a tenth of a point: no gate split of a usual size can decide it.
-SMALL = 0.1
+# A smaller drop in points is doubtful: no gate split of a usual size can decide a tenth of a point.
+SMALL_POINTS = 0.1
 # The same as a share of the teacher's value.
 SMALL_SHARE = 0.001
-# A target that may take more than twice the time.
-SLOW = 0.5
-# A variant that may take this many times as much as the teacher: 80 is more often meant as 80 %.
+# A smaller speed-up is doubtful: the target may take more than twice the time.
+SLOW_SPEEDUP = 0.5
+# A larger ratio is doubtful: 80 times the teacher's value is less likely meant than 80 %.
 LARGE_RATIO = 5.0
 _RATIO_OF_LENGTHS = "length_ratio_max"
 RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
@@ -36,39 +36,57 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
     """
     from slimgate.results.checks import TEACHER  # not above: `judge` of two logs needs no pydantic
 
-    names_by_question: dict[tuple[str, str, float, str], list[str]] = {}
-    for name, variant_budgets in {TEACHER: suite.teacher_budgets, **suite.budgets}.items():
-        for target, original, budget in _list_metric_budgets(variant_budgets):
-            for question in ask_about_quality(budget, original):
-                names_by_question.setdefault((target, budget.kind, budget.limit, question), []).append(name)
-        for speed in variant_budgets.on_times:
-            for question in ask_about_speed(speed):
-                names_by_question.setdefault(("latency", speed.kind, speed.limit, question), []).append(name)
-        size = variant_budgets.size
-        if size is not None and size.reason is None and size.limit < 1:
-            question = (
-                "it is teacher bytes / variant bytes, so the variant may be larger than the teacher. "
-                f"Did you mean {size.kind} = {1 / size.limit:.3g}?"
-            )
-            names_by_question.setdefault(("size", size.kind, size.limit, question), []).append(name)
-        for table, ratio in _list_ratios(variant_budgets):
-            for question in _ask_about_ratio(ratio):
-                names_by_question.setdefault((table, ratio.kind, ratio.limit, question), []).append(name)
+    names_by_doubt: dict[_Doubt, list[str]] = {}
+    for name, budgets in {TEACHER: suite.teacher_budgets, **suite.budgets}.items():
+        for doubt in _list_doubts(budgets):
+            names_by_doubt.setdefault(doubt, []).append(name)
     return [
-        f"budget {target} {kind} {limit:g} ({', '.join(names)}): {question}"
-        for (target, kind, limit, question), names in names_by_question.items()
+        f"budget {doubt.quantity} {doubt.kind} {doubt.limit:g} ({', '.join(names)}): {doubt.question}"
+        for doubt, names in names_by_doubt.items()
     ]
 
 
+class _Doubt(NamedTuple):
+    """A question about a budget. quantity: what the budget limits, as the line names it."""
+
+    quantity: str
+    kind: str
+    limit: float
+    question: str
+
+
+def _list_doubts(budgets: VariantBudgets) -> Iterator[_Doubt]:
+    """The doubts about the budgets of one model."""
+    for quantity, original, budget in _list_metric_budgets(budgets):
+        for question in ask_about_quality(budget, original):
+            yield _Doubt(quantity, budget.kind, budget.limit, question)
+    for speed in budgets.on_times:
+        for question in ask_about_speed(speed):
+            yield _Doubt("latency", speed.kind, speed.limit, question)
+    size = budgets.size
+    if size is not None and size.reason is None and size.limit < 1:
+        question = (
+            "it is teacher bytes / variant bytes, so the variant may be larger than the teacher. "
+            f"Did you mean {size.kind} = {1 / size.limit:.3g}?"
+        )
+        yield _Doubt("size", size.kind, size.limit, question)
+    for table, ratio in _list_ratios(budgets):
+        for question in _ask_about_ratio(ratio):
+            yield _Doubt(table, ratio.kind, ratio.limit, question)
+
+
 def _list_metric_budgets(budgets: VariantBudgets) -> Iterator[tuple[str, str, StatedBudget]]:
-    """The name of each budget on a metric or on slices, whose value it allows to lose, and the budget."""
+    """(quantity, original, budget) of each budget on a metric or on slices.
+
+    original: the model whose value the variant may lose a part of, the teacher or the baseline.
+    """
     from slimgate.judge.behaviour_budgets import make_slices_kind
     from slimgate.results.checks import BASELINE, TEACHER
 
-    for metric, of_metric in budgets.quality.items():
-        yield from ((metric, TEACHER, budget) for budget in of_metric)
-    for metric, of_metric in budgets.baseline.items():
-        yield from ((f"{BASELINE} {metric}", BASELINE, budget) for budget in of_metric)
+    for metric, quality_budgets in budgets.quality.items():
+        yield from ((metric, TEACHER, budget) for budget in quality_budgets)
+    for metric, baseline_budgets in budgets.baseline.items():
+        yield from ((f"{BASELINE} {metric}", BASELINE, budget) for budget in baseline_budgets)
     for metric, slices in budgets.behaviour.slices.items():
         yield make_slices_kind(metric), TEACHER, slices
     for named, slices in budgets.behaviour.named_slices.items():
@@ -81,7 +99,7 @@ def ask_about_quality(budget: StatedBudget, original: str = "teacher") -> Iterat
     original: what the loss is measured against, the teacher or the baseline.
     """
     kind, limit = budget.kind, budget.limit
-    if is_in_points(kind) and limit < SMALL:
+    if is_in_points(kind) and limit < SMALL_POINTS:
         yield format_points_question(kind, limit)
     elif budget.reason is None and kind in RELATIVE and limit < SMALL_SHARE:
         yield f"it is a share, so {limit:g} is {100 * limit:g} %. Did you mean {kind} = {100 * limit:g}?"
@@ -119,7 +137,7 @@ def _ask_about_ratio(budget: StatedBudget) -> Iterator[str]:
 def ask_about_speed(budget: SpeedBudget | LimitBudget) -> Iterator[str]:
     """The question about a speed-up that allows much slower answers; one with a reason is not questioned."""
     kind, limit = budget.kind, budget.limit
-    if kind.endswith("speedup_min") and limit < SLOW and budget.reason is None:
+    if kind.endswith("speedup_min") and limit < SLOW_SPEEDUP and budget.reason is None:
         yield (
             f"it is base time / target time, so {limit:g} allows {1 / limit:.3g} times the time. "
             f"Did you mean {kind} = {1 + limit:g}?"

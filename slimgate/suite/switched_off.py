@@ -8,9 +8,9 @@ from typing import Any
 from slimgate.judge.behaviour_budgets import make_slices_kind
 from slimgate.results.checks import BASELINE, MEASUREMENT, MEASUREMENTS
 from slimgate.suite.errors import Loc, make_suite_error
-from slimgate.suite.variant_budgets import Key
+from slimgate.suite.variant_budgets import BudgetKey
 
-MakeKey = Callable[[Sequence[str], str, str], Key]
+MakeKey = Callable[[Sequence[str], str, str], BudgetKey]
 OFF = "off"
 # Name of a table that holds tables of limits -> the first word of the names of its budgets.
 _PREFIXES = {BASELINE: BASELINE, MEASUREMENTS: MEASUREMENT}
@@ -20,12 +20,12 @@ NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
 
 def read_switched_off(
     table: Mapping[str, Any],
-    common_budgets: Collection[Key],
+    common_budgets: Collection[BudgetKey],
     prefix: Loc,
     data: object,
     file: str,
     make_key: MakeKey | None = None,
-) -> tuple[dict[str, Any], dict[Key, str]]:
+) -> tuple[dict[str, Any], dict[BudgetKey, str]]:
     """The table without the budgets that it switches off, and the reason for each of those.
 
     table: [budgets.variants.NAME], found at `prefix`. common_budgets: the keys of the budgets in
@@ -33,7 +33,7 @@ def read_switched_off(
     default makes the keys of VariantBudgets.
     Raises SuiteError if a reason is missing, or if [budgets] has no such budget.
     """
-    limits_left, off = dict(table), dict[Key, str]()
+    limits_left, off = dict(table), dict[BudgetKey, str]()
     for path, budget, sub in _list_budget_tables(table):
         for kind in [key for key, value in sub.items() if value == OFF and key not in NOT_LIMITS]:
             key = (make_key or _make_key)(path, budget, kind)
@@ -78,7 +78,7 @@ def _list_tables(table: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]
     return [(key, sub) for key, sub in table.items() if isinstance(sub, Mapping)]
 
 
-def _make_key(path: Sequence[str], budget: str, kind: str) -> Key:
+def _make_key(path: Sequence[str], budget: str, kind: str) -> BudgetKey:
     """The key of a budget. The tables of slices are slices.METRIC and slices.COLUMN.VALUE.METRIC."""
     return budget, make_slices_kind(path[-1], *path[1:-1]) if budget == "slices" else kind
 

@@ -27,7 +27,7 @@ Family = Literal["holm"]
 # The table of limits on files.
 SIZE = "size"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").
-Key = tuple[str, str]
+BudgetKey = tuple[str, str]
 ByMetric = Mapping[str, tuple[QualityBudget, ...]]
 B = TypeVar("B", bound=Budget)
 L = TypeVar("L", bound=QualityBudget | LimitBudget)
@@ -108,7 +108,7 @@ class VariantBudgets:
         """All budgets on speed-ups and times."""
         return (*(() if self.speed is None else (self.speed,)), *self.part_speeds, *self.times)
 
-    def add_to(self, common: VariantBudgets, off: Mapping[Key, str]) -> VariantBudgets:
+    def add_to(self, common: VariantBudgets, off: Mapping[BudgetKey, str]) -> VariantBudgets:
         """These budgets added to the common ones. A budget replaces the common one of its metric and kind.
 
         off: the common budgets to leave out, each with its reason.
@@ -144,9 +144,9 @@ class VariantBudgets:
             merge_budgets(common.measurements, self.measurements, off, f"{MEASUREMENT} "),
         )
 
-    def list_limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
+    def list_limits(self, default: OnInconclusive | None = None) -> dict[BudgetKey, Limit]:
         """The limits by budget and kind. default: on_inconclusive of budgets that do not set it."""
-        by_key: dict[Key, Limit] = {}
+        by_key: dict[BudgetKey, Limit] = {}
         for prefix, by_metric in (("", self.quality), (f"{BASELINE} ", self.baseline)):
             for metric, budgets in by_metric.items():
                 for metric_budget in budgets:
@@ -205,7 +205,7 @@ def _format_named_kind(name: SliceName) -> str:
     return make_slices_kind(name.metric, name.column, name.value)
 
 
-def _choose_budget(name: str, budget: B | None, common: B | None, off: Collection[Key]) -> B | None:
+def _choose_budget(name: str, budget: B | None, common: B | None, off: Collection[BudgetKey]) -> B | None:
     """The variant's budget, else the common one if it is not switched off."""
     if budget is not None or common is None:
         return budget
@@ -215,7 +215,7 @@ def _choose_budget(name: str, budget: B | None, common: B | None, off: Collectio
 def merge_budgets(
     common: Mapping[str, tuple[L, ...]],
     added: Mapping[str, tuple[L, ...]],
-    off: Collection[Key],
+    off: Collection[BudgetKey],
     prefix: str = "",
 ) -> dict[str, tuple[L, ...]]:
     """For each metric or table one budget of each kind; those without a budget are left out."""
@@ -226,7 +226,7 @@ def merge_budgets(
     return {metric: budgets for metric, budgets in merged.items() if budgets}
 
 
-def _keep_last(budgets: Sequence[L], name: str, off: Collection[Key]) -> tuple[L, ...]:
+def _keep_last(budgets: Sequence[L], name: str, off: Collection[BudgetKey]) -> tuple[L, ...]:
     """The last budget of each kind that is not switched off."""
     last = {budget.kind: budget for budget in budgets}
     return tuple(budget for kind, budget in last.items() if (name, kind) not in off)

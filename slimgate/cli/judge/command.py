@@ -96,10 +96,10 @@ def _find_only_repeat(paths: Sequence[Path]) -> Path | None:
 
 
 def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
-    from slimgate.suite.budget_units import SMALL, format_points_question
+    from slimgate.suite.budget_units import SMALL_POINTS, format_points_question
 
     for limit in dict.fromkeys(limits):
-        if 0 < limit < SMALL:
+        if 0 < limit < SMALL_POINTS:
             question = format_points_question(flag, limit)
             sys.stderr.write(f"slimgate judge: {flag} {limit:g}: {question}\n")
 

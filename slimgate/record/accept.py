@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
@@ -24,15 +25,20 @@ from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, read_run, read
 from slimgate.record.run import RunRecord, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
-# the first item names the baseline
-Loosened = tuple[str, BudgetChange]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class WeakerThan(NamedTuple):
+    """A way in which the gate demands less than a baseline. baseline: its name."""
+
+    baseline: str
+    weakening: Weakening
 
 
 def accept(
     run: StoredRecord, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
 ) -> StoredRecord:
-    """Keeps a run as the baseline of that name. at: the time.
+    """Keeps a run as the baseline of that name. at: the time, in ISO format.
 
     Raises DataError for an invalid name, a name that is taken (without `force`), outcomes that are not next
     to the record or are of another run, and a clock that is behind the newest baseline. It is also raised if
@@ -50,13 +56,13 @@ def accept(
     _check_clock(earlier, folder, at)
     loosened = _find_loosened(earlier, run.record)
     weaker = _find_weaker(earlier, run.record)
-    why = clean_reason(reason)
-    if why is None:
+    cleaned_reason = clean_reason(reason)
+    if cleaned_reason is None:
         _check_needs_no_reason(run, weaker)
     facts = AcceptedFacts(
         name=name,
         at=at,
-        reason=why,
+        reason=cleaned_reason,
         against=earlier[0].name if earlier else None,
         loosened=[
             LoosenedBudget(
@@ -65,18 +71,22 @@ def accept(
                 kind=budget.kind,
                 before=budget.before or 0.0,
                 limit=budget.after,
-                reason=budget.reason or why,
+                reason=budget.reason or cleaned_reason,
                 undecided=budget.undecided,
             )
-            for _, budget in loosened
+            for budget in loosened
         ],
-        weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
+        weaker=[
+            weakening.model_copy(update={"reason": weakening.reason or cleaned_reason})
+            for _name, weakening in weaker
+        ],
     )
     _write_baseline(folder, run, run.record.model_copy(update={"accepted": facts}), _list_outcome_files(run))
     return StoredRecord(folder / RECORD, read_run(folder / RECORD))
 
 
 def _check_free(folder: Path, run: StoredRecord, *, force: bool) -> None:
+    """Raises DataError if the folder has a baseline of another suite or, without `force`, any baseline."""
     if not (folder / RECORD).is_file():
         return
     earlier = read_run(folder / RECORD)
@@ -99,7 +109,7 @@ def _list_earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[Stor
 
 
 def _check_clock(earlier: Sequence[StoredRecord], folder: Path, at: str) -> None:
-    """Raises if the newest baseline would not be this one: later gates would be compared with the old one."""
+    """Raises DataError if another baseline would stay the newest: later gates would be compared with it."""
     is_replaced_late = any(entry.file.parent == folder and entry.at > at for entry in earlier)
     # If several baselines are late, the first one that is accepted again stays behind the others.
     if earlier and earlier[0].file.parent != folder and earlier[0].at > at and not is_replaced_late:
@@ -110,30 +120,32 @@ def _check_clock(earlier: Sequence[StoredRecord], folder: Path, at: str) -> None
         )
 
 
-def _find_loosened(earlier: Sequence[StoredRecord], record: RunRecord) -> list[Loosened]:
-    """Each budget once, with the baseline that it is looser than."""
-    # the reason of a run that is accepted again does not count
-    bare = record.model_copy(update={"accepted": None})
-    loosened: dict[tuple[str, str, str], Loosened] = {}
+def _find_loosened(earlier: Sequence[StoredRecord], record: RunRecord) -> list[BudgetChange]:
+    """Each budget that is looser than in one of the earlier baselines, once."""
+    loosened: dict[tuple[str, str, str], BudgetChange] = {}
     for baseline in earlier:
-        for change in find_budget_changes(baseline.record, bare):
+        for change in find_budget_changes(baseline.record, _without_acceptance(record)):
             if change.looser:
-                loosened.setdefault((change.variant, change.budget, change.kind), (baseline.name, change))
+                loosened.setdefault((change.variant, change.budget, change.kind), change)
     return list(loosened.values())
 
 
-def _find_weaker(earlier: Sequence[StoredRecord], record: RunRecord) -> list[tuple[str, Weakening]]:
-    """Each way in which the gate demands less once, with the baseline that it is weaker than."""
-    bare = record.model_copy(update={"accepted": None})
-    by_line: dict[str, tuple[str, Weakening]] = {}
+def _find_weaker(earlier: Sequence[StoredRecord], record: RunRecord) -> list[WeakerThan]:
+    """Each way in which the gate demands less than one of the earlier baselines, once."""
+    by_change: dict[str, WeakerThan] = {}
     for baseline in earlier:
-        for weakening in find_weaker(baseline.record, bare):
-            by_line.setdefault(weakening.change, (baseline.name, weakening))
-    return list(by_line.values())
+        for weakening in find_weaker(baseline.record, _without_acceptance(record)):
+            by_change.setdefault(weakening.change, WeakerThan(baseline.name, weakening))
+    return list(by_change.values())
+
+
+def _without_acceptance(record: RunRecord) -> RunRecord:
+    """The record, without the reason that was given when it was accepted before: that one does not count."""
+    return record.model_copy(update={"accepted": None})
 
 
 def explain_needed_reason(run: StoredRecord) -> str | None:
-    """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it holds."""
+    """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it needs none."""
     verdict = run.record.verdict
     if verdict.status == "FAIL" or is_ended_by_undecided(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"
@@ -143,15 +155,15 @@ def explain_needed_reason(run: StoredRecord) -> str | None:
     return None
 
 
-def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weakening]]) -> None:
+def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[WeakerThan]) -> None:
     if why := explain_needed_reason(run):
         raise DataError(f'{run.file}: {why}; say why it is kept: --reason "…"')
-    unexplained = [(name, weakening.change) for name, weakening in weaker if weakening.reason is None]
+    unexplained = [entry for entry in weaker if entry.weakening.reason is None]
     if unexplained:
-        name, change = unexplained[0]
+        baseline, weakening = unexplained[0]
         more = f" (and {len(unexplained) - 1} more)" if len(unexplained) > 1 else ""
         raise DataError(
-            f"{run.file}: the gate demands less than the baseline {name}: {change}{more}; "
+            f"{run.file}: the gate demands less than the baseline {baseline}: {weakening.change}{more}; "
             'say why: --reason "…"'
         )
 
@@ -174,14 +186,15 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
 
 
 def _write_baseline(folder: Path, run: StoredRecord, record: RunRecord, outcomes: Sequence[Path]) -> None:
+    """Copies outcomes and the logs of the base next to the record. An existing baseline is replaced."""
     try:
-        with replacing_folder(folder) as new:
-            (new / OUTCOMES).mkdir()
+        with replacing_folder(folder) as copy:
+            (copy / OUTCOMES).mkdir()
             for file in outcomes:
-                shutil.copyfile(file, new / OUTCOMES / file.name)
+                shutil.copyfile(file, copy / OUTCOMES / file.name)
             if (base := run.file.with_name(BASE_LOG)).is_file():
                 for log in (base, *base.parent.glob(FURTHER_BASE_LOGS)):
-                    shutil.copyfile(log, new / log.name)
-            (new / RECORD).write_text(format_record_json(record), "utf-8")
+                    shutil.copyfile(log, copy / log.name)
+            (copy / RECORD).write_text(format_record_json(record), "utf-8")
     except OSError as error:
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error

@@ -1,4 +1,6 @@
-"""The log of what was judged on which rows. The store keeps it, so it outlives reports/latest.
+"""The log of looks: which models were judged on which rows. The store has it, so it outlives reports/latest.
+
+A look is a judgement of a model on some rows. Each further look makes a lucky PASS more likely.
 
     .slimgate/looks/DIGEST.jsonl        a line for each addition by a run; DIGEST: of the rows
 
@@ -13,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from slimgate.record.run import LookFacts, TimingFacts
 from slimgate.store.store import reading, writing
@@ -82,12 +85,12 @@ class LookLog:
     root: Path
     digest: str
     run: str
-    _models: set[str] = field(default_factory=set)
-    _timings: int = 0
+    _noted_models: set[str] = field(default_factory=set)
+    _noted_timing_count: int = 0
 
     def note(self, models: Iterable[str], timings: Sequence[Timing] = ()) -> None:
         """Adds what this run has not noted yet. timings: all of the run so far, in their order."""
-        new_models, new_timings = set(models) - self._models, timings[self._timings :]
+        new_models, new_timings = set(models) - self._noted_models, timings[self._noted_timing_count :]
         if not new_models and not new_timings:
             return
         line = {
@@ -97,17 +100,17 @@ class LookLog:
         }
         with writing(self.root):
             _append_line(self.root, self.digest, json.dumps(line))
-        self._models |= new_models
-        self._timings = len(timings)
+        self._noted_models |= new_models
+        self._noted_timing_count = len(timings)
 
 
 def read_looks(root: Path, digest: str) -> Looks:
     """The looks that the store has for rows with this digest."""
     models: dict[str, frozenset[str]] = {}
     timings: list[Timing] = []
-    for run, models_of_run, timings_of_run in _read_log_lines(root, digest):
-        models[run] = models.get(run, frozenset()) | models_of_run
-        timings += timings_of_run
+    for line in _read_log_lines(root, digest):
+        models[line.run] = models.get(line.run, frozenset()) | line.models
+        timings += line.timings
     return Looks(models, tuple(timings))
 
 
@@ -116,19 +119,25 @@ def make_model_id(teacher: str, variant: str) -> str:
     return f"{teacher[:16]}/{variant[:16]}"
 
 
-def _read_log_lines(root: Path, digest: str) -> Iterator[tuple[str, frozenset[str], list[Timing]]]:
-    """The run, the models and the timings of each line of a log, without unfinished and damaged lines."""
+class _LogLine(NamedTuple):
+    run: str
+    models: frozenset[str]
+    timings: list[Timing]
+
+
+def _read_log_lines(root: Path, digest: str) -> Iterator[_LogLine]:
+    """The lines of a log, without unfinished and damaged lines."""
     file = _make_log_path(root, digest)
     with reading(root, f"{FOLDER}/{file.name}"):
         text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-    for line in text.splitlines():
+    for json_text in text.splitlines():
         try:
-            fields = json.loads(line)
+            fields = json.loads(json_text)
             timings = [Timing(*row) for row in fields["timings"]]
-            noted = str(fields["run"]), frozenset(map(str, fields["models"])), timings
+            line = _LogLine(str(fields["run"]), frozenset(map(str, fields["models"])), timings)
         except (ValueError, TypeError, KeyError):
             continue
-        yield noted
+        yield line
 
 
 def _append_line(root: Path, digest: str, line: str) -> None:
@@ -149,8 +158,8 @@ def _make_log_path(root: Path, digest: str) -> Path:
 def make_look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
     """The looks in the form of the record, with the timings that several runs judged.
 
-    models: the model of each variant of the record. run: of the record. cuts: the number of gates that were
-    cut from the same data and judged.
+    models: variant -> its model, as `make_model_id` names it. run: of the record. cuts: the number of gates
+    that were cut from the same data and judged.
     """
     timings: list[TimingFacts] = []
     for variant, model in models.items():

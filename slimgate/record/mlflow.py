@@ -29,10 +29,10 @@ from slimgate.record.shipping import format_model_status
 RECORD_TAG = "slimgate.record"
 _REPORT = "report.md"
 _PARENT = "mlflow.parentRunId"
-# The most metrics that MLflow accepts in one call.
-_METRICS = 1000
-# The most characters of a tag in earlier MLflows too; 3.17 accepts 6,000 for a param and 8,000 for a tag.
-_LONGEST = 5000
+# What MLflow accepts in one call.
+_MAX_METRICS_IN_CALL = 1000
+# What all MLflows accept for a param or a tag; 3.17 accepts 6,000 for a param and 8,000 for a tag.
+_MAX_TEXT_CHARACTERS = 5000
 _DROPS = ("drop", "drop_low", "drop_high")
 
 
@@ -72,33 +72,39 @@ class Experiment:
             self._end(parent, times)
         return parent
 
-    def _log(
-        self, run: LoggedRun, times: tuple[int, int] | None, more: Mapping[str, str] | None = None
-    ) -> str:
+    def _log(self, run: LoggedRun, times: RunTimes | None, more_tags: Mapping[str, str] | None = None) -> str:
+        """Creates a run with its params, metrics and tags, and returns its id. The run has not ended."""
         from mlflow.entities import Metric, Param
 
-        start, end = times or (None, 0)
-        tags = {**run.tags, **(more or {})}
+        start, end = (times.start_ms, times.end_ms) if times else (None, 0)
+        tags = {**run.tags, **(more_tags or {})}
         created = self._client.create_run(self._id, start_time=start, tags=tags, run_name=run.name)
         run_id: str = created.info.run_id
         metrics = [Metric(name, value, end, 0) for name, value in run.metrics.items()]
         self._client.log_batch(run_id, params=[Param(*param) for param in run.params.items()])
-        for first in range(0, len(metrics), _METRICS):
-            self._client.log_batch(run_id, metrics=metrics[first : first + _METRICS])
+        for first in range(0, len(metrics), _MAX_METRICS_IN_CALL):
+            self._client.log_batch(run_id, metrics=metrics[first : first + _MAX_METRICS_IN_CALL])
         return run_id
 
-    def _end(self, run_id: str, times: tuple[int, int] | None, *, failed: bool = False) -> None:
-        end = times[1] if times else None
+    def _end(self, run_id: str, times: RunTimes | None, *, failed: bool = False) -> None:
+        end = times.end_ms if times else None
         self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", end)
 
 
-def _find_run_times(record: RunRecord) -> tuple[int, int] | None:
-    """When the run began and ended, in milliseconds since the epoch; None if the record has no ISO time."""
+class RunTimes(NamedTuple):
+    """When a run began and ended, in milliseconds since the epoch."""
+
+    start_ms: int
+    end_ms: int
+
+
+def _find_run_times(record: RunRecord) -> RunTimes | None:
+    """When the run began and ended; None if the record has no ISO time."""
     try:
         end = datetime.fromisoformat(record.created).timestamp()
     except ValueError:
         return None
-    return int((end - (record.seconds or 0)) * 1000), int(end * 1000)
+    return RunTimes(int((end - (record.seconds or 0)) * 1000), int(end * 1000))
 
 
 @contextmanager
@@ -155,13 +161,13 @@ def make_suite_run(record: RunRecord) -> LoggedRun:
 
 def make_model_runs(record: RunRecord) -> list[LoggedRun]:
     """A run for each model, the teacher first. failed: it could not be built or measured."""
-    figures: dict[str, list[Line]] = {model.name: [] for model in record.variants}
+    lines: dict[str, list[Line]] = {model.name: [] for model in record.variants}
     for line in make_lines(record):
-        figures[line.variant].append(line)
-    return [_make_model_run(record, model, figures[model.name]) for model in record.variants]
+        lines[line.variant].append(line)
+    return [_make_model_run(record, model, lines[model.name]) for model in record.variants]
 
 
-def _make_model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> LoggedRun:
+def _make_model_run(record: RunRecord, model: VariantRecord, lines: list[Line]) -> LoggedRun:
     params = {
         **_list_suite_params(record),
         "parent": model.parent,
@@ -170,16 +176,16 @@ def _make_model_run(record: RunRecord, model: VariantRecord, figures: list[Line]
         "artifact_digest": model.artifact.digest if model.artifact else None,
         "runtime": model.artifact.runtime if model.artifact else None,
     }
-    placed = list(zip(_find_places(figures), figures, strict=True))
+    lines_by_path = list(zip(_make_paths(lines), lines, strict=True))
     tags = {
         "slimgate.gated": str(model.gated).lower(),
         "slimgate.verdict": format_model_status(record, model),
         "slimgate.error": model.error,
-        **{f"slimgate.verdict.{place}": line.verdict for place, line in placed},
-        **{f"slimgate.budgets.{place}": line.budgets for place, line in placed},
+        **{f"slimgate.verdict.{path}": line.verdict for path, line in lines_by_path},
+        **{f"slimgate.budgets.{path}": line.budgets for path, line in lines_by_path},
     }
     metrics = {
-        name: value for place, line in placed for name, value in _list_line_figures(place, line).items()
+        name: value for path, line in lines_by_path for name, value in _list_line_figures(path, line).items()
     }
     return LoggedRun(
         model.name, _shorten_values(params), metrics, _shorten_values(tags), failed=model.error is not None
@@ -198,11 +204,11 @@ def _format_steps(model: VariantRecord) -> str:
     return json.dumps(steps, ensure_ascii=False)
 
 
-def _list_line_figures(place: str, line: Line) -> dict[str, float]:
+def _list_line_figures(path: str, line: Line) -> dict[str, float]:
     """The line's figures. `drop_low` in points becomes `metric/accuracy/drop_points_low`."""
     values = line.model_dump()
     return {
-        f"{place}/{_name_column(name, line)}": float(value)
+        f"{path}/{_name_column(name, line)}": float(value)
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -212,20 +218,20 @@ def _name_column(name: str, line: Line) -> str:
     return name.replace("drop", f"drop_{line.drop_unit}") if name in _DROPS else name
 
 
-def _find_places(figures: Sequence[Line]) -> list[str]:
-    """The place of each line, such as `latency/b32x64`. Two lines with the same place get a digest each.
+def _make_paths(lines: Sequence[Line]) -> list[str]:
+    """The path of each line, such as `latency/b32x64`. Two lines with the same path get a digest each.
 
     Names such as those of slices may differ only in characters that MLflow does not allow.
     """
-    places = [_make_place(line) for line in figures]
-    shared = {place for place, lines in Counter(places).items() if lines > 1}
+    paths = [_make_path(line) for line in lines]
+    shared = {path for path, count in Counter(paths).items() if count > 1}
     return [
-        f"{place}-{digest_json([line.kind, line.name])[:8]}" if place in shared else place
-        for place, line in zip(places, figures, strict=True)
+        f"{path}-{digest_json([line.kind, line.name])[:8]}" if path in shared else path
+        for path, line in zip(paths, lines, strict=True)
     ]
 
 
-def _make_place(line: Line) -> str:
+def _make_path(line: Line) -> str:
     """The kind and name of a line in characters that MLflow allows everywhere."""
     parts = [line.kind] if line.name is None else [line.kind, line.name]
     return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)
@@ -234,7 +240,7 @@ def _make_place(line: Line) -> str:
 def _shorten_values(values: Mapping[str, str | None]) -> dict[str, str]:
     """The params or tags that are not None, cut to the length that MLflow accepts."""
     return {
-        name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        name: text if len(text) <= _MAX_TEXT_CHARACTERS else text[: _MAX_TEXT_CHARACTERS - 1] + "…"
         for name, text in values.items()
         if text is not None
     }

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from slimgate.errors import MeasureError
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
+# Keys of the file's metadata. VALUES: the names of the task's own columns. The other keys hold the fields
+# `classes`, `strays`, `positive` and `given` of Outcomes.
 CLASSES = "slimgate.classes"
 STRAYS = "slimgate.strays"
 POSITIVE = "slimgate.positive"
@@ -67,11 +69,11 @@ def read_outcomes(path: Path) -> Outcomes:
     }
     if "prediction" not in names:
         return Outcomes(**columns)
-    stated = table.schema.metadata or {}
+    metadata = table.schema.metadata or {}
     return ClassOutcomes(
         **columns,
-        strays=json.loads(stated.get(STRAYS.encode(), b"0")),
-        positive=json.loads(stated.get(POSITIVE.encode(), b"null")),
+        strays=json.loads(metadata.get(STRAYS.encode(), b"0")),
+        positive=json.loads(metadata.get(POSITIVE.encode(), b"null")),
         labels=table["label"].to_numpy().astype(np.int64),
         predictions=table["prediction"].to_numpy().astype(np.int64),
         classes=tuple(_read_list(table, CLASSES)),

@@ -22,8 +22,8 @@ class SizeFacts(Facts):
 class MemoryFacts(Facts):
     """Memory of a fresh process that loads the artifact and predicts a workload; medians of `readings`.
 
-    It is resident memory, with that of the process before the runtime is imported (baseline_bytes) and with
-    mapped files. device_peak_bytes: what PyTorch's tensors held of a CUDA device. peaks: the peak of each
+    It is resident memory. It includes mapped files, and what the process has before it imports the runtime
+    (baseline_bytes). device_peak_bytes: what PyTorch's tensors held of a CUDA device. peaks: the peak of each
     reading, of the device if that is known; these are judged. ratio: variant / teacher, of medians; its
     spread is the smallest and the largest that the readings allow.
     """

@@ -26,9 +26,10 @@ class SelfTestFacts(Facts):
 class PlantedDelay(Facts):
     """The teacher compared with itself plus a busy wait after each call: the last delay that was tried.
 
-    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of the
-    teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above 1 if
-    the smallest delay was not seen; None if none was.
+    seen: whether the speed-up's interval, widened by the noise floor, lies wholly below 1.
+    percent: the delay, as a percentage of the teacher's call.
+    clearance: the factor by which a speed-up must exceed its budget to be decided. It is 1 if the smallest
+        delay was seen, larger if only a larger delay was seen, None if none was.
     """
 
     seen: bool

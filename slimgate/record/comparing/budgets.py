@@ -24,7 +24,8 @@ from slimgate.record.verdicts import Weakening
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict, is_run_ending
 from slimgate.results.quality import QualityFacts
 
-Key = tuple[str, str]
+# The name of a budget, as Judged.name has it, and its kind.
+BudgetKey = tuple[str, str]
 _ORDER: tuple[Outcome | None, ...] = (
     Verdict.FAIL,
     "error",
@@ -181,7 +182,7 @@ def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, Va
     return [(old.variants[0], new.variants[0]), *list_shared_variants(old, new)]
 
 
-def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
+def _map_gating_budgets(model: VariantRecord) -> dict[BudgetKey, Judged]:
     """(budget, kind) -> judged budget; empty for a variant that is not gated.
 
     A budget that passed on the gate rows, and does not pass on the confirm rows, has the latter verdict.

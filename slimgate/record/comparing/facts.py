@@ -21,6 +21,8 @@ SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 Outcome = Verdict | Literal["error", "not measured"]
 # What the gate rows show of a change, at the level of its interval.
 ChangeVerdict = Literal["worse", "better", "no change shown"]
+# Without a test, a change of this many points is called worse or better.
+_NOTABLE_POINTS = 0.5
 
 
 class Release(Facts):
@@ -36,10 +38,6 @@ class Release(Facts):
     slimgate: str
     status: Status
     reason: str | None = None
-
-
-# Without a test, a change of this many points is called worse or better.
-_WORTH_TELLING = 0.5
 
 
 class Moved(Facts):
@@ -73,7 +71,7 @@ class Moved(Facts):
         if self.shown is not None:
             return None if self.shown == "no change shown" else self.shown
         points = self.drop_points or 0.0
-        return "worse" if points >= _WORTH_TELLING else "better" if points <= -_WORTH_TELLING else None
+        return "worse" if points >= _NOTABLE_POINTS else "better" if points <= -_NOTABLE_POINTS else None
 
 
 class MetricChange(Moved):
@@ -240,7 +238,7 @@ class Comparison(Facts):
     @property
     def fell(self) -> list[tuple[str, MetricChange]]:
         """The metrics that got worse, each with its model, also the teacher's; whatever the budgets say."""
-        models = [*([self.teacher] if self.teacher else []), *self.variants]
+        models = [self.teacher, *self.variants] if self.teacher else self.variants
         return [
             (model.name, metric)
             for model in models

@@ -286,7 +286,7 @@ def _list_measurement_changes(
         )
 
 
-class Key(NamedTuple):
+class SliceKey(NamedTuple):
     """What identifies a slice of a model."""
 
     metric: str
@@ -354,7 +354,7 @@ def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
     )
 
 
-def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
+def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceKey, _Values]:
     """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
         return {
@@ -372,13 +372,13 @@ def _list_slice_facts(model: VariantRecord) -> list[SliceFacts]:
     return (model.behaviour.slices or []) if model.behaviour else []
 
 
-def _make_slice_key(part: SliceFacts) -> Key:
-    return Key(part.metric, part.column, part.value)
+def _make_slice_key(part: SliceFacts) -> SliceKey:
+    return SliceKey(part.metric, part.column, part.value)
 
 
 def _judge_label_slices(
     names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None
-) -> dict[Key, SliceFacts]:
+) -> dict[SliceKey, SliceFacts]:
     """The test of every label, for the metrics that are 0 or 1 per row."""
     if pair is None:
         return {}
@@ -386,7 +386,7 @@ def _judge_label_slices(
     slices = list_label_slices(old)
     able = [metric for name in sorted(names) if (metric := metrics.get(name)) and metric.per_row is not None]
     return {
-        Key(part.metric, part.column, part.value): part
+        SliceKey(part.metric, part.column, part.value): part
         for metric in able
         for part in judge_slices(metric, old, new, slices, _NO_LOSS)
     }

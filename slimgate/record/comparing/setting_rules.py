@@ -26,10 +26,11 @@ DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{L
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
 RIGHT_OR_WRONG, NOT_DECLARED = "right or wrong", "not declared"
-_LONGEST = 80
+_MAX_CHARACTERS = 80
 # How samples without a score count in logs, the strictest first.
 _MISSING = ("fail", "as-wrong", "drop")
 
+# Whether the new value of a setting demands less: called with the old value and the new one, None if removed.
 Rule = Callable[[Any, Any], bool]
 
 
@@ -94,7 +95,7 @@ def _has_other_range(before: object, now: object) -> bool:
     return RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
 
 
-# Key -> the rule that says whether its new value demands less. _find_rule has the rules of prefixes.
+# The rules by key. _find_rule has the rules of prefixes.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
     "task.group": _is_removed_or_changed,
@@ -124,11 +125,13 @@ def list_weaker_settings(before: Mapping[str, object], now: Mapping[str, object]
     Records of earlier versions have no settings. Without settings now, there is nothing to compare.
     """
     for key, old in before.items() if now else ():
-        if _find_rule(key)(old, now.get(key)):
+        demands_less = _find_rule(key)
+        if demands_less(old, now.get(key)):
             yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))
 
 
 def _find_rule(key: str) -> Rule:
+    """The rule of a key, or of its prefix; without a rule, any change counts."""
     by_prefix: Mapping[str, Rule] = {
         CODE: _is_changed_if_set,
         DIRECTION: _is_changed_if_set,
@@ -157,4 +160,4 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
 def format_setting(value: object) -> str:
     """The value of a setting as JSON; only its beginning if it is long."""
     text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"

@@ -43,7 +43,8 @@ def pair_with_baseline(baseline: StoredRecord, name: str, now: Outcomes, gate_di
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
         pair = pair_answers(baseline.make_outcomes_path(name), now)
-        difference = _find_difference(baseline.record, model, pair[0])
+        then, _ = pair
+        difference = _find_difference(baseline.record, model, then)
     except SlimgateError as error:
         return Since(model, None, str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:  # its message may hold a path of this machine
@@ -54,7 +55,7 @@ def pair_with_baseline(baseline: StoredRecord, name: str, now: Outcomes, gate_di
 def is_same_model(
     earlier: Since,
     baseline: StoredRecord,
-    digest: str,
+    artifact_digest: str,
     runtime: str,
     runtime_params: Mapping[str, Any],
     machine: Machine,
@@ -64,7 +65,7 @@ def is_same_model(
     Args:
         earlier: its answers, as `pair_with_baseline` paired them.
         baseline: the record of the baseline.
-        digest: of its files now. A server's model has no files, so it is never known to be the same.
+        artifact_digest: of its files now. A server's model has no files, so it is never known to be the same.
         runtime: the name of the runtime that computes it now. It is not known whether the code of a user's
             runtime has changed.
         runtime_params: the runtime's options now.
@@ -76,7 +77,8 @@ def is_same_model(
     return (
         artifact.bytes is not None
         and ":" not in runtime
-        and (artifact.digest, artifact.runtime, artifact.runtime_params) == (digest, runtime, runtime_params)
+        and (artifact.digest, artifact.runtime, artifact.runtime_params)
+        == (artifact_digest, runtime, runtime_params)
         and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
         and has_same_answers(*earlier.pair)
     )
@@ -90,14 +92,14 @@ def find_wrong_answers(record: RunRecord, model: VariantRecord, file: Path) -> s
         return f"its outcomes cannot be read: {error}"
 
 
-def _find_difference(record: RunRecord, model: VariantRecord, then: Outcomes) -> str | None:
+def _find_difference(record: RunRecord, model: VariantRecord, answers: Outcomes) -> str | None:
     """Why the answers cannot be those that the record judged: a metric of them differs; None if none does."""
     metrics = load_known_metrics(record)
     for name, facts in model.quality.items():
         metric = metrics[name]
-        if metric is None:
+        if metric is None:  # it cannot be loaded here
             continue
-        value = compute_value(metric, then)
+        value = compute_value(metric, answers)
         if not is_same_value(value, facts.value):
             difference = f"{name} of the answers is {value:.4g}, of the record {facts.value:.4g}"
             return f"its outcomes are of another run than its record: {difference}"

@@ -24,7 +24,7 @@ def compare(folder: Path, **changes: Any) -> bool:
     artifact = baseline.record.variant("int8").artifact
     assert artifact is not None
     stated = {
-        "digest": artifact.digest,
+        "artifact_digest": artifact.digest,
         "runtime": artifact.runtime,
         "runtime_params": artifact.runtime_params,
         "machine": baseline.record.machine,
@@ -48,7 +48,7 @@ def test_other_answers_are_another_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"digest": "other"},
+        {"artifact_digest": "other"},
         {"runtime": "onnxruntime"},
         {"runtime": "mine:Runtime"},
         {"runtime_params": {"x": 1}},

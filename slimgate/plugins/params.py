@@ -19,7 +19,7 @@ from functools import cache
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -130,7 +130,9 @@ def fit_arrays(value: Any, annotation: Any) -> Any:
 
 
 class Table(BaseModel):
-    """A table of a suite, which suggests names for unknown keys. not_yet: planned keys, which raise an error.
+    """A table of a suite, which suggests names for unknown keys.
+
+    not_yet: planned keys, which raise an error. exactly_one: keys of which a table must have exactly one.
 
     The string under a field describes the option. `slimgate steps`, the JSON Schema and the reference pages
     of the docs show it:
@@ -141,6 +143,7 @@ class Table(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
     not_yet: ClassVar[frozenset[str]] = frozenset()
+    exactly_one: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -158,6 +161,14 @@ class Table(BaseModel):
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )
         return {key: fit_arrays(value, annotations[key]) for key, value in data.items()}
+
+    @model_validator(mode="after")
+    def _check_exactly_one(self) -> Self:
+        stated = [key for key in self.exactly_one if getattr(self, key) is not None]
+        if self.exactly_one and len(stated) != 1:
+            actual = " and ".join(stated) or "none of them"
+            raise ValueError(f"{actual} given, expected exactly one of {', '.join(self.exactly_one)}")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -344,6 +344,7 @@ class LoadTable(Table):
     A block is one turn of a model.
     """
 
+    exactly_one = ("concurrency", "request_rate")
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     """Number of users; each user sends the next request when the previous request is answered."""
     request_rate: float | None = Field(default=None, gt=0, le=10_000)
@@ -357,16 +358,6 @@ class LoadTable(Table):
     service_level: ServiceLevelTable | None = None
     """Limits on the times of a request, such as { ttft_ms = 200, tpot_ms = 30 }. Requests that meet every
     limit count for goodput."""
-
-    @model_validator(mode="after")
-    def _check_arrival(self) -> Self:
-        if (self.concurrency is None) == (self.request_rate is None):
-            actual = "neither" if self.concurrency is None else "both"
-            raise ValueError(
-                f"{actual} of concurrency and request_rate were given, expected one of them, as in "
-                "{ concurrency = 8 }"
-            )
-        return self
 
 
 class SuiteFile(Table):

@@ -212,8 +212,13 @@ REFUSED_LOADS = [
         "48 requests times blocks was given, expected at least 59 for a budget p95_ms_max",
     ),
     ("no server", [], LOADS, "loads.* are for servers: the teacher and a variant need endpoint"),
-    ("both", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, request_rate = 1.0 }"), "both of concurrency"),
-    ("neither", [TWO_SERVERS, NO_INT8], LOADS.replace("concurrency = 8", ""), "neither of concurrency"),
+    (
+        "both",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("8 }", "8, request_rate = 1.0 }"),
+        "concurrency and request_rate given",
+    ),
+    ("neither", [TWO_SERVERS, NO_INT8], LOADS.replace("concurrency = 8", ""), "none of them given, expected"),
     (
         "twice",
         [TWO_SERVERS, NO_INT8],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 class Params(Table):
+    exactly_one = ("rank", "energy")
     rank: int | None = Field(default=None, ge=1)
     """Width of the narrow token table; give either rank or energy."""
     energy: float | None = Field(default=None, gt=0, lt=1)
@@ -44,13 +45,6 @@ class Params(Table):
     for all tokens ("none")."""
     centre: bool = False
     """Subtract the mean vector before the directions are computed; the projection adds the mean again."""
-
-    @model_validator(mode="after")
-    def _check_one_choice(self) -> Params:
-        if (self.rank is None) == (self.energy is None):
-            actual = "neither" if self.rank is None else "both"
-            raise ValueError(f"{actual} given, expected exactly one of rank, energy")
-        return self
 
 
 class FactorizeEmbeddings(Step[Params]):

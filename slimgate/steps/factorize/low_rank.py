@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -31,6 +31,7 @@ CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
 
 
 class Params(Table):
+    exactly_one = CHOICES
     rank: int | None = Field(default=None, ge=1)
     """Rank of the factors; give exactly one of rank, rank_ratio, energy and parameter_ratio."""
     rank_ratio: float | None = Field(default=None, gt=0, lt=1)
@@ -48,14 +49,6 @@ class Params(Table):
     parts: Literal["all", "attention", "feed_forward"] = "all"
     """Which linear layers are replaced by factors: all, only those of attention, or only those of the
     feed-forward part."""
-
-    @model_validator(mode="after")
-    def _check_one_choice(self) -> Params:
-        stated = [name for name in CHOICES if getattr(self, name) is not None]
-        if len(stated) != 1:
-            actual = " and ".join(stated) or "none of them"
-            raise ValueError(f"{actual} given, expected exactly one of {', '.join(CHOICES)}")
-        return self
 
 
 class LowRank(Step[Params]):

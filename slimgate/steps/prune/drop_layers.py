@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import count_blocks
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 class Params(Table):
+    exactly_one = ("layers", "pruning_ratio")
     layers: int | None = Field(default=None, ge=1)
     """Number of blocks to remove; give either layers or pruning_ratio."""
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
@@ -45,12 +46,6 @@ class Params(Table):
     """Which blocks to remove: the blocks between evenly spread blocks that are kept ("alternate"), the last
     blocks ("top"), or the blocks that matter least on `calibration` rows, by how much they change the hidden
     states ("influence") or the loss ("loss")."""
-
-    @model_validator(mode="after")
-    def _check_one_size(self) -> Self:
-        if (self.pruning_ratio is None) == (self.layers is None):
-            raise ValueError("expected either layers or pruning_ratio, such as layers = 3")
-        return self
 
 
 class DropLayers(Step[Params]):

@@ -17,9 +17,9 @@ little in runtimes that compute it for that token (`onnx_optimize`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
 from slimgate.plugins.context import BuildContext
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 class Params(Table):
+    exactly_one = ("pruning_ratio", "heads")
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
     """Share of the attention heads to remove; give either pruning_ratio or heads."""
     heads: int | None = Field(default=None, ge=1)
@@ -48,12 +49,6 @@ class Params(Table):
     their weights ("magnitude"), which needs no rows."""
     blocks: BlockNumbers = ()
     """Indices (from 0) of the blocks whose heads may be removed; default: all."""
-
-    @model_validator(mode="after")
-    def _check_one_size(self) -> Self:
-        if (self.pruning_ratio is None) == (self.heads is None):
-            raise ValueError("expected either pruning_ratio or heads, such as pruning_ratio = 0.5")
-        return self
 
 
 class PruneHeads(Step[Params]):

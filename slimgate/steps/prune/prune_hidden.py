@@ -20,9 +20,9 @@ the weights that write it or read it. The same features are removed everywhere: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import find_stated_value
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 class Params(Table):
+    exactly_one = ("pruning_ratio", "hidden_size")
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
     """Share of the hidden features to remove; give either pruning_ratio or hidden_size."""
     hidden_size: int | None = Field(default=None, ge=1)
@@ -45,12 +46,6 @@ class Params(Table):
     their weights ("magnitude"), which needs no rows if rescale_norms = false."""
     rescale_norms: bool = True
     """Scale the normalization layers to compensate for what the average token of `calibration` loses."""
-
-    @model_validator(mode="after")
-    def _check_one_size(self) -> Self:
-        if (self.pruning_ratio is None) == (self.hidden_size is None):
-            raise ValueError("expected either pruning_ratio or hidden_size, such as pruning_ratio = 0.25")
-        return self
 
 
 class PruneHidden(Step[Params]):

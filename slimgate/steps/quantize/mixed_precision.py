@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -50,6 +50,7 @@ Scores = npt.NDArray[np.float32]
 class NamedStep(Table):
     """One step with its options."""
 
+    exactly_one = tuple(STEPS)
     gptq: compensated.Params | None = None
     """Options of the step gptq."""
     int8_dynamic: dynamic.Params | None = None
@@ -58,13 +59,6 @@ class NamedStep(Table):
     """Options of the step int8_static."""
     weight_only: weights.Params | None = None
     """Options of the step weight_only."""
-
-    @model_validator(mode="after")
-    def _check_one_step(self) -> NamedStep:
-        named = [name for name in STEPS if getattr(self, name) is not None]
-        if len(named) != 1:
-            raise ValueError(f"{named or 'no step'} was given, expected one of {', '.join(STEPS)}")
-        return self
 
     @property
     def name(self) -> str:

@@ -30,7 +30,6 @@ from slimgate.steps.training.teacher_answers import (
 from slimgate.steps.training.transfer import make_transfer_rows
 from slimgate.steps.training.transfer_params import TransferParams
 from slimgate.tasks.parts.objectives import (
-    ClassObjective,
     Labelled,
     Objective,
     Targets,
@@ -56,16 +55,6 @@ class DistillationParams(Protocol):
     def hidden_weight(self) -> float: ...
     @property
     def precision(self) -> str: ...
-
-
-def compute_soft_target_loss(
-    student: torch.Tensor, teacher: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), mean over rows.
-
-    student, teacher: logits (rows, classes). 0 for a perfect mimic. Source: Hinton et al. 2015, section 2.
-    """
-    return ClassObjective().soft_losses(student, teacher, temperature).mean()
 
 
 def describe_mismatch(

@@ -128,8 +128,8 @@ def test_a_table_that_is_gone_or_would_not_shrink_is_an_error(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "neither given"),
-        ({"rank": 4, "energy": 0.9}, "both given"),
+        ({}, "none of them given, expected exactly one of rank, energy"),
+        ({"rank": 4, "energy": 0.9}, "rank and energy given"),
         ({"rank": 0}, "greater than or equal to 1"),
     ],
 )

@@ -18,9 +18,10 @@ from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import keep_layers
-from slimgate.steps.training.distillation import compute_soft_target_loss, describe_mismatch
+from slimgate.steps.training.distillation import describe_mismatch
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.objectives import ClassObjective
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
             predict_scores(EagerPredictor(m.network, "cpu"), encoded, batch_size=16)
             for m in (student, teacher)
         ]
-        return compute_soft_target_loss(*map(torch.from_numpy, scores), 2.0).item()
+        return ClassObjective().soft_losses(*map(torch.from_numpy, scores), 2.0).mean().item()
 
     before = distance()
     options = distill.Params(

@@ -25,7 +25,7 @@ from slimgate.steps.layers.packed import PackedLinear
 from slimgate.steps.prune import magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only
 from slimgate.steps.training.adapters import adapters
-from slimgate.steps.training.distillation import compute_soft_target_loss
+from slimgate.tasks.parts.objectives import ClassObjective
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +166,9 @@ def test_distilled_adapters_bring_a_pruned_model_nearer(folder: Path, context: A
 
     def distance() -> float:
         return float(
-            compute_soft_target_loss(torch.from_numpy(scores(model, context, "train")), teacher, 2.0)
+            ClassObjective()
+            .soft_losses(torch.from_numpy(scores(model, context, "train")), teacher, 2.0)
+            .mean()
         )
 
     before = distance()

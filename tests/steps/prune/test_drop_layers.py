@@ -111,8 +111,8 @@ def test_no_block_or_all_is_an_error_before_the_model_loads(options: dict[str, A
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "expected either layers or pruning_ratio"),
-        ({"layers": 2, "pruning_ratio": 0.5}, "expected either layers or pruning_ratio"),
+        ({}, "none of them given, expected exactly one of layers, pruning_ratio"),
+        ({"layers": 2, "pruning_ratio": 0.5}, "layers and pruning_ratio given, expected exactly one"),
         ({"layers": 2, "strategy": "bottom"}, "'alternate', 'top', 'influence' or 'loss'"),
     ],
     ids=["nothing", "both", "unknown"],

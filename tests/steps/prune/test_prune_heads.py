@@ -190,8 +190,8 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "expected either pruning_ratio or heads"),
-        ({"pruning_ratio": 0.5, "heads": 2}, "expected either pruning_ratio or heads"),
+        ({}, "none of them given, expected exactly one of pruning_ratio, heads"),
+        ({"pruning_ratio": 0.5, "heads": 2}, "pruning_ratio and heads given, expected exactly one"),
         ({"pruning_ratio": 1.0}, "less than 1"),
         ({"heads": 2, "blocks": [-1]}, "greater than or equal to 0"),
         ({"heads": 0}, "greater than or equal to 1"),

@@ -234,5 +234,5 @@ def test_the_new_width_is_known_before_the_model_is_loaded(width: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"hidden_size": 24, "pruning_ratio": 0.5}], ids=["nothing", "both"])
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="expected either pruning_ratio or hidden_size"):
+    with pytest.raises(ValidationError, match="expected exactly one of pruning_ratio, hidden_size"):
         prune_hidden.Params.model_validate(options)

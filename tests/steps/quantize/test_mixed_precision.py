@@ -143,11 +143,11 @@ def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
     [
         (
             {"drop_points": 1.0, "narrow": {}},
-            "no step was given, expected one of gptq, int8_dynamic, int8_static, weight_only",
+            "none of them given, expected exactly one of gptq, int8_dynamic, int8_static, weight_only",
         ),
         (
             {"drop_points": 1.0, "narrow": {"int8_dynamic": {}, "weight_only": {}}},
-            r"\['int8_dynamic', 'weight_only'\]",
+            "int8_dynamic and weight_only given, expected exactly one of",
         ),
         ({"drop_points": -1.0, "narrow": {"int8_dynamic": {}}}, "greater than or equal to 0"),
         ({"drop_points": 1.0, "narrow": {"int8_dynamic": {"embedings": True}}}, "Did you mean embeddings"),

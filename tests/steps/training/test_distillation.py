@@ -16,7 +16,7 @@ from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps.finetune.distill import Params
-from slimgate.steps.training.distillation import DistillationLoss, compute_soft_target_loss, describe_mismatch
+from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch
 from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows
@@ -27,17 +27,23 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
 def test_a_perfect_mimic_loses_nothing(temperature: float) -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5], [30.0, 0.0, -30.0]])
-    assert compute_soft_target_loss(logits, logits, temperature).item() == pytest.approx(0, abs=1e-5)
+    assert ClassObjective().soft_losses(logits, logits, temperature).mean().item() == pytest.approx(
+        0, abs=1e-5
+    )
     # logits that differ by a constant a row are the same distribution
-    assert compute_soft_target_loss(logits + 5, logits, temperature).item() == pytest.approx(0, abs=1e-5)
+    assert ClassObjective().soft_losses(logits + 5, logits, temperature).mean().item() == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 def test_soft_targets_by_hand() -> None:
     # teacher (0.75, 0.25), student (0.5, 0.5), T = 1: 0.75 ln 1.5 + 0.25 ln 0.5 = 0.1308
     student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3), 0.0]])
-    assert compute_soft_target_loss(student, teacher, 1.0).item() == pytest.approx(0.130812, abs=1e-6)
+    assert ClassObjective().soft_losses(student, teacher, 1.0).mean().item() == pytest.approx(
+        0.130812, abs=1e-6
+    )
     # with logits and temperature doubled the distributions are the same, and T² = 4 counts
-    assert compute_soft_target_loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(
+    assert ClassObjective().soft_losses(2 * student, 2 * teacher, 2.0).mean().item() == pytest.approx(
         4 * 0.130812, abs=1e-5
     )
 
@@ -48,7 +54,7 @@ def test_soft_targets_are_batchmean_kl_by_squared_temperature() -> None:
     expected = torch.nn.KLDivLoss(reduction="batchmean")(
         (student / 1.5).log_softmax(-1), (teacher / 1.5).softmax(-1)
     )
-    assert compute_soft_target_loss(student, teacher, 1.5).item() == pytest.approx(
+    assert ClassObjective().soft_losses(student, teacher, 1.5).mean().item() == pytest.approx(
         expected.item() * 2.25, rel=1e-6
     )
 
@@ -57,7 +63,7 @@ def test_the_gradient_pulls_the_student_to_the_teacher() -> None:
     # d/dz of T² KL = T (softmax(z / T) - softmax(teacher / T)) / rows
     student = torch.tensor([[0.0, 0.0], [2.0, 0.0]], requires_grad=True)
     teacher = torch.tensor([[math.log(3) * 2, 0.0], [2.0, 0.0]], requires_grad=True)
-    compute_soft_target_loss(student, teacher.detach(), 2.0).backward()
+    ClassObjective().soft_losses(student, teacher.detach(), 2.0).mean().backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.tensor([[-0.25, 0.25], [0.0, 0.0]]), atol=1e-6, rtol=0)
 

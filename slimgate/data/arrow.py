@@ -22,10 +22,10 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 
-AT_ONCE = 10_000
+ROWS_AT_ONCE = 10_000
 _BYTES = 16
 # Size of a part that is reordered. A chunk of strings has at most 2 GiB, and a part exists twice meanwhile.
-AT_ONCE_BYTES = 2**29
+BYTES_AT_ONCE = 2**29
 
 
 def iterate_values(column: pa.ChunkedArray) -> Iterator[Any]:
@@ -37,8 +37,8 @@ def iterate_values(column: pa.ChunkedArray) -> Iterator[Any]:
 def iterate_value_lists(column: pa.ChunkedArray) -> Iterator[list[Any]]:
     """The values in order, in lists."""
     for chunk in column.chunks:
-        for start in range(0, len(chunk), AT_ONCE):
-            yield chunk.slice(start, AT_ONCE).to_pylist()
+        for start in range(0, len(chunk), ROWS_AT_ONCE):
+            yield chunk.slice(start, ROWS_AT_ONCE).to_pylist()
 
 
 def hash_texts(texts: Iterable[str]) -> Keys:
@@ -92,7 +92,7 @@ def select_table_rows(table: pa.Table, rows: Ints) -> pa.Table:
 def _take_rows(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     if column.num_chunks <= 1:
         return column.take(pa.array(rows))
-    at_once = max(1, AT_ONCE_BYTES * len(column) // max(1, column.nbytes))
+    at_once = max(1, BYTES_AT_ONCE * len(column) // max(1, column.nbytes))
     pieces = [
         _take_in_file_order(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)
     ]

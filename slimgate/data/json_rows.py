@@ -25,8 +25,8 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json
 from slimgate.errors import DataError
 
 Object = dict[str, Any]
-AT_ONCE = 10_000
-AT_ONCE_CHARACTERS = 2**23
+ROWS_AT_ONCE = 10_000
+CHARACTERS_AT_ONCE = 2**23
 # A column that each batch has, so that a batch of empty objects has a length too.
 _COUNT = "rows"
 # Errors of Arrow for values that have no common type.
@@ -158,7 +158,7 @@ def _take_some_lines(lines: Iterator[str]) -> list[str]:
     for line in lines:
         pieces.append(line)
         characters += len(line)
-        if len(pieces) >= AT_ONCE or characters >= AT_ONCE_CHARACTERS:
+        if len(pieces) >= ROWS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
             break
     return pieces
 

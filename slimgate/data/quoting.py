@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from slimgate.data.parts import collapse_text
 from slimgate.plugins.rows import Rows
 
-# A record is shared, so it shows the topic of a row, and never a whole document.
+# Characters of a quote. A record is shared, so it shows the topic of a row, and never a whole document.
 LONGEST = 160
-BETWEEN = " | "
+BETWEEN_TEXTS = " | "
 
 
 def quote_row_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
-    """The text of each row in at most 160 characters; a text of a pair gets half, or the room left."""
+    """The text of each row in at most 160 characters. positions: of the rows.
+
+    Each text of a pair gets half of the characters, and what the other text does not need.
+    """
     columns = [rows.table[name] for name in text_columns]
     return [
         _join_shortened([_format_quoted_value(column[int(row)].as_py()) for column in columns])
@@ -33,14 +36,15 @@ def _format_quoted_value(value: object) -> str:
 
 
 def _join_shortened(texts: Sequence[str]) -> str:
-    room = LONGEST - len(BETWEEN) * (len(texts) - 1)
+    """One line of at most LONGEST characters."""
+    room = LONGEST - len(BETWEEN_TEXTS) * (len(texts) - 1)
     share = room // len(texts)
-    left = room - sum(min(len(text), share) for text in texts)
+    spare = room - sum(min(len(text), share) for text in texts)  # earlier texts take from it first
     parts = []
     for text in texts:
-        parts.append(shorten(text, min(len(text), share) + left))
-        left -= max(0, len(parts[-1]) - share)
-    return BETWEEN.join(parts)
+        parts.append(shorten(text, min(len(text), share) + spare))
+        spare -= max(0, len(parts[-1]) - share)
+    return BETWEEN_TEXTS.join(parts)
 
 
 def shorten(text: str, longest: int) -> str:

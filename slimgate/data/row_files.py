@@ -1,14 +1,9 @@
 """Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table.
 
-`read_all_rows` imports what it needs when it is called.
+Tables are memory-mapped from Arrow files in a scratch folder. The caller may remove this folder as soon as it
+has the table. A json file is read into memory as a whole.
 
-Tables are memory-mapped from Arrow files in a scratch folder, which may be removed at once. A json file is
-read into memory as a whole.
-
-`recognize_format` recognizes the format of a file by its first bytes, whatever its name is:
-
-    recognize_format(path)    # "compressed by gzip"; None for text and for unknown formats
-
+`recognize_format` names the format of a file that is not text by its first bytes, whatever its suffix is.
 Source: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2, bzip2's and lz4's frames, APPNOTE.TXT 4.3.7
 (zip), Apache Parquet's file format, HDF5's and SQLite's file formats, Apache Arrow's IPC file format.
 """
@@ -58,7 +53,8 @@ _JSON_START = re.compile(r'\s*(\[\s*(\{|$)|\{\s*("|$))')
 _LONGEST_START = 1_000  # characters that JSON is recognized by
 # A csv is read in blocks of this many bytes, and a row (with its text columns) must fit into one.
 LONGEST_ROW = 16 * 2**20
-_KNOWN = (
+# How files that are not text begin, and what an error calls them.
+_FORMAT_STARTS = (
     (re.compile(rb"\x1f\x8b\x08"), "compressed by gzip"),
     (re.compile(rb"\x28\xb5\x2f\xfd"), "compressed by zstd"),
     (re.compile(rb"\xfd7zXZ\x00"), "compressed by xz"),
@@ -80,10 +76,10 @@ SUFFIXES = {
     ".text": "text",
 }
 MOST_NAMED = 5  # files that an error names if the requested file does not exist
-MOST_BYTES = 4 * 2**30  # of a file that is read whole
+MOST_BYTES = 4 * 2**30  # of a json file, which is read as a whole
 MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_LINE = 16 * 2**20  # characters
-AT_ONCE = 10_000  # rows that are read at once
+ROWS_AT_ONCE = 10_000  # rows of a text file that become one piece of the table
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 _NO_QUOTES = "add quotes = false to the source (slimgate init: --no-quotes)"
 
@@ -92,7 +88,7 @@ def recognize_format(path: Path) -> str | None:
     """The format of a file that is not text, by its first bytes; None for text and for unknown formats."""
     with path.open("rb") as stream:
         start = stream.read(_RECOGNIZED_BYTES)
-    return next((name for pattern, name in _KNOWN if pattern.match(start)), None)
+    return next((name for pattern, name in _FORMAT_STARTS if pattern.match(start)), None)
 
 
 @dataclass(frozen=True)
@@ -130,12 +126,12 @@ def _suggest_file(path: Path) -> str:
     """A hint: the same name one folder up, or the nearest file of rows in the folder, or some files there."""
     if (path.parent.parent / path.name).is_file():
         return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
-    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    of_rows = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)
-    if meant := did_you_mean(path.name, of_rows):
-        return meant
-    more = ", …" if len(of_rows) > MOST_NAMED else ""
-    return f"; in the same folder: {', '.join(of_rows[:MOST_NAMED])}{more}" if of_rows else ""
+    files = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    row_files = sorted(name for name in files if Path(name).suffix.lower() in SUFFIXES)
+    if suggestion := did_you_mean(path.name, row_files):
+        return suggestion
+    more = ", …" if len(row_files) > MOST_NAMED else ""
+    return f"; in the same folder: {', '.join(row_files[:MOST_NAMED])}{more}" if row_files else ""
 
 
 def read_column_names(file: RowFile) -> tuple[str, ...]:
@@ -156,7 +152,8 @@ def read_column_names(file: RowFile) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _read_object_keys(file: RowFile, _state: tuple[int, ...]) -> tuple[str, ...]:
+def _read_object_keys(file: RowFile, _status: tuple[int, ...]) -> tuple[str, ...]:
+    """The keys of all objects, in the order of their first use. _status: of the file, for the cache only."""
     objects = (
         parse_lines(file.path, _read_file_lines(file)) if file.format == "jsonl" else _read_json_objects(file)
     )
@@ -188,6 +185,7 @@ def read_all_rows(file: RowFile, *, scratch: Path) -> pa.Table:
 
 
 def _check_start(file: RowFile) -> None:
+    """Raises SuiteError if the file does not exist, DataError if it is empty or begins as another format."""
     require_file(file.path)
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
@@ -213,7 +211,7 @@ def _read_text(file: RowFile, scratch: Path) -> pa.Table:
     # Not by datasets: its reader also ends a row at a lone carriage return.
     lines = (line.removesuffix("\n").removesuffix("\r") for line in _read_file_lines(file))
     rows = (line for line in lines if line.strip())
-    batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
+    batches = iter(lambda: list(itertools.islice(rows, ROWS_AT_ONCE)), [])
     pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
     table = spill_pieces(pieces, scratch)
     return table[0] if table else pa.table({"text": pa.array([], pa.string())})
@@ -223,8 +221,10 @@ def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
     """Raises DataError for a very long line, of which pandas would hold many copies in memory."""
     number, length = 1, 0
     for block in blocks:
-        for place, line in enumerate(block.split("\n")):
-            number, length = (number + 1, len(line)) if place else (number, length + len(line))
+        for is_new_line, piece in enumerate(block.split("\n")):
+            if is_new_line:  # the first piece of a block continues the last line of the block before
+                number, length = number + 1, 0
+            length += len(piece)
             if length > LONGEST_LINE:
                 raise DataError(
                     f"{file.path}: line {number} is longer than {LONGEST_LINE:,} characters, expected rows "
@@ -234,6 +234,7 @@ def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
 
 
 def _read_header_names(file: RowFile) -> tuple[str, ...]:
+    """The names in the header of a csv or tsv. Raises DataError if they cannot be names of columns."""
     if has_utf_16_mark(file.path):
         next(read_text_blocks(file.path, file.encoding), None)  # raises, unless that is the stated encoding
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
@@ -255,25 +256,30 @@ def _read_header_names(file: RowFile) -> tuple[str, ...]:
             raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
         except UnicodeError as error:
             raise make_wrong_text_error(file.path, file.encoding, error) from None
+    _check_header_names(file, names)
+    return tuple(names)
+
+
+def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
+    """Raises DataError if a header has another separator, the same name twice, or an empty name."""
     if len(names) == 1 and (other := _find_other_separator(names[0], SEPARATORS[file.format])):
         raise DataError(
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
         )
-    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
-    if twice is not None or not all(names):
-        problem = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
-        actual = ", ".join(name or '""' for name in names)
-        hint = (
-            "; pandas writes an index like this, and to_csv(index=False) leaves it out"
-            if names[0] == ""
-            else ""
-        )
-        raise DataError(
-            f"{file.path}: the header has {problem}, expected a different name for each "
-            f"column, found: {actual}{hint}"
-        )
-    return tuple(names)
+    repeated = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    if repeated is None and all(names):
+        return
+    problem = f"column {repeated!r} twice" if repeated else "a column without a name"
+    actual = ", ".join(name or '""' for name in names)
+    is_pandas_index = names[0] == ""
+    hint = (
+        "; pandas writes an index like this, and to_csv(index=False) leaves it out" if is_pandas_index else ""
+    )
+    raise DataError(
+        f"{file.path}: the header has {problem}, expected a different name for each "
+        f"column, found: {actual}{hint}"
+    )
 
 
 def _find_other_separator(header: str, separator: str) -> str | None:

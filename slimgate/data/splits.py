@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,14 +40,15 @@ FILE = "splits.json"
 def assign_rows(
     pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: bool
 ) -> dict[str, Ints]:
-    """Row positions of each split of the plan. Raises DataError if there are too few.
+    """The positions of the rows of each split of the plan. Raises DataError if there are too few rows.
 
-    If the sizes could not be reached otherwise, rows of one text are drawn together, as a group is, and the
-    shares of labels may be missed.
+    If the sizes cannot be reached, it tries to draw rows with the same text together, as a group is drawn. If
+    that fails too, it ignores the shares of labels.
     """
     groups = pool.groups if grouped else pool.texts
     drawn = _draw_splits(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
-    for labels in (pool.labels, np.zeros_like(pool.labels)):
+    no_labels = np.zeros_like(pool.labels)
+    for labels in (pool.labels, no_labels):
         if _find_short_split(plan, drawn):
             drawn = _draw_splits(pool, plan, seed, groups=groups, labels=labels)
     if short := _find_short_split(plan, drawn):
@@ -58,7 +59,10 @@ def assign_rows(
 def _draw_splits(
     pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, groups: Ints | None, labels: Ints
 ) -> dict[str, Ints]:
-    """Draws later splits first, and the rest last. Texts and groups that are drawn are excluded after."""
+    """Draws later splits first, and the split with size "rest" last.
+
+    After each split, the rows that share a text or a group with its rows are no longer free.
+    """
     free = pool.free.copy()
     if groups is not None:
         _, groups = np.unique(groups, return_inverse=True)
@@ -123,8 +127,9 @@ def _find_short_split(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Int
 
 
 def _describe_too_few(
-    pool: Pool, plan: Mapping[str, RequestedSize], short: str, got: int, *, grouped: bool
+    pool: Pool, plan: Mapping[str, RequestedSize], short: str, count: int, *, grouped: bool
 ) -> str:
+    """The message about a split that is too short. count: its rows."""
     sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
     dropped = f"{int(pool.by_text.sum())} dropped because a later part has their text"
     if grouped:
@@ -132,7 +137,7 @@ def _describe_too_few(
     inside = "; no group and no text may be in two splits" if int(pool.free.sum()) else ""
     return (
         f"too few rows for split {short}: part {pool.name} has {len(pool)} rows, {dropped}, "
-        f"{int(pool.free.sum())} left{inside}; asked {sizes_stated}; {short} got {got}. Ask for fewer rows"
+        f"{int(pool.free.sum())} left{inside}; asked {sizes_stated}; {short} got {count}. Ask for fewer rows"
     )
 
 
@@ -152,7 +157,7 @@ NOTHING_DROPPED = Dropped(0, 0, 0)
 
 
 def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
-    """The dropped rows of a part, given the rows of each split that were drawn from it."""
+    """Counts the dropped rows of a part. drawn: the rows of each split of the part, the earliest first."""
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
@@ -273,23 +278,17 @@ def cut_splits(
     plans = _make_plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
-    drawn_rows: list[Ints] = [np.empty(0, np.int64)]
-    taken_exact: list[Ints] = [np.empty(0, np.int64)]
-    held_out: list[Ints] = [np.empty(0, np.int64)]
-    # after the parts that it gives way to
+    drawn_before: list[tuple[Pool, dict[str, Ints]]] = []
+    # The part unlabelled comes last, because it gives way to all others.
     for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):
-        plan = plans[pool.name]
-        if not plan:
+        if not plans[pool.name]:
             continue
         if pool.name == UNLABELLED:
-            texts, exact, groups = map(np.concatenate, (drawn_rows, taken_exact, held_out))
-            withhold_rows(pool, texts=texts, exact_texts=exact, groups=groups)
-        drawn = assign_rows(pool, plan, seed, grouped=group_column is not None)
+            _withhold_drawn_rows(pool, drawn_before)
+        drawn = assign_rows(pool, plans[pool.name], seed, grouped=group_column is not None)
+        drawn_before.append((pool, drawn))
         dropped = count_dropped(pool, drawn)
-        drawn_rows += [pool.texts[rows] for rows in drawn.values()]
-        taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
-        held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
-        for rank, (split, rows) in enumerate(drawn.items()):
+        for split, rows in drawn.items():
             label = None if split == UNLABELLED else label_column
             splits[split] = select_table_rows(pool.table, rows)
             if split == UNLABELLED:
@@ -300,16 +299,35 @@ def cut_splits(
                 pool,
                 rows,
                 digest=_digest_columns(splits[split], columns),
-                dropped=dropped if rank == 0 else NOTHING_DROPPED,
+                dropped=dropped,
                 labelled=label is not None,
                 grouped=group_column is not None,
             )
+            dropped = NOTHING_DROPPED  # they count once for each part, at its first split
     for split in SPLITS:
         if split not in splits:
             splits[split] = pools[-1].table.slice(0, 0)
             reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
     drawn_splits = [name for name in DRAWN if name in splits]
     return Cut({name: splits[name] for name in drawn_splits}, {name: reports[name] for name in drawn_splits})
+
+
+def _withhold_drawn_rows(pool: Pool, drawn_before: Sequence[tuple[Pool, Mapping[str, Ints]]]) -> None:
+    """Withholds rows whose text was drawn from another part, or whose group was, except for training.
+
+    drawn_before: the other parts, each with the rows of its splits.
+    """
+    nothing = np.empty(0, np.int64)
+    drawn = [(other, split, rows) for other, splits in drawn_before for split, rows in splits.items()]
+    training_splits = (UNLABELLED, "train")
+    withhold_rows(
+        pool,
+        texts=np.concatenate([nothing, *(other.texts[rows] for other, _, rows in drawn)]),
+        exact_texts=np.concatenate([nothing, *(other.exact_texts[rows] for other, _, rows in drawn)]),
+        groups=np.concatenate(
+            [nothing, *(other.groups[rows] for other, split, rows in drawn if split not in training_splits)]
+        ),
+    )
 
 
 def _drop_labels(

@@ -13,10 +13,11 @@ Mask = npt.NDArray[np.bool_]
 def apportion_total(total: int, weights: Floats, limits: Ints) -> Ints:
     """Divides `total` in proportion to `weights` into whole numbers up to `limits`, by largest remainder.
 
-    The numbers sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
+    total: the rows of a split, for example. weights, limits: (labels,). The numbers sum to min(total,
+    limits.sum()). Weights are above 0 wherever limits are.
     """
     total = min(total, int(limits.sum()))
-    full = limits <= 0
+    full = limits <= 0  # labels that get no more than their limit; the others share what is left
     while True:
         open_weights = np.where(full, 0.0, weights)
         left = total - int(limits[full].sum())
@@ -34,9 +35,10 @@ def apportion_total(total: int, weights: Floats, limits: Ints) -> Ints:
 def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Ints) -> Ints:
     """The positions of `size` rows, or of all if there are fewer, by rising key.
 
-    Each label gets rows by its share, those with the smallest keys.
+    Each label gets a number of rows by its share, those with the smallest keys.
 
-    shares: a label's share in the rows that the split should resemble.
+    among: (rows,) which rows may be drawn. labels: (rows,) codes. keys: (rows,) random numbers. shares:
+    (labels,) each label's share in the rows that the split should resemble.
     """
     order = np.flatnonzero(among)
     order = order[np.argsort(keys[order])]
@@ -49,15 +51,16 @@ def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Int
 
 
 def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups: Ints, keys: Ints) -> Mask:
-    """A mask of the rows of whole groups in `among`: `size` rows near `shares`, or a few more.
+    """Chooses whole groups with `size` rows near `shares`, or a few more, and returns the mask of their rows.
 
-    Groups are tried by rising key. Groups that fit as a whole are taken first. Then come groups that fill the
-    remaining places.
+    Groups are tried by rising key. A group is taken first if no label gets too many rows by it. The other
+    groups then fill what is still missing.
 
-    keys: (groups,).
+    among, labels, shares: as in draw_rows. groups: (rows,) codes. keys: (groups,) random numbers.
     """
     rows = np.flatnonzero(among)
     n_labels = len(shares)
+    # A cell is a pair of group and label. Its number is group * n_labels + label.
     cells, counts = np.unique(groups[rows] * n_labels + labels[rows], return_counts=True)
     owners = cells // n_labels
     starts = np.flatnonzero(np.diff(owners, prepend=-1))

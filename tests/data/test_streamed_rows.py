@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import find_duplicates, hash_texts, number_keys, select_table_rows
-from slimgate.data.json_rows import AT_ONCE, make_object_table
+from slimgate.data.json_rows import ROWS_AT_ONCE, make_object_table
 from slimgate.data.row_files import RowFile, read_all_rows
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut_splits
@@ -180,7 +180,7 @@ def test_lines_read_in_batches_have_the_types_of_the_whole(tmp_path: Path, name:
     rows = []
     for value in VALUES[name]:
         turns = value if name == "mixed in a batch" and isinstance(value, list) else [value]
-        rows += [{"a": turns[k % len(turns)], "n": k} for k in range(AT_ONCE)]
+        rows += [{"a": turns[k % len(turns)], "n": k} for k in range(ROWS_AT_ONCE)]
     rows += [{}, {"late": "x"}]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -13,10 +13,10 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -29,7 +29,8 @@ from slimgate.errors import DataError
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.source import Source
 
-NAMED = ("train", "calibration", "selection", "gate", "confirm")
+# The parts that have a key of their own.
+NAMED_PARTS = ("train", "calibration", "selection", "gate", "confirm")
 
 
 def _wrap_in_tuple(value: object) -> Any:
@@ -78,12 +79,12 @@ class Params(Table):
 
     @model_validator(mode="after")
     def _check_one_kind(self) -> Params:
-        named = [name for name in NAMED if getattr(self, name)]
+        named = [name for name in NAMED_PARTS if getattr(self, name)]
         stated = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
         if len(stated) != 1:
             actual = " and ".join(stated) or "none of them"
             raise _make_files_error(
-                f"expected path, or by_label, or some of {', '.join(NAMED)}; {actual} given"
+                f"expected path, or by_label, or some of {', '.join(NAMED_PARTS)}; {actual} given"
             )
         if self.by_label is not None and len(self.by_label) < 2:
             raise _make_files_error(
@@ -100,9 +101,8 @@ class Params(Table):
     @model_validator(mode="after")
     def _check_files(self) -> Params:
         try:
-            "".encode(
-                codecs.lookup(self.encoding).name
-            )  # Python knows codecs such as rot13, which are not encodings of text
+            # Encodes a text, because Python also knows codecs that are no encodings of text, such as rot13.
+            "".encode(codecs.lookup(self.encoding).name)
         except LookupError:
             raise _make_files_error(
                 f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"'
@@ -115,7 +115,8 @@ class Params(Table):
                     f"{path} occurs twice, in {seen[path]} and in {where}: its rows would be in both"
                 )
             seen[path] = where
-            if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
+            needs_suffix = label is None and self.format is None
+            if needs_suffix and path.suffix.lower() not in SUFFIXES:
                 raise _make_files_error(
                     f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: "
                     f"{' '.join(SUFFIXES)}; or set format"
@@ -131,18 +132,18 @@ class Files(Source[Params]):
         files of one part have other columns.
         """
         if params.by_label is not None:
-            for _, _, path in _list_part_files(params):
-                require_file(path)
+            for file in _list_part_files(params):
+                require_file(file.path)
             return ("text", "label")
-        names: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        first_of_part: dict[str, FileColumns] = {}
         for part, _, path in _list_part_files(params):
-            file_columns = read_column_names(_make_row_file(params, path))
-            _check_same_names(params, path, file_columns, *names.setdefault(part, (path, file_columns)))
-        return tuple(dict.fromkeys(name for _, file_columns in names.values() for name in file_columns))
+            columns = FileColumns(path, read_column_names(_make_row_file(params, path)))
+            _check_same_columns(params, columns, first_of_part.setdefault(part, columns))
+        return tuple(dict.fromkeys(name for columns in first_of_part.values() for name in columns.names))
 
     def parts(self, params: Params) -> tuple[str, ...]:
         """("all",), or the parts that are stated among train, calibration, selection, gate and confirm."""
-        return tuple(dict.fromkeys(part for part, _, _ in _list_part_files(params)))
+        return tuple(dict.fromkeys(file.part for file in _list_part_files(params)))
 
     def is_real(self, params: Params) -> bool:
         """The value in the suite; the default is true, because users bring rows that people wrote."""
@@ -168,28 +169,17 @@ class Files(Source[Params]):
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """The rows of each part; a column has the same type in all parts. Files of a part are in order."""
         tables_of_part: dict[str, list[pa.Table]] = {}
-        firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        first_of_part: dict[str, FileColumns] = {}
         for part, label, path in _list_part_files(params):
-            table = read_images(
-                read_all_rows(_make_row_file(params, path), scratch=scratch), params.images, path.parent
-            )
+            rows = read_all_rows(_make_row_file(params, path), scratch=scratch)
+            table = read_images(rows, params.images, path.parent)
             if label is not None:
                 table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
-            names = tuple(table.column_names)
-            _check_same_names(params, path, names, *firsts.setdefault(part, (path, names)))
+            columns = FileColumns(path, tuple(table.column_names))
+            _check_same_columns(params, columns, first_of_part.setdefault(part, columns))
             tables_of_part.setdefault(part, []).append(table)
         types = _find_common_types([table for tables in tables_of_part.values() for table in tables])
-        # a column that has its type already stays mapped
-        return {
-            part: pa.concat_tables(
-                [
-                    table.cast(pa.schema([(name, types[name]) for name in table.column_names]))
-                    for table in tables
-                ],
-                promote_options="default",
-            )
-            for part, tables in tables_of_part.items()
-        }
+        return {part: _concatenate_tables(tables, types) for part, tables in tables_of_part.items()}
 
 
 source = Files()
@@ -199,13 +189,28 @@ def _make_files_error(message: str) -> PydanticCustomError:
     return PydanticCustomError("files", "{message}", {"message": message})
 
 
-def _list_part_files(params: Params) -> Iterator[tuple[str, str | None, Path]]:
-    """(part, label, path) of every file, in the order in which rows are numbered."""
+class PartFile(NamedTuple):
+    """A file of a part. label: the label of all its rows, with by_label; else None."""
+
+    part: str
+    label: str | None
+    path: Path
+
+
+class FileColumns(NamedTuple):
+    """A file and the names of its columns."""
+
+    path: Path
+    names: tuple[str, ...]
+
+
+def _list_part_files(params: Params) -> Iterator[PartFile]:
+    """Every file, in the order in which rows are numbered."""
     for label, paths in (params.by_label or {}).items():
-        yield from (("all", label, path) for path in paths)
-    yield from (("all", None, path) for path in params.path or ())
-    for part in NAMED:
-        yield from ((part, None, path) for path in getattr(params, part) or ())
+        yield from (PartFile("all", label, path) for path in paths)
+    yield from (PartFile("all", None, path) for path in params.path or ())
+    for part in NAMED_PARTS:
+        yield from (PartFile(part, None, path) for path in getattr(params, part) or ())
 
 
 def _make_row_file(params: Params, path: Path) -> RowFile:
@@ -213,15 +218,24 @@ def _make_row_file(params: Params, path: Path) -> RowFile:
     return RowFile(path=path, format=kind, encoding=params.encoding, quotes=params.quotes)
 
 
-def _check_same_names(
-    params: Params, path: Path, actual: tuple[str, ...], first: Path, expected: tuple[str, ...]
-) -> None:
-    # An object may leave a key out, so files of objects need not agree; what is missing is null.
-    if set(actual) != set(expected) and _make_row_file(params, path).format not in ("json", "jsonl"):
+def _check_same_columns(params: Params, columns: FileColumns, first: FileColumns) -> None:
+    """Raises DataError if a file has other columns than the first file of its part.
+
+    An object may leave a key out, so files of objects need not agree; missing values are null.
+    """
+    has_objects = _make_row_file(params, columns.path).format in ("json", "jsonl")
+    if set(columns.names) != set(first.names) and not has_objects:
         raise DataError(
-            f"{path} has columns {', '.join(actual)}, expected {', '.join(expected)} "
-            f"as in {first.name} of the same part"
+            f"{columns.path} has columns {', '.join(columns.names)}, expected {', '.join(first.names)} "
+            f"as in {first.path.name} of the same part"
         )
+
+
+def _concatenate_tables(tables: Sequence[pa.Table], types: Mapping[str, pa.DataType]) -> pa.Table:
+    """One table with these types of columns. A column that has its type already stays memory-mapped."""
+    schemas = [pa.schema([(name, types[name]) for name in table.column_names]) for table in tables]
+    converted = [table.cast(schema) for table, schema in zip(tables, schemas, strict=True)]
+    return pa.concat_tables(converted, promote_options="default")
 
 
 def _find_common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
@@ -230,12 +244,13 @@ def _find_common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
     for table in tables:
         for name in table.column_names:
             columns.setdefault(name, []).append(table[name])
-    kinds = {
-        name: _find_common_type(name, [field.type for field in fields]) for name, fields in columns.items()
+    types = {
+        name: _find_common_type(name, [column.type for column in same_name])
+        for name, same_name in columns.items()
     }
     return {
-        name: kinds[name] if _can_hold(kinds[name], fields) else pa.string()
-        for name, fields in columns.items()
+        name: types[name] if _can_hold(types[name], same_name) else pa.string()
+        for name, same_name in columns.items()
     }
 
 

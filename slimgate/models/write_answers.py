@@ -74,8 +74,10 @@ class Written:
 class Writer(Protocol):
     """A predictor of a runtime that generates by itself. It may have `end_tokens`, those of its files."""
 
-    def write(self, prompts: Sequence[Ids], sampling: SamplingParams, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, of at least `least` tokens each.
+    def write(
+        self, prompts: Sequence[Ids], sampling: SamplingParams, *, min_new_tokens: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, of at least `min_new_tokens` tokens each.
 
         Raises MeasureError if the temperature is above 0.
         """

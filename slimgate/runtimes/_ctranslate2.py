@@ -80,23 +80,23 @@ USER = "runtime ctranslate2"
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Tokens of each text, and how many tokens to write."""
+class TokenizedPrompts:
+    """The tokens of each text, and how many tokens to write after each."""
 
     tokens: list[list[str]]
-    count: int
+    new_tokens: int
 
 
 @dataclass(frozen=True)
 class _StartedAnswers:
-    """Answers after their first token. cached: tokens of all rows in the cache of the complete answers."""
+    """Answers after their first token. cached_tokens: of all rows, when the answers are complete."""
 
     writing: PausedWriting
-    cached: int
+    cached_tokens: int
 
 
 class CTranslate2Predictor(ABC):
-    """Wraps a model of the library as a Predictor. opener: the class of the package that opens it."""
+    """Wraps a model of the library as a Predictor. opener: the name of the library's class that opens it."""
 
     opener: ClassVar[str]
 
@@ -121,12 +121,12 @@ class CTranslate2Predictor(ABC):
     def prepare(self, batch: Arrays) -> object:
         """The input of `forward` or `prefill`."""
 
-    def forward(self, prepared: Texts) -> object:
+    def forward(self, prepared: TokenizedPrompts) -> object:
         """The ids of each row's new tokens, as many as the batch asks for."""
         self._stop()
         return self._to_ids(self._write(prepared))
 
-    def prefill(self, prepared: Texts) -> _StartedAnswers:
+    def prefill(self, prepared: TokenizedPrompts) -> _StartedAnswers:
         """The answer after its first token, after which the library's thread waits."""
         self._stop()
         self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
@@ -143,7 +143,7 @@ class CTranslate2Predictor(ABC):
         The library does not report these bytes.
         """
         number_bytes = 2 if "float16" in self._engine.compute_type else 4  # bfloat16 too
-        return number_bytes * self._answers.cache_numbers * state.cached
+        return number_bytes * self._answers.cache_numbers * state.cached_tokens
 
     def fetch(self, output: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """(rows, tokens) ids, -1 after the last one."""
@@ -164,8 +164,8 @@ class CTranslate2Predictor(ABC):
         self._paused = None
 
     @abstractmethod
-    def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
-        """The library's result for each text.
+    def _write(self, prompts: TokenizedPrompts, on_token: OnToken | None = None) -> Any:
+        """The library's result for each prompt.
 
         on_token: called after each token, returns True to end the row. With it, the results are still being
         written.
@@ -176,5 +176,5 @@ class CTranslate2Predictor(ABC):
         """The new tokens of each row."""
 
     @abstractmethod
-    def _count_cached(self, texts: Texts) -> int:
+    def _count_cached(self, prompts: TokenizedPrompts) -> int:
         """Tokens of all rows in the cache after the answer."""

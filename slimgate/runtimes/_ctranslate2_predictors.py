@@ -16,7 +16,7 @@ from slimgate.models.ctranslate2_model import KIND, VOCABULARY
 from slimgate.models.write_by_length import Greedy, Ids, has_ended, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import NEW_TOKENS
-from slimgate.runtimes._ctranslate2 import USER, CTranslate2Predictor, OnToken, Texts
+from slimgate.runtimes._ctranslate2 import USER, CTranslate2Predictor, OnToken, TokenizedPrompts
 
 if TYPE_CHECKING:
     import ctranslate2
@@ -55,15 +55,15 @@ class GeneratorPredictor(CTranslate2Predictor):
         """The tokens of prompts, or the ids of texts whose scores are computed."""
         prompts = read_prompts(batch, self._answers.longest, self._answers.limit)
         if prompts.count:
-            return Texts(self._to_tokens(prompts.ids), prompts.count)
+            return TokenizedPrompts(self._to_tokens(prompts.ids), prompts.count)
         ids = np.ascontiguousarray(prompts.ids, dtype=np.int32)
         lengths = np.full(len(ids), ids.shape[1], dtype=np.int32)
         view = self._package.StorageView.from_array
         return _ScoredTexts(view(ids), view(lengths), (ids, lengths))
 
-    def forward(self, prepared: Texts | _ScoredTexts) -> object:
+    def forward(self, prepared: TokenizedPrompts | _ScoredTexts) -> object:
         """The scores of whole texts, or an answer."""
-        if isinstance(prepared, Texts):
+        if isinstance(prepared, TokenizedPrompts):
             return super().forward(prepared)
         self._stop()
         return self._engine.forward_batch(prepared.ids, prepared.lengths)
@@ -78,24 +78,32 @@ class GeneratorPredictor(CTranslate2Predictor):
         return np.array(host)[..., : len(self._vocabulary)]  # a GPU pads the vocabulary
 
     def write(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, min_new_tokens: int = 0
     ) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         self._stop()
-        return self._greedy.write_whole(prompts, sampling, lambda ids: self._answer(ids, sampling, least))
+        return self._greedy.write_whole(
+            prompts, sampling, lambda ids: self._answer(ids, sampling, min_new_tokens)
+        )
 
-    def _answer(self, ids: Ids, sampling: SamplingParams, least: int) -> list[list[int]]:
+    def _answer(self, ids: Ids, sampling: SamplingParams, min_new_tokens: int) -> list[list[int]]:
         ends = sorted(self.end_tokens)
         stops = _make_stop_callback(sampling.stop, self._tokenizer) if sampling.stop else None
         tokens = self._to_tokens(ids)
         return self._to_ids(
-            self._generate(tokens, sampling.max_new_tokens, min_length=least, end_token=ends, callback=stops)
+            self._generate(
+                tokens, sampling.max_new_tokens, min_length=min_new_tokens, end_token=ends, callback=stops
+            )
         )
 
-    def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
+    def _write(self, prompts: TokenizedPrompts, on_token: OnToken | None = None) -> Any:
         """Writes tokens; end tokens do not end an answer."""
         return self._generate(
-            texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
+            prompts.tokens,
+            prompts.new_tokens,
+            end_token=[],
+            asynchronous=on_token is not None,
+            callback=on_token,
         )
 
     def _generate(self, tokens: list[list[str]], max_tokens: int, **options: object) -> Any:
@@ -115,9 +123,9 @@ class GeneratorPredictor(CTranslate2Predictor):
     def _to_ids(self, results: Sequence[ctranslate2.GenerationResult]) -> list[list[int]]:
         return [result.sequences_ids[0] for result in results]
 
-    def _count_cached(self, texts: Texts) -> int:
+    def _count_cached(self, prompts: TokenizedPrompts) -> int:
         """The cached tokens, without the last token of the answer, which is not read."""
-        return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)
+        return sum(map(len, prompts.tokens)) + len(prompts.tokens) * (prompts.new_tokens - 1)
 
 
 def _make_stop_callback(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> OnToken:
@@ -156,19 +164,21 @@ class TranslatorPredictor(CTranslate2Predictor):
             ids[mask.astype(bool)].tolist()
             for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
         ]
-        return Texts(self._to_tokens(texts), int(batch[NEW_TOKENS][0]))
+        return TokenizedPrompts(self._to_tokens(texts), int(batch[NEW_TOKENS][0]))
 
     def write(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, min_new_tokens: int = 0
     ) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         if sampling.temperature:
             raise MeasureError(f"{USER} can only choose the most likely token; set temperature = 0")
         self._stop()
-        return self._to_ids(self._translate(self._to_tokens(prompts), sampling.max_new_tokens, least))
+        return self._to_ids(
+            self._translate(self._to_tokens(prompts), sampling.max_new_tokens, min_new_tokens)
+        )
 
-    def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
-        return self._translate(texts.tokens, texts.count, texts.count, on_token)
+    def _write(self, prompts: TokenizedPrompts, on_token: OnToken | None = None) -> Any:
+        return self._translate(prompts.tokens, prompts.new_tokens, prompts.new_tokens, on_token)
 
     def _translate(
         self, tokens: list[list[str]], max_tokens: int, min_tokens: int, on_token: OnToken | None = None
@@ -192,6 +202,6 @@ class TranslatorPredictor(CTranslate2Predictor):
     def _to_ids(self, results: Sequence[ctranslate2.TranslationResult]) -> list[list[int]]:
         return [self._tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
-    def _count_cached(self, texts: Texts) -> int:
+    def _count_cached(self, prompts: TokenizedPrompts) -> int:
         """The cached tokens, with the start token, and without the answer's last one, which is not read."""
-        return len(texts.tokens) * (max(map(len, texts.tokens)) + texts.count)
+        return len(prompts.tokens) * (max(map(len, prompts.tokens)) + prompts.new_tokens)

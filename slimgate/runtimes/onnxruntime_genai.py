@@ -166,13 +166,13 @@ class GenaiPredictor:
         return np.asarray(output, dtype=np.float32)
 
     def write(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, min_new_tokens: int = 0
     ) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         return self._greedy.write(
             prompts,
             sampling,
-            lambda ids: self._generate_tokens(ids, sampling.max_new_tokens, least),
+            lambda ids: self._generate_tokens(ids, sampling.max_new_tokens, min_new_tokens),
             max_rows=MAX_ROWS,
         )
 

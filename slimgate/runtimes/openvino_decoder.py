@@ -157,10 +157,10 @@ class DecoderPredictor:
         return np.array(output, dtype=np.float32)
 
     def write(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, min_new_tokens: int = 0
     ) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
-        return self._greedy.write(prompts, sampling, lambda ids: self._generate_tokens(ids, least))
+        return self._greedy.write(prompts, sampling, lambda ids: self._generate_tokens(ids, min_new_tokens))
 
     def _generate_tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
         """Yields the (rows,) next tokens. ids: (rows, tokens).

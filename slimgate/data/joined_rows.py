@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 from slimgate.errors import DataError
 
+_LONGEST = 2**24  # characters
+_HINT = 'write a text that has a double quote as "so ""good""", or write the rows as jsonl'
 # Without blanks around it: in a sentence, a number follows a blank.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -60,11 +62,15 @@ class _Column:
         return '"' in value or value in self.values
 
 
-def refuse_joined_rows(path: Path, separator: str, *, longest: int, shown: Path, hint: str) -> None:
+def refuse_joined_rows(
+    path: Path, separator: str, *, shown: Path | None = None, hint: str = _HINT, longest: int = _LONGEST
+) -> None:
     """Raises DataError if a value of a csv holds further rows.
 
-    longest: the most characters of a value. shown: the file, for the message. hint: what to do.
+    shown: the file, for the message, if `path` is a copy of it. hint: what to do. longest: the most
+    characters of a value.
     """
+    shown = shown or path
     if not _has_open_value(path, separator):
         return
     before = csv.field_size_limit(longest)

@@ -325,13 +325,7 @@ def open_csv(
 @lru_cache(maxsize=64)
 def _check_joined_rows(path: Path, format: str, _state: tuple[int, ...]) -> None:
     """A file that has not changed is checked only once in a process."""
-    refuse_joined_rows(
-        path,
-        SEPARATORS[format],
-        longest=LONGEST_ROW,
-        shown=path,
-        hint='write a text that has a double quote as "so ""good""", or write the rows as jsonl',
-    )
+    refuse_joined_rows(path, SEPARATORS[format])
 
 
 def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
@@ -353,13 +347,8 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     copy = _copy_as_utf8(file, scratch)
     names = read_column_names(file)
     if file.quotes:
-        refuse_joined_rows(
-            copy,
-            SEPARATORS[file.format],
-            longest=LONGEST_LINE,
-            shown=file.path,
-            hint=f"if double quotes are part of the texts, {_NO_QUOTES}",
-        )
+        hint = f"if double quotes are part of the texts, {_NO_QUOTES}"
+        refuse_joined_rows(copy, SEPARATORS[file.format], shown=file.path, hint=hint)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)

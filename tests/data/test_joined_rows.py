@@ -95,4 +95,4 @@ def test_the_last_line_of_a_text_is_no_row(tmp_path: Path, header: tuple[str, ..
 def test_a_value_that_is_too_long_is_named(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.csv", {10: f'"{"x" * 200}'})
     with pytest.raises(DataError, match="cannot be read as csv: field larger than field limit"):
-        refuse_joined_rows(path, ",", longest=100, shown=path, hint="")
+        refuse_joined_rows(path, ",", longest=100)

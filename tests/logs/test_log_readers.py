@@ -195,6 +195,15 @@ def test_mteb_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         rows_of(read_log(tmp_path), "T/default/test")
 
 
+def test_a_quote_that_joins_right_documents_of_mteb_is_refused(tmp_path: Path) -> None:
+    """The queries between two such names had no right document, so nothing judged them."""
+    rows = "".join(f"q{at}\t{chr(34) if at in (1, 7) else ''}d{at}\t1\n" for at in range(9))
+    (tmp_path / "T_predictions.json").write_text('{"default": {"test": {"q1": {"d1": 1.0}}}}', "utf-8")
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}", "utf-8")
+    with pytest.raises(DataError, match=r"qrels\.tsv: line 4 is a row, .* double quote in line 3"):
+        read_log(tmp_path)
+
+
 ROWS = [
     {"id": "a", "task": "sums", "metric": "em", "score": 1.0, "prompt": "1+1="},
     {"id": "a", "task": "sums", "metric": "f1", "score": 0.25, "prompt": "1+1="},

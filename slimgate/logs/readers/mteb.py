@@ -15,6 +15,7 @@ from functools import partial
 from math import isfinite, log2
 from pathlib import Path
 
+from slimgate.data.joined_rows import refuse_joined_rows
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_object
 from slimgate.plugins.reader import DOCUMENT, Log, Reader, Row, TaskLog
@@ -68,6 +69,7 @@ def _read_right_documents(file: Path) -> Right:
             f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} next to it, "
             "with the columns query-id, corpus-id, score"
         )
+    refuse_joined_rows(nearby, "\t", hint="double the quotes of a name, or remove them")
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     with nearby.open(encoding="utf-8-sig", newline="") as stream:
         for row in csv.DictReader(stream, delimiter="\t"):

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
 # The largest share of rows without another row of their label: each of them hides a loss.
-MOST_ALONE = 0.5
+MAX_ALONE_SHARE = 0.5
 
 
 class Params(SentenceParams):
@@ -138,7 +138,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         refuse_other_spellings(classes, params.label)
         for split in (split for split in JUDGING if split in splits):
             sizes = np.bincount(number_relevant_rows(params, splits[split]))
-            if (alone := float((sizes == 1).sum() / sizes.sum())) > MOST_ALONE:
+            if (alone := float((sizes == 1).sum() / sizes.sum())) > MAX_ALONE_SHARE:
                 raise DataError(
                     f'column "{params.label}": {format_percent(alone)} of the {split} rows share their label '
                     f"with no other {split} row, so there is nothing to find for them; give rows that share "

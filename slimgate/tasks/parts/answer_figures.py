@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # The number of prompts that are answered one by one, to see whether the batch matters.
 ALONE = 16
 # Rounding changes few of a model's answers; a model that reads the padding changes most of them.
-_MOST_CHANGED = 0.5
-_LONGEST = 60
+_MAX_CHANGED_SHARE = 0.5
+_SHOWN_CHARACTERS = 60
 
 
 def make_answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
@@ -137,8 +137,8 @@ def _describe_other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
     if not differing:
         return None
     first_prompt, other = teacher.texts[differing[0]], variant.texts[differing[0]]
-    start = max(0, count_common_prefix(first_prompt, other) - _LONGEST // 3)
-    parts = (repr(text[start : start + _LONGEST]) for text in (first_prompt, other))
+    start = max(0, count_common_prefix(first_prompt, other) - _SHOWN_CHARACTERS // 3)
+    parts = (repr(text[start : start + _SHOWN_CHARACTERS]) for text in (first_prompt, other))
     return (
         f"its chat template makes other prompts than the teacher's, of {len(differing)} of "
         f"{len(teacher)} rows "
@@ -170,7 +170,7 @@ def _describe_padding_effect(variant: Compared, sampling: SamplingParams) -> str
     changed = sum(
         text_alone.text != text for (text_alone,), text in zip(alone, outcomes.answers[chosen], strict=True)
     )
-    if changed <= _MOST_CHANGED * len(chosen):
+    if changed <= _MAX_CHANGED_SHARE * len(chosen):
         return None
     return (
         f"{changed} of {len(chosen)} answers change when a prompt is alone in its batch: the model reads the "

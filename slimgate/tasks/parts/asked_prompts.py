@@ -24,7 +24,7 @@ from slimgate.runtimes.endpoint import EndpointPredictor
 class AskedPrompts:
     """Prompts as a server gets them, or questions (context, choices).
 
-    keys: the rows' ids; tools: the tools of each prompt.
+    keys: the rows' ids. tools: the tools of each prompt. row_of: None, because each prompt is a row.
     """
 
     prompts: Sequence[Any]
@@ -50,12 +50,12 @@ class AskedPrompts:
         tools = None if self.tools is None or more.tools is None else [*self.tools, *more.tools]
         return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
 
-    def request(self, place: int, sampling: SamplingParams, repeat: int) -> Request:
-        """The request for an answer to a prompt."""
+    def make_request(self, position: int, sampling: SamplingParams, repeat: int) -> Request:
+        """The request for an answer to the prompt at a position. repeat: the number of the answer, from 0."""
         options = make_request_options(sampling, repeat)
-        return Request(
-            self.prompts[place], options if self.tools is None else {**options, "tools": self.tools[place]}
-        )
+        if self.tools is not None:
+            options["tools"] = self.tools[position]
+        return Request(self.prompts[position], options)
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """No arrays."""
@@ -97,14 +97,15 @@ def ask_for_answers(
     again; failed ones are. Raises MeasureError as `ask` does.
     """
     answers = np.empty((len(prompts), repeats), dtype=np.object_)
-    places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
+    # The name of a request -> its row and its repeat, which are its place in `answers`.
+    missing = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
     for name, reply in _read_replies(plan.reply_file).items():
-        if name in places:
-            answers[places.pop(name)] = convert_reply(reply, sampling)
-    names, total = list(places), len(prompts) * repeats
-    requests = [prompts.request(places[name][0], sampling, places[name][1]) for name in names]
-    for name, reply in _send_requests(predictor, names, requests, plan, total):
-        answers[places[name]] = convert_reply(reply, sampling)
+        if name in missing:
+            answers[missing.pop(name)] = convert_reply(reply, sampling)
+    total = len(prompts) * repeats
+    requests = [prompts.make_request(row, sampling, repeat) for row, repeat in missing.values()]
+    for name, reply in _send_requests(predictor, list(missing), requests, plan, total):
+        answers[missing[name]] = convert_reply(reply, sampling)
     return answers
 
 
@@ -118,10 +119,11 @@ def ask_for_choices(
     `ask_for_answers`. Raises MeasureError as `ask` does, and if a request failed for good, because every
     choice must have a score.
     """
+    # The text 0 of a row is the context alone; the text n is the context with choice n, counted from 1.
     texts = {
-        f"{key}#{place}": context + choice
+        f"{key}#{n}": context + choice
         for key, (context, choices) in zip(questions.keys, questions.prompts, strict=True)
-        for place, choice in enumerate(("", *choices))
+        for n, choice in enumerate(("", *choices))
     }
     replies = {name: reply for name, reply in _read_replies(plan.reply_file).items() if name in texts}
     names = [name for name in texts if name not in replies]
@@ -134,9 +136,9 @@ def ask_for_choices(
     most_choices = max((len(choices) for _, choices in questions.prompts), default=0)
     scores = np.zeros((len(questions), most_choices, 2))
     for row, (key, (_, choices)) in enumerate(zip(questions.keys, questions.prompts, strict=True)):
-        base = _read_score(replies[f"{key}#0"])
-        for place in range(len(choices)):
-            scores[row, place] = _read_score(replies[f"{key}#{place + 1}"]) - base
+        context_score = _read_score(replies[f"{key}#0"])
+        for n in range(len(choices)):
+            scores[row, n] = _read_score(replies[f"{key}#{n + 1}"]) - context_score
     if (scores[..., 1] < 0).any():
         raise MeasureError(
             "a choice would have a negative number of tokens: the server counts the same prompt differently"
@@ -145,6 +147,7 @@ def ask_for_choices(
 
 
 def _read_score(reply: Reply) -> npt.NDArray[np.float64]:
+    """(2,) the log-likelihood and the token count of a prompt."""
     return np.asarray([reply.log_probability, reply.tokens], dtype=np.float64)
 
 
@@ -155,15 +158,18 @@ def _send_requests(
     plan: AnswerPlan,
     total: int,
 ) -> list[tuple[str, Reply]]:
-    """The replies by the names of their requests; each reply is stored when it arrives."""
+    """The replies, each after the name of its request. Each reply is stored when it arrives.
+
+    total: the number of requests with those that an earlier run has sent, for the progress.
+    """
     replies: list[tuple[str, Reply]] = []
-    before = total - len(names)
+    sent_before = total - len(names)
     with _open_reply_log(plan.reply_file) as write:
 
-        def on_reply(place: int, reply: Reply) -> None:
-            write(json.dumps({"key": names[place], **vars(reply)}))
-            replies.append((names[place], reply))
-            plan.progress("ask", before + len(replies), total)
+        def on_reply(position: int, reply: Reply) -> None:
+            write(json.dumps({"key": names[position], **vars(reply)}))
+            replies.append((names[position], reply))
+            plan.progress("ask", sent_before + len(replies), total)
 
         predictor.ask(requests, on_reply, plan.progress)
     return replies
@@ -177,17 +183,17 @@ def make_load_requests(
     If there are fewer prompts, they repeat.
     """
     order = np.argsort(prompts.lengths, kind="stable")
-    places = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
-    np.random.default_rng(seed).shuffle(places)
-    return [prompts.request(place, sampling, 0) for place in places]
+    positions = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
+    np.random.default_rng(seed).shuffle(positions)
+    return [prompts.make_request(position, sampling, repeat=0) for position in positions]
 
 
 def convert_reply(reply: Reply, sampling: SamplingParams) -> Written:
     """A reply as an answer. ids: a number for each word, equal for equal words, to find loops."""
-    stops = [place for place in (reply.text.find(stop) for stop in sampling.stop) if place >= 0]
+    stops = [reply.text.find(stop) for stop in sampling.stop if stop in reply.text]
     text = reply.text[: min(stops, default=len(reply.text))]
     words = text.split()
-    number = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    number = {word: k for k, word in enumerate(dict.fromkeys(words))}
     ended = bool(stops) or reply.finish != "length"
     tokens = len(words) if reply.tokens is None else reply.tokens
     ids = tuple(number[word] for word in words)
@@ -196,14 +202,16 @@ def convert_reply(reply: Reply, sampling: SamplingParams) -> Written:
 
 def make_request_options(sampling: SamplingParams, repeat: int) -> dict[str, Any]:
     """The fields next to the prompt. A seed only for drawn answers: not every server knows the field."""
-    body: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
+    options: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
     if sampling.temperature:
-        body["seed"] = sampling.seed + repeat
-    return {**body, "stop": list(sampling.stop)} if sampling.stop else body
+        options["seed"] = sampling.seed + repeat
+    if sampling.stop:
+        options["stop"] = list(sampling.stop)
+    return options
 
 
 def _read_replies(file: Path | None) -> dict[str, Reply]:
-    """The replies that an earlier run received, by row and repeat."""
+    """The replies that an earlier run received, by the names of their requests; without failed ones."""
     replies = dict[str, Reply]()
     lines = file.read_text("utf-8", errors="replace").splitlines() if file and file.is_file() else []
     for line in lines:
@@ -219,7 +227,7 @@ def _read_replies(file: Path | None) -> dict[str, Reply]:
 
 @contextmanager
 def _open_reply_log(file: Path | None) -> Iterator[Callable[[str], None]]:
-    """Writes each line at once, so that a run that is killed has kept all replies."""
+    """A function that appends a line to the file at once, so that a killed run has stored all replies."""
     if file is None:
         yield lambda _: None
         return

@@ -36,15 +36,18 @@ if TYPE_CHECKING:
 # C of a regression on features of variance one. On unscaled features, with C = 1, 10 and 100, a head of 77
 # classes (banking77, frozen features) had 2.5 points less in 1.5 times the steps: the fits end too early.
 STRENGTHS = (0.01, 0.1, 1.0)
-USUAL = 0.1
+USUAL_STRENGTH = 0.1  # without held-out rows to choose by
 # A feature is constant if it varies by less than this share of the most variable feature. all-MiniLM-L6-v2
 # has three of 1e-33 to 2e-9: scaled to variance one, they had weights of 1e30, whose gradients overflow.
 CONSTANT = 1e-6
-Floats = npt.NDArray[np.float64]
 # The logit of a label that all train rows have; negated, of a label that no train row has.
 CERTAIN = 10.0
+# alpha of a ridge regression; the usual penalty if there are no held-out rows to choose by.
 PENALTIES = (1.0, 10.0, 100.0)
-TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+USUAL_PENALTY = 1.0
+Floats = npt.NDArray[np.float64]
+# Features (rows, in_features), and labels (rows,). For a head over tokens, a row is a token.
+LabelledFeatures = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 def compute_classifier_inputs(
@@ -60,9 +63,9 @@ def compute_classifier_inputs(
     precision: "auto" computes in bfloat16 if models/precision.py allows it. A layer that is applied to
     every token stays in float32: in bfloat16, several tokens may have equal logits, which hides which counts.
     """
-    caught: list[torch.Tensor] = []
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    hook = layer.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output)))
+    features_of_batches: list[torch.Tensor] = []
+    calls: list[tuple[torch.Tensor, torch.Tensor]] = []  # the input and the output of `layer` in a call
+    hook = layer.register_forward_hook(lambda _module, inputs, output: calls.append((inputs[0], output)))
     order = np.argsort(encoded.lengths, kind="stable")
     device = next(network.parameters()).device
 
@@ -72,25 +75,29 @@ def compute_classifier_inputs(
         logits: torch.Tensor = network(**inputs).logits
         return logits
 
-    def received(positions: Sequence[int]) -> torch.Tensor:
+    def compute_features(positions: Sequence[int]) -> torch.Tensor:
         logits = predict(positions)
-        return _select_counted_inputs(*seen.pop(), logits).float().cpu()
+        inputs, outputs = calls.pop()
+        return _select_counted_inputs(inputs, outputs, logits).float().cpu()
 
     network.eval()
     try:
         with torch.inference_mode():
             if precision != "float32":
                 predict(order[:1].tolist())
-                if seen.pop()[0].dim() > 2:
+                inputs, _ = calls.pop()
+                if inputs.dim() > 2:
                     precision = "float32"
-            precision = choose_answer_precision(precision, network, received, order.tolist(), str(device))
+            precision = choose_answer_precision(
+                precision, network, compute_features, order.tolist(), str(device)
+            )
             for positions in iter_batches(order.tolist(), 64):
                 with in_precision(precision, str(device)):
-                    caught.append(received(positions))
-                progress("rows that a new head is fitted on", sum(map(len, caught)), len(order))
+                    features_of_batches.append(compute_features(positions))
+                progress("rows that a new head is fitted on", sum(map(len, features_of_batches)), len(order))
     finally:
         hook.remove()
-    features = torch.cat(caught).numpy()
+    features = torch.cat(features_of_batches).numpy()
     result = np.empty_like(features)
     result[order] = features
     return result
@@ -106,8 +113,8 @@ def _select_counted_inputs(inputs: torch.Tensor, outputs: torch.Tensor, logits: 
 
 def fit_head(
     layer: nn.Linear,
-    train: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]],
-    held_out: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None,
+    train: LabelledFeatures,
+    held_out: LabelledFeatures | None,
     *,
     seed: int,
     classes: Sequence[str] = (),
@@ -115,8 +122,8 @@ def fit_head(
 ) -> dict[str, Any]:
     """Sets a layer's weights by logistic regression; the inverse regularisation is chosen on `held_out` rows.
 
-    train, held_out: features (rows, in_features), labels (rows,). classes: the names of the labels. examples:
-    what `train` has, for messages. Returns the log: C and accuracies. Raises DataError for one class alone.
+    classes: the names of the labels. examples: what `train` has, for messages. Returns the log: C and
+    accuracies. Raises DataError for one class alone.
     """
     labels = np.unique(train[1])
     if len(labels) < 2:
@@ -125,12 +132,12 @@ def fit_head(
             f"the {examples} have only the class {', '.join(names) or '(none)'}, and a new head needs two; "
             "add train rows of other classes"
         )
-    strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL,)
+    strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL_STRENGTH,)
     has_bias = layer.bias is not None
-    fitted = [fit_logistic_regression(train, strength, seed, has_bias) for strength in strengths]
+    fitted = [fit_logistic_regression(train, strength, seed, has_bias=has_bias) for strength in strengths]
     scores = [float(model.score(*(held_out or train))) for model in fitted]
     best = int(np.argmax(scores))
-    _set_class_weights_(*compute_raw_weights(fitted[best]), layer)
+    _set_class_weights_(layer, *compute_raw_weights(fitted[best]))
     return {
         "head": "logistic regression",
         "rows": len(train[1]),
@@ -139,12 +146,8 @@ def fit_head(
     }
 
 
-def fit_logistic_regression(
-    data: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], strength: float, seed: int, has_bias: bool
-) -> Any:
-    """scikit-learn's pipeline of a scaler and a regression, fitted on features (rows, in_features) and labels
-    (rows,). strength: C.
-    """
+def fit_logistic_regression(data: LabelledFeatures, strength: float, seed: int, *, has_bias: bool) -> Any:
+    """scikit-learn's pipeline of a scaler and a regression. strength: C, the inverse regularisation."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -177,8 +180,9 @@ def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[n
 
 
 def _set_class_weights_(
-    weights: Floats, biases: Floats, known: npt.NDArray[np.int64], layer: nn.Linear
+    layer: nn.Linear, weights: Floats, biases: Floats, known: npt.NDArray[np.int64]
 ) -> None:
+    """Sets a layer's weights. weights, biases, known: as `compute_raw_weights` gives them."""
     weight = torch.full_like(layer.weight, 0.0)
     bias = torch.full((layer.out_features,), -10.0)  # a class without train rows is not predicted
     coef, intercept = torch.from_numpy(weights), torch.from_numpy(biases)
@@ -200,7 +204,7 @@ def fit_labels_head(
     train, held_out: features (rows, in_features), labels (rows, labels) 0 or 1. Returns the log: C and mean
     binary cross-entropy.
     """
-    strengths = STRENGTHS if held_out is not None else (USUAL,)
+    strengths = STRENGTHS if held_out is not None else (USUAL_STRENGTH,)
     fitted = [
         _fit_label_weights(train, strength, seed, has_bias=layer.bias is not None) for strength in strengths
     ]
@@ -226,7 +230,9 @@ def _fit_label_weights(data: HeadData, strength: float, seed: int, *, has_bias: 
         if column.min() == column.max():
             line[-1] = CERTAIN if column[0] else -CERTAIN
             continue
-        model = fit_logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
+        model = fit_logistic_regression(
+            (features, column.astype(np.int64)), strength, seed, has_bias=has_bias
+        )
         weights, biases, _ = compute_raw_weights(model)
         line[:-1], line[-1] = weights[0], biases[0]
     return solutions
@@ -243,7 +249,7 @@ def fit_score_head(layer: nn.Linear, train: HeadData, held_out: HeadData | None)
 
     train, held_out: features (rows, in_features), scores (rows,). Returns the log: alpha and squared errors.
     """
-    penalties = PENALTIES if held_out is not None else (1.0,)
+    penalties = PENALTIES if held_out is not None else (USUAL_PENALTY,)
     fitted = [_fit_ridge(train, penalty, has_bias=layer.bias is not None) for penalty in penalties]
     features, scores = held_out or train
     predictions = [model.predict(features.astype(np.float64)) for model in fitted]
@@ -285,29 +291,29 @@ def fit_token_head(
     return {**log, "tokens": len(data[1])}
 
 
-def compute_token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:
+def compute_token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> LabelledFeatures:
     """The inputs and labels of `layer` for tokens with a label: (tokens, in_features), (tokens,).
 
     They come from the first rows, until there are 20,000 tokens.
     """
+    encoded, row_labels = data
     objective = TokenObjective(shifted=False)
     features: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
-    seen: list[torch.Tensor] = []
-    hook = layer.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    layer_inputs: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda _module, inputs, _output: layer_inputs.append(inputs[0]))
     device = next(network.parameters()).device
     network.eval()
     try:
         with torch.inference_mode():
-            for positions in iter_batches(range(len(data[1])), 64):
-                batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
-                network(**batch)
-                flat_logits, flat_labels = objective.flat(
-                    seen.pop(), torch.from_numpy(data[1][positions]).to(device)
-                )
-                known = objective.has_label(flat_labels)
-                features.append(flat_logits[known].cpu())
-                labels.append(flat_labels[known].cpu())
+            for positions in iter_batches(range(len(row_labels)), 64):
+                batch = encoded.batch(positions)
+                network(**{name: torch.from_numpy(values).to(device) for name, values in batch.items()})
+                batch_labels = torch.from_numpy(row_labels[positions]).to(device)
+                token_features, token_labels = objective.flat(layer_inputs.pop(), batch_labels)
+                has_label = objective.has_label(token_labels)
+                features.append(token_features[has_label].cpu())
+                labels.append(token_labels[has_label].cpu())
                 if sum(map(len, labels)) >= HEAD_ROWS:
                     break
     finally:

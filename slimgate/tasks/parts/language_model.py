@@ -1,4 +1,4 @@
-"""Helpers of language models: loading, a check for causality, windows, and scores of tokens.
+"""Language models: loading, a check for causality, windows of documents, and scores of tokens.
 
 Documents of any length become windows of a language model, and each token counts once.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 CAUSAL = "transformers:AutoModelForCausalLM"
-# The number of logits to process at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
-CHUNK = 2**24
+# How many logits to process at a time. A window of 1,024 tokens of GPT-2's vocabulary has 51 million.
+LOGITS_AT_ONCE = 2**24
 Ints = npt.NDArray[np.int64]
 
 
@@ -100,7 +100,7 @@ def compute_window_sums(
 def sum_token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
     """The sum of the nats of the tokens after these places, and how many of these tokens are the likeliest.
 
-    logits: (tokens, vocabulary); ids: (tokens,).
+    logits: (tokens, vocabulary). ids: (tokens,). places: positions in `ids`, without the last one.
     """
     nats = right = 0.0
     step = choose_chunk_size(logits)
@@ -114,12 +114,12 @@ def sum_token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor
 
 def choose_chunk_size(logits: torch.Tensor) -> int:
     """How many tokens' logits to process at a time."""
-    return max(1, CHUNK // logits.shape[-1])
+    return max(1, LOGITS_AT_ONCE // logits.shape[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Windows(EncodedTexts):
-    """Windows of documents. context: (windows,) how many of the first tokens are not counted, 1 or more.
+    """Windows of documents. context: (windows,) as in WindowSpan.
 
     skipped: (windows,) how many tokens of the text no window predicts; None if they are not counted.
     """
@@ -161,17 +161,29 @@ class Windows(EncodedTexts):
         ]
 
 
-def list_window_spans(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, int]]:
-    """(start, end, context) of the windows of a document of `length` tokens.
+class WindowSpan(NamedTuple):
+    """The tokens of a document that are in a window, from `start` to before `end`.
 
-    context: how many of a window's first tokens are not counted. The first token of the document never is.
-    With stride = max_tokens the first token of each window has nothing before it, and is left out.
+    context: how many of the window's first tokens are not counted, 1 or more.
     """
-    spans, counted = [], 0
+
+    start: int
+    end: int
+    context: int
+
+
+def list_window_spans(length: int, *, max_tokens: int, stride: int) -> list[WindowSpan]:
+    """The windows of a document of `length` tokens.
+
+    The first token of the document is never counted. With stride = max_tokens the first token of each window
+    has nothing before it, and is not counted either.
+    """
+    spans: list[WindowSpan] = []
+    counted_until = 0
     for start in range(0, max(length, 1), stride):
         end = min(start + max_tokens, length)
-        spans.append((start, end, max(counted - start, 1)))
-        counted = end
+        spans.append(WindowSpan(start, end, context=max(counted_until - start, 1)))
+        counted_until = end
         if end == length:
             break
     return spans
@@ -184,17 +196,17 @@ def split_into_windows(
 
     Padding is on the right, because earlier tokens of a causal model cannot see it there.
     """
-    placed = [
-        (row, start, end, context)
-        for row, ids in enumerate(documents)
-        for start, end, context in list_window_spans(len(ids), max_tokens=max_tokens, stride=stride)
+    windows = [
+        (row, span)
+        for row, document in enumerate(documents)
+        for span in list_window_spans(len(document), max_tokens=max_tokens, stride=stride)
     ]
-    ids = [list(documents[row][start:end]) for row, start, end, _ in placed]
+    ids = [list(documents[row][span.start : span.end]) for row, span in windows]
     return Windows(
-        columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
+        columns={"input_ids": ids, "attention_mask": [[1] * len(window) for window in ids]},
         padding={"input_ids": padding, "attention_mask": 0},
         side="right",
-        lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
-        row_of=np.asarray([row for row, *_ in placed], dtype=np.int64),
-        context=np.asarray([context for *_, context in placed], dtype=np.int64),
+        lengths=np.asarray([len(window) for window in ids], dtype=np.int64),
+        row_of=np.asarray([row for row, _ in windows], dtype=np.int64),
+        context=np.asarray([span.context for _, span in windows], dtype=np.int64),
     )

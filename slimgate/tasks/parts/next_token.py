@@ -26,7 +26,7 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.language_model import choose_chunk_size
 
-# Tokens kept at each position; each takes 8 bytes of the store.
+# Tokens that are stored at each position, in 8 bytes each: the likeliest, and drawn ones.
 TOP, DRAWN = 128, 128
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -57,9 +57,10 @@ def find_top_tokens(
     vocabulary, generator = 0, torch.Generator().manual_seed(0)
     for position, logits in _compute_window_logits(predictor, encoded, batches, progress):
         vocabulary = logits.shape[-1]
-        parts = [_select_tokens(logits[some], generator) for some in _split_places(logits)]
-        tops[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
-    ids, log_p, rest = (torch.cat([tops[at][part] for at in sorted(tops)]).numpy() for part in range(3))
+        chunks = [_select_tokens(logits[chunk], generator) for chunk in _split_places(logits)]
+        tops[position] = tuple(torch.cat(tensors) for tensors in zip(*chunks, strict=True))
+    in_order = [tops[position] for position in sorted(tops)]
+    ids, log_p, rest = (torch.cat(tensors).numpy() for tensors in zip(*in_order, strict=True))
     return TopTokens(ids, log_p, rest, vocabulary)
 
 
@@ -79,16 +80,16 @@ def compute_kl(
     for position, logits in _compute_window_logits(predictor, encoded, batches, progress):
         if logits.shape[-1] != teacher.vocabulary:
             return None
-        for some in _split_places(logits):
-            places = slice(begins[position] + some.start, begins[position] + some.stop)
-            kl[places], same[places] = _compute_chunk_kl(teacher, places, logits[some])
+        for chunk in _split_places(logits):
+            places = slice(begins[position] + chunk.start, begins[position] + chunk.stop)
+            kl[places], same[places] = _compute_chunk_kl(teacher, places, logits[chunk])
     return kl, same
 
 
 def count_places(encoded: Encoded) -> Ints:
     """(windows,) the number of positions in each window at which a counted token is predicted."""
-    every = range(len(encoded.lengths))
-    counts = [encoded.extra_arrays([document])["counted"][:, 1:].sum() for document in every]
+    windows = range(len(encoded.lengths))
+    counts = [encoded.extra_arrays([window])["counted"][:, 1:].sum() for window in windows]
     return np.asarray(counts, dtype=np.int64)
 
 
@@ -107,6 +108,7 @@ def _compute_window_logits(
 
 
 def _split_places(logits: torch.Tensor) -> Iterator[slice]:
+    """Slices of the places, each with as many logits as are processed at a time."""
     step = choose_chunk_size(logits)
     for start in range(0, len(logits), step):
         yield slice(start, min(start + step, len(logits)))
@@ -115,6 +117,7 @@ def _split_places(logits: torch.Tensor) -> Iterator[slice]:
 def _select_tokens(
     logits: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(ids, log_p, rest) as in TopTokens. logits: (places, vocabulary)."""
     log_p = logits.log_softmax(-1)
     ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
     other_p = log_p.exp().scatter_(-1, ids, 0.0)
@@ -128,6 +131,7 @@ def _select_tokens(
 def _compute_chunk_kl(
     teacher: TopTokens, places: slice, logits: torch.Tensor
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(KL, whether the likeliest token is the same) at some places. logits: (places, vocabulary)."""
     ids, log_p, rest = (
         torch.from_numpy(np.ascontiguousarray(tensor[places]))
         for tensor in (teacher.ids, teacher.log_p, teacher.rest)
@@ -139,11 +143,11 @@ def _compute_chunk_kl(
     # For the others: log(r / s), and log of (p / r) / (q / s) at the drawn tokens.
     shift = (rest.double().clamp_min(_TINY) / other_q.double().clamp_min(_TINY)).log()
     drawn = ratios[:, top:] - shift[:, None]
-    among = (drawn - 1 + (-drawn).exp()).mean(-1)
+    kl_of_others = (drawn - 1 + (-drawn).exp()).mean(-1)
     likeliest = log_p[:, :top].double().exp()
     # A token that both models exclude has the ratio -inf - -inf.
     divergences = torch.where(likeliest > 0, likeliest * ratios[:, :top], 0.0).sum(-1)
-    divergences += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
+    divergences += torch.where(rest > _TINY, rest.double() * (shift + kl_of_others), 0.0)
     # A tie counts as the same token; rounding may leave a KL of 0 a little below 0.
     same = logits.gather(-1, ids[:, :1])[:, 0] == logits.max(-1).values
     return divergences.clamp_min(0.0).numpy(), same.numpy()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class _Output(io.FileIO):
-    """A file to which writing succeeds, even if it is a pipe without a reader, or a full one.
+    """A file to which writing always succeeds, even if it is a pipe without a reader, or a full one.
 
-    problems: gets the reason of any other failure, once.
+    problems: a list for the reason of any other failure; only the last reason is kept.
     """
 
     def __init__(self, descriptor: int, problems: list[str]) -> None:

@@ -26,20 +26,25 @@ _ELAPSED_PER_CPU = 4
 
 
 def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
-    """Whether the program ran to its end. A program that exits early did not."""
+    """Whether the program ran to its end. A program that exits early did not.
+
+    limited_child.py gets a secret word, which the program does not know, and prints it after the program.
+    """
     word = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
         Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
-        output = _run_child(
-            folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_ELAPSED_PER_CPU * cpu_seconds
-        )
+        arguments = [str(cpu_seconds), str(memory_mb)]
+        output = _run_child(folder, arguments, word.encode(), max_seconds=_ELAPSED_PER_CPU * cpu_seconds)
     return output == word.encode()
 
 
-def _run_child(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
-    """The output of the process. limit: seconds after which it and its children are killed."""
+def _run_child(folder: str, arguments: list[str], word: bytes, *, max_seconds: float) -> bytes:
+    """The output of limited_child.py. max_seconds: when it and its children are killed; then b"".
+
+    arguments: see limited_child.py. word: its standard input.
+    """
     with subprocess.Popen(
-        [sys.executable, "-P", "-s", str(_CHILD), *limits],
+        [sys.executable, "-P", "-s", str(_CHILD), *arguments],
         cwd=folder,
         env=_make_environment(folder),
         stdin=subprocess.PIPE,
@@ -49,7 +54,7 @@ def _run_child(folder: str, limits: list[str], word: bytes, *, limit: float) -> 
     ) as process:
         try:
             with suppress(subprocess.TimeoutExpired):
-                return process.communicate(word, timeout=limit)[0]
+                return process.communicate(word, timeout=max_seconds)[0]
         finally:  # also after Ctrl-C, which does not reach the session of the process
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -128,16 +128,16 @@ def list_path_texts(content: bytes) -> set[str]:
 def list_variables(content: bytes) -> dict[str, str | None]:
     """The variables that a Python file reads by name: os.environ["A"], os.environ.get("A"), os.getenv("A").
 
-    The value of each is its default, "b" of os.environ.setdefault("A", "b"), or None.
+    Returns name -> default: "b" for os.environ.setdefault("A", "b"), and None for all other calls.
 
-    If the file reads any variable by the value of a name or an expression, each of its strings counts. What
-    the file sets itself does not count: the value depends on whether that code has run.
+    If the file computes the name of a variable, as in os.environ[name], each of its strings counts as a name.
+    What the file sets itself does not count: the value depends on whether that code has run.
     """
     read, defaults = set[str](), dict[str, str | None]()
-    written, texts, is_computed = set[str](), set[str](), False
+    written, strings, is_computed = set[str](), set[str](), False
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts.add(node.value)
+            strings.add(node.value)
         use = _find_variable_use(node)
         if use is None:
             continue
@@ -147,12 +147,16 @@ def list_variables(content: bytes) -> dict[str, str | None]:
             defaults[str(use.key.value)] = str(use.default.value)
         else:
             (read if use.is_read else written).add(str(use.key.value))
-    names = read | texts if is_computed else read
+    names = read | strings if is_computed else read
     return {name: defaults.get(name) for name in (names | set(defaults)) - written}
 
 
 class _VariableUse(NamedTuple):
-    """What names a variable of the environment; the default that setdefault gives it; whether it is read."""
+    """A place where code uses a variable of the environment.
+
+    key: the expression that names the variable. default: the value that setdefault gives it. is_read: whether
+    the place reads the variable and does not set it.
+    """
 
     key: ast.expr
     default: ast.expr | None

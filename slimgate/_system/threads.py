@@ -11,8 +11,6 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 # Environment variables of Hugging Face's tokenizers: whether threads share a batch, read at every call, and
 # the number of threads, read when they first share one.
 TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS"
-
-
 # How OpenMP's threads wait, and how often those of libgomp look for work before they sleep. PyTorch's wheels
 # for Linux contain libgomp.
 OMP_WAIT_POLICY, GOMP_SPINCOUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
@@ -23,7 +21,7 @@ def limit_spinning() -> None:
     """Lets the waiting threads of PyTorch sleep soon, unless the environment says how they wait.
 
     By default, a thread that waits for another one occupies its core for milliseconds. If another process
-    needs that core, each waits for the other: on 2 cores, a call of 25 ms took 527 ms beside a process like
+    needs that core, each waits for the other: on 2 cores, a call of 25 ms took 527 ms next to a process like
     itself, and 49 ms with this setting (alone 25.8 ms).
 
     Call it before torch is imported, because libgomp reads the variable once. Child processes inherit it,
@@ -81,8 +79,8 @@ def read_cpu_quota(cpu_max: Path) -> int:
 
 def make_tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
     """Environment variables that let a tokenizer share a batch of several rows among threads."""
-    shared = threads > 1 and rows > 1
-    return {TOKENIZERS_PARALLELISM: "true" if shared else "false", RAYON_NUM_THREADS: str(threads)}
+    is_shared = threads > 1 and rows > 1
+    return {TOKENIZERS_PARALLELISM: "true" if is_shared else "false", RAYON_NUM_THREADS: str(threads)}
 
 
 @contextmanager

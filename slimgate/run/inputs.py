@@ -35,7 +35,7 @@ class Inputs(Builder):
     def _make_artifact(self, job: Job) -> Artifact:
         digest = digest_json(job.key)
         # answers of an unknown kind count as this processor's, and so do the results of a record
-        return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
+        return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, from_store=False))
 
 
 def digest_inputs(run: SuiteRun, *, threads: int) -> dict[str, Digests]:

@@ -85,7 +85,7 @@ def _predict_copy(
             model = copy.load(run.device)
             change(model)
             model.save(Path(folder))
-            copy = Artifact(Entry(Path(folder), copy.manifest, False))
+            copy = Artifact(Entry(Path(folder), copy.manifest, from_store=False))
         predicted = predict_outcomes(
             AnsweringModel(run.suite, run.rows, copy, teacher.variant.runtime, run.device),
             Encoder(run.suite, sample),

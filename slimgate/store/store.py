@@ -180,7 +180,7 @@ class Store:
         if self._rebuild not in (None, manifest.get("rebuild")):
             return None
         note_use(self.root, name)
-        return Entry(folder, manifest, True)
+        return Entry(folder, manifest, from_store=True)
 
     def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
         """The entry. If it is missing, `fill` makes it.
@@ -283,7 +283,7 @@ class Store:
                     raise
             else:
                 note_use(self.root, name)
-                return Entry(final, manifest, False)
+                return Entry(final, manifest, from_store=False)
             if self._rebuild is None and (entry := self.find(kind, key)) is not None:
                 return entry
             with suppress(FileNotFoundError):
@@ -302,7 +302,7 @@ def open_entry(root: Path, kind: str, key: str) -> Entry:
         note_use(root, name)
     try:
         with reading(root, name):
-            return Entry(folder, check_entry(folder, name), True)
+            return Entry(folder, check_entry(folder, name), from_store=True)
     except Damaged as error:
         raise BuildError(
             f"store {root}: {name} is damaged ({error}); the next run builds it again"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING
@@ -45,8 +44,7 @@ def list_plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | No
     """
     suite, models = run.suite, plan_models(run)
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
-    yield from wrap_text(escape_invisible(f"{suite.shown}: {suite.title}"), width, "  ")
-    yield from wrap_text(f"rows: {sizes}", width, "  ")
+    yield from _wrap_lines([f"{suite.shown}: {suite.title}", f"rows: {sizes}"], width)
     yield [("", "")]
     yield from make_terminal_table(
         [_make_plan_row(model) for model in models],
@@ -54,66 +52,72 @@ def list_plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | No
         width=width,
     )
     yield [("", "")]
-    for model in models:
-        if model.error is not None:
-            yield from wrap_text(
-                escape_invisible(f"{model.name} cannot be built: {model.error}"), width, "  "
-            )
-    for line in (*_list_total_times(models), *_describe_measuring(suite), *_describe_duration(earlier)):
-        yield from wrap_text(line, width, "  ")
-    gate = count_gate_groups(suite, run.rows)
-    budgets = plan_budgets(suite, gate, earlier)
-    if budgets:
-        styles = [_STYLES[budget.word] for budget in budgets]
-        yield [("", "")]
-        yield from make_terminal_table(
-            [
-                {
-                    "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
-                    "variants": budget.names,
-                    "gate rows it takes": budget.takes,
-                    "basis": budget.basis,
-                    "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
-                }
-                for budget in budgets
-            ],
-            styles,
-            width=width,
-        )
-    for line in (*find_doubtful_budgets(suite), *_list_confirm_lines(run)):
-        yield from wrap_text(escape_invisible(line), width, "  ")
-    for slices in plan_slices(suite, run.rows.gate):
-        yield from wrap_text(
-            escape_invisible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  "
-        )
+    errors = [f"{model.name} cannot be built: {model.error}" for model in models if model.error is not None]
+    yield from _wrap_lines(errors, width)
+    yield from _wrap_lines(_list_total_times(models), width)
+    yield from _wrap_lines(_describe_measuring(suite), width)
+    yield from _wrap_lines(_describe_duration(earlier), width)
+    yield from _list_budget_lines(run, earlier, width)
+    yield from _wrap_lines(find_doubtful_budgets(suite), width)
+    yield from _wrap_lines(_list_confirm_lines(run), width)
+    slices = plan_slices(suite, run.rows.gate)
+    yield from _wrap_lines((f"{part.line}, for {', '.join(part.variants)}" for part in slices), width)
+
+
+def _wrap_lines(texts: Iterable[str], width: int | None) -> Iterator[Line]:
+    """Texts as lines of the terminal, with invisible characters escaped. Continued lines are indented."""
+    for text in texts:
+        yield from wrap_text(escape_invisible(text), width, "  ")
+
+
+def _list_budget_lines(run: SuiteRun, earlier: RunRecord | None, width: int | None) -> Iterator[Line]:
+    """The table of the planned budgets, after an empty line; nothing without budgets."""
+    budgets = plan_budgets(run.suite, count_gate_groups(run.suite, run.rows), earlier)
+    if not budgets:
+        return
+    rows = [
+        {
+            "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
+            "variants": budget.names,
+            "gate rows it takes": budget.takes,
+            "basis": budget.basis,
+            "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
+        }
+        for budget in budgets
+    ]
+    yield [("", "")]
+    yield from make_terminal_table(rows, [_STYLES[budget.word] for budget in budgets], width=width)
 
 
 def list_head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
-    """The head of a run: budgets that the rows cannot decide and, unless quiet, a suite without budgets."""
+    """The head of a run: the budgets that the rows may be too few to decide.
+
+    Unless quiet, also the slices that are too small, and whether the rows can decide every budget.
+    """
     suite = run.suite
     gate = count_gate_groups(suite, run.rows)
     planned = plan_budgets(suite, gate, earlier)
-    undecidable = [budget for budget in planned if budget.word in ("may decide", "cannot decide")]
-    yield from (f"{suite.shown}: {budget.line}" for budget in undecidable)
+    doubtful = [budget for budget in planned if budget.is_doubtful]
+    yield from (f"{suite.shown}: {budget.line}" for budget in doubtful)
     yield from (f"{suite.shown}: {line}" for line in find_doubtful_budgets(suite))
     for slices in plan_slices(suite, run.rows.gate):
         if slices.decidable_count < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
-    if any(budget.decidable for budget in planned) and not undecidable and not quiet:
-        good = "for a variant as good as the teacher"
-        yield f"{suite.shown}: the {gate} can decide every budget on drops and flips, {good}"
+    if any(budget.is_decidable for budget in planned) and not doubtful and not quiet:
+        assumption = "for a variant as good as the teacher"
+        yield f"{suite.shown}: the {gate} can decide every budget on drops and flips, {assumption}"
 
 
 def _list_confirm_lines(run: SuiteRun) -> Iterator[str]:
     """Whether the rows of split confirm can decide the budgets that they judge; empty without that split."""
     if CONFIRM not in run.rows.splits:
         return
-    judged = {metric for table in run.suite.budgets.values() for metric in table.quality}
+    metrics = {metric for table in run.suite.budgets.values() for metric in table.quality}
     groups = count_gate_groups(run.suite, run.rows, CONFIRM)
-    planned = [budget for budget in plan_budgets(run.suite, groups, None) if budget.metric in judged]
-    undecidable = [budget for budget in planned if budget.word in ("may decide", "cannot decide")]
-    yield from (f"confirm: {budget.line.replace('gate rows', 'rows')}" for budget in undecidable)
-    if any(budget.decidable for budget in planned) and not undecidable:
+    planned = [budget for budget in plan_budgets(run.suite, groups, None) if budget.metric in metrics]
+    doubtful = [budget for budget in planned if budget.is_doubtful]
+    yield from (f"confirm: {budget.line.replace('gate rows', 'rows')}" for budget in doubtful)
+    if any(budget.is_decidable for budget in planned) and not doubtful:
         yield f"confirm: {str(groups).replace('gate rows', 'rows')} can decide every planned budget on a drop"
 
 
@@ -145,7 +149,8 @@ def _format_total_seconds(parts: Sequence[Estimate | None]) -> str:
 
 def _sum_estimates(known: Sequence[Estimate]) -> Estimate:
     return Estimate(
-        sum(estimate.seconds for estimate in known), alike=any(estimate.alike for estimate in known)
+        sum(estimate.seconds for estimate in known),
+        of_other_model=any(estimate.of_other_model for estimate in known),
     )
 
 
@@ -159,13 +164,13 @@ def _list_total_times(models: Sequence[PlannedModel]) -> Iterator[str]:
         return
     known = [estimate for estimate in parts if estimate is not None]
     unknown = len(parts) - len(known)
-    words = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
+    times: list[str] = []
     if known:
-        words += f"{format_long_duration(_sum_estimates(known).seconds)} by earlier runs"
+        times.append(f"{format_long_duration(_sum_estimates(known).seconds)} by earlier runs")
     if unknown:
-        words += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
-    yield words
-    if any(estimate.alike for estimate in known):
+        times.append(f"{unknown} of which no earlier run is known ({UNKNOWN})")
+    yield f"to build {len(steps)} steps, to predict for {len(answers)} models: {' and '.join(times)}"
+    if any(estimate.of_other_model for estimate in known):
         yield "~: by the same step with the same options and as many rows, of another model"
 
 
@@ -205,13 +210,10 @@ def _describe_loads(suite: Suite) -> Iterator[str]:
         else:
             seconds = len(suite.loaded) * 3 * blocks * load.requests / load.request_rate
             time = f"about {format_long_duration(seconds)} at {load.request_rate:g} requests a second"
-        level = load.level
-        limits = (
-            {} if level is None else {key: limit for key, limit in asdict(level).items() if limit is not None}
-        )
-        good = ", ".join(f"{key} {limit_value:g}" for key, limit_value in limits.items())
-        good_words = f"; a good request meets {good}" if good else ""
-        yield f"load {load.id} of {', '.join(suite.loaded)}: {each}; {time}{good_words}"
+        limits = {} if load.level is None else load.level.list_limits()
+        level = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
+        meaning_of_good = f"; a good request meets {level}" if level else ""
+        yield f"load {load.id} of {', '.join(suite.loaded)}: {each}; {time}{meaning_of_good}"
 
 
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:

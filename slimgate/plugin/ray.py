@@ -30,11 +30,8 @@ GATES_WITHOUT_ANSWERS = (
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
     """Checks the options. Raises SuiteError if they do not fit together, MissingExtra without Ray."""
-    stated = [
-        name
-        for name, option in ((ADDRESS, "slimgate_ray_address"), (OPTION, "slimgate_ray_needs"))
-        if config.getoption(option)
-    ]
+    options = {ADDRESS: "slimgate_ray_address", OPTION: "slimgate_ray_needs"}
+    stated = [name for name, option in options.items() if config.getoption(option)]
     if config.getoption("slimgate_engine") != "ray":
         if stated:
             raise SuiteError(f"{stated[0]}: is only for --slimgate-engine ray, but the engine is local")
@@ -60,7 +57,7 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
         path: {name: goal for name, goal in models.items() if name not in endpoints.get(path, ())}
         for path, models in goals.items()
     }
-    done = build_on_ray(
+    outcome = build_on_ray(
         RayRequest(
             runs={path: state.run(suite) for path, suite in suites.items()},
             goals=goals,
@@ -73,11 +70,10 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             watch=state.settings.watch,
         )
     )
-    names_text = ", ".join(dict.fromkeys(name for names in endpoints.values() for name in names))
-    return [
-        *(done.lines if done else ()),
-        *([f"Ray: {names_text} are endpoints, which this process asks itself"] if names_text else []),
-    ]
+    lines = list(outcome.lines) if outcome else []
+    if names := dict.fromkeys(name for suite_endpoints in endpoints.values() for name in suite_endpoints):
+        lines.append(f"Ray: {', '.join(names)} are endpoints, which this process asks itself")
+    return lines
 
 
 def collect_goals(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
@@ -88,12 +84,13 @@ def collect_goals(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
         path = suite.path if suite else list_params(item).get("slimgate_run")
         if path is None:
             continue
-        gate = getattr(item, "originalname", "")
-        answers = not (suite and gate in GATES_WITHOUT_ANSWERS)
+        gate = getattr(item, "originalname", "") if suite else None  # None: a test of the user
+        uses_answers = gate not in GATES_WITHOUT_ANSWERS
         models = goals.setdefault(path, {TEACHER: Goal()})
-        models[TEACHER] |= Goal(answers)
+        models[TEACHER] |= Goal(answers=uses_answers)
         for name in list_named_models(item):
-            goal = Goal(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
+            rebuilds = gate == "test_quality" and name != TEACHER
+            goal = Goal(answers=uses_answers, rebuilds=rebuilds)
             models[name] = models.get(name, Goal()) | goal
     return goals
 

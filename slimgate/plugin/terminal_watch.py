@@ -52,15 +52,19 @@ def _copy_descriptor(config: pytest.Config) -> int | None:
 
 @dataclass
 class _Log:
-    """Writes slimgate's lines between pytest's. broken: the column at which one broke a line of pytest."""
+    """Writes slimgate's lines between those of pytest.
+
+    descriptor: a copy of the terminal's, for `write_from_thread`; None without one. broken_at: the column in
+    which slimgate's last line interrupted a line of pytest; None if pytest has ended that line.
+    """
 
     config: pytest.Config
     reporter: Any
     descriptor: int | None
-    broken: int | None = None
+    broken_at: int | None = None
 
     def write(self, line: str) -> None:
-        if self.broken == self._find_column():  # pytest would begin another line, and leave an empty line
+        if self.broken_at == self._find_column():  # pytest would begin another line, and leave an empty line
             self.write_from_thread(line)
             return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
@@ -68,18 +72,18 @@ class _Log:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             self.reporter.write_line(line)
             self.reporter.flush()
-        self.broken = None  # pytest's next line is whole again, and may have the same length
+        self.broken_at = None  # pytest's next line is whole again, and may have the same length
 
     def write_from_thread(self, line: str) -> None:
         """Writes without pytest's reporter, so that any thread may call it while a test is captured."""
         column = self._find_column()
-        start = "\n" if column and self.broken != column else ""
-        self.broken = column or None
-        written = f"{start}{line}\n".encode(errors="replace")
+        start = "\n" if column and self.broken_at != column else ""
+        self.broken_at = column or None
+        unwritten = f"{start}{line}\n".encode(errors="replace")
         assert self.descriptor is not None
         try:
-            while written:
-                written = written[os.write(self.descriptor, written) :]
+            while unwritten:
+                unwritten = unwritten[os.write(self.descriptor, unwritten) :]
         except OSError:  # a pipe without a reader: progress output must not make the run fail
             return
 

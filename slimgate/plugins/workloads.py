@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 # The parts that are timed by themselves. Of writing an answer: until the first token, and each later token.
@@ -75,6 +75,10 @@ class ServiceLevel:
     ttft_ms: float | None = None
     tpot_ms: float | None = None
     e2el_ms: float | None = None
+
+    def list_limits(self) -> dict[str, float]:
+        """The limits that are set, in milliseconds, by the name of the field."""
+        return {name: limit for name, limit in asdict(self).items() if limit is not None}
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,14 @@ class PlannedBudget:
     basis: str
 
     @property
-    def decidable(self) -> bool:
+    def is_decidable(self) -> bool:
+        """Whether the gate rows are enough to decide it."""
         return self.word == "can decide"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the gate rows are, or may be, too few to decide it."""
+        return self.word in ("may decide", "cannot decide")
 
     @property
     def names(self) -> str:
@@ -128,7 +134,7 @@ class PlannedBudget:
             return f"{head} {self.basis} how many gate rows it takes"
         if all(rows is None for rows in self.needed):
             return f"{head} {self.answer}, and no number of rows would ({self.basis})"
-        takes = "enough are" if self.decidable else "it takes"
+        takes = "enough are" if self.is_decidable else "it takes"
         return f"{head} {self.answer}; {takes} about {self.takes} ({self.basis})"
 
 

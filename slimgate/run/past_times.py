@@ -6,7 +6,7 @@ Steps are matched by a recipe: a digest of what the model starts from and of its
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -48,14 +48,17 @@ def digest_model(suite: Suite, name: str) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a time. seconds: the median of past times. alike: from the same step of other models."""
+    """An estimate of a time. seconds: the median of past times.
+
+    of_other_model: whether these are times of the same step in other models.
+    """
 
     seconds: float
-    alike: bool = False
+    of_other_model: bool = False
 
     def __str__(self) -> str:
         shown = f"{self.seconds:.1f}" if self.seconds < 10 else f"{self.seconds:,.0f}"
-        return f"~{shown}" if self.alike else shown
+        return f"~{shown}" if self.of_other_model else shown
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,6 @@ class Work:
     rows: Mapping[str, int] | None
     machine: tuple[str, int] | None = None
 
-    @property
     def to_manifest(self) -> Json:
         """The entries for a manifest by which later runs find its time."""
         device, threads = self.machine or (None, None)
@@ -79,7 +81,9 @@ class Work:
 
 
 @dataclass(frozen=True)
-class _Past:
+class _PastWork:
+    """Work of an earlier run, and how many seconds it took. created: when, as an ISO time."""
+
     work: Work
     seconds: float
     created: str
@@ -92,50 +96,47 @@ class PastTimes:
         self._store, self._suite, self._earlier = store, suite, earlier
 
     def estimate_step(self, work: Work) -> Estimate | None:
-        """By the same step in a model of the same recipe, else by the same step in others, else None."""
-        return _estimate_seconds(self._steps, work, lambda past: past.params == work.params)
+        """By the same step in models of the same recipe, else by the same step in others; else None."""
+        similar = [
+            past
+            for past in self._steps
+            if _is_same_work(past.work, work)
+            and past.work.params == work.params
+            and _has_same_rows(past.work.rows, work.rows)
+        ]
+        exact = [past for past in similar if past.work.recipe == work.recipe]
+        used = (exact or similar)[-LAST:]
+        return Estimate(median(past.seconds for past in used), of_other_model=not exact) if used else None
 
     def estimate_prediction(self, work: Work) -> Estimate | None:
         """By the time for a row of a model with the same recipe in the same runtime; else None."""
-        like = [
-            past
+        counted = [
+            (past, sum((past.work.rows or {}).values()))
             for past in self._predictions
             if past.work.recipe == work.recipe and _is_same_work(past.work, work)
         ]
-        counts = [(past, sum((past.work.rows or {}).values())) for past in like]
-        each = [past.seconds / rows for past, rows in counts[-LAST:] if rows]
-        return Estimate(median(each) * sum((work.rows or {}).values())) if each else None
+        seconds_per_row = [past.seconds / rows for past, rows in counted[-LAST:] if rows]
+        if not seconds_per_row:
+            return None
+        return Estimate(median(seconds_per_row) * sum((work.rows or {}).values()))
 
     @cached_property
-    def _steps(self) -> list[_Past]:
+    def _steps(self) -> list[_PastWork]:
         return sorted(
             [*_read_stored_steps(self._store), *_read_recorded_steps(self._suite, self._earlier)],
             key=lambda past: past.created,
         )
 
     @cached_property
-    def _predictions(self) -> list[_Past]:
+    def _predictions(self) -> list[_PastWork]:
         return sorted(
             (
-                _make_past(manifest, str(manifest.get("runtime")), None, None)
+                _make_past_work(manifest, str(manifest.get("runtime")))
                 for manifest in _read_manifests(self._store, "outcomes")
                 if "seconds" in manifest
             ),
             key=lambda past: past.created,
         )
-
-
-def _estimate_seconds(past: list[_Past], work: Work, same: Callable[[Work], bool]) -> Estimate | None:
-    like = [
-        past_work
-        for past_work in past
-        if _is_same_work(past_work.work, work)
-        and same(past_work.work)
-        and _has_same_rows(past_work.work.rows, work.rows)
-    ]
-    exact = [past_work for past_work in like if past_work.work.recipe == work.recipe]
-    chosen = (exact or like)[-LAST:]
-    return Estimate(median(past_work.seconds for past_work in chosen), alike=not exact) if chosen else None
 
 
 def _is_same_work(past: Work, work: Work) -> bool:
@@ -149,22 +150,25 @@ def _has_same_rows(past: Mapping[str, int] | None, rows: Mapping[str, int] | Non
     return not rows if not past else all(rows.get(split) == n for split, n in past.items())
 
 
-def _read_stored_steps(store: Store) -> Iterator[_Past]:
+def _read_stored_steps(store: Store) -> Iterator[_PastWork]:
     for manifest in _read_manifests(store, "artifacts"):
         log = manifest.get("log") or {}
         # older manifests have no rows; a training step's log has those of train
         noted = {"train": log["rows"]} if isinstance(log.get("rows"), int) else {}
-        yield _make_past(manifest, str(manifest["step"]), manifest.get("params"), noted)
+        yield _make_past_work(manifest, str(manifest["step"]), manifest.get("params"), noted)
 
 
-def _make_past(manifest: Json, name: str, params: object, rows: Mapping[str, int] | None) -> _Past:
+def _make_past_work(
+    manifest: Json, name: str, params: object = None, rows: Mapping[str, int] | None = None
+) -> _PastWork:
+    """The work that made an entry. rows: those of each split, if the manifest does not have them."""
     work_facts = manifest.get("made") or {}
     machine = (str(work_facts["device"]), int(work_facts["threads"])) if work_facts.get("device") else None
     work = Work(work_facts.get("recipe"), name, params, work_facts.get("rows", rows), machine)
-    return _Past(work, float(manifest["seconds"]), str(manifest["created"]))
+    return _PastWork(work, float(manifest["seconds"]), str(manifest["created"]))
 
 
-def _read_recorded_steps(suite: Suite, record: RunRecord | None) -> Iterator[_Past]:
+def _read_recorded_steps(suite: Suite, record: RunRecord | None) -> Iterator[_PastWork]:
     """The steps in an earlier record of models that the suite still has."""
     if record is None:
         return
@@ -184,14 +188,17 @@ def _read_recorded_steps(suite: Suite, record: RunRecord | None) -> Iterator[_Pa
             recipe = digest if is_same else None
             rows = {"train": record.task.splits["train"].n} if step.name == LOAD else step.reads
             work = Work(recipe, step.name, step.params, rows, machine)
-            yield _Past(work, step.seconds, record.created)
+            yield _PastWork(work, step.seconds, record.created)
 
 
 def _read_manifests(store: Store, kind: str) -> Iterator[Json]:
+    """The manifests of all entries of a kind, without damaged ones, and without those being removed."""
     for path in sorted((store.root / kind).glob(f"*/{MANIFEST}")):
         try:
             manifest = json.loads(path.read_text("utf-8"))
-            float(manifest["seconds"] if kind == "artifacts" else 0), manifest["created"]
-        except (OSError, ValueError, KeyError, TypeError):  # being removed, or damaged: skip it
+            if kind == "artifacts":
+                float(manifest["seconds"])
+            str(manifest["created"])
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         yield manifest

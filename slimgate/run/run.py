@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.started_servers import Servers
@@ -45,30 +45,39 @@ from slimgate.suite.runtime_choice import find_runtime
 from slimgate.suite.suite import Suite, Variant, dump_params
 
 
-def list_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
-    """The artifacts on the way to a model, as (owner of the step, step, artifact after it).
+class ModelStage(NamedTuple):
+    """An artifact on the way to a model.
 
-    The first is the teacher, or the model that was loaded.
+    owner: the model whose step made it. step: the name of this step; None for the teacher, and for a model
+    that was loaded.
     """
+
+    owner: str
+    step: str | None
+    artifact: Artifact
+
+
+def list_stages(run: SuiteRun, name: str) -> Iterator[ModelStage]:
+    """The artifacts on the way to a model. The first is the teacher, or the model that was loaded."""
     parent = run.suite.model(name).parent
     if run.suite.model(name).ref is None:
         if parent in (None, TEACHER):
-            yield TEACHER, None, run.build(TEACHER).artifact
+            yield ModelStage(TEACHER, None, run.build(TEACHER).artifact)
         else:
             yield from list_stages(run, str(parent))
     yield from list_own_stages(run, name)
 
 
-def list_own_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
+def list_own_stages(run: SuiteRun, name: str) -> Iterator[ModelStage]:
     """The stages of a model's own steps; loading comes first, if it is loaded. The teacher is one stage."""
     variant, built = run.suite.model(name), run.build(name)
     if name == TEACHER:
-        yield name, None, built.artifact
+        yield ModelStage(name, None, built.artifact)
         return
     steps = [step.name for step in variant.steps]
     step_names = steps if variant.ref is None else [None, *steps]
     for step, artifact in zip(step_names, built.steps, strict=True):
-        yield name, step, artifact
+        yield ModelStage(name, step, artifact)
 
 
 class SuiteRun:
@@ -137,8 +146,8 @@ class SuiteRun:
         return self._rows
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the splits are ready."""
+    def has_rows(self) -> bool:
+        """Whether the splits are cut or loaded already."""
         return self._rows is not None
 
     @property
@@ -221,20 +230,18 @@ class SuiteRun:
 
         The teacher's are compared with the teacher's answers in other batches.
         """
-        task, rows_split = self.suite.setup.task, split or self.split
-        compare, params = task.object.score_pair, task.params
-        if compare is None:
+        task, split = self.suite.setup.task, split or self.split
+        if task.object.score_pair is None:
             return outcomes
         teacher = self.build(TEACHER).artifact
         runtime = self.suite.model(TEACHER).runtime
         if name == TEACHER and artifact is teacher:
-            return compare(params, outcomes, self._predict(name, artifact, runtime, rows_split, again=True))
-        teacher_outcomes = (
-            self.measure_outcomes(TEACHER)
-            if rows_split == self.split
-            else self._predict(TEACHER, teacher, runtime, rows_split)
-        )
-        return compare(params, outcomes, teacher_outcomes)
+            reference = self._predict(name, artifact, runtime, split, again=True)
+        elif split == self.split:
+            reference = self.measure_outcomes(TEACHER)
+        else:
+            reference = self._predict(TEACHER, teacher, runtime, split)
+        return task.object.score_pair(task.params, outcomes, reference)
 
     def _predict(
         self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False
@@ -325,19 +332,17 @@ class SuiteRun:
 
     def measure_memory(self, name: str, readings: int) -> list[MemoryReading]:
         """At least `readings` readings of a model's memory with the largest workload; reuses earlier ones."""
-        known_readings = self._memory.setdefault(name, [])
-        while len(known_readings) < readings:
-            reading = f"{name} · memory in a fresh process, reading {len(known_readings) + 1} of {readings}"
-            with self.watch.stage(reading, still=True):
-                known_readings.append(self.read_memory(name))
-        return list(known_readings)
+        results = self._memory.setdefault(name, [])
+        while len(results) < readings:
+            stage = f"{name} · memory in a fresh process, reading {len(results) + 1} of {readings}"
+            with self.watch.stage(stage, still=True):
+                results.append(self.read_memory(name))
+        return list(results)
 
     def read_memory(self, name: str) -> MemoryReading:
         """One new reading of a model's memory and load time, from a process of its own."""
-        runtime, inputs = (
-            self.suite.model(name).runtime,
-            self.make_workload(name, self.largest_workload).inputs,
-        )
+        runtime = self.suite.model(name).runtime
+        inputs = self.make_workload(name, self.largest_workload).inputs
         with _name_errors(name):
             return read_memory(
                 self.build(name).artifact.folder,
@@ -358,10 +363,8 @@ class SuiteRun:
 
     def count_operations(self, name: str) -> Operations:
         """The operations of one call of a model, on the row with the teacher's median length."""
-        runtime, inputs = (
-            self.suite.model(name).runtime,
-            self.make_workload(name, Workload(1), timed=False).inputs,
-        )
+        runtime = self.suite.model(name).runtime
+        inputs = self.make_workload(name, Workload(1), timed=False).inputs
         return count_operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
 
     def handle(self, name: str) -> ModelHandle:

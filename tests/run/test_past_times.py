@@ -39,4 +39,4 @@ def test_a_time_is_exact_only_after_the_same_steps(tmp_path: Path, sparsity: flo
     work = Work(digest_steps(suite, variant)[-1], *last, rows, ("cpu", 1))
     estimate = past.estimate_step(work)
     assert estimate is not None
-    assert (estimate.seconds, estimate.alike) == (60.0, alike)
+    assert (estimate.seconds, estimate.of_other_model) == (60.0, alike)

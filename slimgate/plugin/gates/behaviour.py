@@ -1,7 +1,8 @@
 """Behaviour: which rows does a variant answer differently from its teacher, and where does it lose?
 
 Its record also has the stages: what each step between teacher and variant cost in quality and saved in size.
-And it has the shapes of one gate row in a model, the same row for the teacher and every variant."""
+It also has the shapes of one gate row in a model, the same row for the teacher and every variant.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +27,14 @@ from slimgate.record.run import RowShapes
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import BEHAVIOUR
-from slimgate.run import run
 from slimgate.run.fault_location import locate_fault
 from slimgate.run.followed_rows import find_least_sure
 from slimgate.run.gate_results import SHAPES, STAGES, GateResult
 from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.model_handle import ModelHandle
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import ModelStage, SuiteRun, list_stages
 from slimgate.run.slicing import find_column_slices
 from slimgate.run.token_kl import measure_token_kl
-from slimgate.store.artifact import Artifact
 from slimgate.suite.suite import Suite
 
 LOSS = "log_loss"
@@ -46,13 +45,14 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     _report_models(teacher, variant, report_result)
     task, budgets = suite.setup.task, suite.budgets[variant.name].behaviour
     provided = task.object.provides_with(task.params)
-    sliced = [name for name in (SLICED, *suite.metrics) if _is_sliceable(name, provided)][:1]
+    # The slices show one metric; those with a budget on slices come in addition.
+    shown_metrics = [name for name in (SLICED, *suite.metrics) if _is_sliceable(name, provided)][:1]
     measured = _measure_answers(suite, teacher, variant)
     findings = measured.findings
-    if suite.setup.slices and not (sliced or budgets.sliced_metrics):
-        columns_of_slices = ", ".join(suite.setup.slices)
-        unshown = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns_of_slices}"
-        findings = [*findings, unshown]
+    if suite.setup.slices and not (shown_metrics or budgets.sliced_metrics):
+        columns = ", ".join(suite.setup.slices)
+        finding = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns}"
+        findings = [*findings, finding]
     tokens = measure_token_kl(teacher, variant) if task.object.next_token else None
     if tokens is not None:
         measured = add_kl(measured, tokens, teacher.outcomes, variant.outcomes)
@@ -60,13 +60,14 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         teacher.outcomes,
         variant.outcomes,
         budgets,
-        metrics={name: load_metric(name) for name in (*sliced, *budgets.sliced_metrics)},
+        metrics={name: load_metric(name) for name in (*shown_metrics, *budgets.sliced_metrics)},
         columns=find_column_slices(suite.setup, variant.run.rows.gate),
         tokens=tokens,
     )
     line = "; ".join([format_behaviour_message(variant.name, judged), *findings])
     fault_location = None
-    if any(budget.kind in TOKEN_KINDS and budget.verdict is Verdict.FAIL for budget in judged.budgets):
+    failed_kinds = {budget.kind for budget in judged.budgets if budget.verdict is Verdict.FAIL}
+    if not failed_kinds.isdisjoint(TOKEN_KINDS):
         fault_location = locate_fault(teacher, variant)
         line += f"; {describe_fault_location(fault_location)}"
     measured = measured.replace(findings=findings, fault_location=fault_location, measured=format_now())
@@ -87,7 +88,10 @@ def _report_models(teacher: ModelHandle, variant: ModelHandle, report_result: Re
 
 
 def _measure_answers(suite: Suite, teacher: ModelHandle, variant: ModelHandle) -> BehaviourFacts:
-    """What the answers show, with the task's own comparison. A budget on a gain also quotes better rows."""
+    """What the answers show, with the task's own comparison.
+
+    Rows that the variant answers better are quoted only if a budget also limits a gain.
+    """
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
     on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
@@ -122,26 +126,30 @@ def make_shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | No
 
 
 def list_stage_facts(variant: ModelHandle) -> list[StageFacts]:
-    """A stage for each step, those of the parent variants first; empty if there is only one step.
+    """The teacher (or loaded model) and a stage for each step, those of parent variants first.
+
+    Empty if there is only one step, because that stage is the variant itself.
 
     It is measured on `selection`, not on the gate: a stage explains, and only the variant is judged.
     """
-    stages = list(run.list_stages(variant.run, variant.name))
-    if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
+    stages = list(list_stages(variant.run, variant.name))
+    has_several_steps = len(stages) > 2  # the first stage is no step
+    has_selection_rows = len(variant.run.rows.splits.get("selection", ())) > 0
+    if not (has_several_steps and has_selection_rows):
         return []
-    return [_describe_stage(variant.run, owner, step, artifact) for owner, step, artifact in stages]
+    return [_describe_stage(variant.run, stage) for stage in stages]
 
 
-def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> StageFacts:
-    manifest = artifact.manifest
+def _describe_stage(run: SuiteRun, stage: ModelStage) -> StageFacts:
+    manifest = stage.artifact.manifest
     facts = StageFacts(
-        variant=owner,
-        step=step,
+        variant=stage.owner,
+        step=stage.step,
         **{key: manifest[key] for key in SIZES},
-        seconds=manifest["seconds"] if step else None,
+        seconds=manifest["seconds"] if stage.step else None,
     )
     try:
-        outcomes = run.measure_selection(owner, artifact)
+        outcomes = run.measure_selection(stage.owner, stage.artifact)
     except SlimgateError as error:  # a stage may be broken although the variant, after further steps, is not
         return facts.replace(note=str(error))
     task = run.suite.setup.task

@@ -142,7 +142,7 @@ def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudg
         warmup=measure.warmup,
         rounds=measure.rounds * (TIMES_FOR_P95 if has_p95 else 1),
         max_seconds=measure.max_seconds / 2,
-        least=max((count_fewest_rounds(budget.kind) for budget in budgets), default=0),
+        min_rounds=max((count_fewest_rounds(budget.kind) for budget in budgets), default=0),
     )
 
 

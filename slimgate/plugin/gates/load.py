@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,49 +53,50 @@ def test_load(
     judged_limits = judge_limits(times, load, limits)
     limits_line = format_limits_message(variant.name, load, judged_limits)
     limits_facts = make_limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
-    of_teacher, of_variant = (
-        _describe_times(times, contenders, load) for contenders in ((BASE, COPY), (VARIANT,))
-    )
+    teacher_times = _describe_times(times, (BASE, COPY), load)
+    variant_times = _describe_times(times, (VARIANT,), load)
     if limits:
-        of_variant = of_variant.replace(limits=limits_facts)
-    report_result(GateResult(LATENCY, TEACHER, load.id, of_teacher))
-    report_result(GateResult(LATENCY, variant.name, load.id, of_variant))
+        variant_times = variant_times.replace(limits=limits_facts)
+    report_result(GateResult(LATENCY, TEACHER, load.id, teacher_times))
+    report_result(GateResult(LATENCY, variant.name, load.id, variant_times))
     facts = make_speedup_facts(speedup, judged, action, line, threads=None)
     report_result(GateResult(SPEEDUP, variant.name, load.id, facts))
     conclude(variant, facts, limits_facts)
 
 
 def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) -> CallTimes:
-    """Judges the budgets on the variant's times: on milliseconds by requests, on goodput by blocks."""
+    """Judges the budgets on the variant's times, in the order of `limits`.
+
+    A budget in milliseconds has one value for each request; a budget on goodput has one for each block. The
+    numbers of rounds are those of the requests, unless all budgets are on goodput.
+    """
     if not limits:
         return CallTimes(0, 0, ())
-    on_ms = [budget for budget in limits if budget.kind != GOODPUT]
-    judged_times = judge_call_times(times.list_sent_ms(VARIANT, load.part), on_ms)
-    if load.level is None or len(on_ms) == len(limits):
-        return judged_times
-    goodput = judge_call_times(
+    ms_limits = [budget for budget in limits if budget.kind != GOODPUT]
+    judged_ms = judge_call_times(times.list_sent_ms(VARIANT, load.part), ms_limits)
+    if load.level is None or len(ms_limits) == len(limits):
+        return judged_ms
+    judged_goodput = judge_call_times(
         times.compute_ms_per_good(VARIANT, load.level),
         [budget for budget in limits if budget.kind == GOODPUT],
         tokens=1,
     )
-    by_kind = {budget.kind: budget for budget in (*judged_times.budgets, *goodput.budgets)}
-    first = judged_times if on_ms else goodput
-    return CallTimes(first.rounds, first.counted, tuple(by_kind[budget.kind] for budget in limits))
+    by_kind = {budget.kind: budget for budget in (*judged_ms.budgets, *judged_goodput.budgets)}
+    counts = judged_ms if ms_limits else judged_goodput
+    return CallTimes(counts.rounds, counts.counted, tuple(by_kind[budget.kind] for budget in limits))
 
 
 def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
-    """The message about these budgets; goodput has one value a block, all others one a request."""
-    on_ms = tuple(budget for budget in judged_limits.budgets if budget.kind != GOODPUT)
-    goodput = tuple(budget for budget in judged_limits.budgets if budget.kind == GOODPUT)
-    of_blocks = CallTimes(load.blocks, load.blocks, goodput) if on_ms else judged_limits
-    lines = [
-        *(
-            [format_call_times(name, load.id, replace(judged_limits, budgets=on_ms), of="requests")]
-            if on_ms
-            else []
-        ),
-        *([format_call_times(name, load.id, of_blocks, of="blocks")] if goodput else []),
-    ]
+    """The message about these budgets: a line about requests, and a line about blocks for goodput."""
+    ms_budgets = tuple(budget for budget in judged_limits.budgets if budget.kind != GOODPUT)
+    goodput_budgets = tuple(budget for budget in judged_limits.budgets if budget.kind == GOODPUT)
+    lines: list[str] = []
+    if ms_budgets:
+        requests = replace(judged_limits, budgets=ms_budgets)
+        lines.append(format_call_times(name, load.id, requests, of="requests"))
+    if goodput_budgets:
+        blocks = CallTimes(load.blocks, load.blocks, goodput_budgets) if ms_budgets else judged_limits
+        lines.append(format_call_times(name, load.id, blocks, of="blocks"))
     return "\n".join(lines)
 
 
@@ -119,7 +120,7 @@ def _describe_goodput(times: LoadTimes, contenders: tuple[str, ...], load: Load)
     good = sum(int(times.count_good(name, load.level).sum()) for name in contenders)
     sent = sum(len(block) for name in contenders for block in times.requests[name])
     return {
-        "service_level": {key: largest for key, largest in asdict(load.level).items() if largest is not None},
+        "service_level": load.level.list_limits(),
         "good_share": good / sent,
         "goodput_per_s": good / sum(sum(times.wall[name]) for name in contenders),
     }

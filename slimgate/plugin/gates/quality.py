@@ -44,8 +44,6 @@ from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import Suite, dump_params
 
-VariantMetric = tuple[str, str]  # of a variant
-
 
 def test_quality(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
@@ -57,14 +55,15 @@ def test_quality(
         return
     report_build(variant, report_result)
     check_same_rows(teacher.outcomes, variant.outcomes)
-    for model in (teacher, variant):  # once more: a server is asked for its settings after its answers
+    # Endpoints are reported again, because a server is asked for its settings after its answers.
+    for model in (teacher, variant):
         if model.variant.is_endpoint:
             report_build(model, report_result)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
-    measured = load_metric(metric)
+    loaded_metric = load_metric(metric)
     rebuilt = variant.run.measure_rebuilds(variant.name)
     judged = judge_quality(
-        measured,
+        loaded_metric,
         teacher.outcomes,
         variant.outcomes,
         budgets,
@@ -79,11 +78,11 @@ def test_quality(
     actions = list_actions(budgets, suite.measure.on_inconclusive)
     facts = make_quality_facts(judged, line, actions, measured=format_now())
     facts = facts.replace(
-        builds=describe_builds(suite, rebuilt, measured, judged), answered_on=variant.processor
+        builds=describe_builds(suite, rebuilt, loaded_metric, judged), answered_on=variant.processor
     )
     if budgets and variant.variant.gated:
-        # The number of gated variants with a budget on this metric, among which the user chooses the best.
-        gated = [name for name, choice in suite.variants.items() if choice.gated]
+        # Among how many gated variants with a budget on this metric the user chooses the best.
+        gated = [name for name, suite_variant in suite.variants.items() if suite_variant.gated]
         among = sum(metric in suite.budgets[name].quality for name in gated)
         facts = facts.replace(among=among, bound_among=compute_family_bound(judged, among))
     report_result(GateResult(QUALITY, variant.name, metric, facts))
@@ -163,9 +162,8 @@ def test_baseline(
         unchanged = _is_unchanged(variant, earlier)
         if unchanged:
             judged = judge_unchanged(judged)
-        line = format_message(variant.name, judged, since=baseline.name) + (
-            f"; {UNCHANGED}" if unchanged else ""
-        )
+        line = format_message(variant.name, judged, since=baseline.name)
+        line += f"; {UNCHANGED}" if unchanged else ""
         facts = make_since_facts(judged, list_actions(budgets, default), line, measured=format_now())
     else:
         facts = _make_untested_facts(suite, variant, metric, earlier)
@@ -184,9 +182,9 @@ def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlie
     """The values without a test, as far as they are known."""
     budgets = suite.find_budgets(variant.name).baseline[metric]
     actions = list_actions(budgets, suite.measure.on_inconclusive)
-    then = earlier.model.quality.get(metric) if earlier.model else None
+    baseline_facts = earlier.model.quality.get(metric) if earlier.model else None
     facts = SinceFacts(
-        baseline=then and then.value,
+        baseline=baseline_facts and baseline_facts.value,
         value=compute_value(load_metric(metric), variant.outcomes),
         note=earlier.why_not,
         measured=format_now(),
@@ -240,10 +238,10 @@ def test_confirm(
 
 def adjust_for_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
     """The judgement with the family's adjusted p-values; unchanged for a suite without a family."""
-    adjusted = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
-    if adjusted is None:
+    family = _adjust_p_values(run) if run.suite.family is not None else {}
+    if (name, metric) not in family:
         return judged
-    return withhold_family_pass(judged, adjusted, sum(map(len, _adjust_p_values(run).values())))
+    return withhold_family_pass(judged, family[name, metric], sum(map(len, family.values())))
 
 
 def list_further_builds(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
@@ -253,16 +251,16 @@ def list_further_builds(run: SuiteRun, name: str, budgets: Sequence[QualityBudge
 
 
 @cache
-def _adjust_p_values(run: SuiteRun) -> Mapping[VariantMetric, tuple[float, ...]]:
-    """Holm's p-values of each budget, by variant and metric."""
-    adjusted = {
+def _adjust_p_values(run: SuiteRun) -> Mapping[tuple[str, str], tuple[float, ...]]:
+    """Holm's p-values, by (variant, metric): one for each budget on that metric."""
+    p_values = {
         (name, metric): _list_p_values(run, name, metric)
         for name, variant in run.suite.variants.items()
         if variant.gated
         for metric in run.suite.budgets[name].quality
     }
-    flat = adjust_by_holm(np.array([p for values in adjusted.values() for p in values])).tolist()
-    return {key: tuple(flat.pop(0) for _ in values) for key, values in adjusted.items()}
+    adjusted = iter(adjust_by_holm(np.array([p for values in p_values.values() for p in values])).tolist())
+    return {key: tuple(next(adjusted) for _ in values) for key, values in p_values.items()}
 
 
 def _list_p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
@@ -274,4 +272,4 @@ def _list_p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
         judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
     except SlimgateError:  # its own test says why
         return (1.0,) * len(budgets)
-    return tuple(1.0 if p_value_of.p_value is None else p_value_of.p_value for p_value_of in judged.budgets)
+    return tuple(1.0 if budget.p_value is None else budget.p_value for budget in judged.budgets)

@@ -25,7 +25,7 @@ from slimgate.run.cluster.schedule import (
     find_missing_tasks,
 )
 from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
-from slimgate.run.cluster.worker import Job, Key, Report, check_machine, do_task, remove_own_store
+from slimgate.run.cluster.worker import EntryKey, Job, Report, check_machine, do_task, remove_own_store
 from slimgate.run.key_inputs import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch
@@ -120,8 +120,8 @@ class _Driver:
         self._jobs = {path: _make_job(request, run, mark) for path, run in request.runs.items()}
         self._work = ray.remote(num_returns=2, max_retries=RETRIES, retry_exceptions=False)(_work_remotely)
         self._graph: dict[TaskId, Task] = {}
-        self._sent: dict[Key, Any] = {}
-        self._shared_keys: dict[Path, set[Key]] = {path: set() for path in request.runs}
+        self._sent: dict[EntryKey, Any] = {}
+        self._shared_keys: dict[Path, set[EntryKey]] = {path: set() for path in request.runs}
         self._hosts: Counter[str] = Counter()
         self._seconds: dict[TaskId, float] = {}
 
@@ -219,7 +219,7 @@ class _Driver:
         report, packed = remote_work.remote(job, task, needed)
         return report, packed
 
-    def _list_entries(self, task: Task) -> list[Key]:
+    def _list_entries(self, task: Task) -> list[EntryKey]:
         """The entries that a task starts from: the rows, and the artifacts of all models it is built from."""
         run = self._request.runs[task.id.suite]
         lookup = StoreLookup(run)
@@ -234,7 +234,7 @@ class _Driver:
         splits = ("splits", make_splits_key(run.suite))
         return [splits, *dict.fromkeys(keys), *self._shared_keys[task.id.suite]]
 
-    def _put_entry(self, task: Task, key: Key) -> Any:
+    def _put_entry(self, task: Task, key: EntryKey) -> Any:
         """The entry's bytes in Ray's object store, which every task can read."""
         if key not in self._sent:
             entry = self._request.runs[task.id.suite].store.find(*key)
@@ -271,7 +271,7 @@ class _Driver:
 
 
 def _work_remotely(
-    job: Job, task: Task, needed: Sequence[tuple[Key, ray.ObjectRef]]
+    job: Job, task: Task, needed: Sequence[tuple[EntryKey, ray.ObjectRef]]
 ) -> tuple[Report, list[Packed]]:
     """Runs a task in a Ray worker."""
     import ray

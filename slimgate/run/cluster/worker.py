@@ -32,7 +32,8 @@ from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Store
 from slimgate.suite.load import load_suite
 
-Key = tuple[str, str]
+# An entry of the store: its kind and its key, such as ("artifacts", DIGEST).
+EntryKey = tuple[str, str]
 Sent = TypeVar("Sent")
 LOG_CHARACTERS = 4_000  # the last characters that a failed task wrote
 OWN_STORE = "slimgate-{}"
@@ -73,7 +74,7 @@ class Report:
     host: str
     seconds: float
     shared: bool
-    used: Mapping[Key, bool]
+    used: Mapping[EntryKey, bool]
     error: SlimgateError | None = None
     built: bool = True
     log: str = ""
@@ -84,7 +85,7 @@ class RecordingStore(Store):
 
     def __init__(self, root: Path, *, rebuild_mark: str | None = None) -> None:
         super().__init__(root, rebuild=rebuild_mark)
-        self.used_entries: dict[Key, bool] = {}
+        self.used_entries: dict[EntryKey, bool] = {}
 
     def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
         entry = super().make(kind, key, fill)
@@ -123,7 +124,7 @@ def check_machine(job: Job) -> tuple[str, bool, str | None]:
 
 
 def do_task(
-    job: Job, task: Task, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
+    job: Job, task: Task, needed: Iterable[tuple[EntryKey, Sent]], fetch: Callable[[Sent], Packed]
 ) -> tuple[Report, list[Packed]]:
     """Builds the task's model and predicts its answers. Without a shared store, returns new entries as bytes.
 
@@ -231,8 +232,8 @@ def _find_own_store(job: Job) -> Path:
 
 
 def _fetch_entries(
-    workspace: _Workspace, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
-) -> set[Key]:
+    workspace: _Workspace, needed: Iterable[tuple[EntryKey, Sent]], fetch: Callable[[Sent], Packed]
+) -> set[EntryKey]:
     """Puts the entries that a task needs into the machine's own store; returns their keys."""
     if workspace.shared:
         return set()
@@ -263,6 +264,6 @@ def _predict_answers(run: SuiteRun, task: Task) -> None:
     if task.answers:
         run.measure_outcomes(task.name, task.id.seed)
     if task.stages and len(run.rows.splits.get("selection", ())):
-        for owner, _, artifact in list_own_stages(run, task.name):
+        for stage in list_own_stages(run, task.name):
             with suppress(SlimgateError):  # the gate that shows stages reports it
-                run.measure_selection(owner, artifact)
+                run.measure_selection(stage.owner, stage.artifact)

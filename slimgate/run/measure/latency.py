@@ -65,12 +65,12 @@ def draw_row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
 
 
 def plan_rounds(
-    call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float, least: int = MIN_ROUNDS
+    call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float, min_rounds: int = MIN_ROUNDS
 ) -> tuple[int, int]:
-    """Warms a call up and plans how many rounds fit into `max_seconds`: (warm-up calls, rounds).
+    """Warms a call up, and plans how many rounds fit into `max_seconds`. Returns (warm-up calls, rounds).
 
     The warm-up ends after `warmup` calls or a third of `max_seconds`, but makes at least one call. rounds:
-    the most rounds. least: rounds to make however long they take, if `rounds` allows them.
+    the most rounds to plan. min_rounds: planned even if they take longer, but never more than `rounds`.
     """
     start = time.perf_counter()
     warmup_calls, last_seconds = 0, 0.0
@@ -82,7 +82,7 @@ def plan_rounds(
         last_seconds = time.perf_counter() - before
         warmup_calls += 1
     rounds_in_time = int(max_seconds / max(last_seconds, 1e-9))
-    return warmup_calls, min(rounds, max(MIN_ROUNDS, least, rounds_in_time))
+    return warmup_calls, min(rounds, max(MIN_ROUNDS, min_rounds, rounds_in_time))
 
 
 def summarise_times(

@@ -107,7 +107,9 @@ def test_a_95th_percentile_takes_59_rounds_always(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, "p95_ms_max = 2.0")
-    monkeypatch.setattr(gate, "plan_rounds", lambda *_, rounds, least, **__: (1, min(rounds, max(5, least))))
+    monkeypatch.setattr(
+        gate, "plan_rounds", lambda *_, rounds, min_rounds, **__: (1, min(rounds, max(5, min_rounds)))
+    )
     rounds = Rounds()
     part, failed = judge_times(run, "pruned", rounds, pytestconfig)
     assert rounds.calls == 59

@@ -83,14 +83,15 @@ class Job:
 class BuildSettings:
     """How a run makes artifacts.
 
-    past: how long steps took before. elsewhere: keys of artifacts that other processes built for this run;
-    they are in the store and still count as new. time_limit: seconds that a variant's own steps may take.
+    past: how long steps took before. built_elsewhere: keys of artifacts that other processes built for this
+    run; they are in the store and still count as new. time_limit: seconds that a variant's own steps may
+    take.
     """
 
     device: str
     watch: Watch = UNWATCHED
     past: PastTimes | None = None
-    elsewhere: Collection[str] = ()
+    built_elsewhere: Collection[str] = ()
     time_limit: float | None = None
 
 
@@ -102,13 +103,15 @@ class ArtifactMaker:
     ) -> None:
         self._suite, self._rows, self._store, self._contexts = suite, rows, store, contexts
         self._settings = settings
+        # Seconds that the steps of each variant have taken so far.
         self._spent: defaultdict[str, float] = defaultdict(float)
 
     def make(self, job: Job) -> Artifact:
         """Finds the artifact in the store, or makes it."""
         digest = digest_json(job.key)
         entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
-        return Artifact(replace(entry, from_store=False) if digest in self._settings.elsewhere else entry)
+        is_new = digest in self._settings.built_elsewhere
+        return Artifact(replace(entry, from_store=False) if is_new else entry)
 
     def _fill(self, folder: Path, job: Job) -> Json:
         """Makes the model, saves it in the folder and returns the artifact's manifest."""
@@ -145,7 +148,7 @@ class ArtifactMaker:
             "params": job.params,
             "seconds": round(seconds, 3),
             "log": dict(context.log),
-            "made": work.to_manifest,
+            "made": work.to_manifest(),
             "label": job.place.label,
             "parents": job.list_parents(),
         }
@@ -179,7 +182,7 @@ class ArtifactMaker:
     def describe_work(self, step_name: str, params: object, recipe: str, reads: tuple[str, ...]) -> Work:
         """The step as PastTimes looks it up."""
         splits = self._rows.splits
-        splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
+        splits_read = ("train",) if step_name == LOAD else reads  # loading fits a new head on the train rows
         rows = {name: len(splits[name]) for name in splits_read if len(splits.get(name, ()))}
         return Work(
             recipe, step_name, params, rows, (self._settings.device.split(":")[0], self._suite.threads)

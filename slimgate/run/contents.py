@@ -42,7 +42,7 @@ NEVER_COUNTS = (
 _SETTINGS = frozenset(
     {".sh", ".bash", ".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env"}
 )
-_MOST_TEXT = 256 * 1024
+_MAX_TEXT_BYTES = 256 * 1024
 # Variables from which servers read options.
 _SERVER_PREFIXES = ("GGML_", "LLAMA_", "OLLAMA_", "SGLANG_", "VLLM_")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
@@ -131,7 +131,7 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
             continue
         seen.add(path.resolve())
         contents[_format_path(path, places)] = _digest_content(path)
-        if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MOST_TEXT:
+        if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MAX_TEXT_BYTES:
             near = (*places, path.parent)
             named = _find_paths(path.read_text("utf-8", errors="replace"), near)
             todo += [

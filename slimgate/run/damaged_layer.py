@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from slimgate.errors import MeasureError
 
@@ -19,7 +19,7 @@ class NothingToDamage(MeasureError):
 
 
 def damage_largest_matrix_(network: nn.Module, *, strength: float, seed: int) -> str:
-    """Adds noise to the largest matrix and gives the name of its layer.
+    """Adds noise to the largest matrix, and returns the name of its layer.
 
     strength: standard deviation of the noise, as a multiple of that of the matrix's values. Embeddings are
     left out, because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
@@ -39,19 +39,19 @@ def _find_largest_matrix(network: nn.Module) -> tuple[str, torch.Tensor]:
     from torch import nn
 
     embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
-    tied = {id(module.weight) for module in embeddings}
-    matrices = [
-        (name, module.weight)
-        for name, module in network.named_modules()
-        if id(getattr(module, "weight", None)) not in tied
-        and _is_float_matrix(getattr(module, "weight", None))
+    embedding_weights = {id(module.weight) for module in embeddings}
+    weights = [(name, getattr(module, "weight", None)) for name, module in network.named_modules()]
+    matrices: list[tuple[str, torch.Tensor]] = [
+        (name, weight)
+        for name, weight in weights
+        if _is_float_matrix(weight) and id(weight) not in embedding_weights  # also of a layer tied to one
     ]
     if not matrices:
         raise NothingToDamage("the network has no float matrix to damage")
     return max(matrices, key=lambda pair: pair[1].numel())
 
 
-def _is_float_matrix(weight: object) -> bool:
+def _is_float_matrix(weight: object) -> TypeGuard[torch.Tensor]:
     """Whether it is a parameter of plain floats: quantized layers hold tensors of their own types."""
     import torch
 

@@ -24,12 +24,12 @@ def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFac
     encoded = run.encoder.encode_for(artifacts[0])
     rows = min(ROWS, len(encoded.lengths))
     try:
-        theirs, ours = (stored.load(run.device) for stored in artifacts)
+        teacher_model, variant_model = (artifact.load(run.device) for artifact in artifacts)
         inputs = {
             name: torch.from_numpy(values).to(run.device)
             for name, values in encoded.batch(range(rows)).items()
         }
-        comparison = measure_block_errors(theirs.network, ours.network, inputs)
+        comparison = measure_block_errors(teacher_model.network, variant_model.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:
         return FaultLocationFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
     return FaultLocationFacts(

@@ -21,7 +21,7 @@ from slimgate.record.run import FollowedRow, RunRecord
 from slimgate.run.run import SuiteRun
 
 FILE = "gate_texts.parquet"
-_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 10_000
 _SCHEMA = pa.schema({"text": pa.string()})
 Texts = Callable[[Iterable[int]], Sequence[str]]
 ChosenRow = tuple[int, str]
@@ -30,8 +30,8 @@ ChosenRow = tuple[int, str]
 def write_gate_texts(texts: Texts, rows: int, folder: Path) -> None:
     """Writes the texts of all gate rows, in their order, some at a time."""
     with replacing(folder / FILE) as new, pq.ParquetWriter(new, _SCHEMA) as writer:
-        for start in range(0, rows, _AT_ONCE):
-            some = texts(range(start, min(start + _AT_ONCE, rows)))
+        for start in range(0, rows, _ROWS_AT_ONCE):
+            some = texts(range(start, min(start + _ROWS_AT_ONCE, rows)))
             writer.write_table(pa.table({"text": pa.array(some, pa.string())}))
 
 

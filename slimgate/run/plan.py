@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from slimgate._system.digests import digest_json
@@ -84,26 +85,26 @@ def plan_models(run: SuiteRun) -> list[PlannedModel]:
 
 
 def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
-    answers, error = False, None
+    answered, predicting, error = False, None, None
     try:
-        artifact = lookup.build(variant.name).artifact
-        model = AnsweringModel(run.suite, run.rows, artifact, variant.runtime, run.device)
-        answers = has_answers(model, GATE, run.store)
-    except NotStored:
-        answers = False
+        with suppress(NotStored):  # the steps that are missing are planned below
+            artifact = lookup.build(variant.name).artifact
+            model = AnsweringModel(run.suite, run.rows, artifact, variant.runtime, run.device)
+            answered = has_answers(model, GATE, run.store)
     except SlimgateError as failure:
         error = str(failure)
-    plugins = [*([None] if variant.ref else []), *variant.steps]
-    steps = zip(plugins, digest_steps(run.suite, variant), strict=True)
+    if not answered:
+        work = run.describe_prediction(variant.name, variant.runtime, GATE)
+        predicting = run.past.estimate_prediction(work)
+    loading = [None] if variant.ref else []
+    steps = zip([*loading, *variant.steps], digest_steps(run.suite, variant), strict=True)
     return PlannedModel(
         name=variant.name,
         start=str(variant.ref.text if variant.ref else variant.parent or TEACHER),
         recipe=digest_model(run.suite, variant.name),
         steps=tuple(_plan_step(run, lookup, variant, *step) for step in steps),
-        answered=answers,
-        predicting=None
-        if answers
-        else run.past.estimate_prediction(run.describe_prediction(variant.name, variant.runtime, GATE)),
+        answered=answered,
+        predicting=predicting,
         error=error,
     )
 
@@ -111,14 +112,19 @@ def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel
 def _plan_step(
     run: SuiteRun, lookup: Lookup, variant: Variant, plugin: SuiteStep | None, recipe: str
 ) -> PlannedStep:
-    """Plans a step. plugin: None for loading the model that the variant names."""
-    name = (CASCADE if variant.cascade else LOAD) if plugin is None else plugin.name
-    teachers = () if plugin is None else plugin.teachers
+    """Plans a step. plugin: None for loading the model that the variant names, and for a cascade."""
+    params: object
+    teachers: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    if plugin is not None:
+        name, params = plugin.name, dump_params(plugin.params)
+        teachers, reads = plugin.teachers, plugin.reads
+    elif variant.cascade is not None:
+        name, params = CASCADE, dump_params(variant.cascade)
+    else:
+        name, params = LOAD, variant.ref.text if variant.ref else None
     shown_name = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
     if (artifact := lookup.artifacts.get(recipe)) is not None:
         return PlannedStep(shown_name, recipe, artifact.manifest["bytes"], stored=True)
-    params = variant.ref.text if plugin is None and variant.ref else plugin and dump_params(plugin.params)
-    if variant.cascade is not None:
-        params = dump_params(variant.cascade)
-    work = lookup.maker.describe_work(name, params, recipe, () if plugin is None else plugin.reads)
+    work = lookup.maker.describe_work(name, params, recipe, reads)
     return PlannedStep(shown_name, recipe, seconds=run.past.estimate_step(work))

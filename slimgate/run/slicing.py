@@ -42,11 +42,10 @@ def find_column_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
 
     Raises DataError if a column is missing, contains lists or objects, or has more than 200 values.
     """
-    return [
-        part
-        for name in list_slice_columns(setup)
-        for part in _make_slices(name, _read_values(setup, rows, name))
-    ]
+    slices: list[Slice] = []
+    for column in list_slice_columns(setup):
+        slices += _make_slices(column, _read_values(setup, rows, column))
+    return slices
 
 
 def find_gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
@@ -74,38 +73,38 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
                 f"[budgets.slices]: task {task.name} has no labels to slice by; name columns with [task] "
                 'slices, such as slices = ["length_bucket"]'
             )
-    names = dict.fromkeys(
-        name for budgets in suite.budgets.values() for name in budgets.behaviour.named_slices
+    named_slices = dict.fromkeys(
+        named for budgets in suite.budgets.values() for named in budgets.behaviour.named_slices
     )
-    values: dict[str, list[str]] = {}
-    for part in find_gate_slices(suite.setup, rows) if names else ():
-        values.setdefault(part.column, []).append(part.value)
-    for name in names:
-        known = values.get(name.column)
-        if known is not None and name.value not in known:
+    values_by_column: dict[str, list[str]] = {}
+    for gate_slice in find_gate_slices(suite.setup, rows) if named_slices else ():
+        values_by_column.setdefault(gate_slice.column, []).append(gate_slice.value)
+    for named in named_slices:
+        known = values_by_column.get(named.column)
+        if known is not None and named.value not in known:
             raise DataError(
-                f"[budgets.slices.{name.column}] {format_toml_key(name.value)}: no gate row has this value"
-                f"{format_suggestion(name.value, known)}"
+                f"[budgets.slices.{named.column}] {format_toml_key(named.value)}: no gate row has this value"
+                f"{format_suggestion(named.value, known)}"
             )
 
 
 def _read_values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
+    """The value of each row in a column, as slices are named: "(missing)" for null, "(empty)" for ""."""
     known = rows.table.column_names
-    if name in known:
-        values = convert_to_strings(rows.table[name], f"slices: column {name}").to_pylist()
-        names = [MISSING if value is None else value or EMPTY for value in values]
-    elif name == LENGTH_BUCKET:
+    if name == LENGTH_BUCKET and name not in known:
         return make_length_buckets(rows, setup.task.object.text_columns(setup.task.params))
-    else:
+    if name not in known:
         raise DataError(
             f'slices: the rows have no column "{name}"{format_suggestion(name, [*known, LENGTH_BUCKET])}'
         )
-    if (count := len(set(names))) > MOST_VALUES:
+    texts = convert_to_strings(rows.table[name], f"slices: column {name}").to_pylist()
+    values = [MISSING if text is None else text or EMPTY for text in texts]
+    if (count := len(set(values))) > MOST_VALUES:
         raise DataError(
             f'slices: column "{name}" has {count:,} values in the gate rows, expected at most {MOST_VALUES}; '
             "name a coarser column"
         )
-    return names
+    return values
 
 
 def make_length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
@@ -137,5 +136,6 @@ def _format_bucket(words: Ints) -> str:
 
 
 def _make_slices(column: str, values: Sequence[str]) -> list[Slice]:
-    names, member = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True)
-    return [Slice(column, str(name), np.flatnonzero(member == k)) for k, name in enumerate(names)]
+    """A slice for each value. values: of each row."""
+    different, codes = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True)
+    return [Slice(column, str(value), np.flatnonzero(codes == k)) for k, value in enumerate(different)]

@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 
-# The time between two looks at the threads after a turn, and the time after which the turn ends anyway.
-# libgomp's threads spin for about 8 ms. With OMP_WAIT_POLICY=active, they spin for ever.
-_LOOK_SECONDS, _MOST_SPINNING_SECONDS = 0.0005, 0.03
+# After a turn, the process polls its threads until they sleep: the seconds between two polls, and the seconds
+# after which the turn ends anyway. libgomp's threads spin for about 8 ms. With OMP_WAIT_POLICY=active, they
+# spin for ever.
+_POLL_SECONDS, _MAX_SPINNING_SECONDS = 0.0005, 0.03
 _THREADS = Path("/proc/self/task")
 
 
@@ -105,33 +106,33 @@ def count_queued_threads(queued: float, used: float, seconds: float, cores: int)
     """How many threads of a process other processes kept from running, on average over a time.
 
     A model with more threads than there are cores makes its own threads wait, such as those of its tokenizer
-    beside those of its runtime. Then the process uses all cores. So no more threads count than there were
+    while those of its runtime run. Then the process uses all cores. So no more threads count than there were
     cores that the process did not use.
 
     Args:
         queued: seconds that the threads, summed, were ready to run and had no core.
         used: seconds of the processor that the process used.
         seconds: the length of the time.
-        cores: that the process may use.
+        cores: the number of cores that the process may use.
     """
     return max(0.0, min(queued, cores * seconds - used) / seconds)
 
 
 def wait_until_threads_sleep(tasks: Path = _THREADS) -> None:
-    """Returns when no other thread of this process runs, at the latest after _MOST_SPINNING_SECONDS.
+    """Returns when no other thread of this process runs, at the latest after 30 ms.
 
     On systems other than Linux, it returns at once.
     """
-    this_thread, end = str(threading.get_native_id()), time.perf_counter() + _MOST_SPINNING_SECONDS
-    while count_running_threads(tasks, besides=this_thread) and time.perf_counter() < end:
-        time.sleep(_LOOK_SECONDS)
+    this_thread, end = str(threading.get_native_id()), time.perf_counter() + _MAX_SPINNING_SECONDS
+    while count_running_threads(tasks, without=this_thread) and time.perf_counter() < end:
+        time.sleep(_POLL_SECONDS)
 
 
-def count_running_threads(tasks: Path, *, besides: str) -> int:
-    """The threads of a process that run or wait for a core. besides: the ID of a thread not to count."""
+def count_running_threads(tasks: Path, *, without: str) -> int:
+    """The threads of a process that run or wait for a core. without: the ID of a thread not to count."""
     running = 0
     for file in tasks.glob("*/stat"):
-        if file.parent.name != besides:
+        if file.parent.name != without:
             with suppress(OSError, IndexError):  # a thread that has ended
                 # "ID (NAME) STATE …"; the name may have parentheses
                 running += file.read_bytes().rpartition(b")")[2].split()[0] == b"R"
@@ -181,8 +182,12 @@ class TimedModel:
         if "delay" in command:
             self._delay = command["delay"]
             return {"ready": True}
+        return self._take_turn(command["calls"], command["discard"], command["turns"])
+
+    def _take_turn(self, calls: int, discard: int, turns: list[int]) -> dict[str, Any]:
+        """Calls the model, and waits until the threads of this process sleep."""
         queued, used, began = read_queued_seconds(), time.process_time(), time.perf_counter()
-        seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
+        seconds, waited = self._time_calls(calls, discard, turns)
         length = time.perf_counter() - began
         queued, used = read_queued_seconds() - queued, time.process_time() - used
         wait_until_threads_sleep()
@@ -220,11 +225,12 @@ class TimedModel:
         torch = sys.modules.get("torch")  # the runtime may have loaded it
         return {"seconds": seconds, "threads": threads if torch is None else int(torch.get_num_threads())}
 
-    def _time(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
+    def _time_calls(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
         """Seconds of each call, and the part of them in which another process had the core."""
         if not self._calls:
             raise MeasureError("a contender was called before it had inputs")
-        timed = [(self._calls[turn].begin, delay_call(self._calls[turn].call, self._delay)) for turn in turns]
+        timed_calls = [self._calls[turn] for turn in turns]
+        timed = [(timed_call.begin, delay_call(timed_call.call, self._delay)) for timed_call in timed_calls]
         gc.collect()
         begin, call = timed[0]
         for _ in range(discard):

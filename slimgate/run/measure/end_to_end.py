@@ -29,16 +29,18 @@ from slimgate.runtimes.cascade import CascadePredictor, Places
 from slimgate.suite.named_plugin import Plugin, SuiteTask
 
 MAX_TOKENS = "max_tokens"
-# Special tokens of a row, which are not words: a pair of texts has three.
-_SPECIAL = 3
+# Special tokens of a row, which are not words. A pair of texts has three.
+_SPECIAL_TOKENS = 3
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The rows of one call, in a form that can be sent to a process. task: its name; params: its options.
+    """The rows of one call, in a form that can be sent to another process.
 
-    folder: of the artifact, whose tokenizer reads the rows. tokens: the length that rows are padded or cut
-    to; None: rows keep their own lengths and are padded to the longest.
+    tokens: the length that rows are padded or cut to; None: rows keep their own lengths and are padded to the
+        longest.
+    task: the name of the task; params: its options.
+    folder: of the artifact, whose tokenizer reads the rows.
     """
 
     rows: Rows
@@ -66,24 +68,26 @@ class ReadTexts:
         if isinstance(predictor, CascadePredictor):
             return predictor.answer(self._make_cascade_inputs())
         rows = self.texts.rows
-        encoded, places = self.encoders[0](rows), range(len(rows))
-        batch = encoded.batch(places, self.texts.tokens)
+        encoded, positions = self.encoders[0](rows), range(len(rows))
+        batch = encoded.batch(positions, self.texts.tokens)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
         return self.task.object.read_output(
-            self.task.params, output, {**batch, **encoded.extra_arrays(places)}
+            self.task.params, output, {**batch, **encoded.extra_arrays(positions)}
         )
 
     def _make_cascade_inputs(self) -> Callable[[int, Places | None], Arrays]:
-        """The inputs that `CascadePredictor.answer` needs; no tokenizer reads a row twice."""
-        rows, known = self.texts.rows, dict[int, tuple[Places, Encoded]]()
+        """The function that gives `CascadePredictor.answer` its inputs; no tokenizer reads a row twice."""
+        rows = self.texts.rows
+        # By the number of a model in the cascade: the rows that reached it first, and the same rows encoded.
+        encoded_rows: dict[int, tuple[Places, Encoded]] = {}
 
-        def read_inputs(number: int, places: Places | None) -> Arrays:
+        def read_inputs(model: int, places: Places | None) -> Arrays:
             positions = np.arange(len(rows)) if places is None else places
-            if number not in known:
+            if model not in encoded_rows:
                 table = rows.table if places is None else rows.table.take(places)
-                known[number] = positions, self.encoders[number](Rows(table))
-            read, encoded = known[number]
-            return encoded.batch(np.searchsorted(read, positions).tolist(), self.texts.tokens)
+                encoded_rows[model] = positions, self.encoders[model](Rows(table))
+            first_positions, encoded = encoded_rows[model]
+            return encoded.batch(np.searchsorted(first_positions, positions).tolist(), self.texts.tokens)
 
         return read_inputs
 
@@ -100,18 +104,19 @@ def make_texts(
 ) -> Texts:
     """The rows of one call. lengths: the tokens of each row; tokens: the tokens that each row should have.
 
-    A shorter row is repeated until it has enough tokens. A row with more words than `tokens` is cut, and the
-    tokenizer truncates the rest, so that each row keeps its special tokens.
+    If `tokens` is None, the rows stay as they are. Otherwise a shorter row is repeated until it has enough
+    tokens. A row with more words than `tokens` is cut, and the tokenizer truncates the rest, so that each row
+    keeps its special tokens.
     """
     params = task.params
     if tokens is None:
         return Texts(rows, None, task.name, params, folder)
     table = rows.table
     for column in task.object.text_columns(params):
-        place, kind = table.schema.get_field_index(column), table.schema.field(column).type
+        index, column_type = table.schema.get_field_index(column), table.schema.field(column).type
         pairs = zip(table[column].to_pylist(), lengths, strict=True)
         fitted = [_fit_words(value, length, tokens) for value, length in pairs]
-        table = table.set_column(place, column, pa.array(fitted, type=kind))
+        table = table.set_column(index, column, pa.array(fitted, type=column_type))
     if MAX_TOKENS in type(params).model_fields:
         params = params.model_copy(update={MAX_TOKENS: tokens})
     return Texts(Rows(table), tokens, task.name, params, folder)
@@ -126,7 +131,9 @@ def _fit_words(value: object, length: int, tokens: int) -> Any:
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list) or not words:
         return value
-    words_needed = ceil(len(words) * tokens / max(length - _SPECIAL, 1)) if length < tokens else len(words)
+    words_needed = (
+        ceil(len(words) * tokens / max(length - _SPECIAL_TOKENS, 1)) if length < tokens else len(words)
+    )
     count = min(words_needed, tokens)
     if count == len(words):
         return value

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BASE, COPY, VARIANT = "base", "base again", "variant"
 # Up to this share of the requests of a contender may fail; their times are left out.
-MOST_FAILED = 0.05
+MAX_FAILED_SHARE = 0.05
 # The seconds of a part of a request; a failed request is slower than all others.
 _PARTS: Mapping[LoadPart, Callable[[Timed], float | None]] = {
     "answer": lambda request: inf if request.failed is not None else request.total,
@@ -147,7 +147,7 @@ async def _run_duel(
         for client in clients.values():
             await client.aclose()
     for name, endpoint in contenders.items():
-        _refuse_failures(endpoint, blocks[name], MOST_FAILED)
+        _refuse_failures(endpoint, blocks[name], MAX_FAILED_SHARE)
     return LoadTimes(blocks, wall)
 
 

@@ -49,16 +49,14 @@ FILE = "outcomes.parquet"
 PROCESSOR = "processor"
 PASSED_ON = "passed_on"
 SERVER_SETTINGS = "server_settings"
+# The largest share of failed requests of a teacher.
+MAX_FAILED_SHARE = 0.01
+# A row is unreadable if the tokenizer does not know one token in five. Only the first rows are checked.
+UNREADABLE_SHARE, CHECKED_ROWS = 0.2, 2000
 
 
 class StoredAnswers(UserWarning):
     """Answers of a server that slimgate did not start came from the store: it may be another one now."""
-
-
-# The largest share of failed requests of a teacher.
-MOST_FAILED = 0.01
-# A row is unreadable if the tokenizer does not know one token in five; LOOKED_AT rows are checked.
-UNREADABLE, LOOKED_AT = 0.2, 2000
 
 
 class Encoder:
@@ -92,9 +90,9 @@ class Encoder:
             encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
             share: float | None = None
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
-                encoded = encode(Rows(table.slice(0, LOOKED_AT)))
+                encoded = encode(Rows(table.slice(0, CHECKED_ROWS)))
                 assert isinstance(encoded, EncodedTexts)
-                share = float(np.mean(encoded.unknown_shares() >= UNREADABLE))
+                share = float(np.mean(encoded.unknown_shares() >= UNREADABLE_SHARE))
             self._unreadable[key] = share
         return self._unreadable[key]
 
@@ -116,16 +114,15 @@ def make_outcomes(
 ) -> tuple[Outcomes, Entry]:
     """The model's outcomes on every row of the encoder, and the store's entry that contains them.
 
-    work: notes the time taken in the manifest, so that later runs find it. Raises MeasureError for a teacher
+    work: what later runs look up the time by; None: the time is not noted. Raises MeasureError for a teacher
     whose server failed on too many rows.
     """
-
     suite, artifact, runtime = model.suite, model.artifact, model.runtime
     key = keys.make_answers_key(model, encoder.split)
     partial_file = store.make_unfinished_path("outcomes", key)
 
     def fill(folder: Path) -> Json:
-        _warn_of_kept_answers(runtime, partial_file)
+        _warn_of_partial_answers(runtime, partial_file)
         start = time.perf_counter()
         noted: Json = {}
         with guard_process_state():
@@ -143,17 +140,15 @@ def make_outcomes(
             raise MeasureError(str(error)) from error
         write_outcomes(outcomes, folder / FILE)
         partial_file.unlink(missing_ok=True)
-        facts = {
+        facts: Json = {
             "artifact": artifact.digest,
             "rows": len(outcomes),
             PROCESSOR: describe_suite_processor(suite, model.device),
             **noted,
         }
-        return (
-            {**facts, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest}
-            if work
-            else facts
-        )
+        if work is None:
+            return facts
+        return {**facts, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest()}
 
     entry = store.make("outcomes", key, fill)
     outcomes = read_outcomes(entry.folder / FILE)
@@ -162,7 +157,7 @@ def make_outcomes(
     return outcomes, entry
 
 
-def _warn_of_kept_answers(runtime: SuiteRuntime, partial_file: Path) -> None:
+def _warn_of_partial_answers(runtime: SuiteRuntime, partial_file: Path) -> None:
     """Warns if a run that stopped left answers of a server that slimgate did not start."""
     if contents.is_unknown_server(runtime.params) and partial_file.is_file():
         since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
@@ -178,14 +173,15 @@ def check_answered(outcomes: Outcomes) -> None:
     """Raises MeasureError if too many requests to the teacher failed: each would hide a loss of a variant."""
     if FAILED not in outcomes.values:
         return
-    share, rows = outcomes.values[FAILED], len(outcomes)  # of the answers to each row
-    if float(share.sum()) > max(1.0, MOST_FAILED * rows):
-        named = ", ".join(map(str, outcomes.ids[share > 0][:3].tolist()))
+    failed_shares = outcomes.values[FAILED]  # (rows,) the share of failed answers to each row
+    if float(failed_shares.sum()) > max(1.0, MAX_FAILED_SHARE * len(outcomes)):
+        named = ", ".join(map(str, outcomes.ids[failed_shares > 0][:3].tolist()))
+        share = format_percent(float(failed_shares.mean()))
         raise MeasureError(
-            f"{format_percent(float(share.mean()))} of its requests failed, such as of the rows {named}; "
-            f"expected at most {format_percent(MOST_FAILED)}, or one: an answer that the teacher lacks "
-            "counts as wrong, so variants would look better than they are; run again (if the answers are "
-            "stored, with --slimgate-rebuild), or remove the rows that the server refuses"
+            f"{share} of its requests failed, such as of the rows {named}; expected at most "
+            f"{format_percent(MAX_FAILED_SHARE)}, or one: an answer that the teacher lacks counts as wrong, "
+            "so variants would look better than they are; run again (if the answers are stored, with "
+            "--slimgate-rebuild), or remove the rows that the server refuses"
         )
 
 
@@ -215,9 +211,12 @@ def predict_outcomes(
 ) -> Outcomes:
     """Predicts the outcomes of the encoder's rows. Rows with the same text are in one group.
 
-    partial_file: the file to which a server's answers are written as they arrive. noted: for a cascade it
-    gets `passed_on`, the shares of the rows that reached each model after the first; for a server
-    `server_settings`. Raises MeasureError if scores are not finite.
+    order: the positions of the rows in the order in which they are predicted; default: the longest first.
+    partial_file: the file to which a server's answers are written as they arrive.
+    noted: a dict for notes on the answers. A cascade adds `passed_on`, the shares of the rows that reached
+        each model after the first. A server adds `server_settings`.
+
+    Raises MeasureError if scores are not finite.
     """
     suite, artifact, runtime = model.suite, model.artifact, model.runtime
     task = suite.setup.task
@@ -280,11 +279,12 @@ def _errors_in_one_line(*plugins: str) -> Iterator[None]:
     except SlimgateError:
         raise
     except Exception as error:  # a user's plug-in may raise anything
-        users = [name for name in plugins if ":" in name]
-        if not users and not isinstance(error, (RuntimeError, MemoryError)):
+        user_plugins = [name for name in plugins if ":" in name]
+        if not user_plugins and not isinstance(error, (RuntimeError, MemoryError)):
             raise
         frame = extract_tb(error.__traceback__)[-1]
-        where = f" ({Path(frame.filename).name}, line {frame.lineno}; {', '.join(users)})" if users else ""
+        place = f"{Path(frame.filename).name}, line {frame.lineno}; {', '.join(user_plugins)}"
+        where = f" ({place})" if user_plugins else ""
         raise MeasureError(f"predicting failed: {format_error(error)}{where}") from error
 
 

@@ -320,7 +320,7 @@ def test_no_thread_spins_after_a_turn(spec: ContenderSpec) -> None:
         tasks = Path(f"/proc/{two._process.pid}/task")
         for _ in range(3):
             two.time_block(8, discard=1)
-            assert count_running_threads(tasks, besides=str(two._process.pid)) == 0
+            assert count_running_threads(tasks, without=str(two._process.pid)) == 0
         assert len(list(tasks.iterdir())) > 1
     finally:
         two.close()

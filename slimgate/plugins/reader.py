@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -234,6 +235,13 @@ class LoadRun:
     generates: bool = True
 
     def __post_init__(self) -> None:
+        """Raises TypeError for a time or a count that is no number."""
+        values: list[object] = [self.seconds, self.unfinished]
+        for request in self.requests:
+            values += request.first, request.between, request.total, request.prompt_tokens, request.tokens
+        for value in values:
+            if not isinstance(value, Real | None):
+                raise TypeError(f"the time or count {value!r} of a load test is no number")
         if self.generates:
             requests = tuple(
                 LoadRequest(prompt_tokens=request.prompt_tokens, failed=EMPTY)

@@ -91,6 +91,14 @@ def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> N
     assert_refused(path, r"median_ttft_ms 10.5, median_e2e_latency_ms 105\).*--output-details")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"duration": "x"}, {"input_lens": ["", *[32] * 39]}], ids=["run", "request"]
+)
+def test_a_text_for_a_number_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    result = make_sglang_result([50.0] * 40, **wrong)
+    assert_refused(write_lines(tmp_path / "x.jsonl", [result]), "of a load test is no number")
+
+
 def test_aiperf_without_its_requests_is_refused_with_its_figures(tmp_path: Path) -> None:
     folder = write_aiperf(tmp_path / "log", TIMES)
     (folder / "profile_export.jsonl").unlink()

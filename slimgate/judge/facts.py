@@ -10,6 +10,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.decision import Z_ALPHA
+from slimgate.judge.family import compute_family_bound
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, OnInconclusive
 from slimgate.results.baseline import SinceFacts
@@ -17,16 +18,25 @@ from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, Qua
 
 
 def make_quality_facts(
-    judged: QualityJudgement, message: str, on_undecided: Sequence[OnInconclusive] = (), *, measured: str
+    judged: QualityJudgement,
+    message: str,
+    on_undecided: Sequence[OnInconclusive] = (),
+    *,
+    measured: str,
+    among: int | None = None,
 ) -> QualityFacts:
     """A judged metric of a variant.
 
     message: its line in the report. on_undecided: what each budget does if it is undecided; without them, the
-    record does not say it. measured: the time of the measurement.
+    record does not say it. measured: the time of the measurement. among: the number of variants with a budget
+    on this metric, among which the user chooses the best; None if the record does not say it.
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
     budgets = add_actions(judged.budgets, on_undecided or [None] * len(judged.budgets))
-    return QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
+    facts = QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
+    if among is None:
+        return facts
+    return facts.replace(among=among, bound_among=compute_family_bound(judged, among))
 
 
 def make_since_facts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -42,11 +42,12 @@ def make_variant_record(
     name: str,
     verdicts: LogVerdicts,
     on_inconclusive: OnInconclusive,
+    choices: Mapping[str, int | None],
     switched_off: Sequence[SwitchedOff],
 ) -> VariantRecord:
     """A target with its comparisons and notes, without the samples that it quotes.
 
-    switched_off: the common budgets that the target does not have.
+    choices: as `count_choices` makes them. switched_off: the common budgets that the target does not have.
     """
     measured = format_now()
     return VariantRecord.model_validate(
@@ -59,6 +60,7 @@ def make_variant_record(
                     format_comparison(name, comparison),
                     list_actions(comparison.budgets, on_inconclusive),
                     measured=measured,
+                    among=choices.get(comparison.name),
                 )
                 for comparison in verdicts.everything
             },

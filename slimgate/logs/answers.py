@@ -11,7 +11,7 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import list_actions
-from slimgate.logs.judged import JudgedFiles, make_base_record
+from slimgate.logs.judged import JudgedFiles, count_choices, make_base_record
 from slimgate.logs.quotes import join_outcomes
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
@@ -57,8 +57,14 @@ class JudgedAnswers(JudgedFiles):
     def _judged(self) -> Mapping[str, VariantRecord]:
         from slimgate.logs.answer_records import make_variant_record
 
+        choices = count_choices(
+            {comparison.name: comparison.judged for comparison in judged.everything}
+            for judged in self.verdicts.values()
+        )
         return {
-            name: make_variant_record(name, judged, self._on_inconclusive, self._switched_off.get(name, ()))
+            name: make_variant_record(
+                name, judged, self._on_inconclusive, choices, self._switched_off.get(name, ())
+            )
             for name, judged in self.verdicts.items()
         }
 

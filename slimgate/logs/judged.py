@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,15 @@ def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
         shown: file_sha256(path) if path.is_file() else digest_folder(path, list_files_below(path))
         for shown, path in paths.items()
     }
+
+
+def count_choices(judgements: Iterable[Mapping[str, QualityJudgement]]) -> Mapping[str, int | None]:
+    """By metric, how many targets have a budget on it, if the user can choose among several; else None.
+
+    judgements: of each target, by metric.
+    """
+    counts = Counter(name for target in judgements for name, judged in target.items() if judged.budgets)
+    return {name: count if count > 1 else None for name, count in counts.items()}
 
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:

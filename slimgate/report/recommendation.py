@@ -46,7 +46,7 @@ def recommend(record: RunRecord) -> list[str]:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
         smaller = ", but not smaller than the teacher" if measured else ""
         ship = f"Ship {_join_names(able, 'or')}: inside all budgets{smaller}."
-        return [ship, *_list_fastest_lines(record, fast)]
+        return [ship, *_list_chosen_lines(record, able), *_list_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_format_size(small), *_describe_speeds(record, small, fast[small.name])])
         lines = [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}."]
@@ -57,6 +57,16 @@ def recommend(record: RunRecord) -> list[str]:
     return [
         f"For size, ship {_name(small)}: {', '.join(facts)}.",
         *_list_fastest_lines(record, fast),
+    ]
+
+
+def _list_chosen_lines(record: RunRecord, able: Sequence[VariantRecord]) -> list[str]:
+    """The quality of each variant with a bound that allows for the choice; empty without a choice."""
+    names = list_budgeted_metrics(record)[:2]
+    return [
+        f"{_name(model)}: {', '.join(_list_first_metrics(record, model))}."
+        for model in able
+        if all(name in model.quality and model.quality[name].among not in (None, 1) for name in names)
     ]
 
 

@@ -270,6 +270,16 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     ), out
 
 
+def test_the_best_of_several_targets_has_a_bound_for_the_choice(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    logs = write_lm_eval_pair(tmp_path, base, lose_answers(base, 4))
+    write_lm_eval(tmp_path / "other", {"gsm8k": lose_answers(base, 5)})
+    judge(*logs, tmp_path / "other", "--drop-points", 4, "--report", tmp_path / "report")
+    report = (tmp_path / "report/report.md").read_text("utf-8")
+    assert re.search(r"\*\*target\*\*: gsm8k/acc .* allowing for the choice among 2\)", report)
+
+
 def test_answers_of_other_logs_are_not_accepted(
     judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -198,7 +198,15 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     assert main(["judge", *trio, "--drop-points", "5", "--report", str(folder)]) == 1
     record = read_record(folder / "run.json")
-    assert [str(variant.quality["accuracy"].verdict) for variant in record.variants[1:]] == ["FAIL", "PASS"]
+    qualities = [variant.quality["accuracy"] for variant in record.variants[1:]]
+    assert [str(facts.verdict) for facts in qualities] == ["FAIL", "PASS"]
+    for facts in qualities:  # at 2.5 % in place of 5 %
+        assert (facts.among, facts.interval is not None) == (2, True)
+        assert facts.bound_among is not None
+        assert facts.bound_among > (facts.interval or (0.0, 0.0))[1]
+    report = (folder / "report.md").read_text("utf-8")
+    line = "- **good**: accuracy 0.998 (drop 0.2, at most 1.4 allowing for the choice among 2)."
+    assert line in report.splitlines()
 
 
 def test_a_later_target_never_replaces_an_earlier_one(

@@ -28,7 +28,7 @@ from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.file_budgets import FileBudgets
-from slimgate.logs.judged import JudgedFiles, make_base_record
+from slimgate.logs.judged import JudgedFiles, count_choices, make_base_record
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, check_same_rows
@@ -87,7 +87,10 @@ class JudgedPredictions(JudgedFiles):
     def __init__(self, pairs: Mapping[str, JudgedPair], base: Path, targets: Iterable[Path]) -> None:
         self._pairs, self._base, self._files = pairs, base.as_posix(), (base, *targets)
         self._first = next(iter(pairs.values()))
-        self.targets = {name: _make_variant_record(name, judged) for name, judged in pairs.items()}
+        choices = count_choices(
+            {key: metric.judged for key, metric in judged.metrics.items()} for judged in pairs.values()
+        )
+        self.targets = {name: _make_variant_record(name, judged, choices) for name, judged in pairs.items()}
 
     @property
     def base_name(self) -> str:
@@ -245,10 +248,12 @@ def _check_probabilities(metrics: Mapping[str, Metric], files: tuple[Path, Path]
             )
 
 
-def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:
+def _make_variant_record(name: str, judged: JudgedPair, choices: Mapping[str, int | None]) -> VariantRecord:
     measured = format_now()
     quality = {
-        key: make_quality_facts(metric.judged, metric.line, metric.actions, measured=measured)
+        key: make_quality_facts(
+            metric.judged, metric.line, metric.actions, measured=measured, among=choices.get(key)
+        )
         for key, metric in judged.metrics.items()
     }
     return VariantRecord.model_validate(

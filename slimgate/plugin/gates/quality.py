@@ -22,7 +22,7 @@ from slimgate.judge.facts import (
     make_quality_facts,
     make_since_facts,
 )
-from slimgate.judge.family import compute_family_bound, withhold_family_pass
+from slimgate.judge.family import withhold_family_pass
 from slimgate.judge.message import format_message, format_teacher_message
 from slimgate.judge.metrics import Metric, compute_value, load_metric
 from slimgate.judge.near_chance import describe_near_chance
@@ -76,15 +76,15 @@ def test_quality(
     if metric not in suite.teacher_budgets.quality:
         report_result(GateResult(QUALITY, TEACHER, metric, _describe_teacher(judged, teacher)))
     actions = list_actions(budgets, suite.measure.on_inconclusive)
-    facts = make_quality_facts(judged, line, actions, measured=format_now())
-    facts = facts.replace(
-        builds=describe_builds(suite, rebuilt, loaded_metric, judged), answered_on=variant.processor
-    )
+    among = None
     if budgets and variant.variant.gated:
         # Among how many gated variants with a budget on this metric the user chooses the best.
         gated = [name for name, suite_variant in suite.variants.items() if suite_variant.gated]
         among = sum(metric in suite.budgets[name].quality for name in gated)
-        facts = facts.replace(among=among, bound_among=compute_family_bound(judged, among))
+    facts = make_quality_facts(judged, line, actions, measured=format_now(), among=among)
+    facts = facts.replace(
+        builds=describe_builds(suite, rebuilt, loaded_metric, judged), answered_on=variant.processor
+    )
     report_result(GateResult(QUALITY, variant.name, metric, facts))
     conclude(variant, facts)
 
@@ -230,8 +230,8 @@ def test_confirm(
     )
     line = f"confirm: {format_message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
-    facts = make_quality_facts(judged, line, list_actions(budgets, default), measured=format_now())
-    facts = facts.replace(among=among, bound_among=compute_family_bound(judged, among))
+    actions = list_actions(budgets, default)
+    facts = make_quality_facts(judged, line, actions, measured=format_now(), among=among)
     report_result(GateResult(CONFIRMED, variant.name, confirm_metric, facts))
     conclude(variant, facts)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from math import isnan
+from numbers import Real
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
@@ -79,7 +80,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
 
 
 def _check_declared(where: str, task: TaskLog) -> None:
-    """Raises DataError for a direction or a range of a wrong type: the text "no" would count as True."""
+    """Raises DataError for what is stated in a wrong type: as a direction, the text "no" counts as True."""
     for metric, better in {**task.known_directions, **task.higher_is_better}.items():
         if not isinstance(better, bool):
             raise DataError(f"{where}: higher_is_better of {metric} is {better!r}, expected True or False")
@@ -89,6 +90,15 @@ def _check_declared(where: str, task: TaskLog) -> None:
                 f"{where}: the range of {metric} is {ends!r}, expected its lowest and its highest score, "
                 "such as (0.0, 1.0)"
             )
+    means = {f"the mean of {metric}": mean for (_, metric), mean in task.means.items()}
+    stated = {
+        "the number of samples": task.samples,
+        "the most tokens of an answer": task.most_tokens,
+        **means,
+    }
+    for words, value in stated.items():
+        if not isinstance(value, Real | None):
+            raise DataError(f"{where}: {words} is {value!r}, expected a number")
 
 
 def _refuse_other_format(path: Path, name: str | None) -> None:

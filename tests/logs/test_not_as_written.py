@@ -44,6 +44,27 @@ MALFORMED: dict[str, dict[str, Any]] = {
         f"log/results_{STAMP}.json": {"config": [1], "n-shot": 3},
     },
     "lm_eval_metric_is_a_number": {f"log/samples_t_{STAMP}.jsonl": lm_eval(metrics=[None])},
+    "lm_eval_count_is_a_list": {
+        f"log/samples_t_{STAMP}.jsonl": lm_eval(),
+        f"log/results_{STAMP}.json": {"n-shot": {"t": 0}, "n-samples": {"t": {"effective": [1]}}},
+    },
+    "simple_evals_mean_is_a_mapping": {
+        "x_allresults.json": {"score": {}, "htmls": ["<p>Score: 1.0</p>"], "metadata": None}
+    },
+    "sgl_eval_mean_is_text": {
+        "log/metrics.json": {
+            "sgl_eval_version": 1,
+            "n_repeats": 1,
+            "num_examples": 1,
+            "aggregate": {"pass@1": ""},
+        },
+        "log/output-rs0.jsonl": {
+            "generation": "1",
+            "id": 0,
+            "expected_answer": "1",
+            "symbolic_correct": True,
+        },
+    },
     "evalscope_group_is_negative": {
         "log.jsonl": {"index": 0, "sample_score": {"score": {"value": [1]}, "group_id": -1}}
     },

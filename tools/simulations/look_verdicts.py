@@ -5,13 +5,15 @@ python -m tools.simulations.look_verdicts [--reps N] [--seed S] [--out FILE]
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import nan
 
 import numpy as np
 
+from slimgate.judge.decision import ALPHA
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.group_sequential import compute_look_rows
 from slimgate.judge.power import Shares, simulate_looks
 from tools.simulations.page import (
@@ -30,6 +32,9 @@ LOOKS = (1, 2, 4, 10)
 ROWS = (200, 1_319, 14_042)
 FLIPS = (0.02, 0.08, 0.30)
 MARGINS = (0.01, 0.02, 0.05)
+# The first number of rows, the share that changes, and the margin of targets that are judged again and again.
+AGAIN = ((500, 0.08, 0.02), (2_000, 0.05, 0.01))
+JUDGEMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,40 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     return LookRates(equal, simulate_drop(cell.margin), simulate_drop(2 * cell.margin))
 
 
+def count_passes_at_each_judgement(
+    rng: np.random.Generator, rows: Sequence[int], psi: float, margin: float, runs: int
+) -> list[float]:
+    """The share of targets at their budget that passed by each judgement, all of which are at 5 %.
+
+    rows: the number of rows at each judgement. A target with a verdict is not judged again.
+    """
+    passed = np.zeros(len(rows))
+    for _ in range(runs):
+        lost = gained = earlier = 0
+        for at, n in enumerate(rows):
+            cells = [(psi + margin) / 2, (psi - margin) / 2, 1 - psi]
+            more_lost, more_gained, _ = rng.multinomial(n - earlier, cells)
+            lost, gained, earlier = lost + int(more_lost), gained + int(more_gained), n
+            if compute_paired_p_value(lost, gained, n, margin) <= ALPHA:
+                passed[at:] += 1
+                break
+            if compute_paired_p_value(gained, lost, n, -margin) <= ALPHA:
+                break
+    return [float(share) for share in passed / runs]
+
+
+def format_again_table(options: Options) -> str:
+    """A table of targets that are judged again on all rows, each time with twice as many."""
+    lines, runs = [], max(1, options.reps // 5)
+    for number, (n, psi, margin) in enumerate(AGAIN):
+        rng = np.random.default_rng([options.seed, number])
+        rows = [n * 2**again for again in range(JUDGEMENTS)]
+        shares = count_passes_at_each_judgement(rng, rows, psi, margin, runs)
+        lines.append([f"{n:,}", f"{100 * psi:g}", f"{100 * margin:g}", *map(format_percent, shares)])
+    header = ["first n", "psi, %", "margin, points", *(f"{at + 1} judged, %" for at in range(JUDGEMENTS))]
+    return _AGAIN_TEXT.format(runs) + format_table(header, lines)
+
+
 def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
@@ -139,7 +178,7 @@ def make_page(options: Options) -> str:
                 "-" if twice is None else format_percent(1 - twice.rows / cell.n),
             ]
         )
-    return text + format_table(_HEADER, rows)
+    return text + format_table(_HEADER, rows) + format_again_table(options)
 
 
 _HEADER = (
@@ -162,6 +201,12 @@ until one decides. A target that has truly lost the margin should pass in at mos
 equal one should fail in no more. "late": each look but the last comes at a random number of samples before
 the next one is due, with the level of the look that was due. Rows saved: the mean share of the samples that
 need not be run.
+"""
+_AGAIN_TEXT = """
+## Judged again with more samples, without looks
+
+A target that has truly lost the margin is judged at 5 %. While the verdict is INCONCLUSIVE, the number of
+samples is doubled, and all samples are judged again at 5 %. The share of {:,} targets that passed so far:
 """
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
+from slimgate.steps.layers.described import DescribedLayer
 from slimgate.steps.layers.int8_linear import make_frozen_parameter
 
 
-class BinaryLinear(nn.Module):
+class BinaryLinear(DescribedLayer):
     """y = x W' + b, W = scale · sign; with `activations` x also has two values.
 
     Binary inputs: x ≈ t + gain · m · sign(x - t), with a threshold t for each feature and m = mean |x - t| of
@@ -31,6 +32,7 @@ class BinaryLinear(nn.Module):
     binary inputs gradients reach x; with binary inputs they stop here.
     """
 
+    arguments = ("in_features", "out_features", "bias", "activations")
     packed: Tensor
     scale: Tensor
     bias: nn.Parameter | None
@@ -100,14 +102,6 @@ class BinaryLinear(nn.Module):
         count = self.in_features * self.out_features
         return count, count
 
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        shape = {"in_features": self.in_features, "out_features": self.out_features}
-        return {**shape, "bias": self.bias is not None, "activations": self.activations}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
-
     def _multiply_binary(self, inputs: Tensor, threshold: Tensor, gain: Tensor, signs: Tensor) -> Tensor:
         distance = inputs.float() - threshold
         size = distance.abs().mean(dim=-1, keepdim=True) * gain
@@ -129,12 +123,13 @@ class BinaryLinear(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
 
-class BinaryEmbedding(nn.Module):
+class BinaryEmbedding(DescribedLayer):
     """An embedding table with one bit per number and a scale per row; a lookup unpacks only its rows.
 
     `padding_idx` is kept as information: without training it changes nothing.
     """
 
+    arguments = ("num_embeddings", "embedding_dim", "padding_idx")
     packed: Tensor
     scale: Tensor
 
@@ -164,14 +159,6 @@ class BinaryEmbedding(nn.Module):
         """Weights that parameters() does not list: all, and those other than zero, which is every sign."""
         count = self.num_embeddings * self.embedding_dim
         return count, count
-
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        return {**shape, "padding_idx": self.padding_idx}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
 
 def compute_signs(values: Tensor) -> Tensor:

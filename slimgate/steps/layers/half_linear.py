@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
+from slimgate.steps.layers.described import DescribedLayer
 from slimgate.steps.layers.int8_linear import make_frozen_parameter
 
 Half = Literal["bfloat16", "float16"]
 Compute = Literal["bfloat16", "float16", "float32"]
 
 
-class HalfLinear(nn.Module):
+class HalfLinear(DescribedLayer):
     """y = x W' + b. W is stored in 16 bits; the product is computed in 16 bits or in float32.
 
     With compute "float32" the first call makes a float32 copy of the weight. It stays until the layer is
@@ -29,6 +30,7 @@ class HalfLinear(nn.Module):
     Gradients flow to the input, not to the weight.
     """
 
+    arguments = ("in_features", "out_features", "bias", "dtype", "compute")
     # Not a parameter: transformers takes the dtype of masks from the first parameter that it finds.
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
@@ -69,19 +71,6 @@ class HalfLinear(nn.Module):
                 self._wide = self.weight.float()
         return self._wide
 
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias is not None,
-            "dtype": self.dtype,
-            "compute": self.compute,
-        }
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
-
     def _apply(self, *args: object, **kwargs: object) -> HalfLinear:
         self._wide = None
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -95,9 +84,10 @@ class HalfLinear(nn.Module):
         return {**self.__dict__, "_wide": None}
 
 
-class HalfEmbedding(nn.Module):
+class HalfEmbedding(DescribedLayer):
     """An embedding table in 16 bits. Its output is float32."""
 
+    arguments = ("num_embeddings", "embedding_dim", "padding_idx", "dtype")
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
 
@@ -122,14 +112,6 @@ class HalfEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return functional.embedding(ids, self.weight).float()
-
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        return {**shape, "padding_idx": self.padding_idx, "dtype": self.dtype}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
 
 def convert_to_half(weight: Tensor, dtype: Half) -> Tensor:

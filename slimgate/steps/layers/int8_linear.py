@@ -10,7 +10,7 @@ The state is plain tensors (`weight` int8, `weight_scale` and `bias` float32), s
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
+from slimgate.steps.layers.described import DescribedLayer
 
 Granularity = Literal["channel", "tensor"]
 
@@ -34,7 +35,7 @@ _SMALLEST_RANGE = 2.0**-118
 _SMALLEST_SCALE = 2.0**-125
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(DescribedLayer):
     """y = x W' + b with int8 weights, a scale per output channel, and int8 activations, a scale per row.
 
     The scale and zero point of a row come from its own smallest and largest value when the layer is called
@@ -44,6 +45,7 @@ class Int8Linear(nn.Module):
     stop here.
     """
 
+    arguments = ("in_features", "out_features", "bias")
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)  # numbers that parameters() does not list
     weight: Tensor
     weight_scale: Tensor
@@ -89,21 +91,14 @@ class Int8Linear(nn.Module):
             outputs.add_(self.bias)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        shape = {"in_features": self.in_features, "out_features": self.out_features}
-        return {**shape, "bias": self.bias is not None}
 
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
-
-
-class Int8Embedding(nn.Module):
+class Int8Embedding(DescribedLayer):
     """An embedding table in int8 with a scale per row; rows are returned in the dtype of the scales.
 
     `padding_idx` is kept as information: without training it changes nothing.
     """
 
+    arguments = ("num_embeddings", "embedding_dim", "padding_idx")
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
     weight_scale: Tensor
@@ -130,14 +125,6 @@ class Int8Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         scale = self.weight_scale[ids].unsqueeze(-1)
         return functional.embedding(ids, self.weight).to(scale.dtype).mul_(scale)
-
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        return {**shape, "padding_idx": self.padding_idx}
-
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"
 
 
 @torch.no_grad()

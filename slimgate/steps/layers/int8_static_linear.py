@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
+from slimgate.steps.layers.described import DescribedLayer
 from slimgate.steps.layers.int8_linear import (
     MAX_FEATURES,
     ROUNDING,
@@ -30,7 +31,7 @@ _MIDDLE = 128  # subtracted from a level 0..255 to make it int8
 _SMALLEST_RANGE = 2.0**-118
 
 
-class Int8StaticLinear(nn.Module):
+class Int8StaticLinear(DescribedLayer):
     """y = x W' + b with int8 weights, a scale per output channel, and activations as levels 0 to 255.
 
     level = round(x / (smoothing · input_scale)) + input_zero_point; values outside the calibrated range take
@@ -41,6 +42,7 @@ class Int8StaticLinear(nn.Module):
     state (`_Derived`), and so does the first call after loading or moving.
     """
 
+    arguments = ("in_features", "out_features", "bias")
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
     weight_scale: Tensor
@@ -101,16 +103,8 @@ class Int8StaticLinear(nn.Module):
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
     def list_options(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias is not None,
-            "smoothed": self.smoothing is not None,
-        }
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
+        """The arguments of its constructor."""
+        return {**super().list_options(), "smoothed": self.smoothing is not None}
 
     def _derive(self) -> _Derived:
         fused = self.weight.device.type == "cpu" and is_fused_product_exact()

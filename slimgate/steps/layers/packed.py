@@ -20,13 +20,14 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
+from slimgate.steps.layers.described import DescribedLayer
 from slimgate.steps.layers.grid import Granularity, Grid, Observer, Scheme, dequantize, fit_grid, quantize
 from slimgate.steps.layers.int8_linear import Int8Linear
 
 Activations = Literal["float32", "int8"]
 
 
-class PackedWeight(nn.Module):
+class PackedWeight(DescribedLayer):
     """A matrix (rows, columns) of k-bit levels with its grid."""
 
     packed: Tensor
@@ -121,6 +122,7 @@ class PackedLinear(PackedWeight):
     gradients stop.
     """
 
+    arguments = ("in_features", "out_features", "bias", "activations")
     bias: nn.Parameter | None
     _int8: tuple[Int8Linear, ...]  # outside the state: a tuple is no submodule
 
@@ -182,13 +184,7 @@ class PackedLinear(PackedWeight):
 
     def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
-        shape = {"in_features": self.in_features, "out_features": self.out_features}
-        layer_options = {"bias": self.bias is not None, "activations": self.activations}
-        return {**shape, **layer_options, **self.list_scheme_options()}
-
-    def extra_repr(self) -> str:
-        shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
-        return f"{shape}, {self.scheme}, activations={self.activations}"
+        return {**super().list_options(), **self.list_scheme_options()}
 
     def _make_int8_layer(self) -> Int8Linear:
         """The int8 layer, made at its first use; the float weight, four times as large, is freed then."""
@@ -208,6 +204,8 @@ class PackedEmbedding(PackedWeight):
 
     `padding_idx` is only information, because it has no effect without training.
     """
+
+    arguments = ("num_embeddings", "embedding_dim", "padding_idx")
 
     def __init__(
         self,
@@ -251,11 +249,7 @@ class PackedEmbedding(PackedWeight):
 
     def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
-        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        return {**shape, "padding_idx": self.padding_idx, **self.list_scheme_options()}
-
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}, {self.scheme}"
+        return {**super().list_options(), **self.list_scheme_options()}
 
 
 def _make_options(scheme: Scheme, scale: Tensor) -> dict[str, Any]:

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.models.cache_argument import CACHE_NAMES
+from slimgate.steps.layers.described import DescribedLayer
 
 
-class NoLinear(nn.Module):
+class NoLinear(DescribedLayer):
     """A linear layer without inputs or without outputs: (..., in_features) -> zeros (..., out_features)."""
+
+    arguments = ("in_features", "out_features")
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -30,13 +33,6 @@ class NoLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
-
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        return {"in_features": self.in_features, "out_features": self.out_features}
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
 
 
 class NoAttention(nn.Module):

@@ -45,7 +45,7 @@ class _Integers(SparseState):
 
     def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
-        return {**super().list_options(), "layout": self.layout}  # type: ignore[misc]
+        return {**super().list_options(), "layout": self.layout}
 
 
 class SparseInt8Linear(_Integers, Int8Linear):

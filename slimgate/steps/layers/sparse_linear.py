@@ -9,13 +9,14 @@ costs the same as in a dense layer. The weights take no gradients. For integer l
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
+from slimgate.steps.layers.described import DescribedLayer
 from slimgate.steps.layers.int8_linear import quantize_weight
 from slimgate.steps.layers.sparse_code import choose_layout, decode, encode
 
@@ -23,7 +24,7 @@ Values = Literal["float32", "float16", "int8"]
 VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
 
 
-class SparseState(nn.Module):
+class SparseState(DescribedLayer):
     """Saves `read_stored_weight()` as pattern and values, and restores it when loaded."""
 
     layout: str
@@ -80,6 +81,7 @@ class SparseLinear(SparseState):
     int8: symmetric, with a scale per output channel, for storage only; the product is computed in float32.
     """
 
+    arguments = ("in_features", "out_features", "bias", "values", "layout")
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)  # numbers that parameters() does not list
     weight_scale: Tensor
     bias: nn.Parameter | None
@@ -127,14 +129,6 @@ class SparseLinear(SparseState):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs, self.weight, self.bias)
-
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        shape = {"in_features": self.in_features, "out_features": self.out_features}
-        return {**shape, "bias": self.bias is not None, "values": self.values, "layout": self.layout}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.list_options().items())
 
 
 def count_state_bytes(layer: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Numbers as text, for messages and reports. A value that was not measured or is not finite is an en dash."""
+"""Numbers and counts as text. A value that was not measured or is not finite is an en dash."""
 
 from __future__ import annotations
 
@@ -98,3 +98,8 @@ def format_apart(values: Sequence[float | None], limits: Sequence[float], *, few
     """As `format_fixed`, with more decimals if these would round a value to another limit."""
     digits = count_digits_apart(values, limits, fewest=fewest)
     return [format_fixed(value, digits) for value in values]
+
+
+def format_count(number: int, singular: str, plural: str) -> str:
+    """`1 budget holds`, `1,204 budgets hold`."""
+    return f"{number:,} {singular if number == 1 else plural}"

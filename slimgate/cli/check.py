@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
     from slimgate._system.escape import escape_invisible
-    from slimgate.record.words import format_count
+    from slimgate._system.number_text import format_count
 
     checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
     if checked.problems:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.number_text import format_count
 from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import Log, TaskLog
-from slimgate.record.words import format_count
 
 # The largest number of characters of a text, and of an error, that a note quotes.
 LONGEST_QUOTE = 120

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.number_text import format_count
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
 from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
@@ -35,7 +36,6 @@ from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import PER_SAMPLE, TASKS, CorpusKind, Digest, Log, TaskLog
-from slimgate.record.words import format_count
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from slimgate._system.number_text import format_count
 from slimgate.logs.columns import OWN_NAMES, STATED, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.same_documents import join_groups
 from slimgate.outcomes import Ints
-from slimgate.record.words import format_count
 
 Bools = npt.NDArray[np.bool_]
 # Stands for a row that a log lacks.

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.number_text import format_count
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import Range, find_known_cap, format_range
@@ -31,7 +32,6 @@ from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
-from slimgate.record.words import format_count
 
 # What happens to samples without a score, for notes: by the value of --missing.
 _CONSEQUENCES = {

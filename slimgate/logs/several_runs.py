@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.number_text import format_count
 from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples, number_epochs
 from slimgate.logs.differences import Differences
@@ -27,7 +28,6 @@ from slimgate.logs.runs import check_one_model
 from slimgate.logs.sample_fields import Field, Value
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
-from slimgate.record.words import format_count
 
 # Names of the seed of a generation; runs of one model differ in it.
 _SEEDS = ("seed", "seeds", "random_seed")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate._system.files import write_atomically
+from slimgate._system.number_text import format_count
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
@@ -27,7 +28,6 @@ from slimgate.record.run import (
 )
 from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import ErrorFacts
-from slimgate.record.words import format_count
 from slimgate.report.confirm import format_confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import list_inside_budgets

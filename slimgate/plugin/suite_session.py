@@ -12,6 +12,7 @@ from pathlib import Path
 import slimgate
 from slimgate._system.escape import escape_invisible
 from slimgate._system.files import replacing, write_atomically
+from slimgate._system.number_text import format_count
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.suite_looks import SuiteLooks
@@ -25,7 +26,6 @@ from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
-from slimgate.record.words import format_count
 from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, list_summary_lines

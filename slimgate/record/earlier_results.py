@@ -5,11 +5,12 @@ A run of a part of a suite measures only that part. Its record keeps the other r
 
 from __future__ import annotations
 
+from slimgate._system.number_text import format_count
+from slimgate._system.timestamps import format_moment
 from slimgate.record.budgets import has_only_warnings
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.run_verdict import list_results
 from slimgate.record.verdicts import CarriedResult, RunVerdict
-from slimgate.record.words import format_count, format_moment
 from slimgate.results.checks import ERROR, SELF_TEST, TEACHER
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_fixed, format_percent, format_significant
+from slimgate._system.number_text import count, format_count, format_fixed, format_percent, format_significant
 from slimgate._system.processor import has_saturating_sums
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
@@ -16,7 +16,6 @@ from slimgate.judge.decision import choose_band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.words import format_count
 from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.confirm import list_look_cautions
 from slimgate.report.epochs import read_epochs

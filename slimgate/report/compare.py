@@ -11,6 +11,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
     count,
+    format_count,
     format_fixed,
     format_megabytes,
     format_percent,
@@ -26,7 +27,6 @@ from slimgate.record.comparing import (
     Moved,
     SliceChange,
 )
-from slimgate.record.words import format_count
 from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes
 from slimgate.report.figures import describe_speedup, format_compression, format_with_bounds
 from slimgate.report.separation import format_separation

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count
+from slimgate._system.number_text import count, format_count
 from slimgate.record.run import RunRecord
-from slimgate.record.words import format_count
 from slimgate.report.status import describe_workload
 from slimgate.report.tables import blocks, format_bullets
 

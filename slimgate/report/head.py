@@ -10,12 +10,11 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, escape_invisible
-from slimgate._system.number_text import count, format_fixed
+from slimgate._system.number_text import count, format_count, format_fixed
 from slimgate.record.budgets import has_only_warnings
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.run_verdict import list_results
-from slimgate.record.words import format_count
 from slimgate.report.alarms import list_alarms
 from slimgate.report.cautions import Severity, format_notes, list_notes
 from slimgate.report.confusions import list_new_mistakes

@@ -11,10 +11,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_fixed
+from slimgate._system.number_text import count, format_count, format_fixed
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.words import format_count
 from slimgate.report.behaviour import (
     format_behaviour,
     format_changed_answers,

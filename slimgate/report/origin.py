@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count
+from slimgate._system.number_text import count, format_count
+from slimgate._system.timestamps import format_moment
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
-from slimgate.record.words import format_count, format_moment
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import find_teacher
 from slimgate.report.trust import describe_delay, describe_files

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_significant
+from slimgate._system.number_text import count, format_count, format_significant
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.words import format_count
 from slimgate.report.figures import add_note, describe_duel, format_bounded_drop
 from slimgate.report.status import (
     MOST_WORKLOADS,

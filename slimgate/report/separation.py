@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate._system.number_text import MISSING, count, format_count, format_fixed
 from slimgate.record.run import RunRecord
-from slimgate.record.words import format_count
 from slimgate.report.tables import Column, blocks, fold, format_bullets, make_pipe_table
 from slimgate.report.variant_tables import format_metric_value
 from slimgate.results.separation import PairFacts, SeparationFacts

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from math import isinf
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_percent, format_significant
+from slimgate._system.number_text import MISSING, count, format_count, format_percent, format_significant
 from slimgate.judge.behaviour_message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.words import format_count
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, blocks, fold, make_pipe_table, remove_empty_columns
 from slimgate.results.behaviour import BehaviourFacts, FaultLocationFacts, KlFacts

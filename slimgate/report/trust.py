@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from slimgate._system.escape import escape, escape_invisible, fence_code
-from slimgate._system.number_text import count, format_duration, format_fixed, format_percent
+from slimgate._system.number_text import count, format_count, format_duration, format_fixed, format_percent
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
-from slimgate.record.words import format_count
 from slimgate.report.figures import add_note
 from slimgate.report.peaks import list_rate_lines
 from slimgate.report.stages import format_value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import format_count
 from slimgate.record.verdicts import Weakening
-from slimgate.record.words import format_count
 from slimgate.report.figures import add_note
 from slimgate.report.tables import blocks, format_bullets
 

@@ -85,11 +85,11 @@ def test_a_verdict_on_tables_of_scores_imports_what_it_uses(period: int, tmp_pat
     assert list_packages(modules) <= {
         *("slimgate._system", "slimgate.budgets", "slimgate.cli", "slimgate.data", "slimgate.errors"),
         *("slimgate.judge", "slimgate.logs", "slimgate.outcomes", "slimgate.plugins", "slimgate.results"),
-        # of the last three only what names units, counts and figures
+        # of the last three only what names units and figures
         *("slimgate.suite", "slimgate.record", "slimgate.report"),
     }
     of_others = {name for name in modules if re.match(r"slimgate\.(suite|record|report)\.", name)}
-    assert of_others <= {"slimgate.suite.budget_units", "slimgate.record.words", "slimgate.report.figures"}
+    assert of_others <= {"slimgate.suite.budget_units", "slimgate.report.figures"}
     assert (
         not {"slimgate.judge.scores", "slimgate.judge.behaviour", "slimgate.judge.metrics.registry"} & modules
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.record.words import format_moment
+from slimgate._system.timestamps import format_moment
 from slimgate.report.tables import fold
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import count, format_significant
+from slimgate._system.number_text import count, format_count, format_significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.judged_runtime import describe_runtime
 from slimgate.cli.export.stored import GateRows
@@ -31,7 +31,6 @@ from slimgate.models.served import copy_served
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.runtime import Runtime
-from slimgate.record.words import format_count
 from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact

@@ -8,14 +8,13 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
-from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate._system.number_text import MISSING, count, format_count, format_fixed
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.quotes import QuotedSample, list_quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
-from slimgate.record.words import format_count
 from slimgate.report.figures import format_drop, format_limits
 from slimgate.results.base import Verdict
 from slimgate.results.counts import BudgetCounts, format_verdict

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import count, format_number
+from slimgate._system.number_text import count, format_count, format_number
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.score_metric import COMPARISON, RECORD_KIND
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
-from slimgate.record.words import format_count
 from slimgate.report.page.embedding import number
 from slimgate.report.status import list_variants
 from slimgate.results.behaviour import QuotedRow

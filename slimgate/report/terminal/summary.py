@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
-from slimgate._system.number_text import MEGABYTE, MISSING, format_apart
+from slimgate._system.number_text import MEGABYTE, MISSING, format_apart, format_count
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
-from slimgate.record.words import format_count
 from slimgate.report.alarms import list_alarms
 from slimgate.report.figures import format_duel_speedup
 from slimgate.report.head import list_broken_lines

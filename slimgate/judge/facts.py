@@ -13,8 +13,7 @@ from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.family import compute_family_bound
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, OnInconclusive
-from slimgate.results.baseline import SinceFacts
-from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, QualityFigures
+from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, QualityFigures, SinceFacts
 
 
 def make_quality_facts(

@@ -10,12 +10,11 @@ from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget, SizeBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict, is_run_ending
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips
 from slimgate.results.checks import BEHAVIOUR, KL_LOG, JudgedFacts, Result
 from slimgate.results.figures import SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 
 PERPLEXITY = "perplexity"
 

@@ -14,10 +14,9 @@ from pydantic import Field
 from slimgate.budgets.base import Unit
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 
 Kind = Literal[
     "metric",

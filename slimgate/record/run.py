@@ -24,7 +24,6 @@ from slimgate.record.verdicts import (
     RunVerdict,
     SwitchedOffBudget,
 )
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,
@@ -43,7 +42,7 @@ from slimgate.results.checks import (
 from slimgate.results.facts import Facts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 from slimgate.results.self_test import SelfTest
 from slimgate.results.separation import SeparationFacts
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts

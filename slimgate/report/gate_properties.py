@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,
@@ -23,7 +22,7 @@ from slimgate.results.checks import (
 from slimgate.results.facts import Facts
 from slimgate.results.figures import MeasurementFacts, MemoryFacts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 
 # The name of a property and its value.
 Property = tuple[str, object]

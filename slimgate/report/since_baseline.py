@@ -9,7 +9,7 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import format_drop_words
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
-from slimgate.results.baseline import SinceFacts
+from slimgate.results.quality import SinceFacts
 
 # The file next to report.md: teacher drift and variant drift, by every metric, slice, size and time.
 COMPARISON = "compare.md"

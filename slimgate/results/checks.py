@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.facts import Facts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 from slimgate.results.self_test import SelfTestFacts
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 

@@ -147,7 +147,7 @@ class ImageText(Task[Params]):
 
     def objective(self, params: Params) -> Objective:
         """Models learn by the symmetric contrastive loss."""
-        from slimgate.tasks.parts.contrastive import ContrastiveObjective
+        from slimgate.tasks.parts.embedding_objective import ContrastiveObjective
 
         return ContrastiveObjective()
 

@@ -17,8 +17,7 @@ from slimgate.report.html import render_html_report
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.terminal.summary import join_line, list_summary_lines
 from slimgate.report.trust import describe_source
-from slimgate.results.baseline import SinceFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 
 
 def write_predictions(path: Path, rows: list[tuple[str, str]]) -> Path:

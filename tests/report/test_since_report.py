@@ -15,7 +15,7 @@ from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.since_baseline import format_since_baseline
 from slimgate.report.status import format_standing
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.baseline import SinceFacts
+from slimgate.results.quality import SinceFacts
 
 LOST = SinceFacts(
     baseline=0.9425,

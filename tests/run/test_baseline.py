@@ -15,7 +15,7 @@ from slimgate.record.files import read_run
 from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
-from slimgate.results.baseline import SinceFacts, WaitingBudget
+from slimgate.results.quality import SinceFacts, WaitingBudget
 from slimgate.run.baseline import BaselineSource, WeakerGate, find_baselines, refuse_last_run
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite

@@ -35,9 +35,8 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
 from slimgate.results.base import Verdict
-from slimgate.results.baseline import SinceFacts, WaitingBudget
 from slimgate.results.checks import CONFIRMED, QUALITY, SINCE, TEACHER
-from slimgate.results.quality import BuildsFacts, QualityFacts
+from slimgate.results.quality import BuildsFacts, QualityFacts, SinceFacts, WaitingBudget
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import GateResult
 from slimgate.run.model_handle import ModelHandle

@@ -25,8 +25,8 @@ from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import KL_LOGS, LOAD_TESTS, PREDICTIONS
 from slimgate.results.base import BudgetFacts
-from slimgate.results.baseline import WaitingBudget
 from slimgate.results.checks import BASELINE
+from slimgate.results.quality import WaitingBudget
 
 _LOAD_MODEL = "load_model"
 _SELF_TESTS = ("identical", "planted_fault", "planted_delay")

@@ -25,12 +25,11 @@ from slimgate.report.figures import (
 from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, make_scale
 from slimgate.report.status import describe_budget, describe_workload
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import Result
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
-from slimgate.results.quality import QualityFacts
+from slimgate.results.quality import QualityFacts, SinceFacts
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)

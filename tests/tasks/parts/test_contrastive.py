@@ -7,7 +7,7 @@ import torch
 
 from slimgate.errors import BuildError
 from slimgate.steps.training.data_parallel import Workers
-from slimgate.tasks.parts.contrastive import ContrastiveObjective
+from slimgate.tasks.parts.embedding_objective import ContrastiveObjective
 
 OBJECTIVE = ContrastiveObjective()
 

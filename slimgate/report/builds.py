@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, format_fixed
+from slimgate._system.number_text import format_fixed
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
@@ -45,8 +45,10 @@ def format_builds_section(record: RunRecord) -> str:
             [_format_mean(model.quality[metric], spread) for model, metric, spread in rebuilt],
             right=True,
         ),
-        Column("between builds", [_number(spread.sd_points) for _, _, spread in rebuilt], right=True),
-        Column("sampling", [_number(spread.sampling_se_points) for _, _, spread in rebuilt], right=True),
+        Column("between builds", [format_fixed(spread.sd_points, 2) for _, _, spread in rebuilt], right=True),
+        Column(
+            "sampling", [format_fixed(spread.sampling_se_points, 2) for _, _, spread in rebuilt], right=True
+        ),
     ]
     over_builds = any(
         budget.builds for model, metric, _ in rebuilt for budget in model.quality[metric].budgets
@@ -99,7 +101,3 @@ def _format_mean(facts: QualityFacts, spread: BuildsFacts) -> str:
         return shown
     low, high = (format_fixed(end, 2) for end in judged.interval)
     return f"{shown} [{low}, {high}]"
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None else format_fixed(value, 2)

@@ -1,4 +1,4 @@
-"""Answers of a classifier on a few rows, and without their probabilities."""
+"""Makes answers of a classifier on a few rows, with or without probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slimgate.outcomes import ClassOutcomes, Floats
 
 
 def make_class_answers(labels: list[int], scores: list[list[float]] | Floats) -> ClassOutcomes:
-    """Rows that predict their most probable class."""
+    """Answers that predict the likeliest class. labels: (rows,); scores: (rows, classes) probabilities."""
     probabilities = np.asarray(scores, dtype=np.float64)
     names = tuple(f"c{k}" for k in range(probabilities.shape[1]))
     ids = np.arange(len(probabilities)).astype(np.str_)

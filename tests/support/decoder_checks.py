@@ -1,4 +1,4 @@
-"""What every converted decoder is held to: its answers and scores are those of PyTorch's eager model.
+"""Checks for every converted decoder: its answers and scores are those of PyTorch's eager model.
 
 model, context: of `fixtures.models.tiny_decoders.make_tiny_decoder`; ours: the predictor of its conversion.
 """
@@ -34,7 +34,10 @@ def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
 
 
 def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], Any]) -> None:
-    """Of two end tokens the tokenizer names one. convert: gives the predictor of the model as it then is."""
+    """Answers end at each of two end tokens, of which the tokenizer names only one.
+
+    convert: converts the model as it is then, and returns its predictor.
+    """
     model, context = pair
     prompts, eager = encode_prompts(context, model.tokenizer), make_eager(model)
     common = compute_answers(eager, model.tokenizer, prompts)[0].ids[2]
@@ -78,7 +81,7 @@ def assert_same_scores_of_padded_texts(pair: tuple[Any, Any], ours: Any) -> None
 
 
 def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> None:
-    """made: of one model, held against another; the first token that differs is named."""
+    """A conversion of another model than `other` is refused. The error names the first token that differs."""
     model, context = other
     with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
         check_answers(model, converted, 0.01, context)
@@ -87,7 +90,7 @@ def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> Non
     assert named["row"] in context.rows("calibration").ids
     assert named["gap"] > 0
     assert re.fullmatch(r"\d+ \('.+'\)", named["expected"])
-    check_answers(model, converted, None, context)  # without a tolerance it is only said
+    check_answers(model, converted, None, context)  # without a tolerance, the difference is only logged
 
 
 def assert_draws_no_answers(model: Any, ours: Any) -> None:

@@ -22,7 +22,7 @@ Check = Callable[[Example], None]
 
 @dataclass(frozen=True)
 class Block:
-    """A code block. file: the path that the sentence before it names; None where it names none."""
+    """A code block. file: the path that the sentence before it names; None if it names none."""
 
     text: str
     file: str | None

@@ -2,8 +2,8 @@
 
     gh api --method GET|POST|PATCH repos/…          as GitHub would answer, 100 comments a page
 
-Beside it: comments.json, the comments; calls.jsonl, every call; denied, where there is such a file, makes it
-fail as GitHub does.
+In the same folder: comments.json has the comments, calls.jsonl every call. If there is a file `denied`, every
+call fails with the message in this file, as calls without permission do.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ elif method == "POST":
     comments.append({{"id": 1 + len(comments), "user": {{"login": "github-actions[bot]"}}, **body}})
     print(json.dumps(comments[-1]))
 elif method == "PATCH":
-    (found,) = [one for one in comments if one["id"] == int(path.rpartition("/")[2])]
-    found.update(body)
-    print(json.dumps(found))
+    (comment,) = [comment for comment in comments if comment["id"] == int(path.rpartition("/")[2])]
+    comment.update(body)
+    print(json.dumps(comment))
 store.write_text(json.dumps(comments))
 """
 
 
 class FakeGh:
-    """The program in a folder of its own, to be put on PATH."""
+    """The program in its own folder. `path` is a PATH with this folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,13 +55,15 @@ class FakeGh:
 
     @property
     def path(self) -> str:
-        """PATH with the program first."""
+        """The value of PATH that finds this program first."""
         return f"{self.folder}{os.pathsep}{os.environ['PATH']}"
 
     def write(self, comments: list[dict[str, Any]]) -> None:
+        """Replaces all comments."""
         (self.folder / "comments.json").write_text(json.dumps(comments))
 
     def deny(self, message: str) -> None:
+        """Makes all further calls fail."""
         (self.folder / "denied").write_text(message)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 from slimgate.report.gate_properties import list_gate_properties
 from slimgate.run.gate_results import BUILD, GateResult
 
-# What a kind of result must say, besides what a test is about.
+# The required fields of each kind of result, for tests that are about other fields.
 _LEAST: dict[str, dict[str, Any]] = {
     "quality": {"teacher": 0.9, "value": 0.9, "n": 100},
     "size": {"compression": 2.0},

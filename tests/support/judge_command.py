@@ -1,4 +1,4 @@
-"""`slimgate judge` in this process: the fixture `judge` of tests/conftest.py runs it, and `judge_into`."""
+"""Runs `slimgate judge` in this process. The fixture `judge` of tests/conftest.py has the type Judge."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ Judge = Callable[..., tuple[int, str, str]]
 
 
 def judge_into(folder: Path, options: Sequence[object]) -> StoredRecord:
-    """The record in `folder`, of a command that ends with exit code 0. options: files and options of it."""
+    """Judges files, and returns the record in `folder`. The command must end with exit code 0.
+
+    options: the arguments of the command: files and options.
+    """
     assert main(["judge", *map(str, options), "--report", str(folder)]) == 0
     return StoredRecord(folder / "run.json", read_run(folder / "run.json"))

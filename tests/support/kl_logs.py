@@ -1,4 +1,4 @@
-"""What llama-perplexity --kl-divergence prints, as its format strings write it."""
+"""Writes logs of llama-perplexity --kl-divergence, with the format strings of the tool."""
 
 from __future__ import annotations
 
@@ -35,14 +35,18 @@ Same top p: 96.774 ± 0.553 %
 
 
 def write_kl_log(path: Path, kl: Floats, *, lines: int | None = None) -> Path:
-    """A log with these KL of chunks, as the tool's format strings write it."""
-    count = np.arange(1, len(kl) + 1)
-    means, ratio, top = np.cumsum(kl) / count, np.cumsum(kl / 2) / count, 100 * np.cumsum(1 - kl) / count
+    """Writes a log. kl: (chunks,) the KL of each chunk. lines: how many chunks it lists; None: all.
+
+    As in the tool, the line of a chunk has the means of all chunks so far.
+    """
+    counts = np.arange(1, len(kl) + 1)
+    means, ratios = np.cumsum(kl) / counts, np.cumsum(kl / 2) / counts
+    same_top = 100 * np.cumsum(1 - kl) / counts
     chunks = [
-        f"{at:4d}    {7.2:9.4f} ± {0.27:9.4f}    {ratio[at - 1]:10.5f} ± {0.00118:10.5f}"
-        f"    {means[at - 1]:10.5f} ± {0.00041:10.5f}    {2.512:6.3f} ± {0.109:6.3f} %"
-        f"    {top[at - 1]:6.3f} ± {0.553:6.3f} %"
-        for at in count[:lines]
+        f"{count:4d}    {7.2:9.4f} ± {0.27:9.4f}    {ratio:10.5f} ± {0.00118:10.5f}"
+        f"    {mean:10.5f} ± {0.00041:10.5f}    {2.512:6.3f} ± {0.109:6.3f} %"
+        f"    {top:6.3f} ± {0.553:6.3f} %"
+        for count, mean, ratio, top in zip(counts[:lines], means, ratios, same_top, strict=False)
     ]
     text = "\n".join(["llama_model_loader: loaded", HEAD, *chunks, SUMMARY.format(mean=means[-1])])
     path.write_text(text, "utf-8")

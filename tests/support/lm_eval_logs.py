@@ -1,4 +1,4 @@
-"""Logs as lm-evaluation-harness writes them: samples jsonl and results json, of scores that a test gives."""
+"""Writes logs as lm-evaluation-harness does, samples and results, from the scores of a test."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ def write_lm_eval(
     rows: Mapping[str, Any] | None = None,
     time: str = TIME,
 ) -> Path:
-    """tasks: the score of each document. results, rows: entries that replace those of the files."""
+    """Writes the logs of some tasks into a folder, and returns the folder.
+
+    tasks: name -> the score of each document. prompt: {id} becomes the number of the document. results, rows:
+    entries that replace those of the results, and of each sample.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for task, scores in tasks.items():
         lines = [
-            json.dumps({**_make_row(at, score, metric, prompt), **(rows or {})})
-            for at, score in enumerate(scores)
+            json.dumps({**_make_row(number, score, metric, prompt), **(rows or {})})
+            for number, score in enumerate(scores)
         ]
         (folder / f"samples_{task}_{time}.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
     content = {
@@ -49,7 +53,7 @@ def write_lm_eval(
 def write_lm_eval_pair(
     folder: Path, base: Sequence[float], target: Sequence[float], **more: Any
 ) -> tuple[Path, Path]:
-    """Logs of gsm8k in base/ and target/. more: as in write_lm_eval, of the target."""
+    """Writes logs of gsm8k into base/ and target/. more: options of write_lm_eval for the target."""
     return (
         write_lm_eval(folder / "base", {"gsm8k": base}),
         write_lm_eval(folder / "target", {"gsm8k": target}, **more),
@@ -62,26 +66,26 @@ def draw_scores(seed: int, *, wrong: float) -> list[float]:
 
 
 def lose_answers(scores: Sequence[float], count: int) -> list[float]:
-    """The scores with the first `count` right answers wrong."""
-    worse, left = list(scores), count
-    for at, score in enumerate(scores):
-        if score and left:
-            worse[at], left = 0.0, left - 1
+    """The scores; the first `count` right answers are wrong."""
+    worse = list(scores)
+    right = [number for number, score in enumerate(scores) if score]
+    for number in right[:count]:
+        worse[number] = 0.0
     return worse
 
 
-def _make_row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:
-    text = prompt.format(id=at)
+def _make_row(number: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:
+    text = prompt.format(id=number)
     return {
-        "doc_id": at,
-        "doc": {"question": f"Question {at}?"},
+        "doc_id": number,
+        "doc": {"question": f"Question {number}?"},
         "target": "yes",
         "arguments": {"gen_args_0": {"arg_0": text, "arg_1": {"until": ["\n"]}}},
         "resps": [["yes" if score else "no"]],
         "filtered_resps": ["yes" if score else "no"],
         "filter": "none",
         "metrics": [metric],
-        "doc_hash": _hash_text(f"doc {at}"),
+        "doc_hash": _hash_text(f"doc {number}"),
         "prompt_hash": _hash_text(text),
         "target_hash": _hash_text("yes"),
         metric: score,

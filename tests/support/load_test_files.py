@@ -1,6 +1,7 @@
 """Load tests as `vllm bench serve --save-result --save-detailed` writes them.
 
-Written by hand from the keys in vllm/benchmarks/serve.py, because vLLM cannot be installed beside slimgate.
+Written by hand from the keys in vllm/benchmarks/serve.py, because vLLM cannot be installed together with
+slimgate.
 """
 
 from __future__ import annotations

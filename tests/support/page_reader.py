@@ -1,4 +1,4 @@
-"""A page as a tree, read by Python's own parser: enough to ask what stands where."""
+"""Parses an HTML page into a tree of elements with html.parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _VOID = frozenset({"meta", "link", "input", "br", "hr", "img"})
 
 @dataclass
 class Element:
-    """A tag with its attributes and what it holds."""
+    """An element. children: its elements and texts, in order."""
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -24,7 +24,10 @@ class Element:
         return " ".join(" ".join(parts).split())
 
     def find_all(self, *tags: str, **attributes: str) -> list[Element]:
-        """Elements below of one of the tags (any without) and with the attributes."""
+        """The elements below that have one of the tags (or any tag, if none is named) and the attributes.
+
+        An attribute such as `class` is named with an underscore: find_all("td", class_="drop").
+        """
         return [
             element
             for element in self._iterate_below()
@@ -33,7 +36,7 @@ class Element:
         ]
 
     def find_only(self, *tags: str, **attributes: str) -> Element:
-        """The only such element."""
+        """The only element that `find_all` finds."""
         (element,) = self.find_all(*tags, **attributes)
         return element
 
@@ -47,7 +50,7 @@ class Element:
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.open = [Element("page")]
+        self.open = [Element("page")]  # the elements whose end has not come yet, the outermost first
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         element = Element(tag, {name: value or "" for name, value in attrs})

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 
 def draw_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """A layer whose weights depend only on its shape."""
     linear = nn.Linear(inputs, outputs, bias=bias)
     generator = torch.Generator().manual_seed(inputs * 31 + outputs)
     with torch.no_grad():
@@ -16,4 +17,5 @@ def draw_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
 
 
 def draw_rows(*shape: int) -> Tensor:
+    """Inputs of this shape, such as (rows, in_features)."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(7))

@@ -1,4 +1,4 @@
-"""Releases of one suite as a run leaves them: records and outcomes whose figures the judge has made."""
+"""Writes releases of one suite as a run does: records and outcomes, with figures of the real judge."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUITE = "bench/support.toml"
 
 
 def make_answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
-    """2,000 rows of each label, of which the given ones (counted within the label) are wrong."""
+    """2,000 rows of each label. wrong: label -> its rows that are wrong, counted from 0 within the label."""
     labels = np.repeat(np.arange(len(CLASSES)), ROWS)
     predictions = labels.copy()
     for name, rows in wrong.items():
@@ -47,18 +47,18 @@ def make_answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
     return ClassOutcomes(ids, labels, predictions, CLASSES)
 
 
-# The teacher has 100 of each label wrong; the variant those and 15 more of each.
+# Wrong rows of models. The teacher has 100 of each label; INT8 has the same rows and 15 more of each.
 TEACHER = {name: range(100) for name in CLASSES}
 INT8 = {name: range(115) for name in CLASSES}
 LOSES_LOANS = {**INT8, "loan": range(145)}
 LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher
-UNSURE = {name: range(130) for name in CLASSES}  # 1.5 points, with an interval that holds 1.5
+UNSURE = {name: range(130) for name in CLASSES}  # 1.5 points, with an interval that contains 1.5
 FEWER = {name: range(110) for name in CLASSES}
 
 
 @dataclass(frozen=True)
 class Model:
-    """What of a variant may differ from one release to the next."""
+    """A variant of a release. wrong: as in `make_answers`; speedup: estimate, low, high."""
 
     wrong: Mapping[str, Sequence[int]] = field(default_factory=lambda: INT8)
     budgets: Sequence[QualityBudget] = (QualityBudget("drop_points", 1.0),)
@@ -81,7 +81,11 @@ def write_release(
     missing: int = 0,
     **changes: Any,
 ) -> Path:
-    """Writes run.json and outcomes/ of a run; gives the folder."""
+    """Writes run.json and outcomes/ of a run, and returns the folder.
+
+    models: by name; default: one variant int8. missing: the number of checks that did not run. changes:
+    fields of the RunRecord.
+    """
     original = make_answers(teacher)
     models_written = {"int8": Model()} if models is None else models
     variants = [
@@ -198,6 +202,6 @@ def compare_folders(old: Path, new: Path) -> Comparison:
 
 
 def compare_changed(folder: Path, **changes: object) -> Comparison:
-    """The release as it is, and one with changes."""
+    """The comparison of the default release with one that `write_release` makes with these changes."""
     write_release(folder / "old")
     return compare_folders(folder / "old", write_release(folder / "new", **changes))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Parts of report.md that tests read, and text that must not disturb it."""
+"""Reads parts of report.md, and has texts that must not change its layout (NASTY)."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def render_report(markdown: str) -> str:
 
 
 def read_raw_tables(markdown: str) -> list[list[int]]:
-    """The cells of each row of each table as GitHub splits them: renderers hide a row that has too many."""
+    """The number of cells in each row of each table, as GitHub splits it; renderers hide extra cells."""
     blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
     return [[len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines] for lines in blocks]
 
 
 def read_rendered_tables(markdown: str) -> list[list[int]]:
-    """The cells of each row of each table after rendering."""
+    """The number of cells of each row of each table after rendering."""
     tables = re.findall(r"<table>.*?</table>", render_report(markdown), flags=re.DOTALL)
     rows = [re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL) for table in tables]
     return [[len(re.findall(r"<t[hd]\b", row)) for row in table_rows] for table_rows in rows]
 
 
 def find_section(report: str, heading: str) -> str:
-    """What stands under a heading, up to the next of any level, or in the fold of that name."""
+    """The text below a heading, up to the next heading of any level, or in the fold of that name."""
     fold = f"<details><summary><b>{escape(heading)}</b>"
     if fold in report:
         return report.split(fold, 1)[1].split("</summary>", 1)[1].split("\n</details>\n", 1)[0]

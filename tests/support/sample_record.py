@@ -69,7 +69,7 @@ def make_quality(
     verdict: Verdict | None,
     **fields: Any,
 ) -> QualityFacts:
-    """A metric beside the sample's teacher, judged by a budget of 2 points where there is a verdict."""
+    """A metric compared with the sample's teacher. If there is a verdict, it is of a budget of 2 points."""
     teacher = TEACHER[metric]
     value = teacher - (drop or 0.0) / 100
     needed = fields.get("n_needed")
@@ -366,7 +366,10 @@ def _make_distilled_behaviour() -> BehaviourFacts:
 
 
 def _make_matrix(*right: int) -> list[list[int]]:
-    """1,500 rows of each of four labels, so many of them right, the others mistaken for the next class."""
+    """A confusion matrix of 1,500 rows for each of four labels. Wrong rows are predicted as the next label.
+
+    right: the right rows of each label.
+    """
     return [
         [count if k == label else 1500 - count if k == (label + 1) % 4 else 0 for k in range(4)]
         for label, count in enumerate(right)

@@ -91,32 +91,30 @@ def run_pytest_at_terminal(
     folder: Path, *arguments: str, columns: int = 110, seconds: float = 280, **environment: str
 ) -> SessionOutput:
     """Runs pytest in a folder, before a terminal of that width."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
+    controller, terminal_end = pty.openpty()
+    ioctl(terminal_end, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
     left_out = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
     variables = {name: value for name, value in make_user_environment().items() if name not in left_out}
     variables |= {"TERM": "xterm-256color", **environment}
-    terminal, options = (
-        os.ttyname(theirs),
-        ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
-    )
+    terminal = os.ttyname(terminal_end)
+    options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
     running = start_module("pytest", options, folder, variables, (terminal, terminal, terminal))
     try:
-        os.close(theirs)
-        return _read_session(ours, running, time.monotonic() + seconds)
+        os.close(terminal_end)
+        return _read_session(controller, running, time.monotonic() + seconds)
     finally:
         running.kill()
-        os.close(ours)
+        os.close(controller)
 
 
-def _read_session(terminal: int, running: Process, until: float) -> SessionOutput:
+def _read_session(controller: int, running: Process, until: float) -> SessionOutput:
     raw, screen, frames = b"", Screen(), [[""]]
     while time.monotonic() < until:
-        if not select.select([terminal], [], [], 0.2)[0]:
+        if not select.select([controller], [], [], 0.2)[0]:
             continue
         try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # Linux says so where the other end is closed
+            piece = os.read(controller, 65536)
+        except OSError:  # on Linux, the other end is closed
             piece = b""
         if not piece:
             break

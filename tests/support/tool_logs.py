@@ -1,8 +1,8 @@
 """Logs of tools that are not installed here, made of scores or times that a test gives.
 
-Names, nesting and order of the fields are those of files that the tools wrote, or of their source where no
-such file was to be had (docs/log_formats.md says of which). Every writer makes the log in a folder, which it
-makes too, and returns the path that a user gives.
+Names, nesting and order of the fields are those of files that the tools wrote, or of the tools' source code
+if no such file is known (docs/log_formats.md says which). Each writer creates the folder, writes the log into
+it, and returns the path that a user passes to slimgate.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def write_sgl_eval(folder: Path, *repeats: Scores, name: str = "sums") -> Path:
     """A task with some repeats."""
     task = folder / f"sgl_eval_{name}_20261125-003818"
     for number, scores in enumerate(repeats):
-        rows = [make_sgl_eval_line(at, score) for at, score in enumerate(scores)]
+        rows = [make_sgl_eval_line(question, score) for question, score in enumerate(scores)]
         write_lines(task / f"output-rs{number}.jsonl", rows)
     metrics = {
         "aggregate": {"error_rate": 0.0, "pass@1": float(np.mean(repeats)), "score": float(np.mean(repeats))},
@@ -151,7 +151,7 @@ def make_openai_event(number: int, kind: str, **data: Any) -> dict[str, Any]:
 
 
 def make_openai_head(accuracy: float | None = None) -> list[dict[str, Any]]:
-    """The spec, and the final report where there is one."""
+    """The spec, and the final report if there is an accuracy."""
     configured = {"eval_spec": {"cls": "evals.elsuite.basic.match:Match", "args": {}}, "max_samples": None}
     spec = {"completion_fns": ["model-a"], "eval_name": "sums.s1.simple-v0", "run_config": configured}
     report = [] if accuracy is None else [{"final_report": {"accuracy": accuracy}}]
@@ -159,9 +159,9 @@ def make_openai_head(accuracy: float | None = None) -> list[dict[str, Any]]:
 
 
 def write_openai_evals(folder: Path, scores: Scores) -> Path:
-    """A run whose samples end in the reverse of their order, events of two among each other."""
+    """A run whose samples end in reverse order: all prompts come first, then all matches."""
     rows = make_openai_head(float(np.mean(scores)))
-    numbers = [*reversed(range(len(scores)))]
+    numbers = list(reversed(range(len(scores))))
     rows += [make_openai_event(k, "sampling", prompt=f"User: {k}?", sampled=str(k)) for k in numbers]
     rows += [
         make_openai_event(k, "match", correct=bool(scores[k]), expected=str(k), picked=str(k))
@@ -209,7 +209,7 @@ def write_evalscope(folder: Path, scores: Scores) -> Path:
 
 
 def write_simple_evals(folder: Path, scores: Scores) -> Path:
-    """The examples of an eval, whose scores stand in their pages."""
+    """The examples of an eval; their scores are in their pages of HTML."""
     page = "<h3>Results</h3>\n<p>Correct Answer: {0}</p>\n<p>Extracted Answer: {0}</p>\n<p>Score: {1}</p>\n"
     results = {
         "score": float(np.mean(scores)),
@@ -367,7 +367,7 @@ def _write_table(folder: Path, scores: Scores) -> Path:
     return write_lines(folder / "t.jsonl", [{"id": k, "score": score} for k, score in enumerate(scores)])
 
 
-# By reader a writer of its logs; those that tools wrote are in tests/logs/written_by_tools.
+# Reader -> a writer of its logs. Logs that tools wrote are in tests/logs/written_by_tools.
 SCORED: dict[str, Callable[[Path, Scores], Path]] = {
     "every_eval_ever": write_every_eval_ever,
     "sgl_eval": write_sgl_eval,

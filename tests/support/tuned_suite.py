@@ -45,10 +45,11 @@ steps = [
 
 
 def write_repository(folder: Path, text: str = SUITE, *, gate_seed: int = 2) -> Path:
-    """The suite's file, beside its rows and model. gate_seed: of the gate's rows alone."""
+    """Writes the suite, its rows and its model, and returns the suite's file. gate_seed: of the gate rows."""
     write_tiny_bert(folder / "model", initializer_range=0.2)
     write_rows(folder / "train.csv", 400, seed=1)
     rows = write_rows(folder / "gate.csv", 120, seed=gate_seed).read_text("utf-8").splitlines()
+    # Texts of different lengths
     lines = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
     (folder / "gate.csv").write_text("\n".join([rows[0], *lines]) + "\n", "utf-8")
     suite = folder / "suite.toml"

@@ -1,9 +1,9 @@
-"""Workers of steps, forked from a process that has imported their libraries, which is most of their time.
+"""Forks workers of steps from a process that has imported their libraries. The imports take most of the time.
 
     fork_workers(monkeypatch)
 
-A worker has the same folder, arguments, code and death as one that `python -m` starts. Each file of tests
-that forks its workers has a test that does not.
+A forked worker has the same folder, arguments and code as a worker that `python -m` starts, and ends in the
+same way. Each file of tests that forks its workers also has a test that does not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from slimgate._system.worker import LOG_FILE, Ended, find_last_words, run_worker
 from support.warm_python import Process, Request, Server
 
-# auto-round changes transformers when it is imported, so that only its own workers have it.
+# auto-round changes transformers when it is imported, so only its own workers import it.
 AUTO_ROUND = (
     "torch",
     "transformers.models.auto.modeling_auto",
@@ -26,7 +26,7 @@ AUTO_ROUND = (
     "auto_round.export.export_to_gguf.llama_cpp_conversion",
     "gguf",
 )
-# The builder itself changes the search path, so that each worker imports it.
+# The builder of onnxruntime_genai changes sys.path when it is imported, so each worker imports it itself.
 GENAI = ("torch", "transformers.models.auto.modeling_auto", "onnxruntime_genai", "onnx_ir")
 IMPORTS_BY_WORKER = {
     "slimgate.steps.quantize._auto_round_worker": AUTO_ROUND,
@@ -36,12 +36,12 @@ IMPORTS_BY_WORKER = {
 
 
 def fork_workers(patch: pytest.MonkeyPatch) -> None:
-    """Forks the workers above, when `ask_worker` asks them, until the patch is undone."""
+    """Makes `ask_worker` fork the workers of IMPORTS_BY_WORKER, until the patch is undone."""
     patch.setattr("slimgate._system.worker.run_worker", _run_forked)
 
 
 def _run_forked(module: str, folder: Path, *, limit: float) -> Ended:
-    """As slimgate's run_worker."""
+    """Does the same as slimgate's run_worker, which it calls for all other modules."""
     if (imports := IMPORTS_BY_WORKER.get(module)) is None:
         return run_worker(module, folder, limit=limit)
     log = folder / LOG_FILE

@@ -112,7 +112,7 @@ class LmEvalSource(Source[Params]):
     def digest(self, params: Params) -> str:
         """The digest of every document with its requests and targets, and of lm-eval's version."""
         rows = _load_task_documents(params).rows
-        parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
+        parts = {part: [list(row.values()) for row in part_rows] for part, part_rows in rows.items()}
         return digest_json([parts, dict(read_versions(("lm_eval",)))])
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:

@@ -137,12 +137,14 @@ class SentenceEmbedding(SentenceTask[Params]):
         classes = list_class_names(values)
         refuse_other_spellings(classes, params.label)
         for split in (split for split in JUDGING if split in splits):
-            sizes = np.bincount(number_relevant_rows(params, splits[split]))
-            if (alone := float((sizes == 1).sum() / sizes.sum())) > MAX_ALONE_SHARE:
+            sizes = np.bincount(number_relevant_rows(params, splits[split]))  # rows with each label
+            alone_share = float((sizes == 1).sum() / sizes.sum())
+            if alone_share > MAX_ALONE_SHARE:
+                share = format_percent(alone_share)
                 raise DataError(
-                    f'column "{params.label}": {format_percent(alone)} of the {split} rows share their label '
-                    f"with no other {split} row, so there is nothing to find for them; give rows that share "
-                    "labels, or pair = [query column, document column]"
+                    f'column "{params.label}": {share} of the {split} rows share their label with no other '
+                    f"{split} row, so there is nothing to find for them; give rows that share labels, or "
+                    "pair = [query column, document column]"
                 )
         return TaskFacts(classes)
 
@@ -202,11 +204,11 @@ task = SentenceEmbedding()
 
 def list_rows_alone(outcomes: Outcomes) -> list[str]:
     """A sentence about rows with nothing to find, which are wrong in every model; empty if there are none."""
-    alone = float((outcomes.column(RANK) > len(outcomes)).mean())
-    finding = (
-        f"{format_percent(alone)} of the rows share their label with no other row, so drops look smaller"
-    )
-    return [finding] if alone else []
+    alone_share = float((outcomes.column(RANK) > len(outcomes)).mean())
+    if not alone_share:
+        return []
+    share = format_percent(alone_share)
+    return [f"{share} of the rows share their label with no other row, so drops look smaller"]
 
 
 def number_relevant_rows(params: Params, rows: Rows) -> Ints:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
     from slimgate.tasks.parts.objectives import Objective
+# With at least this many rows, labels are counted; fewer rows may well have a label each.
+ENOUGH_TO_TELL = 100
 
 
 class Params(texts.TextParams):
@@ -45,10 +47,6 @@ class Params(texts.TextParams):
     positive: str | None = None
     """Which of two labels is the positive label, for precision, recall, f1 and pr_auc; not needed for common
     pairs, such as 0 and 1."""
-
-
-# With at least this many rows, labels are counted; fewer rows may well have a label each.
-ENOUGH_TO_TELL = 100
 
 
 C = TypeVar("C", bound=Params)

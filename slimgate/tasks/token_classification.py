@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -193,8 +193,7 @@ class TokenClassification(HeadTask[Params]):
         ]
         spans_of = load_span_reader()
         counts = [_count_spans(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
-        names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
-        values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
+        values = dict(zip(SpanCounts._fields, np.array(counts, dtype=np.float64).T, strict=True))
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values={**values, RIGHT: (values["tags_right"] == values["tags"]).astype(np.float64)},
@@ -239,13 +238,26 @@ def _list_predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Seq
     return seen + [OUTSIDE] * (words - len(seen))
 
 
-def _count_spans(
-    spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]
-) -> tuple[int, int, int, int, int]:
-    """The counts of spans (true, predicted, right) and of tags (all, right)."""
+class SpanCounts(NamedTuple):
+    """The numbers of spans and tags of one row. The names are those of the outcomes' values."""
+
+    spans_gold: int
+    spans_predicted: int
+    spans_right: int
+    tags: int
+    tags_right: int
+
+
+def _count_spans(spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]) -> SpanCounts:
+    """Counts the true, the predicted and the right spans of a row, and its tags."""
     gold_spans, predicted_spans = spans_of(gold), spans_of(predicted)
-    right = sum(a == b for a, b in zip(gold, predicted, strict=True))
-    return len(gold_spans), len(predicted_spans), len(gold_spans & predicted_spans), len(gold), right
+    return SpanCounts(
+        spans_gold=len(gold_spans),
+        spans_predicted=len(predicted_spans),
+        spans_right=len(gold_spans & predicted_spans),
+        tags=len(gold),
+        tags_right=sum(a == b for a, b in zip(gold, predicted, strict=True)),
+    )
 
 
 def _make_tagging_options(

@@ -78,8 +78,10 @@ def _compare_prefixes(
         length / max(len(first), 1) if first else float(not other)
         for length, first, other in zip(lengths, before, after, strict=True)
     ]
-    places = [length + 1 for length, ours, other in zip(lengths, before, after, strict=True) if ours != other]
-    return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
+    differences = [
+        length + 1 for length, first, other in zip(lengths, before, after, strict=True) if first != other
+    ]
+    return 100 * float(np.mean(shares)), float(np.median(differences)) if differences else None
 
 
 def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | None) -> list[list[int]]:

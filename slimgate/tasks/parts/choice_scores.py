@@ -133,7 +133,7 @@ def encode_pairs(
 ) -> list[tuple[Ids, Ids]]:
     """The tokens of each prompt, and the tokens that its answer adds.
 
-    An empty prompt becomes the start token, or the end token where there is no start token. Raises DataError
+    An empty prompt becomes the start token, or the end token if there is no start token. Raises DataError
     for an answer that adds no token.
     """
     moved = [_move_blanks(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]

@@ -8,7 +8,7 @@ text. Both have scores of an answer, and metrics of how answers behave. With an 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -50,7 +50,7 @@ from slimgate.tasks.parts.chat_rows import format_json_text, has_objects
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.write_answers import SamplingParams
+    from slimgate.models.write_answers import SamplingParams, Written
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.prompts import Prompts
 
@@ -114,11 +114,11 @@ class GenerationParams(Table):
                 f"score {without_reference[0]} compares with a reference; set reference to the column of "
                 "right answers"
             )
-        of_tools = [score.name for score in scores if score.score.compares_with == "tools"]
-        if of_tools and getattr(self, "tools", None) is None:
+        tool_scores = [score.name for score in scores if score.score.compares_with == "tools"]
+        if tool_scores and getattr(self, "tools", None) is None:
             raise ValueError(
-                f"score {of_tools[0]} reads the tools of a row; set tools of text_generation to the column "
-                "of the tools"
+                f"score {tool_scores[0]} reads the tools of a row; set tools of text_generation to the "
+                "column of the tools"
             )
         return self
 
@@ -268,7 +268,7 @@ class GenerationTask(Task[G]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: G, group: str | None
     ) -> Outcomes:
-        """The columns of each row, as means over its answers. scores: (rows, repeats) answers, as Written."""
+        """The values of each row, as means over its answers. scores: (rows, repeats) answers, as Written."""
         from slimgate.tasks.parts.prompts import is_loop
 
         values = {
@@ -284,22 +284,7 @@ class GenerationTask(Task[G]):
         if all(answer.verified is not None for answer in scores.flat):
             values[VERIFIED_TOKENS] = _compute_row_means(scores, lambda answer: answer.verified[0])
             values[PASSES] = _compute_row_means(scores, lambda answer: answer.verified[1])
-        texts_by_kind = {
-            kind: self.list_compared_texts(params, rows, kind)
-            for kind in {chosen.score.compares_with for chosen in params.chosen_scores}
-        }
-        for chosen in params.chosen_scores:
-            compared_texts = texts_by_kind[chosen.score.compares_with]
-            rates = [
-                np.mean(
-                    [
-                        chosen.worst if answer.failed else chosen.rate_best(answer.text, texts)
-                        for answer in answers
-                    ]
-                )
-                for answers, texts in zip(scores, compared_texts, strict=True)
-            ]
-            values[chosen.name] = np.asarray(rates, dtype=np.float64)
+        values |= self._compute_scores(params, rows, scores)
         if RIGHT in self.provides_with(params):
             values[RIGHT] = (values[params.chosen_scores[0].name] >= 0.5).astype(np.float64)
         joined_answers = [
@@ -312,6 +297,24 @@ class GenerationTask(Task[G]):
             answers=np.asarray(joined_answers, dtype=np.str_),
             groups=row_groups(rows, group),
         )
+
+    def _compute_scores(
+        self, params: G, rows: Rows, answers: npt.NDArray[Any]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """By the name of each chosen score: (rows,) its means over the answers. answers: (rows, repeats)."""
+        texts_by_kind = {
+            kind: self.list_compared_texts(params, rows, kind)
+            for kind in {chosen.score.compares_with for chosen in params.chosen_scores}
+        }
+        values: dict[str, npt.NDArray[np.float64]] = {}
+        for chosen in params.chosen_scores:
+            compared_texts = texts_by_kind[chosen.score.compares_with]
+            rates = [
+                np.mean([_rate_answer(chosen, answer, texts) for answer in row_answers])
+                for row_answers, texts in zip(answers, compared_texts, strict=True)
+            ]
+            values[chosen.name] = np.asarray(rates, dtype=np.float64)
+        return values
 
     def score_pair(self, params: G, variant: Outcomes, other_outcomes: Outcomes) -> Outcomes:
         """Adds columns that compare the answers of a row with the other model's.
@@ -360,10 +363,10 @@ def read_references(params: GenerationParams, rows: Rows) -> list[list[str]]:
     values = column.to_pylist()
     if has_objects(column.type):
         values = [None if value is None else format_json_text(value) for value in values]
-    listed = (value if isinstance(value, list) else [value] for value in values)
+    references = (value if isinstance(value, list) else [value] for value in values)
     return [
         [str(reference) for reference in row_references if not _is_missing(reference)]
-        for row_references in listed
+        for row_references in references
     ]
 
 
@@ -389,6 +392,11 @@ def _compute_row_means(answers: npt.NDArray[Any], value: Callable[[Any], float])
     return np.asarray(
         [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
     )
+
+
+def _rate_answer(chosen: ChosenScore, answer: Written, texts: Sequence[str]) -> float:
+    """The score of an answer by the text that fits it best; the worst score for a failed request."""
+    return chosen.worst if answer.failed else chosen.rate_best(answer.text, texts)
 
 
 def _find_reference_error(chosen: ChosenScore, text: str) -> ValueError | None:

@@ -156,7 +156,10 @@ def load_documents(
             for instance in task.instances:
                 requests[_format_row_id(instance)].append(instance)
         rows = {
-            "gate": [_make_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]
+            "gate": [
+                _make_gate_row(tasks[row_requests[0].task_name], row, row_requests)
+                for row, row_requests in requests.items()
+            ]
         }
         training = {
             name: task.training_docs() or () for name, task in tasks.items() if task.has_training_docs()
@@ -372,38 +375,38 @@ def _render_target(task: LmEvalTask, doc: Json) -> str:
 
 def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
     """The score of each row's document. run(kind, requests) -> an answer to each request."""
-    chosen = {
+    requests_by_row = {
         row: [replace(request, resps=[], filtered_resps={}) for request in documents.make_requests(row)]
         for row in rows
     }
     by_kind: dict[str, list[Any]] = defaultdict(list)
-    for some in chosen.values():
-        for request in some:
+    for row_requests in requests_by_row.values():
+        for request in row_requests:
             by_kind[request.request_type] += [request] * (request.repeats or 1)
     for kind, requests in by_kind.items():
         for request, answer in zip(requests, run(kind, requests), strict=True):
             request.resps.append(answer)
     by_task: dict[str, dict[str, list[Any]]] = defaultdict(dict)
-    for row, some in chosen.items():
-        by_task[some[0].task_name][row] = some
-    return {
-        row: answered
-        for name, some in by_task.items()
-        for row, answered in _score_task(documents.tasks[name], some).items()
-    }
+    for row, row_requests in requests_by_row.items():
+        by_task[row_requests[0].task_name][row] = row_requests
+    answered: dict[str, Answered] = {}
+    for name, task_requests in by_task.items():
+        answered |= _score_task(documents.tasks[name], task_requests)
+    return answered
 
 
-def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[str, Answered]:
+def _score_task(task: LmEvalTask, requests_by_row: Mapping[str, list[Instance]]) -> dict[str, Answered]:
     """Filters, then scores, in the order of lm_eval.evaluator.evaluate."""
-    every, task._instances = task._instances, [request for some in by_row.values() for request in some]
+    all_instances = task._instances
+    task._instances = [request for row_requests in requests_by_row.values() for request in row_requests]
     try:
         task.apply_filters()
     finally:
-        task._instances = every
+        task._instances = all_instances
     directions = dict(task.higher_is_better())
     return {
-        row: Answered(_compute_task_values(task, some), _read_answer(some), directions)
-        for row, some in by_row.items()
+        row: Answered(_compute_task_values(task, row_requests), _read_answer(row_requests), directions)
+        for row, row_requests in requests_by_row.items()
     }
 
 

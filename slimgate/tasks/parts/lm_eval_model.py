@@ -123,9 +123,9 @@ class EncodedDocuments(EncodedTexts):
 
     def take(self, positions: Sequence[int]) -> EncodedDocuments:
         """Some of the rows, in that order."""
-        some = super().take(positions)
-        assert isinstance(some, EncodedDocuments)
-        return replace(some, ids=[self.ids[i] for i in positions])
+        documents = super().take(positions)
+        assert isinstance(documents, EncodedDocuments)
+        return replace(documents, ids=[self.ids[i] for i in positions])
 
 
 def make_document_encoder(
@@ -171,7 +171,7 @@ def answer_documents(
     try:
         with quiet.silent():
             lm = ArtifactLM(predictor, encoded.folder, batch_size=plan.batch_size, max_tokens=max_tokens)
-            scored = score_documents(documents, rows, lambda kind, some: getattr(lm, kind)(some))
+            scored = score_documents(documents, rows, lambda kind, requests: getattr(lm, kind)(requests))
     except AssertionError as error:  # how lm-evaluation-harness refuses a request
         raise MeasureError(f"lm-eval cannot run a request: {format_error(error)}") from error
     scores = np.empty(len(encoded.ids), dtype=object)

@@ -35,10 +35,10 @@ class Prompts(EncodedTexts):
 
     def take(self, positions: Sequence[int]) -> Prompts:
         """Some of the prompts, in that order."""
-        some = super().take(positions)
-        assert isinstance(some, Prompts)
+        prompts = super().take(positions)
+        assert isinstance(prompts, Prompts)
         texts, keys = ([values[i] for i in positions] for values in (self.texts, self.keys))
-        return replace(some, texts=texts, keys=keys)
+        return replace(prompts, texts=texts, keys=keys)
 
     def writing_batch(self, positions: Sequence[int], prompt_tokens: int, new_tokens: int) -> Arrays:
         """Inputs (rows, prompt_tokens) int64 of a call that writes: each prompt cut, or repeated.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,29 +54,38 @@ def rank_documents(
     chunk: how many queries to compute at a time. At a tie, irrelevant documents come first, so a tie counts
     against the model. Sources: Voorhees 1999 (MRR); Järvelin & Kekäläinen 2002 (nDCG).
     """
-    rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
+    size = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
-        _compute_rank_ndcg(queries[at] @ documents.T, relevant, own_rows, ties[at])
-        for at, relevant, own_rows in _cut_queries(
-            query_labels, document_labels, rows, leave_one_out=leave_one_out
-        )
+        _compute_rank_ndcg(queries[part.rows] @ documents.T, part.relevant, part.own_rows, ties[part.rows])
+        for part in _cut_queries(query_labels, document_labels, size, leave_one_out=leave_one_out)
     ]
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+class _QueryChunk(NamedTuple):
+    """Some queries. rows: their positions. relevant: (queries, documents).
+
+    own_rows: (queries,) the document that each query is; None if queries are no documents.
+    """
+
+    rows: slice
+    relevant: npt.NDArray[np.bool_]
+    own_rows: Ints | None
+
+
 def _cut_queries(
-    query_labels: Ints, document_labels: Ints, rows: int, *, leave_one_out: bool
-) -> Iterator[tuple[slice, npt.NDArray[np.bool_], Ints | None]]:
-    """(queries, (queries, documents) whether relevant, the queries' own documents), in chunks of queries."""
-    for start in range(0, len(query_labels), rows):
-        at = slice(start, min(start + rows, len(query_labels)))
-        relevant = query_labels[at, None] == document_labels[None, :]
+    query_labels: Ints, document_labels: Ints, size: int, *, leave_one_out: bool
+) -> Iterator[_QueryChunk]:
+    """All queries in chunks of `size` queries."""
+    for start in range(0, len(query_labels), size):
+        stop = min(start + size, len(query_labels))
+        relevant = query_labels[start:stop, None] == document_labels[None, :]
         own_rows = None
         if leave_one_out:
-            own_rows = np.arange(at.start, at.stop)
+            own_rows = np.arange(start, stop)
             relevant[np.arange(len(own_rows)), own_rows] = False
-        yield at, relevant, own_rows
+        yield _QueryChunk(slice(start, stop), relevant, own_rows)
 
 
 def _compute_rank_ndcg(

@@ -88,9 +88,9 @@ class TextPairs(Prompts):
 
     def take(self, positions: Sequence[int]) -> TextPairs:
         """Some of the rows, in that order."""
-        some = super().take(positions)
-        assert isinstance(some, TextPairs)
-        return replace(some, answers=[self.answers[i] for i in positions])
+        pairs = super().take(positions)
+        assert isinstance(pairs, TextPairs)
+        return replace(pairs, answers=[self.answers[i] for i in positions])
 
     def join(self, more: EncodedTexts) -> TextPairs:
         """These rows, followed by more rows of the same tokenizer."""

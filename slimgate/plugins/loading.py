@@ -124,14 +124,14 @@ def suggest_task(name: str) -> str:
     return format_suggestion(name, known_plugins("task"))
 
 
-def plugins(kind: str) -> dict[str, Any]:
+def load_plugins(kind: str) -> dict[str, Any]:
     """The known plug-ins of a kind, then those that this process has loaded by a dotted path."""
     return {**{name: load(kind, name) for name in known_plugins(kind)}, **_named.get(kind, {})}
 
 
 def find_default_runtime(kind: str) -> tuple[str, Runtime[Any]] | None:
     """The name and the runtime that executes artifacts of a kind if the suite names no runtime."""
-    for name, runtime in plugins("runtime").items():
+    for name, runtime in load_plugins("runtime").items():
         if kind in runtime.default_for:
             return name, runtime
     return None
@@ -140,7 +140,9 @@ def find_default_runtime(kind: str) -> tuple[str, Runtime[Any]] | None:
 def list_forms() -> dict[str, tuple[str, Runtime[Any]]]:
     """Name of each form of `slimgate export` -> (name of the runtime that declares it, the runtime)."""
     return {
-        runtime.form.name: (name, runtime) for name, runtime in plugins("runtime").items() if runtime.form
+        runtime.form.name: (name, runtime)
+        for name, runtime in load_plugins("runtime").items()
+        if runtime.form
     }
 
 
@@ -153,7 +155,7 @@ def find_form(name: str) -> Form:
 
 def list_graph_forms() -> dict[str, Form]:
     """Kind of artifact -> form, for the forms that are graphs: a folder of theirs can be a model."""
-    forms = (runtime.form for runtime in plugins("runtime").values())
+    forms = (runtime.form for runtime in load_plugins("runtime").values())
     return {form.name: form for form in forms if form and form.files}
 
 

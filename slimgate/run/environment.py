@@ -10,7 +10,7 @@ from pathlib import Path
 from slimgate._system.digests import read_versions
 from slimgate._system.processor import describe_gpu, list_cpu_instructions, read_cpu_name
 from slimgate._system.threads import CPU_MAX, count_allowed_cores, read_cpu_quota
-from slimgate.plugins.loading import plugins
+from slimgate.plugins.loading import load_plugins
 from slimgate.record.machine import Machine
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -71,7 +71,10 @@ def _format_value(value: object) -> str:
 
 
 def _list_versions() -> dict[str, str | None]:
-    optional = {*QUANTIZERS, *(name for runtime in plugins("runtime").values() for name in runtime.packages)}
+    optional = {
+        *QUANTIZERS,
+        *(name for runtime in load_plugins("runtime").values() for name in runtime.packages),
+    }
     installed = {name: version for name, version in read_versions(optional).items() if version is not None}
     return dict(sorted({**read_versions(LIBRARIES), **installed}.items()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import find_default_runtime, plugins
+from slimgate.plugins.loading import find_default_runtime, load_plugins
 from slimgate.store.store import Entry
 
 
@@ -45,7 +45,9 @@ class Artifact:
         """Loads the model as it is judged. Raises BuildError if no runtime loads artifacts of this kind."""
         loader = self.loader
         if loader is None:
-            kinds = (runtime.default_for for runtime in plugins("runtime").values() if runtime.load_model)
+            kinds = (
+                runtime.default_for for runtime in load_plugins("runtime").values() if runtime.load_model
+            )
             known = ", ".join(sorted(frozenset[str]().union(*kinds)))
             raise BuildError(f"{self.folder}: an artifact of unknown kind {self.kind}; known: {known}")
         return loader(self.folder, device)

@@ -14,7 +14,7 @@ from slimgate.judge.latency_budgets import GOODPUT, PART_OF, SpeedBudget, is_lim
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import read_config
 from slimgate.models.weight_shares import KINDS_WITH_SHARES
-from slimgate.plugins.loading import plugins
+from slimgate.plugins.loading import load_plugins
 from slimgate.plugins.task import Task
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import LATENCY, MEASUREMENTS, TEACHER
@@ -46,7 +46,9 @@ def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
 def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: ErrorAt) -> None:
     task, loc = suite.setup.task, ("variants", name, "cascade")
     if not (_can_have_class_scores(task.object) and task.object.provides_with(task.params) >= CLASS_SCORES):
-        able = ", ".join(kind for kind, plugin in plugins("task").items() if _can_have_class_scores(plugin))
+        able = ", ".join(
+            kind for kind, plugin in load_plugins("task").items() if _can_have_class_scores(plugin)
+        )
         problem = (
             f"task {task.name} has no class probabilities for a whole row, which a cascade needs; tasks "
             f"for cascades: {able}"
@@ -94,7 +96,7 @@ def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
     task, names = suite.setup.task, suite.endpoints
     if names and not task.object.takes_endpoints:
         table = (TEACHER,) if names[0] == TEACHER else ("variants", names[0])
-        able = ", ".join(name for name, plugin in plugins("task").items() if plugin.takes_endpoints)
+        able = ", ".join(name for name, plugin in load_plugins("task").items() if plugin.takes_endpoints)
         problem = (
             f"task {task.name} needs the model itself, and an endpoint gives only text; tasks for endpoints: "
             f"{able}"
@@ -263,7 +265,7 @@ def check_writing(suite: Suite, error_at: ErrorAt) -> None:
     tables = suite.measure.workloads or ()
     for i, table in enumerate(tables if not task.object.writes else ()):
         if table.prompt_tokens is not None:
-            able = ", ".join(name for name, plugin in plugins("task").items() if plugin.writes)
+            able = ", ".join(name for name, plugin in load_plugins("task").items() if plugin.writes)
             problem = f"task {task.name} writes no answers; tasks that do: {able}"
             raise error_at(("measure", "workloads", i, "prompt_tokens"), problem)
     for name, budgets in suite.budgets.items():
@@ -282,7 +284,7 @@ def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
     """Raises if calls are to be timed end to end and the task cannot, or [measure] does not enable it."""
     task = suite.setup.task
     if suite.measure.end_to_end and not task.object.end_to_end:
-        able = ", ".join(name for name, plugin in plugins("task").items() if plugin.end_to_end)
+        able = ", ".join(name for name, plugin in load_plugins("task").items() if plugin.end_to_end)
         problem = (
             f"true was given, but a row of task {task.name} is not text that one forward pass answers; "
             f"tasks that are timed end to end: {able}"
@@ -314,7 +316,7 @@ def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
         )
         if untimed is not None and budgets:
             runtime, kind = suite.model(untimed).runtime.name, budgets[0].kind
-            able = ", ".join(name for name, plugin in plugins("runtime").items() if plugin.times_writing)
+            able = ", ".join(name for name, plugin in load_plugins("runtime").items() if plugin.times_writing)
             off = f'{kind} = "off", reason = "runtime {runtime}"'
             problem = (
                 f"runtime {runtime} of {untimed} writes no answers that can be timed, but {able} do. "

@@ -42,8 +42,10 @@ PATTERNS: dict[str, str] = {
     VARIANT_NAME: "a name of letters, digits and . _ - that begins with a letter or digit",
 }
 
-# What pydantic writes into the place of an error in a value of several types.
-_TYPE = re.compile(r"(str|int|float|bool|dict|list|tuple|literal|constrained|function|nullable)([-\[].*)?")
+# The names of types that pydantic adds to the place of an error in a value of several types.
+_TYPE_NAME = re.compile(
+    r"(str|int|float|bool|dict|list|tuple|literal|constrained|function|nullable)([-\[].*)?"
+)
 
 
 def format_table_path(loc: Loc, data: object) -> str:
@@ -58,13 +60,10 @@ def format_table_path(loc: Loc, data: object) -> str:
         data = value
     key = ""
     for part in rest:
-        key += (
-            f"[{part}]"
-            if isinstance(part, int)
-            else f".{format_toml_key(part)}"
-            if key
-            else format_toml_key(part)
-        )
+        if isinstance(part, int):
+            key += f"[{part}]"
+        else:
+            key += f".{format_toml_key(part)}" if key else format_toml_key(part)
     return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
 
 
@@ -77,16 +76,16 @@ def make_suite_error(file: str, loc: Loc, data: object, problem: str) -> SuiteEr
 
 def convert_validation_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:
     """The first problem of a pydantic error, in the suite's terms; the message counts the other problems."""
-    places = [(_find_place(detail, data, prefix), detail) for detail in error.errors(include_url=False)]
-    first = places[0][0]
-    # a value of several types has an error for each type; the deeper error is of the type that was meant
-    of_first = [(loc, detail) for loc, detail in places if loc[: len(first)] == first]
-    loc = max((loc for loc, _ in of_first), key=len)
-    details = [detail for place, detail in of_first if place == loc]
+    problems = [(_find_place(detail, data, prefix), detail) for detail in error.errors(include_url=False)]
+    first, _ = problems[0]
+    # A value of several types has an error for each type. The deepest error is of the type that was meant.
+    inside_first = [(place, detail) for place, detail in problems if place[: len(first)] == first]
+    loc = max((place for place, _ in inside_first), key=len)
+    details = [detail for place, detail in inside_first if place == loc]
     if details[0]["type"] == "missing" and len(loc) == 1:
         return make_suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
     problem = _format_problem(details)
-    if more := len({tuple(place) for place, _ in places if place[: len(first)] != first}):
+    if more := len({tuple(place) for place, _ in problems if place[: len(first)] != first}):
         problem += f" (and {more} more in this file)"
     return make_suite_error(file, loc, data, problem)
 
@@ -97,7 +96,7 @@ def _find_place(detail: ErrorDetails, data: object, prefix: Loc) -> list[int | s
     place: list[int | str] = []
     for number, part in enumerate(loc, 1):
         is_missing = detail["type"] == "missing" and number == len(loc)
-        if is_missing or find_value(data, [*place, part]) is not None or not _TYPE.fullmatch(str(part)):
+        if is_missing or find_value(data, [*place, part]) is not None or not _TYPE_NAME.fullmatch(str(part)):
             place.append(part)
     return place
 
@@ -113,7 +112,7 @@ def find_value(data: Any, loc: Loc) -> Any:
 
 
 def _format_problem(details: Sequence[ErrorDetails]) -> str:
-    """details: of one value, for each of the types that it may have."""
+    """The problem with one value in words. details: an error for each of the types that it may have."""
     detail = details[0]
     kind, message = detail["type"], str(detail["msg"])
     if kind == "missing":
@@ -121,12 +120,12 @@ def _format_problem(details: Sequence[ErrorDetails]) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind not in PYDANTICS_OWN:
-        # slimgate's own message; if it only says what is expected, the value that was given is put before it
-        own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
-        return message if own_words else f"{format_value(detail['input'])} was given, {message}"
+        # A message of slimgate. If it only says what is expected, the value that was given is put before it.
+        is_complete = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
+        return message if is_complete else f"{format_value(detail['input'])} was given, {message}"
     value = detail["input"]
     expected = dict.fromkeys(
-        _format_expected(each["type"], str(each["msg"]), each.get("ctx", {}), value) for each in details
+        _format_expected(error["type"], str(error["msg"]), error.get("ctx", {}), value) for error in details
     )
     return f"{format_value(value)} was given, expected {' or '.join(expected)}"
 
@@ -148,6 +147,7 @@ def _suggest_share(value: object, limit: object) -> str:
 
 
 def _format_expected(kind: str, message: str, context: Mapping[str, Any], value: object) -> str:
+    """What was expected of a value. kind, message, context: `type`, `msg` and `ctx` of pydantic's error."""
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
         limit = context[key]
@@ -159,5 +159,5 @@ def _format_expected(kind: str, message: str, context: Mapping[str, Any], value:
         return str(context["expected"]).replace("'", '"') + _suggest_literal(value, str(context["expected"]))
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(context["pattern"], f"a text that matches {context['pattern']}")
-    plain = re.sub(r"^(Input|String|Value) should (be |have )?(a valid )?", "", message)
-    return EXPECTED.get(kind, plain)
+    expected = re.sub(r"^(Input|String|Value) should (be |have )?(a valid )?", "", message)
+    return EXPECTED.get(kind, expected)

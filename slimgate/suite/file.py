@@ -16,6 +16,8 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.plugins.params import Located, suite_path
 
 MAX_BYTES = 1_000_000
+# tomllib's messages about a key or a table that occurs twice.
+_REPEATED = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,10 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
 def _load_tables(text: str) -> dict[str, Any]:
     """The tables of a TOML text, which callers must not change.
 
-    Whoever looks for suites reads a file several times: whether it is a suite, whether it opts in, and what
-    it and the files that it extends say.
+    The search for suites reads a file several times: whether it is a suite, whether it opts in, and what it
+    and the files that it extends say.
     """
     return tomllib.loads(text)
-
-
-TWICE = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
 
 
 def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
@@ -84,15 +83,22 @@ def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
     position = re.search(r" \(at line (\d+), column (\d+)\)$", problem)
     if position is None:
         return f"{shown}: not TOML: {problem}"
-    number, words = int(position[1]), problem[: position.start()]
+    number, message = int(position[1]), problem[: position.start()]
     line = text.replace("\r\n", "\n").split("\n")[number - 1].strip()
-    words = "this key or table occurs twice" if TWICE.match(words) else f"{words} in column {position[2]}"
-    return f"{shown} line {number}: not TOML: {words}: {line if len(line) <= 80 else line[:79] + '…'}"
+    message = (
+        "this key or table occurs twice" if _REPEATED.match(message) else f"{message} in column {position[2]}"
+    )
+    return f"{shown} line {number}: not TOML: {message}: {line if len(line) <= 80 else line[:79] + '…'}"
 
 
 def _read_merged(
     path: Path, shown: str, digest: hashlib._Hash, seen: tuple[Path, ...], files: list[str]
 ) -> dict[str, Any]:
+    """The tables of a file over those of the files that it extends.
+
+    seen: the files that extend this one, to find cycles. digest: gets the bytes of every file that is read.
+    files: gets its name.
+    """
     if path in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise SuiteError(f"{shown} [suite] extends: a cycle: {chain}")

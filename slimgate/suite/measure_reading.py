@@ -109,7 +109,9 @@ def read_workloads(table: MeasureTable, error_at: ErrorAt) -> tuple[Workload, ..
     if not workloads:
         problem = "[] was given, expected at least one workload, such as { batch = 1 }"
         raise error_at(("measure", "workloads"), problem)
-    return tuple(phase for workload in workloads for phase in _list_phases(workload, table.end_to_end))
+    return tuple(
+        phase for workload in workloads for phase in _list_phases(workload, end_to_end=table.end_to_end)
+    )
 
 
 def _list_budgeted_metrics(budgets: Mapping[str, VariantBudgets]) -> dict[str, Loc]:
@@ -121,8 +123,9 @@ def _list_budgeted_metrics(budgets: Mapping[str, VariantBudgets]) -> dict[str, L
     return places
 
 
-def _list_phases(workload: Workload, end_to_end: bool) -> tuple[Workload, ...]:
+def _list_phases(workload: Workload, *, end_to_end: bool) -> tuple[Workload, ...]:
     """If the workload writes: the whole answer, then its phases; else the forward pass, then end to end."""
-    of_forward: tuple[Phase, ...] = (END_TO_END,) if end_to_end else ()
-    phases: tuple[Phase, ...] = (TTFT, TPOT) if workload.writes else of_forward
+    phases: tuple[Phase, ...] = (END_TO_END,) if end_to_end else ()
+    if workload.writes:
+        phases = (TTFT, TPOT)
     return (workload, *(replace(workload, phase=phase) for phase in phases))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import find_default_runtime, plugins
+from slimgate.plugins.loading import find_default_runtime, load_plugins
 from slimgate.results.checks import TEACHER
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 from slimgate.suite.suite import Suite, find_kind
@@ -16,7 +16,7 @@ def find_runtime(kind: str) -> SuiteRuntime:
     named_runtime = find_default_runtime(kind)
     if named_runtime is None:
         raise BuildError(
-            f"no runtime executes artifacts of kind {kind}; known: {', '.join(plugins('runtime'))}"
+            f"no runtime executes artifacts of kind {kind}; known: {', '.join(load_plugins('runtime'))}"
         )
     name, runtime = named_runtime
     return Plugin(name, runtime, runtime.Params())

@@ -50,6 +50,13 @@ _CHOICE_OF_STEPS: dict[str, Any] = {
     "properties": {"choices": {"type": "array", "minItems": 1}, "optional": {"type": "boolean"}},
     "additionalProperties": False,
 }
+_COLUMN_DESCRIPTION = (
+    "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
+)
+_FAMILY_DESCRIPTION = (
+    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
+    "budget passes is then at most 5 %; default: each variant is judged alone"
+)
 
 
 def make_suite_schema() -> dict[str, Any]:
@@ -123,15 +130,6 @@ def _merge_forms(by_task: Mapping[str, Json]) -> dict[str, Any]:
     if len(texts) > 1:
         descriptive["description"] = " ".join(f"{', '.join(tasks)}: {text}" for text, tasks in texts.items())
     return descriptive | (forms[0] if len(forms) == 1 else {"anyOf": forms})
-
-
-_COLUMN_DESCRIPTION = (
-    "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
-)
-_FAMILY_DESCRIPTION = (
-    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
-    "budget passes is then at most 5 %; default: each variant is judged alone"
-)
 
 
 def _make_budgets_schema(definitions: Json) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from slimgate.models.config import read_max_positions
 from slimgate.models.families import check_family
 from slimgate.models.model_ref import read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.plugins.loading import load_user_object, plugins
+from slimgate.plugins.loading import load_plugins, load_user_object
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
 from slimgate.plugins.runtime import Runtime
@@ -81,7 +81,9 @@ def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Se
         owner = "" if change.model == name else f", a step of {change.model}"
         return f"{problem}: put it before {change.step}{owner}"
     between = [
-        name for name, plugin in plugins("step").items() if plugin.gives in takes and kind in plugin.takes
+        name
+        for name, plugin in load_plugins("step").items()
+        if plugin.gives in takes and kind in plugin.takes
     ]
     return f"{problem}: put {between[0]} before it" if len(between) == 1 else problem
 

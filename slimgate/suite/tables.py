@@ -21,6 +21,8 @@ MAX_SEED = 2**32 - 1
 LENGTH_BUCKET = "length_bucket"
 Dtype = Literal["float32", "bfloat16", "float16"]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+_SERVER = 'url = "http://localhost:8000/v1", model = "name"'
+_COMMAND = 'command = ["vllm", "serve", "model", "--port", "{port}"]'
 
 
 def _require_table(example: str) -> BeforeValidator:
@@ -36,7 +38,6 @@ def _require_table(example: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_SERVER = 'url = "http://localhost:8000/v1", model = "name"'
 Step = Annotated[dict[str, Any], _require_table("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 
@@ -95,7 +96,6 @@ class TaskTable(Table):
 
 
 Endpoint = Annotated[EndpointTable, _require_table(f"{{ {_SERVER} }}")]
-_COMMAND = 'command = ["vllm", "serve", "model", "--port", "{port}"]'
 Server = Annotated[ServerTable, _require_table(f"{{ {_COMMAND} }}")]
 Cascade = Annotated[CascadeTable, _require_table('{ models = ["small", "large"] }')]
 

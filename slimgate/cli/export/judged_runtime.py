@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from slimgate._system.json_text import convert_to_tuples
 from slimgate._system.toml import format_toml_value
 from slimgate.cli.export.forms import Written
-from slimgate.plugins.loading import find_form, plugins
+from slimgate.plugins.loading import find_form, load_plugins
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 from slimgate.suite.suite import dump_params
 
@@ -24,7 +24,7 @@ def read_judged_runtime(name: str, params: Mapping[str, Any]) -> SuiteRuntime | 
 
     name: a dotted path is not imported here; the suite of the run imports it.
     """
-    runtime = plugins("runtime").get(name)
+    runtime = load_plugins("runtime").get(name)
     if runtime is None:
         return f"it was judged in the runtime {name}, which is not known here"
     if runtime.Params.model_fields and not params:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate.errors import MissingExtra, SuiteError, list_names
 
@@ -62,17 +62,17 @@ def find_suites(
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
     blocked: dict[Path, str] = {}
-    for path, place, named in _iterate_candidates(search):
+    for path, link, is_named in _iterate_candidates(search):
         if path in suites:
             continue
-        shown, is_run = _format_path(place, search), True
+        shown, is_run = _format_path(link, search), True
         try:
-            matches = _is_pattern_match(place, search)
-            if not is_suite(path, shown, expected=named and matches):
-                if matches and not place.name.startswith("_") and not has_logs(path):
+            matches = _is_pattern_match(link, search)
+            if not is_suite(path, shown, expected=is_named and matches):
+                if matches and not link.name.startswith("_") and not has_logs(path):
                     note(f"{shown}: has neither [suite] nor [logs], so it is not a suite")
                 continue
-            is_run = named or not is_opt_in(path, shown)
+            is_run = is_named or not is_opt_in(path, shown)
             suite = load_suite(path, shown, check_data=is_run)
         except SuiteError as error:
             # Users who run an opt-in suite have to install what it needs.
@@ -82,7 +82,7 @@ def find_suites(
             if is_run and lacks_package:
                 blocked[path] = str(error)
             continue
-        if named or not suite.opt_in:
+        if is_named or not suite.opt_in:
             suites[path] = suite
     if problems and (block is None or len(problems) > len(blocked)):
         raise SuiteError("\n".join(dict.fromkeys(problems)))
@@ -101,11 +101,11 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
     from slimgate.suite.recognize import has_logs
 
     log_suites: dict[Path, LogSuite] = {}
-    for path, place, _ in _iterate_candidates(search):
+    for path, link, _ in _iterate_candidates(search):
         if path not in log_suites and has_logs(path):
             from slimgate.logs.suite import load_log_suite
 
-            log_suites[path] = load_log_suite(path, _format_path(place, search))
+            log_suites[path] = load_log_suite(path, _format_path(link, search))
     _check_stems({**suites, **log_suites})
     return log_suites
 
@@ -130,13 +130,13 @@ def describe_suites_not_run(search: Search, *, below: bool = False) -> Iterator[
 
 def _list_suites(search: Search, *, matched: bool) -> list[str]:
     """The files in the run's folders that have the tables of a suite, each once."""
-    run_files = set() if matched else {path for path, _, _ in _iterate_candidates(search)}
+    run_files = set() if matched else {candidate.path for candidate in _iterate_candidates(search)}
     files: dict[Path, Path] = {}
     for folder in search.paths:
-        for place in _iterate_files(folder, search, matched=matched) if folder.is_dir() else ():
-            path = _resolve_links(place)
-            if place not in search.paths and path not in run_files and _has_suite_word(path):
-                files.setdefault(path, place)
+        for link in _iterate_files(folder, search, matched=matched) if folder.is_dir() else ():
+            path = _resolve_links(link)
+            if link not in search.paths and path not in run_files and _has_suite_word(path):
+                files.setdefault(path, link)
     if not files:
         return []
     from slimgate.suite.recognize import has_suite_table, has_tables_of_a_suite
@@ -154,14 +154,22 @@ def _has_suite_word(path: Path) -> bool:
         return False
 
 
-def _iterate_candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
-    """(file, path at which it was found, which may be a link, whether the command line names it)."""
+class Candidate(NamedTuple):
+    """A file that may be a suite. link: the path at which it was found; is_named: on the command line."""
+
+    path: Path
+    link: Path
+    is_named: bool
+
+
+def _iterate_candidates(search: Search) -> Iterator[Candidate]:
+    """The files of the run that may be suites, judged by their names and folders."""
     for path in search.paths:
         if path.is_dir():
             for file in _iterate_files(path, search):
-                yield _resolve_links(file), file, False
+                yield Candidate(_resolve_links(file), file, is_named=False)
         elif path.suffix == ".toml" and path.is_file():
-            yield path.resolve(), path, True
+            yield Candidate(path.resolve(), path, is_named=True)
 
 
 def _format_path(path: Path, search: Search) -> str:

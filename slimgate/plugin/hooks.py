@@ -50,6 +50,8 @@ pytest_plugins = (
     "slimgate.plugin.fixtures",
     "slimgate.plugin.log_suites",
 )
+# Exit codes of a run in which nothing failed except tests.
+_JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -394,10 +396,6 @@ def _make_error_result(item: pytest.Item, error: BaseException | None, message: 
     model = str(next(iter(list_named_models(item)), TEACHER))
     facts = ErrorFacts(message=message, log=log, measured=format_now())
     return GateResult(ERROR, model, item.name, facts)
-
-
-# Exit codes of a run in which nothing failed except tests.
-_JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 def _get_problem_code(state: Session) -> pytest.ExitCode:

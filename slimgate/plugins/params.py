@@ -61,6 +61,8 @@ def _parse_module(module: ModuleType) -> ast.Module | None:
 
 # The names that a variant may have.
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
+_ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
 
 
 def suite_path(base: Path, text: str, *, home: bool = False) -> Path:
@@ -100,10 +102,6 @@ def resolve_path(value: object) -> Any:
 
 
 SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
-
-
-# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
-_ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
 
 
 def fit_arrays(value: Any, annotation: Any) -> Any:

@@ -56,14 +56,12 @@ NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, O
 
 # How a figure follows from the sums of scores and of sizes: exp(scores / sizes), or scores / sizes.
 CorpusKind = Literal["perplexity", "rate"]
+_EPOCH = " epoch "
+_MOST_DIGITS = 9
 
 
 class Digest(int):
     """48 bits of the digest of a text, which the copy of a base's log has in place of the text."""
-
-
-_EPOCH = " epoch "
-_MOST_DIGITS = 9
 
 
 def name_epoch(sample: str, epoch: int) -> str:

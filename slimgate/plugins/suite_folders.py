@@ -40,7 +40,7 @@ def check_sources(module: str) -> None:
     """Checks where Python takes a user's module from, and the modules that it imports.
 
     Python imports only one module of a name: two suites with different files of that name would both get the
-    first one. Raises SuiteError if the suite that is being read has another file of that name beside it.
+    first one. Raises SuiteError if the suite that is being read has another file of that name next to it.
     """
     if (folder := _folder.get()) is None:
         return

@@ -14,6 +14,7 @@ END_TO_END: Phase = "e2e"
 # What is timed of a model: one forward pass, one from text to answer, a whole answer that is written, or a
 # phase of it.
 TimedPart = Literal["forward", "answer", "ttft", "tpot", "e2e"]
+LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Workload:
 
     With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
     prompt_tokens. phase: the part of that which is timed; None: all of it. phase END_TO_END: what is timed
-    begins with the rows' text, where it else begins with prepared tensors.
+    begins with the rows' text, and not with prepared tensors.
     """
 
     batch: int
@@ -64,7 +65,6 @@ class Workload:
 
 # What is timed of a request: all of it, until the first token, and from one token to the next.
 LoadPart = Literal["answer", "ttft", "tpot"]
-LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ Kind = Literal[
     "error",
 ]
 Bounds = tuple[float, float] | None
+_TIMES = ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s", "tokens_per_s")
 
 
 def _make_column(description: str) -> Any:
@@ -205,9 +206,6 @@ def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "rows_needed": facts.n_needed,
         **_make_verdict_fields(facts.budgets, facts.verdict),
     }
-
-
-_TIMES = ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s", "tokens_per_s")
 
 
 def _list_times(model: VariantRecord) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from slimgate.results.facts import Facts
 
+# A field of Rates -> its name in texts, and its unit.
+RATE_WORDS = {
+    "float32_gflop_per_s": ("float32", "GFLOP/s"),
+    "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
+    "int8_gop_per_s": ("int8", "GOP/s"),
+    "memory_gb_per_s": ("memory", "GB/s"),
+}
+
 
 class Rates(Facts):
     """The peak rates of the CPU with a number of threads; None if a rate was not measured.
@@ -17,15 +25,6 @@ class Rates(Facts):
     bfloat16_gflop_per_s: float | None = None
     int8_gop_per_s: float | None = None
     memory_gb_per_s: float | None = None
-
-
-# A field of Rates -> its name in texts, and its unit.
-RATE_WORDS = {
-    "float32_gflop_per_s": ("float32", "GFLOP/s"),
-    "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
-    "int8_gop_per_s": ("int8", "GOP/s"),
-    "memory_gb_per_s": ("memory", "GB/s"),
-}
 
 
 class PeakRates(Facts):

@@ -34,6 +34,8 @@ _ORDER: tuple[Outcome | None, ...] = (
     None,
     Verdict.PASS,
 )
+# The name of the awaited result of a suite with budgets on flips or slices. It covers budgets on tokens too.
+_FLIPS = "flips and slices"
 
 
 def find_budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
@@ -258,10 +260,6 @@ def _find_outcome(model: VariantRecord, judged: Judged | None, other: Judged | N
     if not _is_awaited(model, other):
         return None
     return "error" if model.error is not None else "not measured"
-
-
-# The name of the awaited result of a suite with budgets on flips or slices. It covers budgets on tokens too.
-_FLIPS = "flips and slices"
 
 
 def _is_awaited(model: VariantRecord, judged: Judged) -> bool:

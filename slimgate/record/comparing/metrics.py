@@ -18,6 +18,19 @@ from slimgate.results.quality import QualityFacts
 _HUB = "hub:"
 # Files hold probabilities unchanged; their sums may round differently.
 _ROUNDING = 1e-6
+_READINGS = {
+    (
+        "worse",
+        "worse",
+    ): "got worse, and its {original} too: the drop behind the {original} does not show all of it",
+    ("worse", None): "got worse; its {original} did not",
+    ("worse", "better"): "got worse while its {original} got better",
+    (None, "worse"): "held; its drop is smaller because the {original} got worse",
+    (None, "better"): "held; its drop is larger because the {original} got better",
+    ("better", "worse"): "got better while its {original} got worse",
+    ("better", None): "got better; its {original} did not",
+    ("better", "better"): "got better with its {original}",
+}
 
 
 def load_known_metrics(record: RunRecord) -> dict[str, Metric | None]:
@@ -177,18 +190,3 @@ def describe_moved_models(change: MetricChange, teacher: MetricChange | None, or
         return None
     words = _READINGS.get((change.direction, teacher.direction))
     return None if words is None else words.format(original=original)
-
-
-_READINGS = {
-    (
-        "worse",
-        "worse",
-    ): "got worse, and its {original} too: the drop behind the {original} does not show all of it",
-    ("worse", None): "got worse; its {original} did not",
-    ("worse", "better"): "got worse while its {original} got better",
-    (None, "worse"): "held; its drop is smaller because the {original} got worse",
-    (None, "better"): "held; its drop is larger because the {original} got better",
-    ("better", "worse"): "got better while its {original} got worse",
-    ("better", None): "got better; its {original} did not",
-    ("better", "better"): "got better with its {original}",
-}

@@ -50,6 +50,8 @@ Interval = tuple[float, float] | None
 Word = TypeVar("Word")
 # Points: Holm's correction tests the hypothesis of a change that costs a slice nothing.
 _NO_LOSS = 0.0
+# Peaks of the same machine differ by some percent from run to run.
+_OTHER_RATE = 1.2
 
 
 def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
@@ -135,10 +137,10 @@ def _load_slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
 
 
 def _add_readings(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
-    theirs: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
+    teacher_changes: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
     metrics = [
         change.model_copy(
-            update={"reading": describe_moved_models(change, theirs.get(change.metric), original)}
+            update={"reading": describe_moved_models(change, teacher_changes.get(change.metric), original)}
         )
         for change in model.metrics
     ]
@@ -158,7 +160,9 @@ def _list_other_differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
     if not has_same_hardware(old.machine, new.machine):
         with_instructions = old.machine.instructions != new.machine.instructions
-        machines = " and ".join(_describe_machine(run.machine, with_instructions) for run in (old, new))
+        machines = " and ".join(
+            _describe_machine(run.machine, with_instructions=with_instructions) for run in (old, new)
+        )
         yield f"The machines differ ({machines}): changes of times and speed-ups are not shown."
     if rates := list(_list_rate_changes(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. This may change times."
@@ -193,10 +197,6 @@ def _list_task_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"Only the {of} release measured {', '.join(alone)}."
 
 
-# Peaks of the same machine differ by some percent from run to run.
-_OTHER_RATE = 1.2
-
-
 def _list_rate_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than usual."""
     rates = [run.machine.peak_rates and run.machine.peak_rates.all_threads for run in (old, new)]
@@ -206,10 +206,10 @@ def _list_rate_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"{words} {format_number(before, 3)} → {format_number(after, 3)} {unit}"
 
 
-def _describe_machine(machine: Machine, with_instructions: bool) -> str:
-    words = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device_and_gpu}"
+def _describe_machine(machine: Machine, *, with_instructions: bool) -> str:
+    text = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device_and_gpu}"
     return (
-        f"{words}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else words
+        f"{text}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else text
     )
 
 

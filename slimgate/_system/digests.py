@@ -394,7 +394,7 @@ def _read_variables(module: str) -> dict[str, str]:
 
     A variable that is not set has the value that os.environ.setdefault gives it, before and after that call.
 
-    Secrets are left out, and what pytest sets anew for each test.
+    Secrets are left out, and what pytest sets again for each test.
     """
     file = _find_source(module)
     if file is None or file.suffix != ".py" or _parse_module(module).version:

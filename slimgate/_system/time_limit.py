@@ -38,9 +38,10 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     Code that is running in C ends first. Only the main thread can be interrupted: other threads have no
     limit. If another timer (such as pytest-timeout's) rings earlier, it is not replaced.
     """
-    ringing, interval = signal.getitimer(signal.ITIMER_REAL)
-    mine = threading.current_thread() is threading.main_thread()
-    if seconds is None or not mine or 0 < ringing < seconds:
+    # The timer that other code has set: the seconds until it rings (0: none), and its interval.
+    other_seconds, interval = signal.getitimer(signal.ITIMER_REAL)
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if seconds is None or not is_main_thread or 0 < other_seconds < seconds:
         yield
         return
     began = time.monotonic()
@@ -55,8 +56,9 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     finally:
         bell.stop()
         signal.signal(signal.SIGALRM, before)
-        if ringing:
-            signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON), interval)
+        if other_seconds:
+            left = other_seconds - (time.monotonic() - began)
+            signal.setitimer(signal.ITIMER_REAL, max(left, _SOON), interval)
 
 
 class _Bell:

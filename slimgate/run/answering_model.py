@@ -12,7 +12,7 @@ from slimgate.suite.suite import Suite
 
 @dataclass(frozen=True)
 class AnsweringModel:
-    """An artifact in a runtime, on a device. suite, rows: what the answers to a split depend on besides."""
+    """An artifact in a runtime, on a device. suite, rows: what the answers to a split also depend on."""
 
     suite: Suite
     rows: PreparedRows

@@ -28,11 +28,11 @@ ChosenRow = tuple[int, str]
 
 
 def write_gate_texts(texts: Texts, rows: int, folder: Path) -> None:
-    """Writes the texts of all gate rows, in their order, some at a time."""
+    """Writes the texts of all gate rows, in their order, in batches. rows: the number of rows."""
     with replacing(folder / FILE) as new, pq.ParquetWriter(new, _SCHEMA) as writer:
         for start in range(0, rows, _ROWS_AT_ONCE):
-            some = texts(range(start, min(start + _ROWS_AT_ONCE, rows)))
-            writer.write_table(pa.table({"text": pa.array(some, pa.string())}))
+            batch = texts(range(start, min(start + _ROWS_AT_ONCE, rows)))
+            writer.write_table(pa.table({"text": pa.array(batch, pa.string())}))
 
 
 def open_gate_texts(folder: Path) -> Texts:

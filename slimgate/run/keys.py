@@ -1,6 +1,6 @@
 """Makes the keys of the store and the digests of results in a record, from everything that they depend on.
 
-There is one function for each key; its docstring lists the inputs. Only `result_keys` makes keys besides, of
+There is one function for each key; its docstring lists the inputs. Only `result_keys` makes other keys, of
 the results that a record carries from run to run. Three rules:
 
 - Every file of a model's folder counts, unless its name is in `contents.NEVER_COUNTS`.

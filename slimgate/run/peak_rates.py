@@ -43,20 +43,20 @@ class PeakProbe:
 def _measure_rates(threads: int, seconds: float) -> PeakRates:
     """Measures in a new process. seconds: for each figure."""
     context = start_forkserver()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, threads, seconds), daemon=True)
+    pipe, worker_pipe = context.Pipe()
+    process = context.Process(target=serve, args=(worker_pipe, threads, seconds), daemon=True)
     process.start()
-    theirs.close()
+    worker_pipe.close()
     start, answer = time.perf_counter(), dict[str, Any]()
     why = f"the process gave no answer for {PATIENCE_SECONDS:.0f} s"
     try:
-        if ours.poll(PATIENCE_SECONDS):
-            answer = ours.recv()
+        if pipe.poll(PATIENCE_SECONDS):
+            answer = pipe.recv()
     except (EOFError, ConnectionResetError):
         process.join(timeout=5)
         why = f"the process: {describe_end(process.exitcode)}"
     finally:
-        ours.close()
+        pipe.close()
         process.kill()
         process.join()
     nothing = {"notes": [f"nothing was measured: {why}"], "seconds": time.perf_counter() - start}

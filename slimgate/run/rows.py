@@ -126,7 +126,7 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
 
 
 def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
-    """Cuts and writes the splits. source: the data that their key stands for (keys.make_source_key).
+    """Cuts and writes the splits. source: the key of the data (keys.make_source_key).
 
     Another run may have had the lock of the store since the key was made, so the data is compared twice.
     """

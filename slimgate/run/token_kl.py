@@ -28,21 +28,23 @@ _FILE = "places.npz"
 def measure_token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
     """The KL at every token; None if the two read different tokens or have different vocabularies."""
     run = variant.run
-    theirs, ours = (_encode_rows(model) for model in (teacher, variant))
-    if list(map(list, theirs.columns["input_ids"])) != list(map(list, ours.columns["input_ids"])):
+    teacher_rows, variant_rows = (_encode_rows(model) for model in (teacher, variant))
+    teacher_ids, variant_ids = (encoded.columns["input_ids"] for encoded in (teacher_rows, variant_rows))
+    if list(map(list, teacher_ids)) != list(map(list, variant_ids)):
         return None
-    teacher_entry = _make_teacher_tokens(run, teacher, theirs)
-    entry = _make_variant_kl(run, variant, ours, teacher_entry)
+    teacher_entry = _make_teacher_tokens(run, teacher, teacher_rows)
+    entry = _make_variant_kl(run, variant, variant_rows, teacher_entry)
     if not entry.manifest["comparable"]:
         return None
     from slimgate.tasks.parts.next_token import count_places
 
     arrays = np.load(entry.folder / _FILE, allow_pickle=False)
-    rows = np.arange(len(ours.lengths)) if ours.row_of is None else ours.row_of
+    row_of = variant_rows.row_of  # of each window; None if each row is a window
+    rows = np.arange(len(variant_rows.lengths)) if row_of is None else row_of
     return TokenKl(
         arrays["kl"],
         arrays["same_top"],
-        np.repeat(rows, count_places(ours)),
+        np.repeat(rows, count_places(variant_rows)),
         teacher.outcomes.groups,
         rest=entry.manifest["rest"],
     )

@@ -38,8 +38,7 @@ def connect(address: str | None) -> Iterator[Any]:
     with _keep_signals(), _disable_usage_stats():
         import ray
 
-        ours = set(_list_processes())
-
+        processes_before = set(_list_processes())
         try:
             with _keep_signals():  # SIGTERM must stop a run as Ctrl-C does, also while models are built
                 ray.init(
@@ -61,12 +60,12 @@ def connect(address: str | None) -> Iterator[Any]:
         try:
             yield ray
         finally:
-            theirs = set(_list_processes()) - ours
+            ray_processes = set(_list_processes()) - processes_before
             ray.shutdown()
-            # They shall not disturb the next timing.
+            # Processes of Ray that still run would disturb the next timing.
             import psutil
 
-            for process in psutil.wait_procs(theirs, timeout=PATIENCE)[1]:
+            for process in psutil.wait_procs(ray_processes, timeout=PATIENCE)[1]:
                 with suppress(psutil.Error):
                     process.kill()
 
@@ -78,14 +77,14 @@ def list_machines(ray: ModuleType) -> dict[str, dict[str, float]]:
 
 def check_fits(ray: ModuleType, name: str, needs: Needs) -> None:
     """Raises BuildError if no machine of the cluster has the resources for a task: it would wait for ever."""
-    had_by, required = list(list_machines(ray).values()), needs.resources
+    machines, required = list(list_machines(ray).values()), needs.resources
     if any(
         all(machine.get(resource, 0.0) >= amount for resource, amount in required.items())
-        for machine in had_by
+        for machine in machines
     ):
         return
     largest = {
-        resource: max((machine.get(resource, 0.0) for machine in had_by), default=0.0)
+        resource: max((machine.get(resource, 0.0) for machine in machines), default=0.0)
         for resource in required
     }
     had = ", ".join(f"{resource} {amount:.15g}" for resource, amount in largest.items())

@@ -130,7 +130,7 @@ class _Driver:
         began = time.perf_counter()
         shared = self._check_machines()
         self._jobs = {path: replace(job, shared=shared) for path, job in self._jobs.items()}
-        tasks, seconds = self._plan_tasks(shared)
+        tasks, seconds = self._plan_tasks(shared=shared)
         for task in tasks.values():
             check_fits(self._ray, task.name, self._find_needs(task))
         schedule = Schedule(tasks, seconds)
@@ -149,10 +149,10 @@ class _Driver:
     def _check_machines(self) -> bool:
         """Whether all machines see the store. Raises BuildError if one would build something else."""
         checks = self._run_everywhere(check_machine)
-        for _, _, problem in checks:
-            if problem is not None:
-                raise BuildError(problem)
-        return all(shared for _, shared, _ in checks)
+        for check in checks:
+            if check.problem is not None:
+                raise BuildError(check.problem)
+        return all(check.sees_store for check in checks)
 
     def _run_everywhere(self, function: Callable[[Job], R]) -> list[R]:
         """The results of a function for each job on each machine."""
@@ -172,7 +172,7 @@ class _Driver:
             raise BuildError(f"a machine of the Ray cluster cannot be used: {reason}") from error
         return results
 
-    def _plan_tasks(self, shared: bool) -> tuple[dict[TaskId, Task], dict[TaskId, float]]:
+    def _plan_tasks(self, *, shared: bool) -> tuple[dict[TaskId, Task], dict[TaskId, float]]:
         """The missing tasks, and the seconds that each is expected to take."""
         tasks: dict[TaskId, Task] = {}
         seconds: dict[TaskId, float] = {}

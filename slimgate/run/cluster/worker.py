@@ -18,7 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
@@ -110,17 +110,22 @@ def is_store_visible(job: Job) -> bool:
     return (job.store / "locks" / job.mark).is_file() and os.access(job.store, os.W_OK)
 
 
-def check_machine(job: Job) -> tuple[str, bool, str | None]:
-    """(this machine's name, whether it sees the store, why it cannot work for this run).
+class MachineCheck(NamedTuple):
+    """Whether a machine can work for a run. problem: why it cannot; None if it can."""
 
-    Also removes the stores of killed runs.
-    """
+    host: str
+    sees_store: bool
+    problem: str | None
+
+
+def check_machine(job: Job) -> MachineCheck:
+    """Checks this machine. Also removes the stores of killed runs."""
     clear_leftovers()
     try:
         _check_software(job)
     except SlimgateError as error:
-        return socket.gethostname(), False, str(error)
-    return socket.gethostname(), is_store_visible(job), None
+        return MachineCheck(socket.gethostname(), sees_store=False, problem=str(error))
+    return MachineCheck(socket.gethostname(), is_store_visible(job), problem=None)
 
 
 def do_task(

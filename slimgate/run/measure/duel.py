@@ -286,8 +286,8 @@ def time_call(contender: Contender) -> float:
 def _start_process() -> tuple[Any, Any]:
     """Starts a process; returns our end of the pipe, and the process."""
     context = start_forkserver()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    pipe, worker_pipe = context.Pipe()
+    process = context.Process(target=serve, args=(worker_pipe,), daemon=True)
     process.start()
-    theirs.close()
-    return ours, process
+    worker_pipe.close()
+    return pipe, process

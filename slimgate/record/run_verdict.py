@@ -62,8 +62,10 @@ def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:
     counts.add_budgets(
         [(budget.verdict, budget.on_inconclusive) for budget in facts.budgets] or as_one_budget
     )
-    if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
-        (counts.wrong if facts.verdict is Verdict.FAIL else counts.undecided).append(facts.message)
+    if facts.verdict is Verdict.FAIL and facts.message:
+        counts.failure_messages.append(facts.message)
+    if facts.verdict is Verdict.INCONCLUSIVE and facts.message:
+        counts.undecided_messages.append(facts.message)
 
 
 def _make_run_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVerdict:
@@ -77,7 +79,7 @@ def _make_run_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVe
         warns=counts.warns,
         missing=missing,
         carried=carried,
-        messages=list(dict.fromkeys([*counts.wrong, *counts.undecided])),
+        messages=list(dict.fromkeys([*counts.failure_messages, *counts.undecided_messages])),
     )
 
 
@@ -104,5 +106,5 @@ def _count_results(
             counts.add_error(failure.message)
     delay = self_test.planted_delay
     if delay is not None and not delay.seen and undecided_speed:
-        counts.undecided.append(delay.message)
+        counts.undecided_messages.append(delay.message)
     return counts

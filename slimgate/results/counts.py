@@ -60,9 +60,9 @@ class BudgetCounts:
     """The number of budgets with each verdict, and the messages about budgets that do not hold.
 
     errors: failed measurements and failed self-tests. not_gated: results without a budget that gates. warns:
-    undecided budgets that only warn. wrong: a line for each error and each budget that FAILs. undecided: a
-    line for each undecided budget, and for each cause, such as a planted delay that was not seen.
-    is_complete: whether all checks were made by this run; if not, the status may be partial.
+    undecided budgets that only warn. failure_messages: a line for each error and each budget that FAILs.
+    undecided_messages: a line for each undecided budget, and for each cause, such as a planted delay that was
+    not seen. is_complete: whether all checks were made by this run; if not, the status may be partial.
     """
 
     passed: int = 0
@@ -71,8 +71,8 @@ class BudgetCounts:
     errors: int = 0
     not_gated: int = 0
     warns: int = 0
-    wrong: list[str] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
+    failure_messages: list[str] = field(default_factory=list)
+    undecided_messages: list[str] = field(default_factory=list)
     is_complete: bool = True
 
     def add_budgets(self, judged: Iterable[tuple[Verdict | None, OnInconclusive | None]]) -> None:
@@ -86,7 +86,7 @@ class BudgetCounts:
     def add_error(self, message: str) -> None:
         """Counts a failed measurement or a failed self-test."""
         self.errors += 1
-        self.wrong.append(message)
+        self.failure_messages.append(message)
 
     @property
     def status(self) -> Status:

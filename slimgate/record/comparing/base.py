@@ -105,17 +105,20 @@ def _list_slower(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 
 def _list_base_medians(record: RunRecord) -> dict[tuple[str, str], tuple[float, float]]:
-    """(load, part) -> the base's median in ms, and the noise floor on the log scale (0: not known)."""
+    """(load, part) -> the base's median in ms, and the noise floor on the log scale (0: not known).
+
+    Only for parts of which a budget limits the speed-up.
+    """
     from slimgate.judge.load_tests import PART_OF_SPEEDUP
 
-    return {
-        (load, _PART_WORDS[ratio.part]): (ratio.base, ratio.noise_floor or 0.0)
-        for model in record.variants[1:]
-        for load, facts in model.load_tests.items()
-        for ratio in facts.times
-        if ratio.quantile == _MEDIAN
-        and ratio.part in {PART_OF_SPEEDUP.get(budget.kind) for budget in facts.budgets}
-    }
+    medians: dict[tuple[str, str], tuple[float, float]] = {}
+    tests = [test for model in record.variants[1:] for test in model.load_tests.items()]
+    for load, facts in tests:
+        limited_parts = {PART_OF_SPEEDUP.get(budget.kind) for budget in facts.budgets}
+        for ratio in facts.times:
+            if ratio.quantile == _MEDIAN and ratio.part in limited_parts:
+                medians[load, _PART_WORDS[ratio.part]] = ratio.base, ratio.noise_floor or 0.0
+    return medians
 
 
 def _list_rescored(old: RunRecord, new: RunRecord) -> Iterator[str]:

@@ -91,9 +91,14 @@ def read_record_environment(record: RunRecord) -> dict[str, dict[str, Any]]:
             system={"OS": machine.os, "Python": machine.python},
         ),
         sort_packages(machine.libraries),
-        *(
-            {area: {f"{name} of {model.name}": value for name, value in settings.items()}}
-            for model in record.variants
-            for area, settings in (model.artifact.server if model.artifact else {}).items()
-        ),
+        *(_name_server_settings(model) for model in record.variants),
     )
+
+
+def _name_server_settings(model: VariantRecord) -> dict[str, dict[str, Any]]:
+    """Area -> the settings of a model's server, by names such as `dtype of int8`; empty without a server."""
+    server = model.artifact.server if model.artifact else {}
+    return {
+        area: {f"{name} of {model.name}": value for name, value in settings.items()}
+        for area, settings in server.items()
+    }

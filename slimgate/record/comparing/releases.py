@@ -346,11 +346,11 @@ def list_slice_changes(
 def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
     """Whether higher is better, as the slices of the records show."""
     return find_direction(
-        (part.drop_points, part.variant, part.teacher)
+        (facts.drop_points, facts.variant, facts.teacher)
         for record in records
         for model in record.variants[1:]
-        for part in _list_slice_facts(model)
-        if part.metric == metric
+        for facts in _list_slice_facts(model)
+        if facts.metric == metric
     )
 
 
@@ -358,13 +358,13 @@ def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceKey, _
     """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
         return {
-            _make_slice_key(part): _Values(part.variant, part.n, part.drop_points)
-            for part in _list_slice_facts(model)
+            _make_slice_key(facts): _Values(facts.variant, facts.n, facts.drop_points)
+            for facts in _list_slice_facts(model)
         }
     return {
-        _make_slice_key(part): _Values(part.teacher, part.n, None)
+        _make_slice_key(facts): _Values(facts.teacher, facts.n, None)
         for variant in reversed(record.variants[1:])
-        for part in _list_slice_facts(variant)
+        for facts in _list_slice_facts(variant)
     }
 
 
@@ -372,8 +372,8 @@ def _list_slice_facts(model: VariantRecord) -> list[SliceFacts]:
     return (model.behaviour.slices or []) if model.behaviour else []
 
 
-def _make_slice_key(part: SliceFacts) -> SliceKey:
-    return SliceKey(part.metric, part.column, part.value)
+def _make_slice_key(facts: SliceFacts) -> SliceKey:
+    return SliceKey(facts.metric, facts.column, facts.value)
 
 
 def _judge_label_slices(
@@ -384,9 +384,10 @@ def _judge_label_slices(
         return {}
     old, new = pair
     slices = list_label_slices(old)
-    able = [metric for name in sorted(names) if (metric := metrics.get(name)) and metric.per_row is not None]
+    known = [metric for name in sorted(names) if (metric := metrics.get(name)) is not None]
     return {
-        SliceKey(part.metric, part.column, part.value): part
-        for metric in able
-        for part in judge_slices(metric, old, new, slices, _NO_LOSS)
+        _make_slice_key(facts): facts
+        for metric in known
+        if metric.per_row is not None
+        for facts in judge_slices(metric, old, new, slices, _NO_LOSS)
     }

@@ -260,29 +260,29 @@ def _find_paths(text: str, places: Collection[Path]) -> Iterator[Path]:
     """The files and folders that a text names: the whole text, the part after a =, or one of its words."""
     words = dict.fromkeys((text, text.partition("=")[2], *_SEPARATORS.split(text)))
     for word in words:
-        if (
-            not word
-            or len(word) > 1000
-            or "\0" in word
-            or (word.strip("./") == "" and not _is_model(Path(word)))
-        ):
+        if not _can_be_path(word):
             continue
-        names = [
-            word,
-            *([f"{word.replace('.', '/')}.py", word.replace(".", "/")] if _MODULE.fullmatch(word) else []),
-        ]
+        names = [word]
+        if _MODULE.fullmatch(word):
+            module = word.replace(".", "/")
+            names += [f"{module}.py", module]
         for place in places:
             for name in dict.fromkeys(names):
                 if os.path.exists(place / name):
                     yield place / name
 
 
+def _can_be_path(word: str) -> bool:
+    """Whether a word can name a file or a folder. Dots and slashes alone must name the folder of a model."""
+    is_only_dots = word.strip("./") == ""
+    return 0 < len(word) <= 1000 and "\0" not in word and (not is_only_dots or _is_model(Path(word)))
+
+
 def _find_imported_files(file: Path, places: Collection[Path]) -> list[Path]:
     """The files of the modules that a Python file imports from some folders."""
-    names = [name.replace(".", "/") for name in list_imports(file)]
-    paths = (
-        place / inner for place in places for name in names for inner in (f"{name}.py", f"{name}/__init__.py")
-    )
+    modules = [name.replace(".", "/") for name in list_imports(file)]
+    names = [name for module in modules for name in (f"{module}.py", f"{module}/__init__.py")]
+    paths = (place / name for place in places for name in names)
     return [path for path in paths if path.is_file()]
 
 

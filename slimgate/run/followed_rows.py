@@ -24,6 +24,7 @@ FILE = "gate_texts.parquet"
 _ROWS_AT_ONCE = 10_000
 _SCHEMA = pa.schema({"text": pa.string()})
 Texts = Callable[[Iterable[int]], Sequence[str]]
+# The position of a row, and why it was chosen.
 ChosenRow = tuple[int, str]
 
 
@@ -96,18 +97,21 @@ def find_least_sure(probabilities: npt.NDArray[np.float64] | None) -> ChosenRow:
 
 
 def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[ChosenRow]:
-    first = find_least_sure(teacher.probabilities)
+    """The rows to follow: lost by most variants, the least sure one, right in all models."""
+    least_sure = find_least_sure(teacher.probabilities)
     if teacher.right is None:
-        return [*_find_most_and_least_moved(teacher, variants), first]
-    everywhere = teacher.right & np.all([_read_right(variant) for variant in variants], axis=0)
-    lost = sum((teacher.right & ~_read_right(variant)).astype(np.int64) for variant in variants)
-    row = int(np.argmax(lost))
-    count = int(np.asarray(lost)[row])
-    return [
-        *([(row, f"{count} of {len(variants)} variants lost it, no row was lost by more")] if count else []),
-        first,
-        *([(int(np.argmax(everywhere)), "the first that all have right")] if everywhere.any() else []),
-    ]
+        return [*_find_most_and_least_moved(teacher, variants), least_sure]
+    variants_right = np.array([_read_right(variant) for variant in variants])  # (variants, rows)
+    lost_counts = (teacher.right & ~variants_right).sum(axis=0)
+    right_in_all = teacher.right & variants_right.all(axis=0)
+    chosen: list[ChosenRow] = []
+    if count := int(lost_counts.max()):
+        why = f"{count} of {len(variants)} variants lost it, no row was lost by more"
+        chosen.append((int(np.argmax(lost_counts)), why))
+    chosen.append(least_sure)
+    if right_in_all.any():
+        chosen.append((int(np.argmax(right_in_all)), "the first that all have right"))
+    return chosen
 
 
 def _read_right(model: Answers) -> npt.NDArray[np.bool_]:

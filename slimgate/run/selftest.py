@@ -115,11 +115,13 @@ def plant_fault(
     unit_weights = np.ones(len(outcomes))
     outcomes = arrange_outcomes(metric, outcomes)
     base = float(metric.statistic(outcomes, unit_weights))
+    # Bisection finds the smallest number of rows that lower the metric enough.
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2
         value = float(metric.statistic(damage(outcomes, order[:middle]), unit_weights))
-        if (base - value if metric.higher_is_better else value - base) >= drop - ROUNDING:
+        loss = base - value if metric.higher_is_better else value - base
+        if loss >= drop - ROUNDING:
             high = middle
         else:
             low = middle + 1

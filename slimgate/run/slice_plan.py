@@ -79,19 +79,17 @@ def plan_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
         for budget in _list_planned(suite, variant):
             variants.setdefault(budget, []).append(variant)
     slices = count_slice_groups(suite.setup, gate) if variants else {}
-    return [
-        PlannedSlices(
-            name,
-            budget.metric,
-            budget.drop_points,
-            budget.undecided,
-            tuple(names),
-            tuple(int(sizes.sum()) for sizes in groups),
-            tuple(_count_rows_needed(budget.drop_points / 100, sizes) for sizes in groups),
-        )
-        for budget, names in variants.items()
-        for name, groups in _find_slices(budget, slices).items()
-    ]
+    plans: list[PlannedSlices] = []
+    for budget, names in variants.items():
+        margin = budget.drop_points / 100
+        for column, groups in _find_slices(budget, slices).items():
+            rows = tuple(int(sizes.sum()) for sizes in groups)
+            needed = tuple(_count_rows_needed(margin, sizes) for sizes in groups)
+            plan = PlannedSlices(
+                column, budget.metric, budget.drop_points, budget.undecided, tuple(names), rows, needed
+            )
+            plans.append(plan)
+    return plans
 
 
 def _list_planned(suite: Suite, variant: str) -> Iterator[_Planned]:
@@ -121,7 +119,7 @@ def count_slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints
     groups = find_group_ids(gate, task.object.text_columns(task.params), setup.group)
     member = np.arange(len(gate)) if groups is None else groups
     slices: dict[str, dict[str, Ints]] = {}
-    for part in find_gate_slices(setup, gate):
-        sizes = np.unique(member[part.rows], return_counts=True)[1]
-        slices.setdefault(part.column, {})[part.value] = sizes
+    for gate_slice in find_gate_slices(setup, gate):
+        sizes = np.unique(member[gate_slice.rows], return_counts=True)[1]
+        slices.setdefault(gate_slice.column, {})[gate_slice.value] = sizes
     return slices

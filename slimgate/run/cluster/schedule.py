@@ -170,20 +170,15 @@ def find_missing_tasks(run: SuiteRun, tasks: Mapping[TaskId, Task]) -> dict[Task
 
 def estimate_seconds(run: SuiteRun, tasks: Iterable[TaskId]) -> dict[TaskId, float]:
     """Estimates times by earlier runs; a step without a known time takes the mean of the known ones."""
-    planned = {model.name: model for model in plan_models(run)}
-    known = [
-        part.seconds for model in planned.values() for part in _list_estimates(model) if part is not None
-    ]
-    default_seconds = mean(known) if known else UNKNOWN_SECONDS
-    return {
-        task: sum(
-            default_seconds if part is None else part.seconds for part in _list_estimates(planned[task.name])
-        )
-        for task in tasks
-    }
+    estimates = {model.name: _list_estimates(model) for model in plan_models(run)}
+    known = [estimate.seconds for parts in estimates.values() for estimate in parts if estimate is not None]
+    default = Estimate(mean(known) if known else UNKNOWN_SECONDS)
+    return {task: sum((part or default).seconds for part in estimates[task.name]) for task in tasks}
 
 
 def _list_estimates(model: PlannedModel) -> list[Estimate | None]:
     """The estimates of a model's remaining work; one unknown if only another seed has work left."""
-    steps = [step.seconds for step in model.missing]
-    return [*steps, *([] if model.answered else [model.predicting])] or [None]
+    estimates = [step.seconds for step in model.missing]
+    if not model.answered:
+        estimates.append(model.predicting)
+    return estimates or [None]

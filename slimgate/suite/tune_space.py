@@ -146,36 +146,37 @@ def _fill_value(value: object, pick: Pick) -> Any:
 
 def iterate_step_lists(space: Space) -> Iterator[Drawn]:
     """All step lists, one after another. A range without a list of values counts with its two ends only."""
-    ahead: list[int] = []
+    positions: list[int] = []
     while True:
         option_counts: list[int] = []
-        drawn = draw_steps(space, _Odometer(ahead, option_counts))
-        yield drawn
-        while option_counts and ahead[len(option_counts) - 1] + 1 >= option_counts[-1]:
+        yield draw_steps(space, _Odometer(positions, option_counts))
+        # The last choice that has further options takes its next option; the choices after it start again.
+        while option_counts and positions[len(option_counts) - 1] + 1 >= option_counts[-1]:
             option_counts.pop()
         if not option_counts:
             return
-        del ahead[len(option_counts) :]
-        ahead[-1] += 1
+        del positions[len(option_counts) :]
+        positions[-1] += 1
 
 
 @dataclass
 class _Odometer:
     """Picks options by position, to enumerate them all.
 
-    ahead: the position to pick at each choice; option_counts: the number of options of each choice so far.
+    positions: of the option to pick at each choice; a further choice gets its first option.
+    option_counts: the number of options of each choice so far.
     """
 
-    ahead: list[int]
+    positions: list[int]
     option_counts: list[int]
 
     def __call__(self, dimension: Dimension) -> Any:
         options = list_ends(dimension)
-        place = len(self.option_counts)
+        choice = len(self.option_counts)
         self.option_counts.append(len(options))
-        if place == len(self.ahead):
-            self.ahead.append(0)
-        return options[self.ahead[place]]
+        if choice == len(self.positions):
+            self.positions.append(0)
+        return options[self.positions[choice]]
 
 
 def list_ends(dimension: Dimension) -> Sequence[Any]:

@@ -80,8 +80,9 @@ class VariantBudgets:
 
     def find_speed_budget(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
-        speeds = (*(() if self.speed is None else (self.speed,)), *self.part_speeds)
-        return next((budget for budget in speeds if is_limit_on_part(budget.kind, workload.part)), None)
+        return next(
+            (budget for budget in self.on_speedups if is_limit_on_part(budget.kind, workload.part)), None
+        )
 
     def drop_over_builds(self) -> tuple[VariantBudgets, list[str]]:
         """The same without budgets over builds, and the metrics that had one."""
@@ -104,9 +105,14 @@ class VariantBudgets:
         return tuple(limit for limit in limits if is_limit_on_part(limit.kind, workload.part))
 
     @property
+    def on_speedups(self) -> tuple[SpeedBudget | LimitBudget, ...]:
+        """All budgets on speed-ups."""
+        return self.part_speeds if self.speed is None else (self.speed, *self.part_speeds)
+
+    @property
     def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:
         """All budgets on speed-ups and times."""
-        return (*(() if self.speed is None else (self.speed,)), *self.part_speeds, *self.times)
+        return (*self.on_speedups, *self.times)
 
     def add_to(self, common: VariantBudgets, off: Mapping[BudgetKey, str]) -> VariantBudgets:
         """These budgets added to the common ones. A budget replaces the common one of its metric and kind.

@@ -178,12 +178,12 @@ def test_memory(
     readings = READINGS if budget else 1
     before, after = teacher.measure_memory(readings), memory_variant.measure_memory(readings)
     device = all(reading.device_peak_bytes is not None for reading in (*before, *after))
-    of_teacher, of_variant = _list_peaks(before, device=device), _list_peaks(after, device=device)
-    ratio = compute_memory_ratio(of_teacher, of_variant)
+    teacher_peaks, variant_peaks = _list_peaks(before, device=device), _list_peaks(after, device=device)
+    ratio = compute_memory_ratio(teacher_peaks, variant_peaks)
     judged = judge_memory(ratio, budget.limit, budget.reason) if budget else None
     line = format_memory_message(memory_variant.name, ratio, judged)
     workload = memory_variant.run.largest_workload.id
-    report_result(GateResult(MEMORY, TEACHER, "", _describe_memory(before, of_teacher, workload)))
+    report_result(GateResult(MEMORY, TEACHER, "", _describe_memory(before, teacher_peaks, workload)))
     fields = {
         "ratio": ratio.ratio,
         "spread": ratio.spread if ratio.readings > 1 else None,
@@ -191,7 +191,7 @@ def test_memory(
         "verdict": judged.verdict if judged else None,
         "message": line,
     }
-    facts = _describe_memory(after, of_variant, workload).replace(**fields)
+    facts = _describe_memory(after, variant_peaks, workload).replace(**fields)
     report_result(GateResult(MEMORY, memory_variant.name, "", facts))
     conclude(memory_variant, facts)
 
@@ -204,12 +204,12 @@ def _list_peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]
 def _describe_memory(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> MemoryFacts:
     """Medians of the readings, as the record stores them."""
     rows = [asdict(reading) for reading in readings]
-    middle = {
-        name: None if any(row[name] is None for row in rows) else median(row[name] for row in rows)
-        for name in rows[0]
-    }
-    bytes_ = {name: value if value is None else round(value) for name, value in middle.items()}
-    fields = {**bytes_, "load_seconds": middle["load_seconds"]}
+    medians: dict[str, float | None] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        medians[name] = None if None in values else median(values)
+    bytes_ = {name: value if value is None else round(value) for name, value in medians.items()}
+    fields = {**bytes_, "load_seconds": medians["load_seconds"]}
     return MemoryFacts(
         **fields,
         workload=workload,

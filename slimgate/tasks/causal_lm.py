@@ -222,9 +222,12 @@ def tokenize_rows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase
     texts = _read_row_texts(params, rows)
     documents = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
     start, end = _list_boundary_tokens(params, tokenizer)
-    return [
-        [*(start if ids[:1] != start else ()), *ids, *(end if ids[-1:] != end else ())] for ids in documents
-    ]
+    rows_ids: list[list[int]] = []
+    for ids in documents:
+        missing_start = [] if ids[:1] == start else start
+        missing_end = [] if ids[-1:] == end else end
+        rows_ids.append([*missing_start, *ids, *missing_end])
+    return rows_ids
 
 
 def _list_boundary_tokens(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

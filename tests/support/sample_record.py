@@ -370,10 +370,11 @@ def _make_matrix(*right: int) -> list[list[int]]:
 
     right: the right rows of each label.
     """
-    return [
-        [count if k == label else 1500 - count if k == (label + 1) % 4 else 0 for k in range(4)]
-        for label, count in enumerate(right)
-    ]
+    matrix = [[0] * 4 for _ in right]
+    for label, count in enumerate(right):
+        matrix[label][label] = count
+        matrix[label][(label + 1) % 4] = 1500 - count
+    return matrix
 
 
 def _make_distilled() -> VariantRecord:

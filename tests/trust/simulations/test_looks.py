@@ -7,7 +7,7 @@ import numpy as np
 from tools.simulations.look_verdicts import count_passes_at_each_judgement
 
 
-def test_each_further_judgement_passes_more_targets_at_their_budget() -> None:
+def test_each_further_judgement_passes_more_targets() -> None:
     rng = np.random.default_rng(0)
     shares = count_passes_at_each_judgement(rng, [500, 1000, 2000, 4000], psi=0.08, margin=0.02, runs=300)
     assert shares == sorted(shares)

@@ -1,10 +1,9 @@
-"""Helpers of all kinds of plug-ins: options, progress, batches, the module of the code."""
+"""Helpers of all kinds of plug-ins: options, progress, batches."""
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import ModuleType
 from typing import Any, Generic, TypeVar, get_args
 
 import numpy.typing as npt
@@ -52,10 +51,3 @@ def iter_batches(order: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Batches of `size` consecutive positions or rows. The last one may be smaller."""
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def module_of(plugin: object) -> str:
-    """The name of the module with a plug-in's code. Keys of the store have the digest of its file."""
-    if isinstance(plugin, ModuleType):
-        return plugin.__name__
-    return str(getattr(plugin, "__module__", None) or type(plugin).__module__)

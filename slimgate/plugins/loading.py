@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.plugins.base import module_of
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.suite_folders import check_sources
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from pydantic import BaseModel, create_model
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.base import module_of
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.measurement import LEAST_ROUNDS, Measurement
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.params import Table
 from slimgate.plugins.reader import Reader
 from slimgate.plugins.rows import JUDGING

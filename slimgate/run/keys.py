@@ -28,9 +28,10 @@ from slimgate._system.digests import (
 )
 from slimgate.errors import DataError
 from slimgate.models.saved_weights import find_main_dtype
-from slimgate.plugins.base import Arrays, Json, module_of
+from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.models import ModelRef
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
 from slimgate.run import contents

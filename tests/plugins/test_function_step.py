@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 
 from slimgate._system.digests import digest_code
 from slimgate.errors import SuiteError
-from slimgate.plugins.base import module_of
 from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.params import Table
 from slimgate.plugins.user_plugins import FunctionStep
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.base import module_of
 from slimgate.plugins.loading import known_plugins, list_code_modules, load, load_object, read_docstring
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.step import Step
 from slimgate.plugins.user_plugins import BASES
 

@@ -9,9 +9,9 @@ from typing import Any
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny
 from fixtures.models.kept_models import StoredRun, store_run
-from slimgate.plugins.base import module_of
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
 
 Run = Callable[..., tuple[int, str, str]]
 CLASSES = ("neg", "pos")

@@ -19,8 +19,9 @@ import pyarrow as pa
 from slimgate._system.digests import digest_json
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
-from slimgate.plugins.base import Json, module_of
+from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
+from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor

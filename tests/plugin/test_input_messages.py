@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import make_tiny_run
 
-from slimgate.data.row_files import RowFile, read_all_rows, read_column_names, require
+from slimgate.data.row_files import RowFile, read_all_rows, read_column_names, require_file
 from slimgate.errors import DataError, SuiteError
 from slimgate.suite.budget_units import find_doubtful_budgets
 
@@ -43,11 +43,11 @@ def test_a_file_one_folder_up_is_named_if_of_the_same_kind(tmp_path: Path) -> No
     bench.mkdir()
     (bench / "docs.toml").touch()
     with pytest.raises(SuiteError, match=r"docs\.csv: no such file$"):
-        require(bench / "docs.csv")
+        require_file(bench / "docs.csv")
     (tmp_path / "docs.csv").touch()
     expected = f"no such file. Did you mean ../docs.csv? There is {tmp_path / 'docs.csv'}"
     with pytest.raises(SuiteError, match=re.escape(expected)):
-        require(bench / "docs.csv")
+        require_file(bench / "docs.csv")
 
 
 def test_latin_1_names_the_option_of_the_suite_and_of_init(tmp_path: Path) -> None:

@@ -497,8 +497,8 @@ def test_tasks_without_class_probabilities_of_a_row_are_refused(tmp_path: Path) 
 
 def test_an_endpoint_is_no_part_of_a_cascade() -> None:
     """Tasks for endpoints have no class probabilities, so the task is refused first."""
-    from slimgate.plugins.loading import plugins
+    from slimgate.plugins.loading import load_plugins
     from slimgate.suite.checks import CLASS_SCORES
 
-    able = [task for task in plugins("task").values() if task.takes_endpoints and task.answer is None]
+    able = [task for task in load_plugins("task").values() if task.takes_endpoints and task.answer is None]
     assert not [task for task in able if task.provides() >= CLASS_SCORES]

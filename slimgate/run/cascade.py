@@ -231,8 +231,8 @@ def choose_gates(answers: Sequence[Answers], drop_points: float) -> list[Gate]:
     """The gate of each model but the last. answers: those of all models, in order."""
     last = answers[-1].right
     after, gates = last, list[Gate]()
-    for place, model_answers in enumerate(reversed(answers[:-1]), 1):
-        allowed = drop_points * place / (len(answers) - 1)
+    for number, model_answers in enumerate(reversed(answers[:-1]), 1):
+        allowed = drop_points * number / (len(answers) - 1)
         candidates = [
             choose_gate(model_answers, after, last, allowed, t)
             for t in (1.0, find_best_temperature(model_answers))

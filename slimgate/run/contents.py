@@ -74,12 +74,12 @@ def list_model_files(ref: ModelRef) -> list[str]:
 
 
 def digest_option_files(options: Any) -> dict[str, str]:
-    """Digests of the files and folders that options name, by the place of the option.
+    """Digests of the files and folders that options name, by the paths of the options.
 
     A string counts if it is an absolute path, or a path from the current folder with a folder or a suffix.
     """
     digests: dict[str, str] = {}
-    for place, text in _list_texts(options):
+    for option, text in _list_texts(options):
         path = Path(text)
         if (
             not text
@@ -89,7 +89,7 @@ def digest_option_files(options: Any) -> dict[str, str]:
         ):
             continue
         if (digest := _digest_content(path)) is not None:
-            digests[place] = digest
+            digests[option] = digest
     return digests
 
 
@@ -122,17 +122,17 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
         name: os.environ[name] for name in sorted(names) if name in os.environ and not SECRET.search(name)
     }
     contents["$variables"] = variables
-    places = tuple(dict.fromkeys((Path.cwd(), base.resolve())))
-    todo = [path for text in (*arguments, *variables.values()) for path in _find_paths(text, places)]
+    folders = tuple(dict.fromkeys((Path.cwd(), base.resolve())))
+    todo = [path for text in (*arguments, *variables.values()) for path in _find_paths(text, folders)]
     seen = set[Path]()
     while todo:
         path = todo.pop()
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
-        contents[_format_path(path, places)] = _digest_content(path)
+        contents[_format_path(path, folders)] = _digest_content(path)
         if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MAX_TEXT_BYTES:
-            near = (*places, path.parent)
+            near = (*folders, path.parent)
             named = _find_paths(path.read_text("utf-8", errors="replace"), near)
             todo += [
                 named_path
@@ -196,17 +196,17 @@ def _digest_settings(file: Path) -> str | None:
     return digest_json(settings)
 
 
-def _list_texts(options: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """(place, text) of every string in JSON values."""
+def _list_texts(options: Any, option: str = "") -> Iterator[tuple[str, str]]:
+    """(option, text) of every string in JSON values."""
     if isinstance(options, str):
-        yield place, options
+        yield option, options
     elif isinstance(options, Mapping):
         for name, value in options.items():
-            yield from _list_texts(value, f"{place}.{name}")
-            yield from _list_texts(name, f"{place}.{name} (name)")
+            yield from _list_texts(value, f"{option}.{name}")
+            yield from _list_texts(name, f"{option}.{name} (name)")
     elif isinstance(options, Sequence):
         for number, value in enumerate(options):
-            yield from _list_texts(value, f"{place}[{number}]")
+            yield from _list_texts(value, f"{option}[{number}]")
 
 
 def _digest_content(path: Path) -> str | None:
@@ -256,7 +256,7 @@ def _is_suite(file: Path) -> bool:
     return file.suffix == ".toml" and "[suite]" in file.read_text("utf-8", errors="replace")
 
 
-def _find_paths(text: str, places: Collection[Path]) -> Iterator[Path]:
+def _find_paths(text: str, folders: Collection[Path]) -> Iterator[Path]:
     """The files and folders that a text names: the whole text, the part after a =, or one of its words."""
     words = dict.fromkeys((text, text.partition("=")[2], *_SEPARATORS.split(text)))
     for word in words:
@@ -266,10 +266,10 @@ def _find_paths(text: str, places: Collection[Path]) -> Iterator[Path]:
         if _MODULE.fullmatch(word):
             module = word.replace(".", "/")
             names += [f"{module}.py", module]
-        for place in places:
+        for folder in folders:
             for name in dict.fromkeys(names):
-                if os.path.exists(place / name):
-                    yield place / name
+                if os.path.exists(folder / name):
+                    yield folder / name
 
 
 def _can_be_path(word: str) -> bool:
@@ -278,11 +278,11 @@ def _can_be_path(word: str) -> bool:
     return 0 < len(word) <= 1000 and "\0" not in word and (not is_only_dots or _is_model(Path(word)))
 
 
-def _find_imported_files(file: Path, places: Collection[Path]) -> list[Path]:
+def _find_imported_files(file: Path, folders: Collection[Path]) -> list[Path]:
     """The files of the modules that a Python file imports from some folders."""
     modules = [name.replace(".", "/") for name in list_imports(file)]
     names = [name for module in modules for name in (f"{module}.py", f"{module}/__init__.py")]
-    paths = (place / name for place in places for name in names)
+    paths = (folder / name for folder in folders for name in names)
     return [path for path in paths if path.is_file()]
 
 
@@ -290,11 +290,11 @@ def _is_model(folder: Path) -> bool:
     return folder.is_dir() and any(next(folder.glob(pattern), None) for pattern in _MODEL_FILES)
 
 
-def _format_path(path: Path, places: Sequence[Path]) -> str:
+def _format_path(path: Path, folders: Sequence[Path]) -> str:
     """A path for keys: relative to the first folder that contains it, so that a copy has the same key."""
-    for place in places:
-        if path.is_relative_to(place):
-            return path.relative_to(place).as_posix()
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
     return str(path)
 
 

@@ -113,13 +113,13 @@ def predict_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
 def _narrow_variants(suite: Suite, name: str) -> dict[str, Variant]:
     """The variants that a model is built from, with 7-bit weights in each step that supports this."""
     narrowed: dict[str, Variant] = {}
-    place: str | None = name
-    while place is not None and place in suite.variants:
-        variant = suite.variants[place]
+    ancestor: str | None = name
+    while ancestor is not None and ancestor in suite.variants:
+        variant = suite.variants[ancestor]
         steps = tuple(replace(step, params=_narrow_params(step.params)) for step in variant.steps)
         if steps != variant.steps:
-            narrowed[place] = replace(variant, steps=steps)
-        place = variant.parent
+            narrowed[ancestor] = replace(variant, steps=steps)
+        ancestor = variant.parent
     return narrowed
 
 

@@ -84,4 +84,4 @@ def find_first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
     """The encoded row of each row; the first part of a row that is split into parts."""
     if encoded.row_of is None:
         return list(rows)
-    return [int(place) for place in np.searchsorted(encoded.row_of, list(rows))]
+    return [int(window) for window in np.searchsorted(encoded.row_of, list(rows))]

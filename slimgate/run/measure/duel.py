@@ -226,7 +226,7 @@ def _count_rows(inputs: CallInputs) -> int:
 def choose_turns(number: int, batches: int, rows: int) -> list[int]:
     """The batches that a round calls: the next ones, of about ROWS_OF_A_ROUND rows. rows: of one batch."""
     size = min(batches, -(-ROWS_OF_A_ROUND // rows))
-    return [(number * size + place) % batches for place in range(size)]
+    return [(number * size + call) % batches for call in range(size)]
 
 
 def choose_block_sizes(once: Mapping[str, float]) -> dict[str, tuple[int, int]]:

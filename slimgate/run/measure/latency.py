@@ -40,8 +40,8 @@ class Times:
 def choose_workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
     """Positions of `batch` rows with lengths spread evenly over the gate; of one row, the median length."""
     order = np.argsort(np.asarray(lengths), kind="stable")
-    places = (np.arange(batch) + 0.5) / batch * len(order)
-    return [int(order[min(int(place), len(order) - 1)]) for place in places]
+    ranks = (np.arange(batch) + 0.5) / batch * len(order)
+    return [int(order[min(int(rank), len(order) - 1)]) for rank in ranks]
 
 
 def choose_rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> list[int]:
@@ -51,7 +51,7 @@ def choose_rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> li
     """
     row_lengths = np.asarray(lengths)
     order = np.lexsort((-row_lengths, np.abs(row_lengths - tokens)))
-    return [int(order[place % len(order)]) for place in range(batch)]
+    return [int(order[number % len(order)]) for number in range(batch)]
 
 
 def draw_row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:

@@ -100,9 +100,9 @@ class Params(Table):
                 "choices: a list of one column was given; write the column of lists as a string, or name a "
                 "column for each choice"
             )
-        for place, is_expected in ((CONTEXT, True), (CHOICES, self.letters)):
-            if self.form.template.count(place) != is_expected:
-                expected = f"{place} once" if is_expected else f"no {place}, which needs letters = true"
+        for field, is_expected in ((CONTEXT, True), (CHOICES, self.letters)):
+            if self.form.template.count(field) != is_expected:
+                expected = f"{field} once" if is_expected else f"no {field}, which needs letters = true"
                 raise ValueError(f'template: "{self.form.template}" was given, expected {expected}')
         return self
 

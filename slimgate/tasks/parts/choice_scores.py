@@ -87,21 +87,22 @@ class EncodedQuestions:
 
         start: the position in the input that predicts the choice's first token; targets are padded with -1.
         """
-        places: list[tuple[int, int, int, int, Ids]] = []
+        choices: list[tuple[int, int, int, int]] = []  # row, choice, input, start
+        answers: list[Ids] = []
         inputs_before = 0
         for row, position in enumerate(positions):
             question = self.questions[position]
             for choice, (number, answer) in enumerate(zip(question.input_of, question.targets, strict=True)):
                 start = len(question.inputs[number]) - len(answer)
-                places.append((row, choice, inputs_before + number, start, answer))
+                choices.append((row, choice, inputs_before + number, start))
+                answers.append(answer)
             inputs_before += len(question.inputs)
-        targets = np.full((len(places), max(len(place[-1]) for place in places)), -1, dtype=np.int64)
-        for line, (*_, ids) in zip(targets, places, strict=True):
+        targets = np.full((len(answers), max(map(len, answers))), -1, dtype=np.int64)
+        for line, ids in zip(targets, answers, strict=True):
             line[: len(ids)] = ids
-        names = ("row", "choice", "input", "start")
-        numbers = np.asarray([place[:-1] for place in places], dtype=np.int64)
+        arrays = dict(zip(("row", "choice", "input", "start"), np.asarray(choices, np.int64).T, strict=True))
         max_choices = np.asarray([self.max_choices], dtype=np.int64)
-        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "max_choices": max_choices}
+        return {**arrays, "targets": targets, "max_choices": max_choices}
 
 
 def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
@@ -110,8 +111,10 @@ def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt
     logits: (inputs, tokens, vocabulary); batch: as from EncodedQuestions.
     """
     by_row = np.zeros((int(batch["row"][-1]) + 1, int(batch["max_choices"][0]), 2))
-    places = zip(batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True)
-    for row, choice, number, start, padded in places:
+    choices = zip(
+        batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True
+    )
+    for row, choice, number, start, padded in choices:
         targets = torch.from_numpy(padded[padded >= 0])
         scores = torch.from_numpy(logits[number, start : start + len(targets)])
         by_row[row, choice] = float(compute_log_likelihoods(scores, targets).sum()), len(targets)
@@ -187,15 +190,15 @@ def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: 
 
     pairs: prompt and answer of each choice. Raises DataError if a choice alone has more tokens.
     """
-    places: dict[tuple[int, ...], int] = {}
+    numbers: dict[tuple[int, ...], int] = {}  # the tokens of an input -> its number
     input_of, cut = [], 0
     for prompt, answer in pairs:
         if len(answer) > max_tokens:
             raise DataError(f"row {name}: a choice has {len(answer)} tokens, and max_tokens is {max_tokens}")
         tokens = (*prompt, *answer[:-1])
         cut = max(cut, len(tokens) - max_tokens)
-        input_of.append(places.setdefault(tokens[-max_tokens:], len(places)))
-    return EncodedQuestion([list(ids) for ids in places], input_of, [answer for _, answer in pairs], cut)
+        input_of.append(numbers.setdefault(tokens[-max_tokens:], len(numbers)))
+    return EncodedQuestion([list(ids) for ids in numbers], input_of, [answer for _, answer in pairs], cut)
 
 
 def make_pair_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:

@@ -167,7 +167,7 @@ def answer_documents(
 ) -> npt.NDArray[Any]:
     """(rows,) Answered. Raises MeasureError if lm-evaluation-harness cannot run a request."""
     order = range(len(encoded.ids)) if plan.order is None else plan.order.tolist()
-    rows = [encoded.ids[place] for place in order]
+    rows = [encoded.ids[position] for position in order]
     try:
         with quiet.silent():
             lm = ArtifactLM(predictor, encoded.folder, batch_size=plan.batch_size, max_tokens=max_tokens)
@@ -175,7 +175,7 @@ def answer_documents(
     except AssertionError as error:  # how lm-evaluation-harness refuses a request
         raise MeasureError(f"lm-eval cannot run a request: {format_error(error)}") from error
     scores = np.empty(len(encoded.ids), dtype=object)
-    for place, row in enumerate(encoded.ids):
+    for position, row in enumerate(encoded.ids):
         answered = scored[row]
         first = documents.make_requests(row)[0]
         if first.request_type == ROLLING:
@@ -183,6 +183,6 @@ def answer_documents(
             answered = replace(
                 answered, values={**answered.values, "tokens": float(len(lm.tok_encode(text)))}
             )
-        scores[place] = answered
+        scores[position] = answered
     plan.progress("predict", len(rows), len(rows))
     return scores

@@ -80,7 +80,7 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
     answers = rows.table[columns.answer].to_pylist()
     listed = _read_choice_values(rows, columns.choices)
     questions, unclear = list[Question](), list[str]()
-    has_places = False  # whether a row names a choice by its place; then all rows may do so
+    has_indices = False  # whether a row names a choice by its index; then all rows may do so
     for row, context, values, answer in zip(rows.ids, contexts, listed, answers, strict=True):
         try:
             choices, labels = _read_choices(values)
@@ -89,11 +89,11 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
             )
         except ValueError as error:
             raise DataError(f"row {row}: {error}") from None
-        place = None if labels else _to_place(answer)
-        if place in range(len(choices)):
-            has_places |= str(answer) not in choices
-            unclear += [f"row {row}: answer {answer!r}"] if place != questions[-1].right else []
-    if has_places and unclear:
+        index = None if labels else _read_choice_index(answer)
+        if index in range(len(choices)):
+            has_indices |= str(answer) not in choices
+            unclear += [f"row {row}: answer {answer!r}"] if index != questions[-1].right else []
+    if has_indices and unclear:
         raise DataError(
             f"{unclear[0]} is the text of one choice and the number or letter of another, and other rows "
             "have numbers or letters; give the text of the right choice in every row"
@@ -124,7 +124,7 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     while values and values[-1] is None:
         values = values[:-1]
     texts = tuple("" if value is None else str(value) for value in values)
-    if empty := [place for place, text in enumerate(texts) if not text.strip()]:
+    if empty := [index for index, text in enumerate(texts) if not text.strip()]:
         raise ValueError(f"choice {empty[0]} is empty")
     if len(texts) < 2:
         raise ValueError(f"{len(texts)} choices were given, expected two or more")
@@ -143,16 +143,16 @@ def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[s
         raise ValueError("the answer is null; leave such rows out of the source")
     text = str(answer)
     if labels:
-        return _find_only_place(text, labels, "labels")
-    number = _to_place(answer)
+        return _find_only_index(text, labels, "labels")
+    number = _read_choice_index(answer)
     if text in choices:
-        place = _find_only_place(text, choices, "choices")
-        if not isinstance(answer, str) and number != place and number in range(len(choices)):
+        index = _find_only_index(text, choices, "choices")
+        if not isinstance(answer, str) and number != index and number in range(len(choices)):
             raise ValueError(
-                f"answer {answer!r} is the text of choice {place} and the number of another; give letters "
+                f"answer {answer!r} is the text of choice {index} and the number of another; give letters "
                 "in the column of answers"
             )
-        return place
+        return index
     if number is None or not 0 <= number < len(choices):
         raise ValueError(
             f"answer {answer!r} names none of the {len(choices)} choices; expected a number from 0 to "
@@ -162,8 +162,8 @@ def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[s
     return number
 
 
-def _to_place(answer: object) -> int | None:
-    """The place that a whole number, a text of digits, or a capital letter names; else None."""
+def _read_choice_index(answer: object) -> int | None:
+    """The index that a whole number, a text of digits, or a capital letter names; else None."""
     if isinstance(answer, str) and len(answer) == 1 and answer in ascii_uppercase:
         return ascii_uppercase.index(answer)
     if isinstance(answer, bool):
@@ -173,9 +173,10 @@ def _to_place(answer: object) -> int | None:
     return int(answer) if isinstance(answer, str) and answer.isascii() and answer.isdigit() else None
 
 
-def _find_only_place(text: str, names: Sequence[str], role: str) -> int:
-    places = [place for place, name in enumerate(names) if name == text]
-    if len(places) != 1:
-        often = "none" if not places else f"{len(places)}"
+def _find_only_index(text: str, names: Sequence[str], role: str) -> int:
+    """The index of the only name that equals the text. Raises ValueError if none or several do."""
+    indices = [index for index, name in enumerate(names) if name == text]
+    if len(indices) != 1:
+        often = "none" if not indices else f"{len(indices)}"
         raise ValueError(f"answer {text!r} is {often} of the {role} {', '.join(names)}; expected one of them")
-    return places[0]
+    return indices[0]

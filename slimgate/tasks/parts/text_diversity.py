@@ -110,9 +110,7 @@ def _measure_diversity(model: Compared, tokens: int) -> Figures:
     if tokens < 1 or not can_write(network):
         return {}
     encoded: Any = model.encoded
-    prompts = tuple(
-        tuple(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in _choose_rows(model)
-    )
+    prompts = tuple(tuple(encoded.columns["input_ids"][row][:PROMPT_TOKENS]) for row in _choose_rows(model))
     figures = _figures_of_networks.setdefault(network, {})
     if (prompts, tokens) not in figures:
         figures[prompts, tokens] = _write_and_measure(model, prompts, tokens)
@@ -124,8 +122,8 @@ def _choose_rows(model: Compared) -> list[int]:
     encoded: Any = model.encoded
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     spread = np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int)
-    places: list[int] = firsts[np.unique(spread)].tolist()
-    return places
+    rows: list[int] = firsts[np.unique(spread)].tolist()
+    return rows
 
 
 def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:

@@ -86,8 +86,8 @@ def list_files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]
     names: list[str] = []
     todo: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
     while todo:
-        place, above = todo.pop()
-        for path in place.iterdir():
+        current, above = todo.pop()
+        for path in current.iterdir():
             if any(fnmatchcase(path.name, pattern) for pattern in leave_out):
                 continue
             if path.is_file():
@@ -342,7 +342,7 @@ def _is_users_module(name: str) -> bool:
 @cache
 def _list_site_folders() -> frozenset[Path]:
     """The folders into which this Python installs packages."""
-    return frozenset(Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib"))
+    return frozenset(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
 def _resolve_import(level: int, origin: str, module: str) -> str:

@@ -100,8 +100,8 @@ def _list_import_names(distribution: Distribution) -> set[str]:
     """Top-level names that a distribution installs; if it is installed in place, those of its folder too."""
     top_level = set((distribution.read_text("top_level.txt") or "").split())
     if (folder := _find_folder_in_place(distribution)) is not None:
-        places = [place for place in (folder, folder / "src") if place.is_dir()]
-        files = [path for place in places for path in place.iterdir()]
+        code_folders = [path for path in (folder, folder / "src") if path.is_dir()]
+        files = [path for code_folder in code_folders for path in code_folder.iterdir()]
         packages = {path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()}
         return packages | top_level
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
@@ -142,8 +142,8 @@ def _read_state(distribution: Distribution) -> str:
     digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
     if (folder := _find_folder_in_place(distribution)) is not None:
         for name in sorted(_list_import_names(distribution)):
-            for place in (folder / name, folder / "src" / name):
-                for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
+            for package in (folder / name, folder / "src" / name):
+                for path in sorted([package.with_suffix(".py"), *package.rglob("*")]):
                     if path.is_file() and "__pycache__" not in path.parts:
                         digest.update(f"{path.relative_to(folder)}\0{_digest_file(path)}\0".encode())
     return f"{_read_headers(distribution)['Version']} {digest.hexdigest()[:32]}"

@@ -33,8 +33,8 @@ def allocate_space(path: Path) -> None:
 
 def probe_folder(folder: Path) -> None:
     """Raises OSError if no file can be written into a folder, or where the folder would be made."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    with TemporaryFile(dir=place, buffering=0) as probe:
+    existing_folder = next(path for path in (folder, *folder.parents) if path.exists())
+    with TemporaryFile(dir=existing_folder, buffering=0) as probe:
         probe.write(b"0")
 
 

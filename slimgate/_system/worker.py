@@ -143,10 +143,10 @@ def find_last_words(text: str) -> str:
     """The last output of a process in one line: the whole exception of a traceback, else the last line."""
     lines = text.strip().splitlines()
     starts = [
-        place for place, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
+        number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
     ]
     if not starts:
         return lines[-1] if lines else ""
     after = lines[starts[-1] + 1 :]
-    frames = next((place for place, line in enumerate(after) if not line.startswith(" ")), 0)
+    frames = next((number for number, line in enumerate(after) if not line.startswith(" ")), 0)
     return shorten(" ".join(" ".join(after[frames:]).split()), LONGEST_MESSAGE, placeholder=" …")

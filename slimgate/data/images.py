@@ -110,8 +110,8 @@ def read_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Tab
     """Replaces the paths in these columns, relative to `folder`, by the files' bytes. Raises DataError."""
     for name in columns:
         contents = [path.read_bytes() for path in _iter_paths(table, name, folder)]
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, pa.array(contents, pa.large_binary()))
+        index = table.column_names.index(name)
+        table = table.set_column(index, name, pa.array(contents, pa.large_binary()))
     return table
 
 

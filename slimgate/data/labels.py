@@ -107,10 +107,10 @@ def parse_label_sets(
 
 def make_indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """(rows, classes) 1.0 if the row has the label, else 0.0. Every label must be one of `classes`."""
-    place = {name: k for k, name in enumerate(classes)}
+    index_of = {name: k for k, name in enumerate(classes)}
     marks = np.zeros((len(sets), len(classes)))
     for line, labels in zip(marks, sets, strict=True):
-        line[[place[name] for name in labels]] = 1.0
+        line[[index_of[name] for name in labels]] = 1.0
     return marks
 
 

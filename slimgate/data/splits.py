@@ -443,8 +443,8 @@ def _digest_columns(table: pa.Table, columns: list[str]) -> str:
     known = [name for name in columns if name in table.column_names]
     for column in table.select(known).columns:
         total.update(b"[")
-        for place, values in enumerate(iterate_value_lists(column)):
+        for number, values in enumerate(iterate_value_lists(column)):
             text = json.dumps(values, ensure_ascii=False, default=str)
-            total.update((", " * (place > 0) + text[1:-1]).encode())
+            total.update((", " * (number > 0) + text[1:-1]).encode())
         total.update(b"]")
     return total.hexdigest()

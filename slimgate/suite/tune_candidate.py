@@ -28,7 +28,7 @@ def make_candidate(reader: Reader, suite: Suite, drawn: Drawn, name: str) -> Var
         name=name,
         parent=drawn.space.parent,
         ref=None,
-        steps=tuple(reader.read_step(step, (*loc, "steps", place)) for place, step in drawn.steps),
+        steps=tuple(reader.read_step(step, (*loc, "steps", number)) for number, step in drawn.steps),
         runtime=reader.read_runtime(drawn.space.runtime, loc),
     )
 

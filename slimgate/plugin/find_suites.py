@@ -188,8 +188,8 @@ def _iterate_files(folder: Path, search: Search, *, matched: bool = True) -> Ite
     Each folder is read only once, even if several links lead to it, so circular links are no problem.
     """
     seen: set[Path] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        base = Path(place)
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        base = Path(parent)
         if (real := _resolve_links(base)) in seen:
             folders.clear()
             continue

@@ -92,9 +92,9 @@ class Session:
         except (OSError, SlimgateError) as error:
             problem = str(error)
             if isinstance(error, OSError):
-                place = os.path.relpath(error.filename or self.settings.report_root)
+                shown = os.path.relpath(error.filename or self.settings.report_root)
                 problem = (
-                    f"{place} cannot be written ({error.strerror or error}); make room, or name another "
+                    f"{shown} cannot be written ({error.strerror or error}); make room, or name another "
                     "folder with --slimgate-report DIR"
                 )
             self._write_error = f"records and reports are incomplete: {problem}"

@@ -120,7 +120,7 @@ def test_at_the_limit_it_ends_and_what_it_started_too(
 def test_it_ends_with_whoever_asked_even_where_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "own_worker.py").write_text(
         "import os, subprocess, sys, time\nfrom slimgate._system.worker import end_with_parent\n"
-        "end_with_parent(0.05)\nfolder = sys.argv[1]\n" + STARTS + "time.sleep(600)\n",
+        "end_with_parent()\nfolder = sys.argv[1]\n" + STARTS + "time.sleep(600)\n",
         "utf-8",
     )
     asks = f"import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(tmp_path)!r})\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import BuiltinFunctionType, ModuleType
@@ -40,9 +40,7 @@ def guard_process_state() -> Iterator[None]:
         yield
     finally:
         _set_torch_settings(settings)
-        if dict(os.environ) != environment:
-            os.environ.clear()
-            os.environ.update(environment)
+        _reset_environment(environment)
         os.chdir(folder)
         replaced = _put_back(functions)
     if replaced:
@@ -51,6 +49,15 @@ def guard_process_state() -> Iterator[None]:
             f"{', '.join(replaced[:SHOWN])}{more} was replaced, which changes every model of this process, "
             "the teacher too; change only modules of the model that the function gets"
         )
+
+
+def _reset_environment(environment: Mapping[str, str]) -> None:
+    """Resets variables that have changed, one by one: other threads may start processes meanwhile."""
+    for name in environment.keys() | os.environ.keys():
+        if name not in environment:
+            del os.environ[name]
+        elif os.environ.get(name) != environment[name]:
+            os.environ[name] = environment[name]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ PACKAGES = ("torch", "transformers")
 SHOWN = 3
 
 Owner = ModuleType | type
-Functions = list[tuple[Owner, dict[str, object]]]
+Names = list[tuple[Owner, dict[str, object]]]
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def guard_process_state() -> Iterator[None]:
     Raises:
         BuildError: the code replaced functions of PyTorch or transformers. They are put back.
     """
-    functions, settings = _list_functions(), _read_torch_settings()
+    names, settings = _copy_names(), _read_torch_settings()
     environment, folder = dict(os.environ), os.getcwd()
     try:
         yield
@@ -42,7 +43,7 @@ def guard_process_state() -> Iterator[None]:
         _set_torch_settings(settings)
         _reset_environment(environment)
         os.chdir(folder)
-        replaced = _put_back(functions)
+        replaced = _put_back(names)
     if replaced:
         more = f" and {len(replaced) - SHOWN} more" if len(replaced) > SHOWN else ""
         raise BuildError(
@@ -92,40 +93,44 @@ def _set_torch_settings(settings: _TorchSettings | None) -> None:
     torch.use_deterministic_algorithms(settings.is_deterministic, warn_only=settings.only_warns)
 
 
-def _list_functions() -> Functions:
-    """The functions of each watched module and class, by name; of `torch` itself those in C++.
-
-    Its functions in Python are settings such as `manual_seed`, which libraries wrap when they are imported.
-    """
-    watched = [
-        (owner, {name: value for name, value in list(vars(owner).items()) if callable(value)})
-        for owner in _list_owners()
-    ]
-    if (torch := sys.modules.get("torch")) is not None:
-        in_cpp = {k: v for k, v in list(vars(torch).items()) if isinstance(v, BuiltinFunctionType)}
-        watched.append((torch, in_cpp))
-    return watched
-
-
-def _list_owners() -> list[Owner]:
-    """The watched modules and their classes, each once."""
+def _copy_names() -> Names:
+    """The names in each watched module and class, and what they name."""
     owners: dict[int, Owner] = {}
     for name, module in list(sys.modules.items()):
         if isinstance(module, ModuleType) and name.startswith(WATCHED):
             owners[id(module)] = module
-            for value in list(vars(module).values()):
-                if isinstance(value, type) and value.__module__.startswith(PACKAGES):
-                    owners[id(value)] = value
-    return list(owners.values())
+            owners |= {id(class_): class_ for class_ in _list_classes(module, len(vars(module)))}
+    return [(owner, dict(vars(owner))) for owner in owners.values()] + _copy_cpp_functions()
 
 
-def _put_back(functions: Functions) -> list[str]:
+@cache
+def _list_classes(module: ModuleType, _count: int) -> list[type]:
+    """The classes of PyTorch and transformers in a module. Searched again only if it has more names."""
+    return [
+        value
+        for value in list(vars(module).values())
+        if isinstance(value, type) and value.__module__.startswith(PACKAGES)
+    ]
+
+
+def _copy_cpp_functions() -> Names:
+    """The functions of `torch` itself that are written in C++.
+
+    Those in Python are settings such as `manual_seed`, which libraries wrap when they are imported.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return []
+    return [(torch, {k: v for k, v in list(vars(torch).items()) if isinstance(v, BuiltinFunctionType)})]
+
+
+def _put_back(names: Names) -> list[str]:
     """Puts functions back that are no longer in their place. Returns their names."""
     replaced = [
-        (owner, name, function)
-        for owner, of_owner in functions
-        for name, function in of_owner.items()
-        if vars(owner).get(name) is not function
+        (owner, name, value)
+        for owner, of_owner in names
+        for name, value in of_owner.items()
+        if vars(owner).get(name) is not value and callable(value)
     ]
     for owner, name, function in replaced:
         setattr(owner, name, function)

@@ -167,3 +167,14 @@ def test_the_module_that_pytest_loads_is_named_in_pyproject() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert '[project.entry-points.pytest11]\n"slimgate.plugin" = "slimgate.plugin"\n' in text
     assert (ROOT / "conftest.py").read_text() == 'pytest_plugins = ["slimgate.plugin"]\n'
+
+
+def test_a_worker_runs_after_all_of_its_file() -> None:
+    """`python -m` runs a file from the top: what stands below the call of the worker is not defined yet."""
+    guards: dict[str, list[int]] = {}
+    for name in FILES:
+        for number, node in enumerate(reversed(tree(name).body)):
+            if isinstance(node, ast.If) and "__name__ ==" in ast.unparse(node.test):
+                guards.setdefault(name, []).append(number)
+    assert "slimgate.steps.convert._to_gguf_worker" in guards
+    assert {name for name, below in guards.items() if below != [0]} == set()

@@ -33,7 +33,8 @@ from slimgate.plugins.base import Json
 if TYPE_CHECKING:
     import gguf
 
-
+USER = "to_gguf"
+Importance = Mapping[str, npt.NDArray[np.float32]]
 MODEL, WRITTEN = "model", "written"
 IMPORTANCE = "importance.npz"
 FILE = "model.gguf"
@@ -179,14 +180,6 @@ def write_file(folder: Path, request: Json) -> Json:
     return quantize(folder, request["type"], request["source"], options)
 
 
-if __name__ == "__main__":
-    answer_request(write_file)
-
-
-USER = "to_gguf"
-Importance = Mapping[str, npt.NDArray[np.float32]]
-
-
 def quantize_file(
     source: Path,
     target: Path,
@@ -259,3 +252,7 @@ def check_patterns(patterns: Sequence[str], tensors: Sequence[str]) -> None:
             raise BuildError(
                 f'tensor_types "{pattern}" matches no tensor; there are {", ".join(kinds)[:300]}'
             )
+
+
+if __name__ == "__main__":
+    answer_request(write_file)

@@ -19,7 +19,7 @@ from typing import Any
 NOT_JSON = (ValueError, RecursionError)
 # The largest known tokenizer.json has about 35 MB, a config.json has kilobytes.
 MAX_BYTES = 100_000_000
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 # JSON that may have half of a surrogate pair: escaped, or as Python decodes it from bytes.
 _MAY_HAVE_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
@@ -63,7 +63,7 @@ _parse = json.JSONDecoder(object_pairs_hook=_make_object).decode
 
 def _replace_halves(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
+        return value if value.isascii() else HALF_PAIR.sub("\ufffd", value)
     if isinstance(value, list):
         return [_replace_halves(item) for item in value]
     if isinstance(value, dict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json
+from slimgate._system.json_text import HALF_PAIR, NOT_JSON, describe_json_error, parse_json
 from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 BLOCK = 50_000
-_SURROGATES = re.compile("[\ud800-\udfff]")
 Line = tuple[int, dict[str, Any]]
 
 
@@ -107,7 +105,7 @@ def _read_text(path: Path, line: int, value: object) -> str | None:
 
 
 def _refuse_half_pair(where: str, text: str) -> None:
-    if not text.isascii() and _SURROGATES.search(text):
+    if not text.isascii() and HALF_PAIR.search(text):
         raise DataError(
             f"{where}: {text[:60]!a} contains half of a surrogate pair, which text cannot contain"
         )

@@ -31,6 +31,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 # The longest pause that a server may ask for. If it asks for more, the request is not sent again.
 MAX_RETRY_AFTER = 120.0
 _PASSING = frozenset({408, 409, 429})
+# The longest description of an error, in characters.
+_LONGEST = 300
+# A client follows these redirects with a GET without the body; 307 and 308 keep the POST.
+_LOSE_THE_BODY = frozenset({301, 302, 303})
+_LAST_PARTS = re.compile(r"(/chat)?/completions$")
 
 
 @cache
@@ -90,12 +95,6 @@ def read_retry_after(response: httpx2.Response) -> float | None:
         if seconds > 0:
             return seconds
     return None
-
-
-_LONGEST = 300
-# A client follows these redirects with a GET without the body; 307 and 308 keep the POST.
-_LOSE_THE_BODY = frozenset({301, 302, 303})
-_LAST_PARTS = re.compile(r"(/chat)?/completions$")
 
 
 def describe(error: BaseException | str, key: str) -> str:

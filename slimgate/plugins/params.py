@@ -26,6 +26,11 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from slimgate.errors import format_suggestion
 
+# The names that a variant may have.
+VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
+_ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
+
 
 def read_field_texts(model: type, base: type) -> dict[str, str]:
     """Name of a field -> its text on one line, for a class and its ancestors up to `base`.
@@ -57,12 +62,6 @@ def _parse_module(module: ModuleType) -> ast.Module | None:
         return ast.parse(inspect.getsource(module))
     except (OSError, TypeError):  # it has no file, or one that is not Python
         return None
-
-
-# The names that a variant may have.
-VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
-_ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
 
 
 def suite_path(base: Path, text: str, *, home: bool = False) -> Path:

@@ -48,7 +48,7 @@ def guard_process_state() -> Iterator[None]:
         more = f" and {len(replaced) - SHOWN} more" if len(replaced) > SHOWN else ""
         raise BuildError(
             f"{', '.join(replaced[:SHOWN])}{more} was replaced, which changes every model of this process, "
-            "the teacher too; change only modules of the model that the function gets"
+            "the teacher too; change only the model that the step or the runtime gets"
         )
 
 

@@ -120,7 +120,8 @@ def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
 def test_end_tokens_of_the_configuration_end_an_answer(llama: Converted, tmp_path: Path) -> None:
     folder = shutil.copytree(llama.folder, tmp_path / "two")
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [2, 9]}), "utf-8")
+    config["eos_token_id"] = [config["eos_token_id"], 2, 9]
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
     assert open_(folder).end_tokens == open_(llama.folder).end_tokens | {2, 9}
 
 

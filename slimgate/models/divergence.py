@@ -48,28 +48,34 @@ def find_divergence(
     row: str,
     expected: Sequence[int],
     written: Sequence[int],
-    scores_behind: Callable[[int], npt.NDArray[np.float32]],
+    score_after: Callable[[int], npt.NDArray[np.float32]],
     ends: Collection[int] = (),
     *,
     scale: Scale = "standard deviation",
 ) -> Divergence | None:
     """The first difference of two answers; None if they are equal.
 
-    scores_behind(place): (vocabulary,) scores of the token after `place` expected ones. ends: end tokens.
+    score_after(place): (vocabulary,) scores of the token after `place` expected ones. ends: end tokens.
     """
-    if list(expected) == list(written):
+    place = count_common_prefix(expected, written)
+    if place == len(expected) == len(written):
         return None
-    pairs = enumerate(zip(expected, written, strict=False))
-    place = next((i for i, (token, other) in pairs if token != other), min(len(expected), len(written)))
-    expected_token, own_token = (
+    expected_token, written_token = (
         tokens[place] if place < len(tokens) else None for tokens in (expected, written)
     )
-    scores = scores_behind(place)
+    scores = score_after(place)
     high, low = (
         float(scores[sorted(ends)].max() if token is None else scores[token])
-        for token in (expected_token, own_token)
+        for token in (expected_token, written_token)
     )
-    return Divergence(row, place, own_token, expected_token, _compute_gap(high, low, scores, scale), scale)
+    gap = _compute_gap(high, low, scores, scale)
+    return Divergence(row, place, written_token, expected_token, gap, scale)
+
+
+def count_common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
+    """How many equal items two sequences begin with."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (item, other) in pairs if item != other), min(len(first), len(second)))
 
 
 def _compute_gap(high: float, low: float, scores: npt.NDArray[np.float32], scale: Scale) -> float:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models import _gguf_check_worker as worker
+from slimgate.models.divergence import count_common_prefix
 from slimgate.models.gguf_file import link_alone, read_gguf_header
 from slimgate.models.graph import Graph
 from slimgate.models.llama_cpp_library import LlamaModel
@@ -136,12 +137,11 @@ def check_tokens(model: LlamaModel, tokenizer: PreTrainedTokenizerBase, texts: S
         read = model.tokenize(text)
         if read == row:
             continue
-        place = next((i for i, pair in enumerate(zip(read, row, strict=False)) if pair[0] != pair[1]), None)
-        place = min(len(read), len(row)) if place is None else place
-        pieces = [tokenizer.convert_ids_to_tokens(ids[place : place + 3]) for ids in (read, row)]
+        place = count_common_prefix(read, row)
+        shown = [tokens[place : place + 3] for tokens in (read, row)]
+        read_pieces, row_pieces = (f"{tokens} {tokenizer.convert_ids_to_tokens(tokens)}" for tokens in shown)
         raise MeasureError(
             f"llama.cpp and the tokenizer of the rows give different tokens: token {place} of "
-            f"{text[:_SHOWN]!r} is {read[place : place + 3]} {pieces[0]} for llama.cpp, and "
-            f"{row[place : place + 3]} {pieces[1]} for the rows, so its scores would be for a different "
-            "text; convert the file again with the model's own tokenizer"
+            f"{text[:_SHOWN]!r} is {read_pieces} for llama.cpp, and {row_pieces} for the rows, so its scores "
+            "would be for a different text; convert the file again with the model's own tokenizer"
         )

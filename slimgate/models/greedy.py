@@ -68,7 +68,9 @@ def begin_answer(
 
 
 @torch.inference_mode()
-def go_on(network: PreTrainedModel, begun: BegunAnswer, step: NextToken | None = None) -> torch.Tensor:
+def finish_answer(
+    network: PreTrainedModel, begun: BegunAnswer, step: NextToken | None = None
+) -> torch.Tensor:
     """(rows, new tokens) ids: the first token and later ones. step: computes them; None: the network does."""
     written = [begun.token]
     for _ in range(begun.remaining):
@@ -106,18 +108,18 @@ class StaticCaches:
 
 @torch.inference_mode()
 def check_answers(
-    network: PreTrainedModel, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
+    network: PreTrainedModel, input_ids: torch.Tensor, written: torch.Tensor, writer: str, *, tolerance: float
 ) -> list[Divergence]:
     """Compares greedy answers with those of the network with a growing cache.
 
-    written: (rows, new tokens). Returns the first divergent token of each row that diverges. Raises
-    BuildError if its score is lower than the expected one's by more than `tolerance`, as a share of the
-    scores' root mean square: then it is no rounding of a near tie.
+    written: (rows, new tokens); writer: what wrote them, for the error. Returns the first divergent token of
+    each row that diverges. Raises BuildError if its score is lower than the expected one's by more than
+    `tolerance`, as a share of the scores' root mean square: then it is no rounding of a near tie.
     """
-    expected = go_on(network, begin_answer(network, input_ids, written.shape[1], make_cache(network)))
+    expected = finish_answer(network, begin_answer(network, input_ids, written.shape[1], make_cache(network)))
 
-    def find(row: int) -> Divergence | None:
-        def scores_behind(place: int) -> npt.NDArray[np.float32]:
+    def find_in_row(row: int) -> Divergence | None:
+        def score_after(place: int) -> npt.NDArray[np.float32]:
             text = torch.cat([input_ids[row], expected[row, :place]])[None]
             logits: npt.NDArray[np.float32] = network(input_ids=text).logits[0, -1].float().cpu().numpy()
             return logits
@@ -126,18 +128,18 @@ def check_answers(
             str(row + 1),
             expected[row].tolist(),
             written[row].tolist(),
-            scores_behind,
+            score_after,
             scale="root mean square",
         )
 
-    gaps = [gap for row in range(len(written)) if (gap := find(row))]
-    worst = max(gaps, key=lambda gap: gap.gap, default=None)
+    divergences = [divergence for row in range(len(written)) if (divergence := find_in_row(row))]
+    worst = max(divergences, key=lambda divergence: divergence.gap, default=None)
     if worst is not None and not worst.gap <= tolerance:
         raise BuildError(
-            f"{who} writes a different answer than the network with a growing cache: "
+            f"{writer} writes a different answer than the network with a growing cache: "
             f"{worst.describe('row', tolerance)}. Use runtime eager without options"
         )
-    return gaps
+    return divergences
 
 
 def find_next_token(
@@ -149,12 +151,12 @@ def find_next_token(
     if the network returns no cache.
     """
     if encoded is not None:
-        more = {"decoder_input_ids": ids, "encoder_outputs": encoded}
+        inputs = {"decoder_input_ids": ids, "encoder_outputs": encoded}
     else:
-        more = {"input_ids": ids}
+        inputs = {"input_ids": ids}
         if "logits_to_keep" in signature(network.forward).parameters:
-            more["logits_to_keep"] = 1
-    output = network(**more, **make_cache_keyword(network, cache), use_cache=True)
+            inputs["logits_to_keep"] = 1
+    output = network(**inputs, **make_cache_keyword(network, cache), use_cache=True)
     if all(getattr(output, name, None) is None for name in CACHE_NAMES):
         raise MeasureError(
             f"{type(network).__name__} keeps no key-value cache, so the time of a token cannot be measured"

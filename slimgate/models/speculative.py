@@ -23,6 +23,7 @@ import torch
 
 from slimgate.errors import MeasureError
 from slimgate.models.cache_argument import make_cache_keyword
+from slimgate.models.divergence import count_common_prefix
 from slimgate.models.write_by_length import has_ended
 
 if TYPE_CHECKING:
@@ -54,20 +55,22 @@ class Draft:
 class SpeculativeAnswer:
     """A greedy answer to one prompt, which `begin` and `extend` write.
 
-    texts: empty texts of the main model and of the draft. draft_tokens: the number of tokens that the draft
-    proposes for each pass. count: the number of tokens of the answer. ends: end tokens; the draft proposes
-    nothing after them. passes: the number of passes of the main model, without the first one over the prompt.
+    main, draft: empty texts of the main model and of the draft. draft_tokens: the number of tokens that the
+    draft proposes for each pass. count: the number of tokens of the answer. ends: end tokens; the draft
+    proposes nothing after them. passes: the number of passes of the main model, without the first one over
+    the prompt.
     """
 
     def __init__(
         self,
-        texts: tuple[CachedText, CachedText],
+        main: CachedText,
+        draft: CachedText,
         draft_tokens: int,
         prompt: Sequence[int],
         count: int,
         ends: Collection[int] = (),
     ) -> None:
-        self.texts, self._draft_tokens = texts, draft_tokens
+        self.main, self.draft, self._draft_tokens = main, draft, draft_tokens
         self._text, self._prompt_tokens = list(prompt), len(prompt)
         self._count, self.ends = count, ends
         self.passes = 0
@@ -84,27 +87,26 @@ class SpeculativeAnswer:
 
     def begin(self) -> int:
         """Writes the first token. Raises MeasureError for a main model that keeps no key-value cache."""
-        [token] = self.texts[0].predict(self._text, 1)
+        [token] = self.main.predict(self._text, 1)
         self._text.append(token)
         return token
 
     def extend(self) -> list[int]:
         """Writes the tokens of one more pass, and returns them: at least one, at most `remaining`."""
-        main, draft = self.texts
         proposed = self._propose(min(self._draft_tokens, self.remaining - 1))
-        predicted = main.predict([self._text[-1], *proposed], len(proposed) + 1)
-        accepted = _count_equal(proposed, predicted)
-        main.remove_last(len(proposed) - accepted)
-        draft.remove_last(max(0, len(proposed) - 1 - accepted))  # the draft has not read its last token
+        predicted = self.main.predict([self._text[-1], *proposed], len(proposed) + 1)
+        accepted = count_common_prefix(proposed, predicted)
+        self.main.remove_last(len(proposed) - accepted)
+        self.draft.remove_last(max(0, len(proposed) - 1 - accepted))  # the draft has not read its last token
         self._text += predicted[: accepted + 1]
         self.passes += 1
         return predicted[: accepted + 1]
 
     def _propose(self, count: int) -> list[int]:
-        draft, proposed = self.texts[1], list[int]()
-        unread = self._text[draft.length :]
+        proposed: list[int] = []
+        unread = self._text[self.draft.length :]
         while len(proposed) < count and (not proposed or proposed[-1] not in self.ends):
-            proposed += draft.predict(unread, 1)
+            proposed += self.draft.predict(unread, 1)
             unread = proposed[-1:]
         return proposed
 
@@ -169,11 +171,6 @@ def make_network_answer(
     network: PreTrainedModel, draft: Draft, prompt: Sequence[int], count: int, ends: Collection[int] = ()
 ) -> SpeculativeAnswer:
     """Makes a SpeculativeAnswer for a network and a draft of transformers."""
-    texts = NetworkText(network), NetworkText(draft.network)
-    return SpeculativeAnswer(texts, draft.tokens, prompt, count, ends)
-
-
-def _count_equal(proposed: Sequence[int], predicted: Sequence[int]) -> int:
-    """The number of equal tokens at the start of both."""
-    pairs = enumerate(zip(proposed, predicted, strict=False))
-    return next((count for count, (token, expected) in pairs if token != expected), len(proposed))
+    return SpeculativeAnswer(
+        NetworkText(network), NetworkText(draft.network), draft.tokens, prompt, count, ends
+    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.int64]
 Tokens = npt.NDArray[Any]
+# The reasons for a longest text; {} is its number of tokens.
 POSITIONS = "the model has positions for {}"
 
 
@@ -64,34 +65,34 @@ class Greedy:
         self,
         prompts: Sequence[Sequence[int]],
         sampling: SamplingParams,
-        tokens_of: Callable[[Ids], Iterable[Tokens]],
+        generate_tokens: Callable[[Ids], Iterable[Tokens]],
         *,
         max_rows: int | None = None,
     ) -> list[list[int]]:
         """The ids of the answers in the order of the prompts, each with its end token.
 
-        tokens_of: (rows, tokens) ids of one length -> the next token of each row, repeatedly, until no more
-        are wanted. max_rows: how many prompts it takes at once. Raises MeasureError if the temperature is
-        above 0, or if an answer may get longer than the longest text.
+        generate_tokens: (rows, tokens) ids of one length -> the next token of each row, repeatedly, until no
+        more are wanted. max_rows: how many prompts it takes at once. Raises MeasureError if the temperature
+        is above 0, or if an answer may get longer than the longest text.
         """
-        return self.write_whole(
+        return self.write_complete(
             prompts,
             sampling,
-            lambda ids: self._collect(tokens_of(ids), len(ids), sampling),
+            lambda ids: self._collect(generate_tokens(ids), len(ids), sampling),
             max_rows=max_rows,
         )
 
-    def write_whole(
+    def write_complete(
         self,
         prompts: Sequence[Sequence[int]],
         sampling: SamplingParams,
-        answers_to: Callable[[Ids], Iterable[list[int]]],
+        generate_answers: Callable[[Ids], Iterable[list[int]]],
         *,
         max_rows: int | None = None,
     ) -> list[list[int]]:
-        """The ids of answers, if the library ends them itself. answers_to: (rows, tokens) ids -> answers.
+        """As `write`, for a library that ends the answers itself.
 
-        Raises MeasureError for a temperature, or if a prompt is too long.
+        generate_answers: (rows, tokens) ids of one length -> the answer to each.
         """
         if sampling.temperature:
             raise MeasureError(
@@ -106,20 +107,23 @@ class Greedy:
             step = max_rows or len(rows)
             for part in (rows[start : start + step] for start in range(0, len(rows), step)):
                 ids = np.asarray([prompts[row] for row in part], dtype=np.int64)
-                for row, answer in zip(part, answers_to(ids), strict=True):
+                for row, answer in zip(part, generate_answers(ids), strict=True):
                     answers[row] = answer
         return answers
 
     def _collect(self, tokens: Iterable[Tokens], rows: int, sampling: SamplingParams) -> list[list[int]]:
         """Collects tokens until each answer has ended; later tokens of a row are not part of its answer."""
         answers: list[list[int]] = [[] for _ in range(rows)]
-        going = set(range(rows))
-        for chosen in islice(tokens, sampling.max_new_tokens):
-            for row in sorted(going):
-                answers[row].append(int(chosen[row]))
-                if has_ended(self.tokenizer, answers[row], self.ends, sampling.stop):
-                    going.remove(row)
-            if not going:
+        unfinished = list(range(rows))
+        for next_tokens in islice(tokens, sampling.max_new_tokens):
+            for row in unfinished:
+                answers[row].append(int(next_tokens[row]))
+            unfinished = [
+                row
+                for row in unfinished
+                if not has_ended(self.tokenizer, answers[row], self.ends, sampling.stop)
+            ]
+            if not unfinished:
                 break
         return answers
 

@@ -82,7 +82,7 @@ class GeneratorPredictor(CTranslate2Predictor):
     ) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         self._stop()
-        return self._greedy.write_whole(
+        return self._greedy.write_complete(
             prompts, sampling, lambda ids: self._answer(ids, sampling, min_new_tokens)
         )
 

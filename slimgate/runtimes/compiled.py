@@ -185,10 +185,10 @@ class CompiledPredictor(EagerPredictor):
 
     def decode(self, state: BegunAnswer) -> torch.Tensor:
         """(rows, new tokens) ids. All but the first come from the compiled step."""
-        from slimgate.models.greedy import go_on
+        from slimgate.models.greedy import finish_answer
 
         with self._autocast():
-            return self._finish(go_on(self.network, state, self._step))
+            return self._finish(finish_answer(self.network, state, self._step))
 
     def _autocast(self) -> Any:
         """A context for matrix products in the format of `precision`."""

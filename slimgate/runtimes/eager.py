@@ -128,10 +128,10 @@ class EagerPredictor:
         """(rows, new tokens) ids."""
         import torch
 
-        from slimgate.models.greedy import go_on
+        from slimgate.models.greedy import finish_answer
 
         if not isinstance(state, list):
-            return self._finish(go_on(self.network, state))
+            return self._finish(finish_answer(self.network, state))
         for answer in state:
             while answer.remaining:
                 answer.extend()
@@ -143,7 +143,8 @@ class EagerPredictor:
 
         if not isinstance(state, list):
             return count_cache_bytes(state.cache)
-        return sum(count_cache_bytes(text.cache) for answer in state for text in answer.texts)
+        texts = [text for answer in state for text in (answer.main, answer.draft)]
+        return sum(count_cache_bytes(text.cache) for text in texts)
 
     def _finish(self, output: Finished) -> Finished:
         """The output when a GPU has computed it."""

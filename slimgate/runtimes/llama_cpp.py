@@ -210,7 +210,7 @@ class LlamaPredictor:
     def _score(self, ids: Ids) -> Scores:
         """(rows, tokens, vocabulary) scores."""
         context = self._room.make(*ids.shape)
-        context.start()
+        context.clear()
         scores = context.read(ids, position=0, outputs=np.ones(ids.shape, dtype=np.bool_))
         return scores.reshape(*ids.shape, -1)
 
@@ -281,13 +281,13 @@ class LlamaPredictor:
         from slimgate.models.speculative import SpeculativeAnswer
 
         assert self.draft is not None
-        texts = LlamaText(self._room.context, row), LlamaText(self.draft.room.context, row)
-        return SpeculativeAnswer(texts, self.draft.tokens, prompt, count, ends)
+        main, draft = (LlamaText(room.context, row) for room in (self._room, self.draft.room))
+        return SpeculativeAnswer(main, draft, self.draft.tokens, prompt, count, ends)
 
     def _begin(self, ids: Ids, new_tokens: int) -> Scores:
         """(rows, vocabulary) scores after the texts, which the cache then holds."""
         context = self._room.make(len(ids), ids.shape[1] + new_tokens)
-        context.start()
+        context.clear()
         last = np.zeros(ids.shape, dtype=np.bool_)
         last[:, -1] = True
         return context.read(ids, position=0, outputs=last)

@@ -17,7 +17,7 @@ from slimgate.models.greedy import (
     check_answers,
     count_cache_bytes,
     find_next_token,
-    go_on,
+    finish_answer,
     make_cache,
 )
 from slimgate.plugins.models import NEW_TOKENS
@@ -58,7 +58,7 @@ def test_two_calls_write_what_generate_writes(tmp_path: Path, architecture: str)
     network = network_of(tmp_path, architecture)
     begun = begin_answer(network, IDS, NEW, make_cache(network))
     assert begun.token.shape == (2, 1)
-    assert torch.equal(go_on(network, begun), generated(network))
+    assert torch.equal(finish_answer(network, begun), generated(network))
 
 
 def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) 
     caches, expected = StaticCaches(network), generated(network)
     for _ in range(3):
         cache = caches.make_empty(2, 8 + NEW)
-        written.append(go_on(network, begin_answer(network, IDS, NEW, cache)))
+        written.append(finish_answer(network, begin_answer(network, IDS, NEW, cache)))
     assert all(torch.equal(answer, expected) for answer in written)
     growing = begin_answer(network, IDS, NEW, make_cache(network))
     assert count_cache_bytes(growing.cache) * (8 + NEW) == count_cache_bytes(cache) * 8

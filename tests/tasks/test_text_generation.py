@@ -17,6 +17,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
+from slimgate.models.divergence import count_common_prefix
 from slimgate.models.write_answers import Written
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
@@ -29,7 +30,7 @@ from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.asked_prompts import AskedPrompts
 from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER
-from slimgate.tasks.parts.prompts import count_common_prefix, is_loop
+from slimgate.tasks.parts.prompts import is_loop
 
 torch.set_num_threads(1)
 PARAMS = task.Params(prompt="text", reference="label", max_new_tokens=6)

@@ -13,11 +13,12 @@ import numpy as np
 from slimgate._system.number_text import format_percent
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, METRICS
 from slimgate.judge.metrics.base import compute_value
+from slimgate.models.divergence import count_common_prefix
 from slimgate.models.write_answers import SamplingParams
 from slimgate.outcomes import FAILED, PASSES, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
-from slimgate.tasks.parts.prompts import Prompts, count_common_prefix, write_to_prompts
+from slimgate.tasks.parts.prompts import Prompts, write_to_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

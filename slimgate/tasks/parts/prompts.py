@@ -216,11 +216,3 @@ def is_loop(answer: Written) -> bool:
         if tail <= len(ids) and ids[-tail:-period] == ids[-tail + period :]:
             return True
     return False
-
-
-def count_common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
-    """How many equal items two sequences begin with."""
-    for place, (first_id, other) in enumerate(zip(first, second, strict=False)):
-        if first_id != other:
-            return place
-    return min(len(first), len(second))

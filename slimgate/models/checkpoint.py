@@ -10,6 +10,7 @@ For a GGUF file, transformers makes config.json and the tokenizer next to it.
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
@@ -26,9 +27,9 @@ from slimgate.errors import BuildError
 from slimgate.models.dequantize import dequantize_folder
 from slimgate.models.integer_packing import Packing, find_packing
 from slimgate.models.quantized_files import CHECKPOINT, read_method_name
-from slimgate.models.saved_files import COPIED, save_tokenizer
+from slimgate.models.saved_files import COPIED, DESCRIPTION, read_description, save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
-from slimgate.models.torch_model import DESCRIPTION, TorchModel
+from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Json
 from slimgate.store.seal import MANIFEST
 
@@ -69,11 +70,7 @@ class Checkpoint(TorchModel):
         return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
 
     def measure_size(self) -> dict[str, int]:
-        """The sizes that the record has.
-
-        parameters: of the architecture; nonzero_parameters: without zeros of unpacked weights; state_bytes:
-        of the weight files.
-        """
+        """parameters, nonzero_parameters (without zeros of unpacked weights), state_bytes (of the files)."""
         with silent(), torch.device("meta"):
             empty = _import_auto_class(self.architecture).from_config(_make_plain_config(self.config))
         parameters = sum(weight.numel() for weight in empty.parameters())
@@ -105,7 +102,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
     """Loads what `Checkpoint.save` wrote, in evaluation mode."""
     from transformers import AutoTokenizer
 
-    description = read_json(folder / DESCRIPTION)
+    description = read_description(folder)
     checkpoint = description[COPIED]
     auto = str(description["architecture"]).partition(":")[2]
     network, _ = read_network(
@@ -290,9 +287,7 @@ def _parse_dtype(name: str | None) -> Any:
 
 def _make_plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """The configuration of the same architecture without quantization."""
-    from copy import deepcopy
-
-    plain = deepcopy(config)
+    plain = copy.deepcopy(config)
     if hasattr(plain, "quantization_config"):
         del plain.quantization_config
     return plain

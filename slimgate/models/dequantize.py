@@ -54,7 +54,7 @@ def dequantize_folder(
     for layer in sorted(layers):
         tensors = {part: stored[f"{layer}.{part}"] for part in _PARTS if f"{layer}.{part}" in stored}
         try:
-            weight = _weight(packing, tensors)
+            weight = _unpack_layer(packing, tensors)
         except (RuntimeError, IndexError, KeyError) as error:
             problem = " ".join(str(error).split())
             raise BuildError(
@@ -64,7 +64,8 @@ def dequantize_folder(
     return state
 
 
-def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
+def _unpack_layer(packing: Packing, tensors: Tensors) -> torch.Tensor:
+    """(outputs, inputs), in the dtype of the scales. tensors: of the layer, by the names in _PARTS."""
     if packing.order == "awq":
         if packing.bits != 4 or packing.version != "gemm":
             raise BuildError(
@@ -79,7 +80,7 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
         return _scale_levels(levels, zeros, tensors["scales"], torch.arange(len(levels)) // size)
     bits = packing.bits or _compute_bits(tensors)
     size = packing.compute_group_size(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
-    return dequantize_gptq(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
+    return _dequantize_gptq(**tensors, bits=bits, group_size=size, zero_offset=packing.zero_offset)
 
 
 def _compute_bits(tensors: Tensors) -> int:
@@ -87,23 +88,25 @@ def _compute_bits(tensors: Tensors) -> int:
     return tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1]
 
 
-def dequantize_gptq(
+def _dequantize_gptq(
     qweight: torch.Tensor,
     qzeros: torch.Tensor,
     scales: torch.Tensor,
     g_idx: torch.Tensor | None = None,
     *,
     bits: int,
-    size: int,
-    first_zero: int = 1,
+    group_size: int,
+    zero_offset: int,
 ) -> torch.Tensor:
-    """(outputs, inputs), in the dtype of the scales. size: of a group, if g_idx does not give the groups;
-    first_zero: the offset to add to stored zero points."""
+    """(outputs, inputs), in the dtype of the scales.
+
+    group_size: for layers without g_idx; zero_offset: what to add to stored zero points.
+    """
     inputs = qweight.shape[0] * WORD // bits
     levels = unpack(qweight, bits)
-    zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + first_zero
+    zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + zero_offset
     if g_idx is None:
-        g_idx = torch.arange(inputs) // size
+        g_idx = torch.arange(inputs) // group_size
     return _scale_levels(levels, zeros, scales, g_idx.long())
 
 

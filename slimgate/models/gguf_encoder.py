@@ -33,13 +33,13 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
 
     Raises BuildError if llama.cpp has no place for a part of it.
     """
-    network, stated = cast("SentenceEncoder", model.network), model.config.sentence
+    network, settings = cast("SentenceEncoder", model.network), model.config.sentence
     if (family := model.config.model_type) not in FAMILIES:
         raise BuildError(
             f"to_gguf writes only encoders of {', '.join(FAMILIES)}; the family of this model is {family}"
         )
-    if stated["pooling"] not in POOLING:
-        raise BuildError(f'llama.cpp has no pooling "{stated["pooling"]}", expected {", ".join(POOLING)}')
+    if (pooling := settings["pooling"]) not in POOLING:
+        raise BuildError(f'llama.cpp has no pooling "{pooling}", expected {", ".join(POOLING)}')
     for name in ("reduce", "form"):
         if not isinstance(getattr(network, name), nn.Identity):
             raise BuildError(
@@ -49,7 +49,7 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
         raise BuildError("llama.cpp does not support a dense layer after the pooling")
     network.encoder.save_pretrained(folder)
     save_tokenizer(model.tokenizer, folder)
-    kinds = ["Transformer", "Pooling", *(["Normalize"] if stated["normalize"] else [])]
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if settings["normalize"] else [])]
     modules = [
         {
             "idx": place,
@@ -61,8 +61,8 @@ def write_encoder(model: TorchModel, folder: Path) -> None:
     ]
     (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
     (folder / "1_Pooling").mkdir()
-    pooling = {f"pooling_mode_{POOLING[stated['pooling']]}": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
+    pooling_config = {f"pooling_mode_{POOLING[pooling]}": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling_config), "utf-8")
 
 
 def load_gguf_encoder(file: Path, config: PreTrainedConfig) -> SentenceEncoder:

@@ -114,13 +114,14 @@ def read_gguf_header(file: Path, text: str) -> GgufHeader:
         raise MissingExtra(problem)
     stat = file.stat()
     try:
-        return _read(file, stat.st_mtime_ns, stat.st_size)
+        return _read_header(file, stat.st_mtime_ns, stat.st_size)
     except SuiteError as error:
         raise SuiteError(f'"{text}": {error}') from error.__cause__
 
 
 @lru_cache(maxsize=16)
-def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
+def _read_header(file: Path, _changed: int, _size: int) -> GgufHeader:
+    """The header's facts. _changed, _size: of the file, so that the cache has no facts of an older file."""
     from gguf import GGUFReader, PoolingType
 
     try:
@@ -130,20 +131,20 @@ def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
         raise SuiteError(
             f"{file.name} is not a complete GGUF file ({problem}); copy or download it again"
         ) from error
-    _check_whole(reader, file)
+    _check_readable(reader, file)
     architecture = str(_read_field(reader, "general.architecture") or "")
     pooling = _read_field(reader, f"{architecture}.pooling_type")
     return GgufHeader(
         architecture,
         _make_config(reader, architecture),
-        _describe(reader),
+        _describe_storage(reader),
         parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
         tensor_bytes=sum(int(tensor.n_bytes) for tensor in reader.tensors),
         pooling=PoolingType(pooling).name.lower() if pooling else "",
     )
 
 
-def _check_whole(reader: GGUFReader, file: Path) -> None:
+def _check_readable(reader: GGUFReader, file: Path) -> None:
     """Raises SuiteError for a file that needs another machine, or further files."""
     if reader.byte_order == "S":
         raise SuiteError(
@@ -185,20 +186,16 @@ def _make_config(reader: GGUFReader, architecture: str) -> dict[str, Any]:
     }
 
 
-def _describe(reader: GGUFReader) -> Quantized:
+def _describe_storage(reader: GGUFReader) -> Quantized:
     from gguf import GGML_QUANT_SIZES
 
+    matrices = [tensor for tensor in reader.tensors if len(tensor.shape) > 1]
     sizes: Counter[Any] = Counter()
-    for tensor in reader.tensors:
-        if len(tensor.shape) > 1:
-            sizes[tensor.tensor_type] += int(tensor.n_elements)
+    for tensor in matrices:
+        sizes[tensor.tensor_type] += int(tensor.n_elements)
     packed = Counter({kind: size for kind, size in sizes.items() if kind.name not in _PLAIN})
     commonest = (packed or sizes).most_common(1)[0][0] if sizes else reader.tensors[0].tensor_type
-    plain = [
-        tensor.name.removesuffix(".weight")
-        for tensor in reader.tensors
-        if len(tensor.shape) > 1 and tensor.tensor_type.name in _PLAIN
-    ]
+    plain = [tensor.name.removesuffix(".weight") for tensor in matrices if tensor.tensor_type.name in _PLAIN]
     name = read_file_type(reader) or commonest.name
     return Quantized(
         format="gguf",

@@ -27,13 +27,13 @@ Json = Mapping[str, Any]
 class Packing:
     """How the layers of a folder are packed.
 
-    bits: of each weight; None if layers differ, which their shapes show. first_zero: the offset to add to a
-    stored zero point. version: of AWQ. group_size: how many inputs of most layers share a scale, if stated.
+    bits: of each weight; None if layers differ, which their shapes show. zero_offset: what to add to a stored
+    zero point. version: of AWQ. group_size: how many inputs of most layers share a scale, if stated.
     """
 
     order: Literal["gptq", "awq"]
     bits: int | None
-    first_zero: int = 0
+    zero_offset: int = 0
     version: str = "gemm"
     group_size: int | None = None
 
@@ -46,20 +46,29 @@ class Packing:
 
 def find_packing(method: str, quantization: Json) -> Packing | None:
     """The packing of a quantization_config; None for weights that are stored in other ways."""
-    stated = quantization.get("bits", quantization.get("w_bit"))
-    bits = stated if isinstance(stated, int) and stated > 0 else 4
-    size = quantization.get("group_size", quantization.get("q_group_size"))
-    size = size if isinstance(size, int) and size > 0 else None
+    bits, size = read_bits(quantization) or 4, read_group_size(quantization)
     if method == "awq":
         return Packing("awq", bits, version=str(quantization.get("version", "gemm")).lower(), group_size=size)
     if method == "gptq":
-        first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
-        return Packing("gptq", None if quantization.get("dynamic") else bits, first, group_size=size)
+        offset = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
+        return Packing("gptq", None if quantization.get("dynamic") else bits, offset, group_size=size)
     packing = _AUTO_ROUND.get(str(quantization.get("packing_format", "auto_round:auto_gptq")))
     if method != "auto-round" or packing is None or not _is_integer(quantization):
         return None
-    order, first = packing
-    return Packing(order, None if _list_layer_settings(quantization) else bits, first, group_size=size)
+    order, offset = packing
+    return Packing(order, None if _list_layer_settings(quantization) else bits, offset, group_size=size)
+
+
+def read_bits(quantization: Json) -> int | None:
+    """The bits of a weight that a quantization_config states; None if it states none above 0."""
+    bits = quantization.get("bits", quantization.get("w_bit"))
+    return bits if isinstance(bits, int) and bits > 0 else None
+
+
+def read_group_size(quantization: Json) -> int | None:
+    """How many weights share a scale, as a quantization_config states; None if it states none above 0."""
+    size = quantization.get("group_size", quantization.get("q_group_size"))
+    return size if isinstance(size, int) and size > 0 else None
 
 
 def _is_integer(quantization: Json) -> bool:

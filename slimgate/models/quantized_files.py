@@ -12,12 +12,12 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, did_you_mean
-from slimgate.models.integer_packing import Packing, find_packing
+from slimgate.models.integer_packing import Packing, find_packing, read_bits, read_group_size
 from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
 
 # Kinds of artifacts: a folder that another tool has quantized, and a folder that a step wrote for servers
@@ -51,6 +51,14 @@ _INSTALL = {"optimum.quanto": "optimum-quanto", "quark": "amd-quark", "spqr_quan
 # The numbers of bits that GPTQ and AWQ pack into 32-bit integers.
 _WORD = 32
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
+# Methods whose files have several tensors for a quantized layer. The first suffix is that of its levels.
+_PACKED: dict[str, tuple[str, ...]] = {
+    "auto-round": ("qweight", "weight_packed"),
+    "awq": ("qweight",),
+    "compressed-tensors": ("weight_packed",),
+    "gptq": ("qweight",),
+}
+_EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
 Json = Mapping[str, Any]
 
 
@@ -80,8 +88,8 @@ class Quantized:
 
 def describe_quantization(quantization: Json) -> str:
     """The claim of a quantization_config: `compressed-tensors (pack-quantized), W4A16`."""
-    described = _DESCRIBE.get(read_method_name(quantization), _describe_bits)(quantization)
-    return f"{described.format}, {described.scheme}"
+    storage = _describe_storage(quantization)
+    return f"{storage.format}, {storage.scheme}"
 
 
 def read_weight_format(stored: Json) -> str:
@@ -99,16 +107,15 @@ def read_quantization(config: Json, text: str) -> Json | None:
         return None
     if not isinstance(quantization, dict):
         raise SuiteError(
-            f'"{text}": config.json has quantization_config = {str(quantization)[:60]!r}, '
-            "expected an object with "
-            "quant_method, as transformers writes it"
+            f'"{text}": config.json has quantization_config = {str(quantization)[:60]!r}, expected an object '
+            "with quant_method, as transformers writes it"
         )
     method = read_method_name(quantization)
     if method not in PACKAGES:
         actual = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
         raise SuiteError(
-            f'"{text}": config.json has {actual}, which transformers does not read'
-            f"; known: {', '.join(PACKAGES)}{did_you_mean(method, PACKAGES) if method else ''}"
+            f'"{text}": config.json has {actual}, which transformers does not read; known: '
+            f"{', '.join(PACKAGES)}{did_you_mean(method, PACKAGES) if method else ''}"
         )
     return quantization
 
@@ -134,14 +141,10 @@ def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
     tensors = read_stored_tensors(folder)
     if tensors is not None:
         _check_tensors(method, quantization, tensors, text)
-    described = _DESCRIBE.get(method, _describe_bits)(quantization)
-    left_out = _list_plain_layers(tensors) if tensors is not None and method in _PACKED else None
-    return Quantized(
-        format=described.format,
-        scheme=described.scheme,
-        group_size=described.group_size,
-        left_out=replace_numbers(described.left_out if left_out is None else left_out),
-    )
+    storage = _describe_storage(quantization)
+    from_files = tensors is not None and method in _PACKED
+    left_out = _list_plain_layers(tensors) if tensors is not None and from_files else storage.left_out
+    return replace(storage, left_out=replace_numbers(left_out))
 
 
 def _check_packages(method: str, text: str) -> None:
@@ -170,20 +173,26 @@ def replace_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
 # Facts in config.json
 
 
+def _describe_storage(quantization: Json) -> Quantized:
+    """How weights of any quant_method are stored, as the configuration says."""
+    return _DESCRIBE.get(read_method_name(quantization), _describe_bits)(quantization)
+
+
+def _list_names(quantization: Json, key: str = "modules_to_not_convert") -> tuple[str, ...]:
+    return tuple(map(str, quantization.get(key) or ()))
+
+
 def _describe_bits(quantization: Json) -> Quantized:
-    bits = quantization.get("bits", quantization.get("w_bit"))
-    group = quantization.get("group_size", quantization.get("q_group_size"))
-    left_out = quantization.get("modules_to_not_convert") or ()
+    bits = read_bits(quantization)
     return Quantized(
         format=read_method_name(quantization),
-        scheme=f"W{bits}A16" if isinstance(bits, int) else "unknown",
-        group_size=group if isinstance(group, int) and group > 0 else None,
-        left_out=tuple(map(str, left_out)),
+        scheme="unknown" if bits is None else f"W{bits}A16",
+        group_size=read_group_size(quantization),
+        left_out=_list_names(quantization),
     )
 
 
 def _describe_auto_round(quantization: Json) -> Quantized:
-    description = _describe_bits(quantization)
     activations, extra = quantization.get("act_bits") or 16, quantization.get("extra_config") or {}
     unquantized = [
         name for name, options in extra.items() if isinstance(options, dict) and options.get("bits", 0) >= 16
@@ -192,7 +201,7 @@ def _describe_auto_round(quantization: Json) -> Quantized:
     return Quantized(
         format=f"auto-round ({str(quantization.get('packing_format', '')).removeprefix('auto_round:')})",
         scheme=f"W{quantization.get('bits')}A{activations}" + ("" if data_type == "int" else f" {data_type}"),
-        group_size=description.group_size,
+        group_size=read_group_size(quantization),
         left_out=tuple(unquantized),
     )
 
@@ -213,21 +222,22 @@ def _describe_compressed_tensors(quantization: Json) -> Quantized:
         format=f"compressed-tensors ({quantization.get('format', 'unknown')})",
         scheme=" + ".join(dict.fromkeys(schemes)) or "unknown",
         group_size=sizes[0] if sizes else None,
-        left_out=tuple(map(str, quantization.get("ignore") or ())),
+        left_out=_list_names(quantization, "ignore"),
     )
 
 
 def _describe_torchao(quantization: Json) -> Quantized:
-    stated = quantization.get("quant_type")
-    stated = stated.get("default", stated) if isinstance(stated, dict) else stated
-    name = stated.get("_type", "unknown") if isinstance(stated, dict) else str(stated)
-    data = stated.get("_data") or {} if isinstance(stated, dict) else {}
-    size = data.get("group_size")
+    config = quantization.get("quant_type")
+    if isinstance(config, dict):
+        config = config.get("default", config)
+    name, size = str(config), None
+    if isinstance(config, dict):
+        name, size = str(config.get("_type", "unknown")), (config.get("_data") or {}).get("group_size")
     return Quantized(
         format="torchao",
-        scheme=str(name).removesuffix("Config"),
+        scheme=name.removesuffix("Config"),
         group_size=size if isinstance(size, int) else None,
-        left_out=tuple(map(str, quantization.get("modules_to_not_convert") or ())),
+        left_out=_list_names(quantization),
     )
 
 
@@ -238,13 +248,12 @@ def _describe_bitsandbytes(quantization: Json) -> Quantized:
         format="bitsandbytes",
         scheme=f"W4A16 {kind}" if four else "W8A8",
         group_size=64 if four else None,
-        left_out=tuple(map(str, quantization.get("llm_int8_skip_modules") or ())),
+        left_out=_list_names(quantization, "llm_int8_skip_modules"),
     )
 
 
 def _describe_mxfp4(quantization: Json) -> Quantized:
-    left_out = quantization.get("modules_to_not_convert") or ()
-    return Quantized("mxfp4", "WFP4A16", group_size=32, left_out=tuple(map(str, left_out)))
+    return Quantized("mxfp4", "WFP4A16", group_size=32, left_out=_list_names(quantization))
 
 
 def _describe_fp8(quantization: Json) -> Quantized:
@@ -253,7 +262,7 @@ def _describe_fp8(quantization: Json) -> Quantized:
         format=read_method_name(quantization),
         scheme="WFP8AFP8",
         group_size=block[-1] if isinstance(block, list) and block else None,
-        left_out=tuple(map(str, quantization.get("modules_to_not_convert") or ())),
+        left_out=_list_names(quantization),
     )
 
 
@@ -268,15 +277,6 @@ _DESCRIBE = {
 }
 
 # Facts in the weight files
-
-# Methods whose files have several tensors for a quantized layer. The first suffix is that of its levels.
-_PACKED: dict[str, tuple[str, ...]] = {
-    "auto-round": ("qweight", "weight_packed"),
-    "awq": ("qweight",),
-    "compressed-tensors": ("weight_packed",),
-    "gptq": ("qweight",),
-}
-_EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
 
 
 def _list_plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
@@ -301,7 +301,7 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
             f'"{text}": its files lack {describe_names(missing)}, without which weights of {method} cannot '
             "be read; save the quantized model again"
         )
-    size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
+    size = _describe_storage(quantization).group_size
     for name, inputs, groups in _list_grouped_layers(method, packing, quantization, tensors):
         if size is not None and groups != -(-inputs // size):
             raise SuiteError(
@@ -342,11 +342,11 @@ def _list_grouped_layers(
                 inputs = inputs * _WORD // packing.bits
             groups = tensors[f"{layer}.scales"].shape[0]
         elif part == "weight_packed" and method == "compressed-tensors" and tensor.dtype == "I32":
-            shape = _count_packed_inputs(quantization, tensor)
+            packed_inputs = _count_packed_inputs(quantization, tensor)
             scales = tensors[f"{layer}.weight_scale"].shape
-            if shape is None or len(scales) != 2:
+            if packed_inputs is None or len(scales) != 2:
                 continue
-            inputs, groups = shape, scales[1]
+            inputs, groups = packed_inputs, scales[1]
         else:
             continue
         if groups > 1:

@@ -25,7 +25,7 @@ from torch import nn
 from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import restore
-from slimgate.models.saved_files import save_config, save_tokenizer
+from slimgate.models.saved_files import DESCRIPTION, read_description, save_config, save_tokenizer
 from slimgate.models.special_tokens import keep_end_tokens_
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import list_code_modules, load_object
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 quiet.keep_back()
 
-DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
 
@@ -142,7 +141,7 @@ def load_torch_model(
     """
     from transformers import AutoConfig, GenerationConfig
 
-    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    description = read_description(folder)
     network = _make_empty_network(
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
@@ -151,7 +150,7 @@ def load_torch_model(
         tower: Tower | None = change.get("tower")
         with nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower):
             (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
-    _share(network, folder / WEIGHTS)
+    _share_tensors_(network, folder / WEIGHTS)
     if (folder / GENERATION).exists():
         network.generation_config = GenerationConfig.from_pretrained(folder)
     try:
@@ -187,14 +186,14 @@ def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase
     return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
-def _share(network: nn.Module, weights: Path) -> None:
-    """Makes tensors one that were one when they were saved: the file's metadata names them.
+def _share_tensors_(network: nn.Module, weights: Path) -> None:
+    """Shares the tensors that were shared when they were saved: the file's metadata names them.
 
     Tensors that the file holds separately stay separate, even if their class ties them (T5's head).
     """
     with safetensors.safe_open(str(weights), "pt") as stored:
-        aliases, apart = stored.metadata() or {}, set(stored.keys())
-    _untie(network, apart)
+        aliases, separate_names = stored.metadata() or {}, set(stored.keys())
+    _untie_(network, separate_names)
     tensors: dict[str, torch.Tensor] = dict(network.named_parameters(remove_duplicate=False))
     tensors |= dict(network.named_buffers(remove_duplicate=False))
     for alias, name in aliases.items():
@@ -203,14 +202,15 @@ def _share(network: nn.Module, weights: Path) -> None:
             setattr(network.get_submodule(module), attribute, tensors[name])
 
 
-def _untie(network: nn.Module, apart: set[str]) -> None:
+def _untie_(network: nn.Module, separate_names: set[str]) -> None:
     seen: set[int] = set()
     for name, parameter in list(network.named_parameters(remove_duplicate=False)):
-        if name in apart and id(parameter) in seen:
+        if name not in separate_names:
+            continue
+        if id(parameter) in seen:
             module, _, attribute = name.rpartition(".")
             setattr(network.get_submodule(module), attribute, nn.Parameter(parameter.detach().clone()))
-        if name in apart:
-            seen.add(id(parameter))
+        seen.add(id(parameter))
 
 
 def _make_empty_network(architecture: str, config: PreTrainedConfig) -> nn.Module:
@@ -228,7 +228,7 @@ def measure_size(network: nn.Module) -> dict[str, int]:
     parameters: numbers that it multiplies with, including quantized ones (`quantized_weights` of a module
     names buffers that hold one number each; weight_numbers() -> (all, other than zero) counts packed ones);
     nonzero_parameters: those that are not 0;
-    state_bytes: the size of its saved state in memory (worked example 1's size_mb, in bytes).
+    state_bytes: the size of its saved state in memory.
     """
     weights: list[torch.Tensor] = list(network.parameters())
     buffers = (getattr(m, name) for m in network.modules() for name in getattr(m, "quantized_weights", ()))

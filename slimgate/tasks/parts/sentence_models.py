@@ -213,7 +213,7 @@ def count_bytes(model: Compared, dims: int) -> int:
 
 def _read_bits(folder: Path) -> int:
     """The bits of a number: those of the last form that a step has added, else those of a float."""
-    from slimgate.models.torch_model import DESCRIPTION
+    from slimgate.models.saved_files import DESCRIPTION
 
     path = folder / DESCRIPTION
     if not path.is_file():

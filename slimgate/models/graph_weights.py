@@ -72,6 +72,10 @@ _PRECISIONS = {
     **{"FLOAT4E2M1": "fp4", "f4e2m1": "fp4", "f8e4m3": "fp8", "f8e5m2": "fp8", "f8e8m0": "fp8"},
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
+# A weight that several operators read has the first of these roles.
+_ROLES: tuple[Role, ...] = ("table", "matrix", "output")
+# A constant of an ONNX model: the id of its scope, and its name.
+_Constant = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,6 @@ def _read_onnx(file: Path) -> list[GraphWeight]:
     return weights + [weight for scope in scopes for weight in scope.list_unread(seen)]
 
 
-# A constant of an ONNX model: the id of its scope, and its name.
-_Constant = tuple[int, str]
-# A weight that several operators read has the first of these roles.
-_ROLES: tuple[Role, ...] = ("table", "matrix", "output")
-
-
 class _Source(NamedTuple):
     """The constant behind an input, with what unpacks it.
 
@@ -160,11 +158,16 @@ class _OnnxScope:
     def list_read(self, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
         """Each constant that an operator of a role reads, once."""
         for node in self.nodes:
-            is_last = any(name in self._last_products for name in node.output)
-            if role == ("table" if node.op_type in _ONNX_TABLES else "output" if is_last else "matrix"):
+            if self._find_role(node) == role:
                 for place in _ONNX_READERS.get(node.op_type, ()):
                     if place < len(node.input):
                         yield from self._read(node, place, role, seen)
+
+    def _find_role(self, node: Any) -> Role:
+        """The role of the weights that a node reads."""
+        if node.op_type in _ONNX_TABLES:
+            return "table"
+        return "output" if any(name in self._last_products for name in node.output) else "matrix"
 
     def _read(self, node: Any, place: int, role: Role, seen: set[_Constant]) -> Iterator[GraphWeight]:
         source = self._find_source(node.input[place])
@@ -172,7 +175,7 @@ class _OnnxScope:
             return
         weight, scales = source.scope.constants[source.name], source.scales
         if node.op_type in _ONNX_PACKED:
-            weight = _unpack(weight, {attribute.name: attribute.i for attribute in node.attribute})
+            weight = _describe_unpacked(weight, {attribute.name: attribute.i for attribute in node.attribute})
             scales = [*scales, *node.input[2:]]
         weight = _set_role(weight, role, source.is_reshaped)
         for scale in map(self._find_source, scales):
@@ -299,7 +302,7 @@ def _read_type_names() -> Mapping[int, str]:
     return {number: name for name, number in TensorProto.DataType.items()}
 
 
-def _unpack(weight: GraphWeight, options: Mapping[str, int]) -> GraphWeight:
+def _describe_unpacked(weight: GraphWeight, options: Mapping[str, int]) -> GraphWeight:
     """The weight as what its bytes stand for. options: the integer attributes of its operator."""
     bits = options.get("bits", 4)
     if "K" in options:
@@ -350,15 +353,14 @@ class _OpenVinoGraph:
         """Each constant that counts, once."""
         seen: set[str] = set()
         last = self._find_last_products()
+        roles: dict[str, Role] = {}
+        for key, layer in self._layers.items():
+            if (kind := layer.get("type")) in _OPENVINO_READERS:
+                roles[key] = "table" if kind == "Gather" else "output" if key in last else "matrix"
         for role in _ROLES:
-            for key, layer in self._layers.items():
-                kind = layer.get("type")
-                is_read = kind in _OPENVINO_READERS
-                if is_read and role == (
-                    "table" if kind == "Gather" else "output" if key in last else "matrix"
-                ):
-                    for source in self._sources.get(key, [])[: 1 if role == "table" else None]:
-                        yield from self._read(source, role, seen)
+            for key in (key for key, role_of_layer in roles.items() if role_of_layer == role):
+                for source in self._sources.get(key, [])[: 1 if role == "table" else None]:
+                    yield from self._read(source, role, seen)
         for key, weight in self._constants.items():
             if key not in seen and weight.dimensions > 1 and weight.precision in FLOATS:
                 yield weight

@@ -1,14 +1,10 @@
-"""A network during its export: with one form of attention, and without a cache.
+"""Exports a PyTorch network as an ONNX graph for any number of rows and tokens.
 
-with exportable(network, "eager"):
-    program = torch.export.export(network, ...)
-
-The module also exports a PyTorch network as an ONNX graph for any number of rows and tokens.
-
-proto = export_onnx(model.network, select_example_batches(encoded), opset=20)
+    proto = export_onnx(model.network, select_example_batches(encoded), opset=20)
 
 Two batches of different shapes show which axes vary. Attention is exported in its written-out form (`eager`),
-which gives the simplest graph: the fused call adds checks for rows without any token.
+which gives the simplest graph: the fused call adds checks for rows without any token. Every exporter uses
+`exportable` and `LogitsOnly`, which prepare a network for torch.export.
 """
 
 from __future__ import annotations
@@ -83,7 +79,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
     with silent(), exportable(network, "eager"):
         try:
             program: Any = torch.onnx.export(
-                _Logits(network, names).eval(),
+                LogitsOnly(network, names).eval(),
                 tuple(inputs),
                 dynamo=True,
                 dynamic_shapes={"values": tuple(_find_dynamic_axes(batches).values())},
@@ -97,7 +93,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
     return _remove_notes(program.model_proto, names)
 
 
-class _Logits(nn.Module):
+class LogitsOnly(nn.Module):
     """The network with its logits as the only output, called with positional arguments."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
@@ -110,7 +106,10 @@ class _Logits(nn.Module):
 
 
 def _find_dynamic_axes(batches: Batches) -> dict[str, dict[int, Any]]:
-    """For each input, the axes whose sizes differ between two batches. Pairs of texts have 2 · rows."""
+    """For each input, the axes whose sizes differ between two batches. Pairs of texts have 2 · rows.
+
+    batches: with ROWS rows, as `select_example_batches` makes them.
+    """
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes: dict[str, dict[int, Any]] = {}
     for name, values in batches[0].items():

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Shape = list[int]
 # Operators that multiply matrices, by name.
 _MULTIPLIES = re.compile(r"MatMul|Gemm|Conv|Attention|LSTM|GRU|RNN|Einsum|MoE")
+# Operators that multiply 8-bit integers although their first input is float, and one whose weights have
+# another type than its inputs, so that the kernel chooses.
+_TYPES = {"DynamicQuantizeMatMul": "int8", "MatMulNBits": "mixed"}
+# Names of types in a profile -> their usual names.
+_NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
 
 
 def _count_product_macs(inputs: list[Shape], output: Shape) -> int:
@@ -62,13 +67,6 @@ FORMULAS: Mapping[str, Callable[[list[Shape], Shape], int]] = {
 }  # fmt: skip
 
 
-# Operators that multiply 8-bit integers although their first input is float, and one whose weights have
-# another type than its inputs, so that the kernel chooses.
-_TYPES = {"DynamicQuantizeMatMul": "int8", "MatMulNBits": "mixed"}
-# Names of types in a profile -> their usual names.
-_NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
-
-
 def count_macs(events: Iterable[Json]) -> Macs:
     """Counts the multiply-adds in a profile of ONNX Runtime, by number type.
 
@@ -76,25 +74,27 @@ def count_macs(events: Iterable[Json]) -> Macs:
     """
     counts: dict[str, int] = {}
     for event in events:
-        ran = event.get("args", {})
-        if "op_name" in ran and (macs := _count_operator_macs(ran)):
-            kind = _find_number_type(ran)
+        call = event.get("args", {})
+        if "op_name" in call and (macs := _count_operator_macs(call)):
+            kind = _find_number_type(call)
             counts[kind] = counts.get(kind, 0) + macs
     return Macs(counts)
 
 
-def _find_number_type(ran: Json) -> str:
+def _find_number_type(call: Json) -> str:
     """The number type that an operator multiplies: the type of its first input, or the entry in _TYPES."""
-    operator = str(ran["op_name"])
-    first = next((name for tensor in ran.get("input_type_shape", ()) for name in tensor), "mixed")
-    return _TYPES.get(operator, _NAMES.get(first, first))
+    first = next((name for tensor in call.get("input_type_shape", ()) for name in tensor), "mixed")
+    return _TYPES.get(str(call["op_name"]), _NAMES.get(first, first))
 
 
-def _count_operator_macs(ran: Json) -> int:
-    operator = str(ran["op_name"])
+def _count_operator_macs(call: Json) -> int:
+    operator = str(call["op_name"])
     if not _MULTIPLIES.search(operator):
         return 0
-    inputs, outputs = (_list_tensor_shapes(ran.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+    inputs, outputs = (
+        [shape for tensor in call.get(f"{side}_type_shape", ()) for shape in tensor.values()]
+        for side in ("input", "output")
+    )
     formula = FORMULAS.get(operator)
     if formula is None or not outputs:
         raise MeasureError(f"cannot count the multiply-adds of operator {operator}")
@@ -104,7 +104,3 @@ def _count_operator_macs(ran: Json) -> int:
         raise MeasureError(
             f"cannot count the multiply-adds of operator {operator} with inputs of shape {inputs}"
         ) from error
-
-
-def _list_tensor_shapes(tensors: Iterable[Mapping[str, Shape]]) -> list[Shape]:
-    return [shape for tensor in tensors for shape in tensor.values()]

@@ -100,13 +100,12 @@ def _read_zero_point(name: str, values: Values, tensors: Mapping[str, onnx.Tenso
 
 
 def _count_packed_numbers(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> tuple[int, int]:
-    options: dict[str, int] = {str(a.name): int(a.i) for a in node.attribute}
+    options: dict[str, int] = {str(attribute.name): int(attribute.i) for attribute in node.attribute}
     bits = options.get("bits", 4)
     levels_at, zeros_at = PACKED[node.op_type]
     levels = read_tensor_values(tensors[node.input[levels_at]])
-    unpacked = _unpack_levels(
-        levels.reshape(len(levels), -1), bits
-    )  # for a matrix product: (outputs, padded inputs)
+    # for a matrix product: (outputs, padded inputs)
+    unpacked = _unpack_levels(levels.reshape(len(levels), -1), bits)
     rows, columns = len(levels), options["K"] if "K" in options else int(unpacked.shape[1])
     size = options["block_size"]
     blocks = -(-columns // size)

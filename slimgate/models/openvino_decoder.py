@@ -1,6 +1,6 @@
 """A decoder as an OpenVINO graph whose key-value cache is a state that persists between calls.
 
-graph = export_decoder(model.network)
+    graph = export_decoder(model.network)
 
 | input            | shape          | what                                                             |
 |------------------|----------------|------------------------------------------------------------------|
@@ -58,7 +58,7 @@ def export_decoder(network: nn.Module) -> Any:
             raise BuildError(format_export_error(network, error)) from error
     graph = getattr(exported, "program", exported)  # transformers before 5.23 returns the program itself
     _repeat_heads_by_products(graph)
-    _check(graph)
+    _check_ports(graph)
     return graph
 
 
@@ -138,7 +138,7 @@ def _count_head_repeats(node: openvino.Node) -> int | None:
     return int(after[1].get_length() // before[1].get_length())
 
 
-def _check(graph: openvino.Model) -> None:
+def _check_ports(graph: openvino.Model) -> None:
     """Raises BuildError unless the graph has the inputs, the output and the state that the runtime uses."""
     inputs, outputs = ([port.any_name for port in ports] for ports in (graph.inputs, graph.outputs))
     if set(inputs) != INPUTS or outputs != [OUTPUT] or not graph.get_variables():

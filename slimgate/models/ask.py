@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from slimgate.errors import MeasureError
 from slimgate.judge.tool_calls import format_calls
 from slimgate.models.server_requests import (
-    describe,
+    describe_error,
     list_connection_errors,
     post,
     read_error_body,
@@ -212,20 +212,19 @@ class _RequestRun:
 
     def _describe(self, cause: BaseException | str) -> str:
         """An error in one short line. The key is left out, because a server may repeat it."""
-        return describe(cause, self._endpoint.read_key())
+        return describe_error(cause, self._endpoint.read_key())
 
 
-def _read_reply(request: Request, reply: Json) -> Reply:
+def _read_reply(request: Request, body: Json) -> Reply:
     """Reads the JSON of a reply. Raises MeasureError if the log-probabilities of the prompt are missing."""
-    choice = reply["choices"][0]
+    choice, usage = body["choices"][0], body.get("usage")
     if request.options.get("echo"):
-        return _read_logprobs(choice, reply.get("usage"))
+        return _read_logprobs(choice, usage)
     if isinstance(request.prompt, str):
         text = choice["text"]
     else:  # if there are tool calls, they replace the text
         calls = choice["message"].get("tool_calls")
         text = format_calls(calls) if calls else _read_content(choice["message"].get("content"))
-    usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
 

@@ -71,33 +71,28 @@ def measure_block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping
     names, variant_names = list_block_names(teacher), list_block_names(variant)
     if len(names) != len(variant_names):
         raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(variant_names)}")
-    real = inputs["attention_mask"].bool()
-    theirs = _record_states(teacher, names, inputs)
-    after, own_states = (
-        _record_states(variant, variant_names, inputs),
-        _record_states(variant, variant_names, inputs, replacements=theirs),
-    )
-    for before, state in zip(theirs, after, strict=True):
+    expected = _record_states(teacher, names, inputs)
+    states = _record_states(variant, variant_names, inputs)
+    for before, state in zip(expected, states, strict=True):
         if before.shape != state.shape:
             raise BuildError(
                 f"the teacher's hidden states have the shape {tuple(before.shape)}, and the variant's have "
                 f"{tuple(state.shape)}; only equal shapes can be compared"
             )
-    return BlockErrors(
-        tuple(
-            PartError(
-                name,
-                _compute_error(own_states[at][real], theirs[at][real], _compute_change(theirs, at)[real]),
-                _compute_error(after[at][real], theirs[at][real], theirs[at][real]),
-            )
-            for at, name in enumerate((EMBEDDINGS, *variant_names, OUTPUT))
-        )
-    )
+    # the states after each part if the part reads the teacher's states
+    part_states = _record_states(variant, variant_names, inputs, replacements=expected)
+    is_token = inputs["attention_mask"].bool()
+    parts = []
+    for place, name in enumerate((EMBEDDINGS, *variant_names, OUTPUT)):
+        right, change = expected[place][is_token], _compute_change(expected, place)[is_token]
+        own_error = _compute_error(part_states[place][is_token], right, change)
+        parts.append(PartError(name, own_error, _compute_error(states[place][is_token], right, right)))
+    return BlockErrors(tuple(parts))
 
 
-def _compute_change(states: Sequence[Tensor], at: int) -> Tensor:
+def _compute_change(states: Sequence[Tensor], place: int) -> Tensor:
     """The change that a part makes to the hidden states; for embeddings and logits the states themselves."""
-    return states[at] - states[at - 1] if 0 < at < len(states) - 1 else states[at]
+    return states[place] - states[place - 1] if 0 < place < len(states) - 1 else states[place]
 
 
 def _compute_error(state: Tensor, expected: Tensor, scale: Tensor) -> float:
@@ -117,42 +112,44 @@ def _record_states(
     """
     states: list[Tensor] = []
     blocks = [network.get_submodule(name) for name in names]
-    with _hooks(blocks, states, replacements):
+    with _with_recording_hooks(blocks, states, replacements):
         logits = network(**inputs, use_cache=False).logits.float()
     return [*states, logits - logits.mean(-1, keepdim=True)]
 
 
 @contextmanager
-def _hooks(
+def _with_recording_hooks(
     blocks: Sequence[nn.Module], states: list[Tensor], replacements: Sequence[Tensor] | None
 ) -> Iterator[None]:
-    def before(at: int) -> Any:
+    """Inside, adds the first block's input and each block's output to `states`. replacements: as above."""
+
+    def make_input_hook(block: int) -> Any:
         def hook(_block: nn.Module, args: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> Any:
             state = args[0] if args else keywords["hidden_states"]
-            if at == 0:
+            if block == 0:
                 states.append(state.float())
             if replacements is None:
                 return None
-            state = replacements[at].to(state.dtype)
+            state = replacements[block].to(state.dtype)
             return ((state, *args[1:]), keywords) if args else (args, {**keywords, "hidden_states": state})
 
         return hook
 
-    def behind(at: int) -> Any:
+    def make_output_hook(block: int) -> Any:
         def hook(_block: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> Any:
             state = output[0] if isinstance(output, tuple) else output
             states.append(state.float())
-            if replacements is None or at < len(blocks) - 1:
+            if replacements is None or block < len(blocks) - 1:
                 return None
             state = replacements[-2].to(state.dtype)
             return (state, *output[1:]) if isinstance(output, tuple) else state
 
         return hook
 
-    handles = [
-        block.register_forward_pre_hook(before(at), with_kwargs=True) for at, block in enumerate(blocks)
-    ]
-    handles += [block.register_forward_hook(behind(at)) for at, block in enumerate(blocks)]
+    handles = []
+    for number, block in enumerate(blocks):
+        handles.append(block.register_forward_pre_hook(make_input_hook(number), with_kwargs=True))
+        handles.append(block.register_forward_hook(make_output_hook(number)))
     try:
         yield
     finally:

@@ -98,14 +98,14 @@ def find_block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
     """Name -> list of blocks: one list, or two for an encoder-decoder. Raises BuildError if none is found."""
     config: PreTrainedConfig = network.config
     family = find_family(config)
-    lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
-    if family is not None and family.lists:
-        named = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
-    else:
-        named = _select_configured_list(network, lists)
-    if not named:
+    lists = {name: layers for name, layers in network.named_modules() if isinstance(layers, nn.ModuleList)}
+    if family is None or not family.lists:
+        return _select_configured_list(network, lists)
+    endings = tuple(f".{ending}" for ending in family.lists)
+    block_lists = {name: layers for name, layers in lists.items() if f".{name}".endswith(endings)}
+    if not block_lists:
         raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
-    return named
+    return block_lists
 
 
 def list_block_modules(network: nn.Module) -> list[nn.Module]:
@@ -159,7 +159,7 @@ def blocks(network: nn.Module) -> list[Block]:
 
 
 def _select_configured_list(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
-    """The first list with as many modules as the configuration has blocks."""
+    """The first list with as many modules as the configuration has blocks. Raises BuildError."""
     config: PreTrainedConfig = network.config
     if not hasattr(config, "num_hidden_layers"):
         raise BuildError(

@@ -23,9 +23,8 @@ def make_cache_keyword(network: nn.Module, cache: Cache) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)  # called for each token that is timed
-def _find_argument_name(of: type[nn.Module]) -> str:
+def _find_argument_name(network_class: type[nn.Module]) -> str:
     """The name in `forward` of a class. A wrapper may have neither; then the version decides."""
-    names = signature(of.forward).parameters
-    if named := [name for name in CACHE_NAMES if name in names]:
-        return named[0]
-    return NEW if Version(version("transformers")) >= _RENAMED else OLD
+    parameters = signature(network_class.forward).parameters
+    default = NEW if Version(version("transformers")) >= _RENAMED else OLD
+    return next((name for name in CACHE_NAMES if name in parameters), default)

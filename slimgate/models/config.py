@@ -17,11 +17,19 @@ BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], S
 # Families that number positions from the padding token's id plus one.
 OFFSET_POSITIONS = frozenset(
     {
-        *("camembert", "data2vec-text", "esm", "ibert", "longformer", "mpnet", "roberta"),
-        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
     }
 )
-
 # Families whose attention uses distances, so that texts may have any length.
 RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
 # The names in T5's config.json, and in that of BART and Marian, whose num_hidden_layers is the encoder's too.
@@ -56,11 +64,14 @@ def count_decoder_blocks(config: Json) -> int | None:
 
 def replace_block_counts(config: Json, encoder: int | None, decoder: int | None) -> dict[str, Any]:
     """The configuration of an encoder-decoder with these numbers of blocks; None keeps a number."""
-    sizes = (encoder or count_blocks(config), decoder or count_decoder_blocks(config))
-    names = (*_BLOCKS, *_DECODER_BLOCKS)
-    stated = {key: sizes[key in _DECODER_BLOCKS] for key in names if config.get(key) is not None}
-    more = {"num_decoder_layers": sizes[1]} if "num_layers" in stated else {}
-    return {**config, **stated, **more}
+    encoder, decoder = encoder or count_blocks(config), decoder or count_decoder_blocks(config)
+    counts = {**dict.fromkeys(_BLOCKS, encoder), **dict.fromkeys(_DECODER_BLOCKS, decoder)}
+    replaced = {key: count for key, count in counts.items() if config.get(key) is not None}
+    if (
+        "num_layers" in replaced
+    ):  # T5, which takes the decoder's number from the encoder's if it is not stated
+        replaced["num_decoder_layers"] = decoder
+    return {**config, **replaced}
 
 
 def select_by_block(config: Json, blocks: int, remaining: Sequence[int]) -> dict[str, list[Any]]:
@@ -81,7 +92,10 @@ def select_by_block(config: Json, blocks: int, remaining: Sequence[int]) -> dict
 
 
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:
-    """Raises SuiteError for a block that the model does not have. option: text before the numbers."""
+    """Raises SuiteError for a block that the model does not have. option: text before the numbers.
+
+    blocks: how many the model has; None: unknown.
+    """
     if blocks is not None and numbers and max(numbers) >= blocks:
         choice = f"{option} {list(numbers)}".strip()
         raise SuiteError(f"{choice} was given, but the model has blocks 0 to {blocks - 1} at this step")

@@ -1,7 +1,7 @@
 """Removes features from linear layers, embeddings and norms.
 
-cut_linear(model, "bert.encoder.layer.0.intermediate.dense", rows=[0, 2, 5])      fewer outputs
-cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])         fewer inputs
+cut_linear(model, "bert.encoder.layer.0.intermediate.dense", rows=[0, 2, 5])      # fewer outputs
+cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])         # fewer inputs
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Int8Form(StoredForm):
         self.register_buffer("step", torch.ones(dims))
 
     @classmethod
-    def of(cls, vectors: torch.Tensor, *, query: Query) -> Int8Form:
+    def spanning(cls, vectors: torch.Tensor, *, query: Query) -> Int8Form:
         """The form whose levels span these (rows, dims) vectors."""
         form = cls(vectors.shape[-1], query)
         low, high = vectors.float().aminmax(dim=0)

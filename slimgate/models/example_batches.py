@@ -1,4 +1,4 @@
-"""Inputs of made-up token ids, from which an exporter takes shapes, and on which two forms are compared."""
+"""Random token ids as inputs: an exporter takes shapes from them, and two forms of a model are compared."""
 
 from __future__ import annotations
 

@@ -161,7 +161,8 @@ FAMILIES = (
         },
     ),
 )
-# The layouts that identify a model of another type: those of whole blocks.
+# The layouts by which a model without an entry is recognized. Layouts without `inputs` leave a part of the
+# block unnamed, so a match would not say enough.
 LAYOUTS = tuple(dict.fromkeys(each for family in FAMILIES for each in family.layouts if each.inputs))
 FAMILY_NAMES = ", ".join(family.name for family in FAMILIES)
 
@@ -188,9 +189,9 @@ def check_family(name: str, step: Step[Any], config: PreTrainedConfig | Mapping[
     family = find_family(config)
     if family is None or (reason := find_refusal(step, family)) is None:
         return
-    *some, last = (other.name for other in FAMILIES if find_refusal(step, other) is None)
-    able = f"{', '.join(some)} and {last}" if some else last
-    raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {able}")
+    *names, last = (other.name for other in FAMILIES if find_refusal(step, other) is None)
+    possible = f"{', '.join(names)} and {last}" if names else last
+    raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {possible}")
 
 
 def refuse_encoder_decoder(config: Mapping[str, object]) -> None:

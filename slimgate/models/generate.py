@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-AT_ONCE = 128
+BATCH_ROWS = 128
 
 
 class Sampling(Protocol):
@@ -44,26 +44,26 @@ def continue_prompts(
     *,
     seed: int,
     endless: bool = False,
-    seen: Callable[[int], object] = lambda _done: None,
+    on_progress: Callable[[int], object] = lambda _done: None,
 ) -> list[list[int]]:
     """The new token ids after each prompt, up to the model's end token. prompts: at least one token each.
 
-    endless: the end token never occurs, so that all texts have the same length. seen: called with the number
-    of finished prompts. Raises BuildError for a network that writes no text.
+    endless: the end token never occurs, so that all texts have the same length. on_progress: called with the
+    number of finished prompts. Raises BuildError for a network that writes no text.
     """
     if not can_write(network):
         raise BuildError(
             f"{type(network).__name__} does not generate text: expected a causal language model of "
             "transformers"
         )
-    _check_room(network, prompts, sampling.tokens)
+    _check_positions(network, prompts, sampling.tokens)
     ends = list_end_tokens(tokenizer, network)
     answers: list[list[int]] = []
     with isolated_seed(seed):
-        for start in range(0, len(prompts), AT_ONCE):
-            some = prompts[start : start + AT_ONCE]
-            answers += _write_batch(network, tokenizer, some, sampling, ends=ends, endless=endless)
-            seen(len(answers))
+        for start in range(0, len(prompts), BATCH_ROWS):
+            batch = prompts[start : start + BATCH_ROWS]
+            answers += _write_batch(network, tokenizer, batch, sampling, ends=ends, endless=endless)
+            on_progress(len(answers))
     return answers
 
 
@@ -72,7 +72,7 @@ def count_positions(network: PreTrainedModel) -> int | None:
     return read_max_positions(network.config.to_dict())
 
 
-def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+def _check_positions(network: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens: int) -> None:
     longest, max_positions = max(map(len, prompts), default=0), count_positions(network)
     if max_positions is not None and longest + tokens > max_positions:
         raise BuildError(
@@ -92,7 +92,7 @@ def _write_batch(
 ) -> list[list[int]]:
     """Writes to some prompts, padded on the left, so that nothing is between a prompt and its text."""
     padding, width = tokenizer.pad_token_id or 0, max(map(len, prompts))
-    silent = {tokenizer.pad_token_id} - {None} - ends | (ends if endless else set())
+    suppressed = {tokenizer.pad_token_id} - {None} - ends | (ends if endless else set())
     ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     device = next(network.parameters()).device
@@ -106,7 +106,7 @@ def _write_batch(
         top_p=1.0,
         pad_token_id=min(ends, default=padding),  # fills up texts that have ended
         eos_token_id=sorted(ends) or None,
-        suppress_tokens=sorted(silent) or None,
+        suppress_tokens=sorted(suppressed) or None,
         use_cache=True,
     )
     return [_cut_at_end(row, ends) for row in written[:, width:].tolist()]

@@ -78,8 +78,7 @@ def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     except OSError as error:
         raise BuildError(
             f"{ref.text}: {_describe_missing_folder(ref)}the hub cannot be reached ({error}); download it "
-            "once, or give a "
-            "folder"
+            "once, or give a folder"
         ) from error
     return Path(downloaded)
 

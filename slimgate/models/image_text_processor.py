@@ -32,7 +32,7 @@ class ImageTextProcessor:
         self.tokenizer, self.images = tokenizer, images
 
     @classmethod
-    def of(
+    def from_folder(
         cls, tokenizer: PreTrainedTokenizerBase, folder: Path, config: PreTrainedConfig
     ) -> ImageTextProcessor:
         """With the image processing of a folder, or CLIP's for the configuration if the folder has none."""
@@ -49,7 +49,7 @@ class ImageTextProcessor:
         """Loads what `save_pretrained` wrote."""
         from transformers import AutoConfig, AutoTokenizer
 
-        return cls.of(
+        return cls.from_folder(
             AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
             folder,
             AutoConfig.from_pretrained(folder, trust_remote_code=False),

@@ -31,19 +31,19 @@ def find_linear_layers(
     inside: Literal["blocks", "network"] = "blocks",
     output: bool = False,
     check_reach: bool = True,
-    further: Sized = (),
+    other_changes: Sized = (),
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after all have become nn.Linear.
 
-    inside: only the transformer blocks, or the whole network; output: with the layer that gives the logits.
-    Raises BuildError if the layers hold less than 90 % of the blocks' float matrices. Raises it also if the
-    blocks have none and the step has nothing else to change, neither a layer nor a table in `further`. With
-    check_reach = False it raises neither.
+    inside: only the transformer blocks, or the whole network; output: with the layer that gives the logits;
+    other_changes: the tables that the step changes in addition. Raises BuildError if the layers hold less
+    than 90 % of the blocks' float matrices, or if the blocks have none and the step has nothing to change.
+    With check_reach = False it raises neither.
     """
     convert_to_linear_(model)
     network = model.network
     in_blocks = {id(m) for block in list_block_modules(network) for m in block.modules()}
-    last = None if output else find_float_output_layer(model)
+    last = None if output else find_logits_layer(network)
     layers = {
         name: module
         for name, module in network.named_modules()
@@ -53,7 +53,7 @@ def find_linear_layers(
     }
     if check_reach:
         reached = [module for module in layers.values() if id(module) in in_blocks]
-        _check_reach(network, reached, idle=not layers and not further)
+        _check_reach(network, reached, has_changes=bool(layers or other_changes))
     return layers
 
 
@@ -67,15 +67,10 @@ def group_by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[d
     return list(groups.values())
 
 
-def find_float_output_layer(model: TorchModel) -> nn.Linear | None:
-    """The layer that gives the logits, if no step has replaced it."""
-    return find_logits_layer(model.network)
-
-
-def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> None:
+def _check_reach(network: nn.Module, layers: list[nn.Linear], *, has_changes: bool) -> None:
     matrices = [p for block in list_block_modules(network) for p in block.parameters() if p.dim() >= 2]
     total, reached = sum(p.numel() for p in matrices), sum(layer.weight.numel() for layer in layers)
-    if not total and idle:
+    if not total and not has_changes:
         raise BuildError(
             f"the blocks of {type(network).__name__} have no float matrices: they are already quantized"
         )

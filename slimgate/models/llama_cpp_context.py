@@ -69,8 +69,8 @@ class LlamaContext:
         params.offload_kqv = params.op_offload = False
         return params
 
-    def start(self) -> None:
-        """Forgets all rows."""
+    def clear(self) -> None:
+        """Removes the tokens of all rows."""
         if self._memory:
             self._library.llama_memory_clear(self._memory, False)
 
@@ -119,7 +119,7 @@ class LlamaContext:
 
         It takes at most `rows` texts, with at most `batch` tokens in total.
         """
-        self.start()
+        self.clear()
         flat = np.concatenate(texts).astype(np.int32)
         lengths = [len(text) for text in texts]
         sequences = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)

@@ -40,11 +40,11 @@ def _accept_trained_tokenizers_(module: ModuleType) -> None:
     The converter looks up how a tokenizer splits words by a digest of its output, and knows the digests of
     released tokenizers only. The conversion raises BuildError if llama.cpp cannot split words in that way.
     """
-    known = module.TextModel.get_vocab_base_pre
+    name_released = module.TextModel.get_vocab_base_pre
 
     def name_or_derive(self: object, tokenizer: PreTrainedTokenizerFast) -> str:
         try:
-            return str(known(self, tokenizer))
+            return str(name_released(self, tokenizer))
         except NotImplementedError:
             return name_pre_tokenizer(json.loads(tokenizer.backend_tokenizer.to_str()))
 
@@ -89,10 +89,10 @@ def _may_be_released(folder: Path) -> bool:
 
 
 def _describe_refusal(tokenizer: Json) -> str:
-    kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
+    kind, pre_tokenizer = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
     return (
-        f"llama.cpp cannot read this tokenizer ({kind} with the pre-tokenizer {cut.get('type')}), expected "
-        "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
+        f"llama.cpp cannot read this tokenizer ({kind} with the pre-tokenizer {pre_tokenizer.get('type')}), "
+        "expected SentencePiece, WordPiece, byte-level BPE, or one of a released model"
     )
 
 
@@ -110,8 +110,10 @@ def name_pre_tokenizer(tokenizer: Json) -> str:
 
 
 def _is_split_as_gpt2(tokenizer: Json) -> bool:
-    cut = tokenizer.get("pre_tokenizer") or {}
-    as_gpt2 = (
-        cut.get("type") == "ByteLevel" and cut.get("use_regex", True) and not cut.get("add_prefix_space")
+    pre_tokenizer = tokenizer.get("pre_tokenizer") or {}
+    return bool(
+        pre_tokenizer.get("type") == "ByteLevel"
+        and pre_tokenizer.get("use_regex", True)
+        and not pre_tokenizer.get("add_prefix_space")
+        and tokenizer.get("normalizer") is None
     )
-    return bool(as_gpt2 and tokenizer.get("normalizer") is None)

@@ -23,7 +23,7 @@ from slimgate.errors import BuildError
 
 PACKAGE, EXTRA = "llama_cpp", "llama-cpp"
 DISTRIBUTION = "llama-cpp-python"
-# The latest warnings and errors of its log.
+# The latest warnings and errors of llama.cpp's log.
 _LOG: deque[str] = deque(maxlen=40)
 _WARNING, _ERROR = 3, 4
 
@@ -59,8 +59,8 @@ def _keep_log(library: ModuleType) -> Any:
 def describe_log() -> str:
     """The line of llama.cpp's log that most likely says why it failed, without the name of its function."""
     lines = [line for line in _LOG if line and "failed to load model" not in line] or list(_LOG)
-    reason = next((line for line in reversed(lines) if "error" in line or "missing" in line), "")
-    reason = reason or (lines[-1] if lines else "it does not say why")
+    last_line = lines[-1] if lines else "it does not say why"
+    reason = next((line for line in reversed(lines) if "error" in line or "missing" in line), last_line)
     return " ".join(reason.split()).removeprefix("llama_model_load: ")[:200]
 
 
@@ -86,8 +86,7 @@ class LlamaModel:
         options.n_gpu_layers = 0
         options.vocab_only = vocabulary_alone
         options.check_tensors = check
-        load_modes = self.library.LLAMA_LOAD_MODE_MMAP, self.library.LLAMA_LOAD_MODE_NONE
-        options.load_mode = load_modes[0] if mmap else load_modes[1]
+        options.load_mode = self.library.LLAMA_LOAD_MODE_MMAP if mmap else self.library.LLAMA_LOAD_MODE_NONE
         _LOG.clear()
         self.handle: Any = self.library.llama_model_load_from_file(str(file).encode(), options)
         if not self.handle:

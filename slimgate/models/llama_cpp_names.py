@@ -81,8 +81,10 @@ def read_tokenizers() -> KnownTokenizers | None:
 
 
 def digest_checkout() -> dict[str, str]:
-    """The digest of the checkout's converter; empty if LLAMA_CPP_ROOT names none, because the version of
-    auto-round says what its converter is."""
+    """The digest of the checkout's converter; empty if LLAMA_CPP_ROOT names none.
+
+    Without a checkout, the version of auto-round identifies the converter.
+    """
     root = os.environ.get(_ROOT)
     folder = Path(root).expanduser() / _PACKAGE if root else None
     if folder is None or not folder.is_dir():

@@ -56,8 +56,7 @@ def _check_own_code(folder: Path, text: str) -> None:
         if classes and not _has_class_of_transformers(name, settings):
             raise SuiteError(
                 f'"{text}": {name} needs custom code of the model ({_name_first_class(classes)}), which '
-                "slimgate "
-                "never runs; use a model whose classes are in transformers, or convert it"
+                "slimgate never runs; use a model whose classes are in transformers, or convert it"
             )
 
 
@@ -87,8 +86,11 @@ def _has_class_of_transformers(name: str, settings: Json) -> bool:
 
 
 def _check_adapter(folder: Path, text: str) -> None:
-    """Raises SuiteError for an adapter of peft. transformers adds it to the weights if peft is installed,
-    although they may contain it. Its settings can name other weights, too."""
+    """Raises SuiteError for an adapter of peft.
+
+    transformers adds it to the weights if peft is installed, although they may contain it. Its settings can
+    name other weights, too.
+    """
     if (folder / ADAPTER).is_file():
         raise SuiteError(
             f'"{text}": {ADAPTER} asks for an adapter on the weights, which slimgate does not load; merge it '
@@ -103,8 +105,8 @@ def _check_shards(folder: Path, text: str) -> None:
         for shard in sorted({str(name) for name in names.values()} if isinstance(names, dict) else ()):
             if shard != Path(shard).name or not (folder / shard).is_file():
                 raise SuiteError(
-                    f'"{text}": {index.name} names the file {shard[:80]!r}, '
-                    "expected an existing file next to it"
+                    f'"{text}": {index.name} names the file {shard[:80]!r}, expected an existing file next '
+                    "to it"
                 )
 
 

@@ -303,9 +303,10 @@ def _find_local_folder(text: str) -> Path | None:
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = format_suggestion(folder.name, siblings) if siblings else ""
         raise SuiteError(f'"{text}": no such folder{_describe_searched_folder(text, folder)}{hint}')
-    if meant := _suggest_folder(text):
+    if suggestion := _suggest_folder(text):
         raise SuiteError(
-            f'"{text}": no such folder {folder}; for the hub model of this name, write "{text}@main"{meant}'
+            f'"{text}": no such folder {folder}; for the hub model of this name, write '
+            f'"{text}@main"{suggestion}'
         )
     return None
 
@@ -361,19 +362,16 @@ def _check_folder(folder: Path, text: str) -> str:
 
 
 def _check_weights(folder: Path, text: str) -> None:
-    graphs = [form.files[0] for form in list_graph_forms().values()]
-    for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
-        if not any((folder / file).is_file() for file in files):
-            alternatives = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
-            pickles = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
-            hint = (
-                f"; {pickles[0].name} may be a pickle, which is never opened"
-                if pickles and alternatives
-                else ""
-            )
-            if not hint and (below := sorted(path.parent.name for path in folder.glob("*/config.json"))):
-                hint = f'. Did you mean "{text.rstrip("/")}/{below[0]}"?'
-            raise SuiteError(
-                f'"{text}": {folder} has no {needed}{alternatives}, expected the folder of a '
-                f"saved model{hint}"
-            )
+    hint = ""
+    if not (folder / "config.json").is_file():
+        missing = "config.json"
+    elif not any((folder / file).is_file() for file in WEIGHTS):
+        graphs = [form.files[0] for form in list_graph_forms().values()]
+        missing = f"weights ({' or '.join((*WEIGHTS, *graphs))})"
+        if pickles := sorted(file.name for file in folder.iterdir() if file.suffix.lower() in PICKLES):
+            hint = f"; {pickles[0]} may be a pickle, which is never opened"
+    else:
+        return
+    if not hint and (below := sorted(path.parent.name for path in folder.glob("*/config.json"))):
+        hint = f'. Did you mean "{text.rstrip("/")}/{below[0]}"?'
+    raise SuiteError(f'"{text}": {folder} has no {missing}, expected the folder of a saved model{hint}')

@@ -1,8 +1,8 @@
 """The outputs of a network's modules while it runs.
 
-with watch_outputs(network, ["bert.encoder.layer.0"]) as outputs:
-    network(**batch)
-outputs.values["bert.encoder.layer.0"]      # (rows, tokens, features), with its gradient
+    with watch_outputs(network, ["bert.encoder.layer.0"]) as outputs:
+        network(**batch)
+    outputs.values["bert.encoder.layer.0"]      # (rows, tokens, features), with its gradient
 
 It also follows one row through a network: the output shapes of its parts, and the types of their weights.
 """
@@ -45,7 +45,7 @@ def watch_outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]
     """Fills the outputs whenever the named modules run, until the block is left."""
     outputs = Outputs()
     handles = [
-        network.get_submodule(name).register_forward_hook(_keep(name, outputs), with_kwargs=True)
+        network.get_submodule(name).register_forward_hook(_make_hook(name, outputs), with_kwargs=True)
         for name in dict.fromkeys(names)
     ]
     try:
@@ -55,7 +55,7 @@ def watch_outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]
             handle.remove()
 
 
-def _keep(name: str, outputs: Outputs) -> Any:
+def _make_hook(name: str, outputs: Outputs) -> Any:
     def hook(
         _module: nn.Module,
         _inputs: object,
@@ -87,8 +87,8 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     logits = getattr(output, "logits", None)
     if logits is None:
         notes.append("its output has no logits")
-    if idle := [name for name in names if name not in seen.values]:
-        notes.append(f"these blocks did not run: {', '.join(idle)}")
+    if unused := [name for name in names if name not in seen.values]:
+        notes.append(f"these blocks did not run: {', '.join(unused)}")
     return {
         "inputs": {name: list(tensor.shape) for name, tensor in inputs.items()},
         "embeddings": _make_output_entry(network, embedding, seen.values) if embedding else None,

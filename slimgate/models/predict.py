@@ -41,23 +41,22 @@ def predict_scores(
         order = np.argsort(-encoded.lengths, kind="stable")
     elif encoded.row_of is not None:  # the parts of each row, in the order of the rows
         order = np.argsort(np.argsort(order)[encoded.row_of], kind="stable")
-    parts, done = [], 0
+    batch_scores, done = [], 0
     for positions in split_into_batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
         output = predictor.fetch(_forward(predictor, predictor.prepare(batch)))
-        # a copy: a runtime may write the scores of the next batch into the same memory
-        parts.append(
-            np.array(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
-        )
-        if np.shape(parts[-1])[:1] != (len(positions),):
+        if read is not None:
+            output = read(output, {**batch, **encoded.extra_arrays(positions)})
+        if np.shape(output)[:1] != (len(positions),):
             raise MeasureError(
-                f"scores have the shape {np.shape(parts[-1])} for a batch of {len(positions)} rows, expected "
+                f"scores have the shape {np.shape(output)} for a batch of {len(positions)} rows, expected "
                 f"({len(positions)}, …), one row of scores for each; see `fetch` of the runtime and "
                 "`read_output` of the task"
             )
+        batch_scores.append(np.array(output))  # a runtime may write the next scores into the same memory
         done += len(positions)
         progress("predict", done, rows)
-    scores = np.concatenate(parts)
+    scores = np.concatenate(batch_scores)
     result = np.empty_like(scores)
     result[order] = scores
     return result if encoded.row_of is None else _sum_parts(result, encoded.row_of)

@@ -82,25 +82,18 @@ def require_weights(
         if unused := weights.select_encoder_names(weights.unused):
             context.log["warning"] = f"its files hold weights that are not used: {describe_names(unused)}"
         return
-    unused = (
-        weights.select_encoder_names(weights.unused) if ref.new_head else _remove_pooler_names(weights.unused)
-    )
+    if ref.new_head:
+        unused = weights.select_encoder_names(weights.unused)
+    else:  # checkpoints of RoBERTa and others hold a pooler, which models with a head lack
+        unused = [name for name in weights.unused if POOLER not in name.split(".")]
     if unused:
+        has_encoder_weights = bool(weights.select_encoder_names(unused))
+        hint = "" if has_encoder_weights else "; set new_head = true if this head may be left out"
         raise BuildError(
             f"{ref.text}: {type(weights.network).__name__} cannot load {describe_names(unused)} of the "
             "weights in its files, so a different model would be judged; correct its config.json, or save "
-            "the model again"
-            + (
-                ""
-                if weights.select_encoder_names(unused)
-                else "; set new_head = true if this head may be left out"
-            )
+            f"the model again{hint}"
         )
-
-
-def _remove_pooler_names(names: list[str]) -> list[str]:
-    """The names without a pooler: checkpoints of RoBERTa and others hold one that models with a head lack."""
-    return [name for name in names if POOLER not in name.split(".")]
 
 
 def load_weights(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
@@ -114,7 +107,7 @@ def load_weights(auto: str, ref: ModelRef, *, dtype: str | None = None, **option
     if ref.fresh:
         return Weights(make_fresh_network(auto, ref, options["config"]))
     assert ref.folder is not None
-    with forbid_code(ref.text), whole_files(ref):
+    with forbid_code(ref.text), name_broken_file(ref):
         if ref.stored is not None:
             from slimgate.models.checkpoint import read_network
 
@@ -169,7 +162,7 @@ def forbid_code(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def whole_files(ref: ModelRef) -> Iterator[None]:
+def name_broken_file(ref: ModelRef) -> Iterator[None]:
     """A context for loading safetensors. Raises BuildError that names the file that cannot be read."""
     from safetensors import SafetensorError, safe_open
 
@@ -265,12 +258,13 @@ def train_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
             "the train rows have no text to train a tokenizer on; put a tokenizer into the folder"
         )
     names = _choose_special_tokens(family)
-    if size < (least := BYTES + len(set(names.values()))):
+    special = list(dict.fromkeys(names.values()))
+    if size < (min_size := BYTES + len(special)):
         raise BuildError(
-            f"vocab_size = {size} in config.json, expected at least {least}: {BYTES} bytes and "
-            f"{least - BYTES} special tokens; raise it, or put a tokenizer into the folder"
+            f"vocab_size = {size} in config.json, expected at least {min_size}: {BYTES} bytes and "
+            f"{len(special)} special tokens; raise it, or put a tokenizer into the folder"
         )
-    trained = _train_byte_level(filled, size, list(dict.fromkeys(names.values())))
+    trained = _train_byte_level(filled, size, special)
     if names is not _DECODER:
         _frame_texts(trained, names.get("bos_token"), names["eos_token"])
     return PreTrainedTokenizerFast(

@@ -46,12 +46,12 @@ def replace_modules_(
     for name, module in modules.items():
         old = model.network.get_submodule(name)
         model.network.set_submodule(name, module.train(old.training))
-    _set(model.network, spec.get("settings", {}))
+    _set_attributes_(model.network, spec.get("settings", {}))
     model.note(step_name, **spec)
 
 
 def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Entries for the log, before the replacement: {"warning": …, "untied": names}, mostly empty.
+    """Entries for the log, before the replacement: {"warning": …, "untied": names} if it unties a table.
 
     An output layer and a token table that share a weight are untied if one of them gets a separate weight.
     """
@@ -70,8 +70,10 @@ def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> 
                 f"{' and '.join(changed)} changed"
             )
             layers = [modules[name] if name in modules else network.get_submodule(name) for name in shared]
-            before, now = _count_bytes(network.get_submodule(shared[0])), sum(map(_count_bytes, layers))
-            advice = "; that takes more bytes: leave embeddings and output_layer out" if now >= before else ""
+            before, separate = _count_bytes(network.get_submodule(shared[0])), sum(map(_count_bytes, layers))
+            advice = (
+                "; that takes more bytes: leave embeddings and output_layer out" if separate >= before else ""
+            )
             return {"warning": apart + advice, "untied": shared}
     return {}
 
@@ -85,7 +87,7 @@ def restore(network: nn.Module, spec: Json) -> None:
     """Repeats the noted change in an empty network; its weights are read afterwards."""
     for name, (kind, options) in spec.get("modules", {}).items():
         network.set_submodule(name, load_object(kind)(**options))
-    _set(network, spec.get("settings", {}))
+    _set_attributes_(network, spec.get("settings", {}))
 
 
 def describe(module: nn.Module) -> tuple[str, Json]:
@@ -118,7 +120,7 @@ def describe(module: nn.Module) -> tuple[str, Json]:
     return f"{type(module).__module__}:{type(module).__qualname__}", options
 
 
-def _set(network: nn.Module, settings: Mapping[str, Mapping[str, float]]) -> None:
+def _set_attributes_(network: nn.Module, settings: Mapping[str, Mapping[str, float]]) -> None:
     for name, values in settings.items():
         for attribute, value in values.items():
             setattr(network.get_submodule(name), attribute, value)

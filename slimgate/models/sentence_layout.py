@@ -33,11 +33,9 @@ def read_sentence_layout(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     layout: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
-    for module in _read(path):
-        kind, inner = (
-            str(module["type"]).rpartition(".")[2],
-            _resolve_module_folder(folder, module.get("path", "")),
-        )
+    for module in _read_json(path):
+        kind = str(module["type"]).rpartition(".")[2]
+        inner = _resolve_module_folder(folder, module.get("path", ""))
         if layout["normalize"]:
             raise BuildError(f"{path}: module {kind} comes after Normalize, which must be the last")
         if kind == "Pooling":
@@ -55,14 +53,14 @@ def read_sentence_layout(folder: Path) -> dict[str, Any]:
 
 
 def _resolve_module_folder(folder: Path, path: object) -> Path:
-    """A module's folder by its name. Raises BuildError if it leads out of the model's folder."""
+    """A module's folder. path: as modules.json names it. Raises BuildError if it is not in the model's."""
     if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
         raise BuildError(f"{folder / 'modules.json'}: path {path!r} is outside of the model's folder")
     return folder / str(path)
 
 
 def _read_pooling(path: Path) -> str:
-    config = _read(path)
+    config = _read_json(path)
     stated = config.get("pooling_mode")
     modes = [stated] if isinstance(stated, str) else stated or []
     poolings = [_POOLING.get(mode) for mode in modes]
@@ -78,7 +76,7 @@ def _read_pooling(path: Path) -> str:
 
 
 def _read_dense_layer(path: Path) -> dict[str, Any]:
-    config = _read(path)
+    config = _read_json(path)
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2].removesuffix("()")
     if activation not in ("Identity", "Tanh"):
         raise BuildError(f"{path}: activation {activation} was given, expected Identity or Tanh")
@@ -97,7 +95,7 @@ def _find_weights_file(folder: Path) -> Path:
     raise BuildError(f"{folder}: no weights, expected {' or '.join(_WEIGHTS)}")
 
 
-def _read(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return read_json(path)
     except (OSError, ValueError) as error:

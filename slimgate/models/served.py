@@ -121,11 +121,11 @@ def load_served(folder: Path, device: str) -> Served:
 def copy_served(source: Path, target: Path) -> None:
     """Copies the files into an existing folder, without slimgate.json and the manifest of the store."""
 
-    def not_copied(folder: str, names: list[str]) -> list[str]:
+    def list_ignored(folder: str, names: list[str]) -> list[str]:
         at_top = Path(folder) == source  # a folder below may have files of these names
         return [name for name in names if at_top and name in (DESCRIPTION, MANIFEST)]
 
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=not_copied)
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=list_ignored)
 
 
 def find_gguf_file(folder: Path) -> Path | None:

@@ -25,12 +25,11 @@ from slimgate.errors import MeasureError
 if TYPE_CHECKING:
     import httpx2
 
-
 # Seconds of the first pause; pauses double up to the longest one.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 # The longest pause that a server may ask for. If it asks for more, the request is not sent again.
 MAX_RETRY_AFTER = 120.0
-_PASSING = frozenset({408, 409, 429})
+_TEMPORARY_STATUSES = frozenset({408, 409, 429})
 # The longest description of an error, in characters.
 _LONGEST = 300
 # A client follows these redirects with a GET without the body; 307 and 308 keep the POST.
@@ -49,34 +48,34 @@ def list_connection_errors() -> tuple[type[Exception], ...]:
 
 async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries: int) -> httpx2.Response:
     """The response, which may be a refusal. Raises list_connection_errors() if the last try has none."""
-    for tried in range(retries):
+    for retry in range(retries):
         try:
             response = await client.post(url, content=content)
         except list_connection_errors():
-            asked_for = None
+            retry_after = None
         else:
             if response.is_success:
                 return response
-            asked_for = read_retry_after(response)
-            if not may_pass(response, asked_for):
+            retry_after = read_retry_after(response)
+            if not is_temporary(response, retry_after):
                 return response
-        await asyncio.sleep(pause(tried) if asked_for is None else asked_for)
+        await asyncio.sleep(draw_pause(retry) if retry_after is None else retry_after)
     return await client.post(url, content=content)
 
 
-def pause(tried: int) -> float:
-    """Seconds after a try, minus a random part of up to a quarter, so that requests do not coincide."""
-    return min(FIRST_PAUSE * 2.0 ** min(tried, 10), LONGEST_PAUSE) * random.uniform(0.75, 1.0)
+def draw_pause(retry: int) -> float:
+    """Seconds before a retry (from 0), minus a random part of up to a quarter, so that requests differ."""
+    return min(FIRST_PAUSE * 2.0 ** min(retry, 10), LONGEST_PAUSE) * random.uniform(0.75, 1.0)
 
 
-def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
-    """Whether the same request may succeed later. asked_for: seconds that the server asks to wait."""
-    if asked_for is not None and asked_for > MAX_RETRY_AFTER:
+def is_temporary(response: httpx2.Response, retry_after: float | None) -> bool:
+    """Whether the same request may succeed later. retry_after: seconds that the server asks to wait."""
+    if retry_after is not None and retry_after > MAX_RETRY_AFTER:
         return False
     header = response.headers.get("x-should-retry")
     if header in ("true", "false"):
         return bool(header == "true")
-    return response.status_code in _PASSING or response.status_code >= 500
+    return response.status_code in _TEMPORARY_STATUSES or response.status_code >= 500
 
 
 def read_retry_after(response: httpx2.Response) -> float | None:
@@ -97,7 +96,7 @@ def read_retry_after(response: httpx2.Response) -> float | None:
     return None
 
 
-def describe(error: BaseException | str, key: str) -> str:
+def describe_error(error: BaseException | str, key: str) -> str:
     """An error in one short line. If it repeats the key, *** replaces the key."""
     text = " ".join(hide_key(str(error), key).split()) or type(error).__name__
     return text[:_LONGEST].encode("utf-8", "replace").decode()  # JSON may hold half of a character
@@ -134,7 +133,7 @@ def refuse_redirects(key: str) -> Callable[[httpx2.Response], Awaitable[None]]:
             shown = str(target.copy_with(username=None, password=None, query=None, fragment=None))
             raise MeasureError(
                 f"status {response.status_code}: the server redirects to "
-                f"{describe(_LAST_PARTS.sub('', shown), key)}; write that url"
+                f"{describe_error(_LAST_PARTS.sub('', shown), key)}; write that url"
             )
 
     return check

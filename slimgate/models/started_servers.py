@@ -28,7 +28,7 @@ PORT = "{port}"
 PORT_VARIABLE = "PORT"
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _KEY_OPTIONS = ("--api-key", "--api_key")
-_EVERY, _PROBE = 0.2, 5.0  # seconds
+_PROBE_INTERVAL, _PROBE_TIMEOUT = 0.2, 5.0  # seconds
 
 
 class ServerTable(Table):
@@ -54,12 +54,11 @@ class ServerTable(Table):
         if not command[0].strip():
             raise ValueError('expected a program and its arguments, such as ["vllm", "serve", "model"]')
         for word in command:
-            if (
-                word.partition("=")[0] in _KEY_OPTIONS
-            ):  # the command is in records, so the error does not repeat the value
+            option = word.partition("=")[0]
+            if option in _KEY_OPTIONS:  # the command is in records, so the error does not repeat the value
                 raise ValueError(
-                    f"{word.partition('=')[0]} was given, but a key may not be in a suite; name its "
-                    "variable by key_env, and the server reads it from its environment, such as VLLM_API_KEY"
+                    f"{option} was given, but a key may not be in a suite; name its variable by key_env, and "
+                    "the server reads it from its environment, such as VLLM_API_KEY"
                 )
         return command
 
@@ -115,7 +114,7 @@ class Servers:
         if running is not None and running[0].code is None:
             return running[1]
         port = _choose_port(url)
-        at = url.replace(PORT, str(port))
+        url_with_port = url.replace(PORT, str(port))
         with default_spinning():
             server = ChildServer(
                 [word.replace(PORT, str(port)) for word in table.command],
@@ -125,14 +124,14 @@ class Servers:
             )
         if not self._running:
             atexit.register(self.stop)
-        self._running[place] = server, at
+        self._running[place] = server, url_with_port
         try:
-            _wait(server, table, at, key, progress)
+            _wait_until_ready(server, table, url_with_port, key, progress)
         except BaseException:  # also after Ctrl-C
             self._running.pop(place)
             server.stop()
             raise
-        return at
+        return url_with_port
 
     def explain_end(self, table: ServerTable, url: str, *, key: str) -> str | None:
         """Why the server does not run any more, for a message; None if it runs, or was never started."""
@@ -167,8 +166,10 @@ def _choose_port(url: str) -> int:
     return port
 
 
-def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress: Progress) -> None:
-    """Waits until the server is ready. Raises MeasureError."""
+def _wait_until_ready(
+    server: ChildServer, table: ServerTable, url: str, key: str, progress: Progress
+) -> None:
+    """Raises MeasureError if the server ends before it is ready, or at the time limit."""
     parts = urlsplit(url)
     probe = f"{parts.scheme}://{parts.netloc}{table.ready}"
     started, last_refusal = time.monotonic(), "nothing"
@@ -178,19 +179,18 @@ def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress:
         passed = time.monotonic() - started
         if passed > table.ready_timeout:
             raise MeasureError(
-                f"server: {probe} was not ready after {table.ready_timeout:g} s (last: "
-                f"{last_refusal}); its log "
-                f"{_format_log_end(server, key)}; if it does not listen on this port, write {PORT} in "
+                f"server: {probe} was not ready after {table.ready_timeout:g} s (last: {last_refusal}); its "
+                f"log {_format_log_end(server, key)}; if it does not listen on this port, write {PORT} in "
                 f"command or have it read {PORT_VARIABLE}"
             )
         progress("wait for the server", int(passed), int(table.ready_timeout))
-        if (refused := _probe(probe, key)) is None:
+        if (refusal := _ask_if_ready(probe, key)) is None:
             return
-        last_refusal = refused
-        time.sleep(_EVERY)
+        last_refusal = refusal
+        time.sleep(_PROBE_INTERVAL)
 
 
-def _probe(url: str, key: str) -> str | None:
+def _ask_if_ready(url: str, key: str) -> str | None:
     """None if the server is ready, else its answer."""
     from http.client import HTTPException
     from urllib.error import HTTPError
@@ -198,7 +198,8 @@ def _probe(url: str, key: str) -> str | None:
 
     try:
         opener = build_opener(ProxyHandler({}))  # without a proxy, because the server is on this machine
-        with opener.open(Request(url, headers={"Authorization": f"Bearer {key}"}), timeout=_PROBE):
+        request = Request(url, headers={"Authorization": f"Bearer {key}"})
+        with opener.open(request, timeout=_PROBE_TIMEOUT):
             return None
     except HTTPError as error:
         return f"status {error.code}"

@@ -14,7 +14,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
 from slimgate.models.server_requests import (
-    describe,
+    describe_error,
     list_connection_errors,
     read_error_body,
     read_error_message,
@@ -71,11 +71,11 @@ async def send_closed_loop(
     timings: list[Timed] = [Timed()] * len(requests)
     todo = iter(enumerate(requests))
 
-    async def work(mine: Iterator[tuple[int, Request]]) -> None:
-        for place, request in mine:
+    async def work() -> None:
+        for place, request in todo:
             timings[place] = await send(client, endpoint, request)
 
-    await asyncio.gather(*(work(todo) for _ in range(min(users, len(requests)))))
+    await asyncio.gather(*(work() for _ in range(min(users, len(requests)))))
     return timings
 
 
@@ -111,26 +111,26 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")
     except _list_request_errors() as error:
-        return Timed(failed=describe(error, endpoint.read_key()))
+        return Timed(failed=describe_error(error, endpoint.read_key()))
 
 
 async def _send_once(
     client: httpx2.AsyncClient, endpoint: Endpoint, request: Request, more: Json
 ) -> tuple[int, Timed]:
-    """The status and the times. Raises one of _failures()."""
+    """The status and the times. Raises one of _list_request_errors()."""
     url, content = encode_request(endpoint, request, stream=True, **more)
     sent = time.perf_counter()
     async with client.stream("POST", url, content=content) as response:
         if response.status_code == 200:
             return 200, await _read(response, sent)
         await response.aread()
-        why = describe(read_error_body(response), endpoint.read_key())
+        why = describe_error(read_error_body(response), endpoint.read_key())
         return response.status_code, Timed(failed=f"status {response.status_code}: {why}")
 
 
 @cache
 def _list_request_errors() -> tuple[type[Exception], ...]:
-    """Possible errors of one request. The last four: a piece has another form."""
+    """Possible errors of one request. The last four occur if a piece has another form."""
     import httpx2
 
     return (
@@ -145,7 +145,7 @@ def _list_request_errors() -> tuple[type[Exception], ...]:
 
 
 async def _read(response: httpx2.Response, sent: float) -> Timed:
-    """The times of a stream that has begun. Raises one of _failures()."""
+    """The times of a stream that has begun. Raises one of _list_request_errors()."""
     first = last = 0.0
     pieces, is_complete, shows_thoughts = 0, False, False
     usage: Json = {}

@@ -76,7 +76,7 @@ class TwoTowers(nn.Module):
         finally:
             self._tower = None
 
-    def settle(self) -> None:
+    def update_end_token_(self) -> None:
         """Copies the id of the end token, which trimming changes, from the configuration to its module."""
         text = self.clip.text_model
         if hasattr(text, "eos_token_id"):

@@ -83,12 +83,11 @@ class WeightShares:
     @property
     def quantized_share(self) -> float:
         """Share of the weights of the blocks' matrices with less than 16 bits; 0 without such weights."""
-        of_blocks = [
-            (name, count) for kind in _BLOCK_KINDS for name, count in self.counts.get(kind, {}).items()
-        ]
-        total = sum(count for _, count in of_blocks)
-        packed = sum(count for name, count in of_blocks if name not in _WIDE)
-        return packed / total if total else 0.0
+        counts: Counter[str] = Counter()
+        for kind in _BLOCK_KINDS:
+            counts.update(self.counts.get(kind, {}))
+        quantized = sum(count for precision, count in counts.items() if precision not in _WIDE)
+        return quantized / counts.total() if counts.total() else 0.0
 
 
 def read_weight_shares(text: str) -> WeightShares:
@@ -210,7 +209,7 @@ def _read_folder_shares(
         if options is not None and part in _WEIGHTS_OF_STEPS:
             precision, numbers = _count_packed_weights(stored, options)
             dimensions = 2
-        elif _is_no_weight(part, stored):
+        elif _is_mask_or_index(part, stored):
             continue
         else:
             module, precision, numbers = _count_stored_weights(name, stored, quantization)
@@ -226,9 +225,11 @@ def _read_folder_shares(
     return WeightShares(_sort_counts(counts), claim, unmatched)
 
 
-def _is_no_weight(part: str, stored: Stored) -> bool:
-    """Whether a tensor is a mask or has indices. Older checkpoints of GPT-2 and GPT-NeoX (Pythia) store the
-    mask of each attention as `bias`, (1, 1, tokens, tokens), in bytes or floats.
+def _is_mask_or_index(part: str, stored: Stored) -> bool:
+    """Whether a tensor is a mask or has indices.
+
+    Older checkpoints of GPT-2 and GPT-NeoX (Pythia) store the mask of each attention as `bias`,
+    (1, 1, tokens, tokens), in bytes or floats.
     """
     is_mask = part == "bias" and len(stored.shape) == 4
     return is_mask or stored.dtype in _NON_WEIGHT_TYPES
@@ -309,7 +310,8 @@ def _list_patterns(quantization: Json) -> Iterator[str]:
     for key in ("ignore", "modules_to_not_convert", "llm_int8_skip_modules"):
         yield from quantization.get(key) or ()
     for key in ("dynamic", "extra_config"):
-        yield from (quantization.get(key) or {}) if isinstance(quantization.get(key), dict) else ()
+        table = quantization.get(key)
+        yield from table if isinstance(table, dict) else ()
 
 
 def _has_match(pattern: str, modules: list[str], quantized: list[str]) -> bool:

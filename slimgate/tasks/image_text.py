@@ -180,7 +180,7 @@ class ImageText(Task[Params]):
         assert ref.folder is not None
         config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
         tokenizer = load_or_train_tokenizer(ref, _list_train_texts(params, context), config)
-        processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
+        processor = ImageTextProcessor.from_folder(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
         with isolated_seed(context.seed):
             weights = load_weights("AutoModel", ref, dtype="float32", config=config)

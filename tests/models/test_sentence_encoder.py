@@ -74,7 +74,7 @@ def test_signs_have_the_cosines_of_their_hamming_distance() -> None:
 
 def test_levels_lie_between_the_extremes_of_each_dimension() -> None:
     seen = torch.tensor([[0.0, -1.0], [2.55, 1.55]])
-    form = Int8Form.of(seen, query="same")
+    form = Int8Form.spanning(seen, query="same")
     torch.testing.assert_close(form(seen), seen)
     torch.testing.assert_close(
         form(torch.tensor([[0.014, 0.0], [9.0, -9.0]])), torch.tensor([[0.01, 0.0], [2.55, -1.0]])
@@ -83,7 +83,7 @@ def test_levels_lie_between_the_extremes_of_each_dimension() -> None:
 
 def test_a_dimension_that_never_changes_is_kept() -> None:
     seen = torch.tensor([[0.5, 1.0], [0.5, 2.0]])
-    torch.testing.assert_close(Int8Form.of(seen, query="same")(seen), seen)
+    torch.testing.assert_close(Int8Form.spanning(seen, query="same")(seen), seen)
 
 
 def test_float_queries_stand_beside_stored_documents() -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from support.answer_server import serving
 
-from slimgate.models.server_requests import FIRST_PAUSE, LONGEST_PAUSE, pause, post, read_retry_after
+from slimgate.models.server_requests import FIRST_PAUSE, LONGEST_PAUSE, draw_pause, post, read_retry_after
 
 # What the server answers first, how many requests it then gets of one retry, and the status of the last.
 CASES = [
@@ -59,6 +59,6 @@ def test_the_pause_until_a_date_that_a_server_names() -> None:
 
 def test_pauses_grow_up_to_the_longest_one() -> None:
     for tried, longest in enumerate([FIRST_PAUSE, 1.0, 2.0, 4.0, LONGEST_PAUSE, LONGEST_PAUSE]):
-        drawn = [pause(tried) for _ in range(100)]
+        drawn = [draw_pause(tried) for _ in range(100)]
         assert 0.75 * longest <= min(drawn) < max(drawn) <= longest
-    assert pause(5000) <= LONGEST_PAUSE
+    assert draw_pause(5000) <= LONGEST_PAUSE

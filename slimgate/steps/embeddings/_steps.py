@@ -58,7 +58,7 @@ def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext
     vectors = embed_calibration_texts(model, context)
     form: StoredForm = BinaryForm(vectors.shape[-1], query)
     if to == "int8":
-        form = Int8Form.of(vectors, query=query)
+        form = Int8Form.spanning(vectors, query=query)
     replace_modules_(model, QUANTIZE, {"form": form.to(context.device)})
     quantized = form.round_to_stored(vectors.to(context.device))
     cosine = nn.functional.cosine_similarity(vectors.to(context.device), quantized, dim=-1).mean()

@@ -129,11 +129,11 @@ def _list_candidates(model: TorchModel) -> dict[str, nn.Module]:
     """
     from torch import nn
 
-    from slimgate.models.linear_layers import find_float_output_layer
+    from slimgate.models.blocks import find_logits_layer
     from slimgate.steps.layers.packed import PackedLinear
 
     uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
-    last, kinds = find_float_output_layer(model), (nn.Linear, *_list_integer_forms())
+    last, kinds = find_logits_layer(model.network), (nn.Linear, *_list_integer_forms())
     return {
         name: module
         for name, module in model.network.named_modules()

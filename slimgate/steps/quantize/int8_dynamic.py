@@ -45,7 +45,7 @@ class Int8Dynamic(Step[Params]):
         from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
         tables = make_plain_embeddings(model) if params.embeddings else {}
-        linear = find_linear_layers(model, inside="network", output=params.output_layer, further=tables)
+        linear = find_linear_layers(model, inside="network", output=params.output_layer, other_changes=tables)
         tied = find_tied_heads(model.network, tables)
         linear |= {name: cast("nn.Linear", model.network.get_submodule(name)) for name in tied}
         layers: dict[str, Any] = {

@@ -38,7 +38,9 @@ class WeightOnly(Step[Params]):
         from slimgate.steps.quantize._packing import compute_weight_error, pack_embeddings, put_packed_layers_
 
         embeddings = pack_embeddings(model, params.embeddings, params)
-        layers = find_linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
+        layers = find_linear_layers(
+            model, inside="network", output=params.output_layer, other_changes=embeddings
+        )
         linear = {
             name: PackedLinear.from_linear(
                 layer, params.make_scheme(), observer=params.observer, activations=params.activations

@@ -250,7 +250,7 @@ class TowerSteps(Step[Params]):
         for change in model.modifications[noted:]:
             change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.plugin.gives or model.kind
-        cast("TwoTowers", network).settle()
+        cast("TwoTowers", network).update_end_token_()
         if not hasattr(model.tokenizer, "images"):  # the step has replaced it by a tokenizer alone
             model.tokenizer = ImageTextProcessor(model.tokenizer, images)
         context.log.update(

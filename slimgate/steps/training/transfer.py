@@ -121,7 +121,7 @@ def generate_texts(teacher: TorchModel, options: Generate, context: BuildContext
         prompts,
         options,
         seed=context.seed,
-        seen=lambda done: context.progress("write", done, len(prompts)),
+        on_progress=lambda done: context.progress("write", done, len(prompts)),
     )
     ids = [[*prompt, *more] for prompt, more in zip(prompts, new, strict=True)]
     texts = [str(text) for text in teacher.tokenizer.batch_decode(ids, skip_special_tokens=True)]

@@ -138,7 +138,7 @@ def test_the_blocks_of_an_encoder_decoder_are_no_one_list(tmp_path: Path) -> Non
 def test_attention_scores_are_those_of_the_model(tmp_path: Path, architecture: str) -> None:
     model = language_model(tmp_path, architecture)
     model.network.set_attn_implementation("eager")
-    attention = AttentionOutputs.of(model, blocks(model.network)[0].attention)
+    attention = AttentionOutputs.of_attention(model, blocks(model.network)[0].attention)
     ids = INPUTS["input_ids"][:1]
     with watch_outputs(model.network, attention.names) as seen, torch.inference_mode():
         theirs = model.network(input_ids=ids, output_attentions=True).attentions[0]

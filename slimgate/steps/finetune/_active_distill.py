@@ -13,7 +13,6 @@ from slimgate.models.blocks import find_output_linear
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.rows import Encoded
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune._active_choice import (
     Floats,
@@ -23,10 +22,15 @@ from slimgate.steps.finetune._active_choice import (
     select_by_k_center,
     select_most_uncertain,
 )
-from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
+from slimgate.steps.training.distillation import (
+    DistillationLoss,
+    DistillationRows,
+    ReadRows,
+    describe_mismatch,
+    train_by_distillation,
+)
 from slimgate.steps.training.matching import make_matches
 from slimgate.steps.training.teacher_answers import Answers, compute_teacher_answers
-from slimgate.steps.training.trainer import train
 from slimgate.tasks.parts.heads import compute_classifier_inputs
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows, make_objective
 
@@ -43,8 +47,8 @@ class Pool:
     """
 
     name: str
-    encoded: Encoded
-    teacher_encoded: Encoded
+    student: ReadRows
+    teacher: ReadRows
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -63,25 +67,24 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     """Trains `model.network` in place; context.log["active"] has each round, other entries are the last's."""
     teacher = context.load_teacher()
     pool = _make_pool(model, teacher, params, context)
-    if warning := describe_mismatch(model, teacher, pool.encoded, pool.teacher_encoded):
+    if warning := describe_mismatch(pool.student, pool.teacher):
         context.log["warning"] = warning
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
     answered = AnsweredRows(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
     rounds: list[Json] = []
     sizes = compute_round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
-        chosen, reason = _choose(model, pool, answered, size, params, context)
-        rows = pool.teacher_encoded.take(chosen.tolist())
-        targets = compute_teacher_answers(
+        chosen, reason = _choose(pool, answered, size, params, context)
+        rows = pool.teacher.encoded.take(chosen.tolist())
+        answers = compute_teacher_answers(
             teacher, rows, None, ClassObjective(), context, precision=params.precision
-        )
-        answers = np.array(targets.values)
+        ).values
         answered = AnsweredRows(
             np.append(answered.positions, chosen), np.concatenate([answered.logits, answers])
         )
         model.network.load_state_dict(start)
         round_context = replace(context, log={})
-        _learn(model, teacher, pool, answered, params, round_context)
+        _learn(pool, answered, params, round_context)
         rounds.append(
             {
                 "asked": size,
@@ -106,7 +109,7 @@ def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: 
         raise BuildError(
             "active_distill chooses rows by class probabilities, and this task has none; use distill"
         )
-    pool = _pool(model, teacher, params, context)
+    pool = _read_pool(model, teacher, params, context)
     if params.rows > len(pool):
         raise BuildError(
             f"rows = {params.rows} was given, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
@@ -114,71 +117,56 @@ def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: 
     return pool
 
 
-def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
+def _read_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
     """The transfer set, or `train`."""
     rows = DistillationRows(model, teacher, params, context)
-    own_rows, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
-    if own_rows is None or theirs is None:
-        (encoded, labels), (teacher_encoded, _) = (
-            encode_training_rows(model, context),
-            encode_training_rows(teacher, context),
-        )
-        own_labels = np.asarray(labels)
-        start_labels = own_labels if params.keep_labels else np.full_like(own_labels, UNLABELLED)
-        return Pool("train", encoded, teacher_encoded, start_labels)
-    return Pool("transfer set", own_rows, theirs, np.full(len(own_rows.lengths), UNLABELLED, dtype=np.int64))
+    encoded, teacher_encoded = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
+    if encoded is not None and teacher_encoded is not None:
+        name, labels = "transfer set", np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
+    else:
+        encoded, targets = encode_training_rows(model, context)
+        teacher_encoded, _ = encode_training_rows(teacher, context)
+        name, labels = "train", np.asarray(targets)
+        if not params.keep_labels:
+            labels = np.full_like(labels, UNLABELLED)
+    return Pool(name, ReadRows(model, encoded), ReadRows(teacher, teacher_encoded), labels)
 
 
 def _choose(
-    model: TorchModel, pool: Pool, answered: AnsweredRows, size: int, params: Params, context: BuildContext
+    pool: Pool, answered: AnsweredRows, size: int, params: Params, context: BuildContext
 ) -> tuple[Ints, Json]:
     """Positions of the next rows, and their entries for the log."""
+    network, encoded = pool.student.model.network, pool.student.encoded
     free = np.setdiff1d(np.arange(len(pool)), answered.positions)
     if params.strategy == "random" or (params.first == "random" and not len(answered.positions)):
         return np.random.default_rng(context.seed).permutation(free)[:size], {"chosen": "random"}
-    model.network.eval()
+    network.eval()
     if params.strategy == "k_center":
-        layer = find_output_linear(model.network, len(context.facts.classes))
-        features = compute_classifier_inputs(model.network, layer, pool.encoded)
+        layer = find_output_linear(network, len(context.facts.classes))
+        features = compute_classifier_inputs(network, layer, encoded)
         return select_by_k_center(features, answered.positions, free, size), {"chosen": "k_center"}
-    logits = predict_scores(EagerPredictor(model.network, context.device), pool.encoded, batch_size=64)
+    logits = predict_scores(EagerPredictor(network, context.device), encoded, batch_size=64)
     scores = compute_uncertainty(logits, params.strategy)
     chosen = select_most_uncertain(scores, free, size)
     means = {"mean_of_chosen": _compute_mean(scores[chosen]), "mean_of_pool": _compute_mean(scores[free])}
     return chosen, {"chosen": params.strategy, **means}
 
 
-def _learn(
-    model: TorchModel,
-    teacher: TorchModel,
-    pool: Pool,
-    answered: AnsweredRows,
-    params: Params,
-    context: BuildContext,
-) -> None:
+def _learn(pool: Pool, answered: AnsweredRows, params: Params, context: BuildContext) -> None:
+    """Trains the student on the rows that are answered so far."""
     positions = answered.positions.tolist()
-    own_encoded, theirs = pool.encoded.take(positions), pool.teacher_encoded.take(positions)
-    matches = make_matches(model, teacher, params, seed=context.seed)
+    student, teacher = (
+        ReadRows(side.model, side.encoded.take(positions)) for side in (pool.student, pool.teacher)
+    )
     loss = DistillationLoss(
-        model,
+        student,
         teacher,
-        own_encoded,
-        theirs,
         params,
         context,
-        matches=matches,
+        matches=make_matches(student.model, teacher.model, params, seed=context.seed),
         answers=Answers.one_a_row(answered.logits),
     )
-    train(
-        model,
-        (own_encoded, pool.labels[answered.positions]),
-        params,
-        context,
-        loss=loss,
-        attached=loss.modules_to_train,
-        attached_learning_rate=params.projection_learning_rate,
-    )
-    context.log["loss_parts"] = loss.compute_mean_parts()
+    train_by_distillation(pool.labels[answered.positions], loss, params, context)
 
 
 def _count_classes(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:

@@ -97,44 +97,38 @@ def distill_model(
     model: TorchModel, params: Params, context: BuildContext, *, hooks: Sequence[TrainingHook] = ()
 ) -> TorchModel:
     """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
-    from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
+    from slimgate.steps.training.distillation import (
+        DistillationLoss,
+        DistillationRows,
+        ReadRows,
+        describe_mismatch,
+        train_by_distillation,
+    )
     from slimgate.steps.training.matching import make_matches
     from slimgate.steps.training.teacher_ensemble import Teaching, compute_ensemble_answers
-    from slimgate.steps.training.trainer import train
 
-    teacher = context.load_teacher()
-    rows = DistillationRows(model, teacher, params, context)
-    data, teacher_encoded = rows.select_labelled_rows(model), rows.read_by(teacher)
-    if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
+    loaded_teacher = context.load_teacher()
+    rows = DistillationRows(model, loaded_teacher, params, context)
+    encoded, targets = rows.select_labelled_rows(model)
+    student, teacher = ReadRows(model, encoded), rows.read_by(loaded_teacher)
+    if warning := describe_mismatch(student, teacher):
         context.log["warning"] = warning
     ensemble = None
     if more := params.more_teachers:
         stored, precision = bool(params.stored_logits), params.precision
-        teaching = Teaching(model, data, teacher, teacher_encoded, rows, more, context, stored, precision)
+        teaching = Teaching(student, targets, teacher, rows, more, context, stored, precision)
         ensemble = partial(compute_ensemble_answers, teaching)
         context.log["more_teachers"] = list(more)
-    matches = make_matches(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
-        model,
+        student,
         teacher,
-        data[0],
-        teacher_encoded,
         params,
         context,
-        targets=data[1],
-        matches=matches,
+        targets=targets,
+        matches=make_matches(model, loaded_teacher, params, seed=context.seed),
         ensemble=ensemble,
         stored=params.stored_logits,
     )
-    train(
-        model,
-        data,
-        params,
-        context,
-        loss=loss,
-        hooks=hooks,
-        attached=loss.modules_to_train,
-        attached_learning_rate=params.projection_learning_rate,
-    )
-    context.log.update(teacher=params.teacher, loss_parts=loss.compute_mean_parts())
+    train_by_distillation(targets, loss, params, context, hooks=hooks)
+    context.log.update(teacher=params.teacher)
     return model

@@ -45,7 +45,7 @@ class LoraDistill(Step[Params]):
         """The model after training the adapters on the teacher's answers."""
         from slimgate.steps.finetune import distill
         from slimgate.steps.training.adapters import adapters
-        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
+        from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
         from slimgate.steps.training.trainer import train
 
         shares = distill.Params(
@@ -57,12 +57,10 @@ class LoraDistill(Step[Params]):
             processes=params.processes,
             precision=params.precision,
         )
-        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
+        student, teacher, targets = load_student_and_teacher(model, context)
         with adapters(model, "lora_distill", params, context):
-            loss = DistillationLoss(
-                model, teacher, data[0], teacher_encoded, shares, context, targets=data[1]
-            )
-            train(model, data, params.for_training(), context, loss=loss)
+            loss = DistillationLoss(student, teacher, shares, context, targets=targets)
+            train(model, (student.encoded, targets), params.for_training(), context, loss=loss)
         context.log["loss_parts"] = loss.compute_mean_parts()
         return model
 

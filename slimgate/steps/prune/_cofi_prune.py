@@ -15,14 +15,12 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks, find_only_block_list
-from slimgate.plugins.rows import Encoded
 from slimgate.steps.prune._gradual_params import compute_pruning_progress
 from slimgate.steps.prune._sublayer_gates import SublayerGates, compute_sparsity, settle_
-from slimgate.steps.training.distillation import has_same_tokens
+from slimgate.steps.training.distillation import ReadRows, has_same_tokens
 from slimgate.steps.training.trainer import Loss
 
 if TYPE_CHECKING:
-    from slimgate.models.torch_model import TorchModel
     from slimgate.steps.prune._sublayer_gates import HardConcrete
 
 TEACHER_LAYERS = 4  # from which the student learns; the paper's number
@@ -134,71 +132,61 @@ class LayerLoss:
     """
 
     def __init__(
-        self,
-        student: TorchModel,
-        teacher: TorchModel,
-        encoded: Encoded,
-        teacher_encoded: Encoded,
-        gates: Sequence[SublayerGates],
-        weight: float,
+        self, student: ReadRows, teacher: ReadRows, gates: Sequence[SublayerGates], weight: float
     ) -> None:
-        """encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer."""
-        _check_states(student, teacher, encoded, teacher_encoded)
-        self._weight, self._teacher_encoded, self._teacher = weight, teacher_encoded, teacher.network
-        self._students, self._teachers = (
-            find_only_block_list(student.network),
-            find_only_block_list(teacher.network),
-        )
-        sizes = {gate.output: gate.whole for gate in gates}
-        self._gates = [sizes.get(block.feed_forward.output) for block in blocks(student.network)]
-        count = min(TEACHER_LAYERS, len(self._teachers))
-        self._compared_layers = [(i + 1) * len(self._teachers) // count - 1 for i in range(count)]
+        """student, teacher: the same rows."""
+        _check_states(student, teacher)
+        self._weight, self._teacher = weight, teacher
+        self._student_blocks = find_only_block_list(student.model.network)
+        self._teacher_blocks = find_only_block_list(teacher.model.network)
+        gates_by_output = {sublayer.output: sublayer.whole for sublayer in gates}
+        self._gates = [
+            gates_by_output.get(block.feed_forward.output) for block in blocks(student.model.network)
+        ]
+        count = min(TEACHER_LAYERS, len(self._teacher_blocks))
+        self._compared_blocks = [(i + 1) * len(self._teacher_blocks) // count - 1 for i in range(count)]
         self._states: dict[int, Tensor] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Inside, keeps the hidden states that the student's blocks return."""
-        with _outputs(self._students) as self._states:
+        with _watch_blocks(self._student_blocks) as self._states:
             yield
 
     def __call__(self, batch: dict[str, Tensor], positions: list[int]) -> Tensor:
         device = batch["attention_mask"].device
-        rows = {k: torch.from_numpy(v).to(device) for k, v in self._teacher_encoded.batch(positions).items()}
-        with torch.no_grad(), _outputs(self._teachers) as teacher_states:
-            self._teacher(**rows)
+        teacher_batch = self._teacher.encoded.batch(positions)
+        with torch.no_grad(), _watch_blocks(self._teacher_blocks) as teacher_states:
+            self._teacher.model.network(
+                **{name: torch.from_numpy(values).to(device) for name, values in teacher_batch.items()}
+            )
         weights = batch["attention_mask"].unsqueeze(-1).float()
         errors = torch.stack(
             [
-                torch.stack(
-                    [
-                        _compute_mean_error(mine, teacher_states[layer], weights)
-                        for mine in self._states.values()
-                    ]
-                )
-                for layer in self._compared_layers
+                _compute_mean_error(state, teacher_states[block], weights)
+                for block in self._compared_blocks
+                for state in self._states.values()
             ]
-        )
-        pairs = match_layers(errors.detach(), self._open())
+        ).view(len(self._compared_blocks), len(self._states))
+        pairs = match_layers(errors.detach(), self._list_open_blocks())
         self._states = {}
         return self._weight * torch.stack([errors[i, j] for i, j in enumerate(pairs)]).mean()
 
-    def _open(self) -> list[bool]:
+    def _list_open_blocks(self) -> list[bool]:
         """Whether each block that ran still has its feed-forward part; True for all if none has."""
         gates = [self._gates[number] for number in self._states]
         is_open = [gate is not None and _is_open(gate) for gate in gates]
         return is_open if any(is_open) else [True] * len(is_open)
 
 
-def _check_states(
-    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
-) -> None:
-    mine, theirs = student.config.hidden_size, teacher.config.hidden_size
-    if mine != theirs:
+def _check_states(student: ReadRows, teacher: ReadRows) -> None:
+    width, teacher_width = student.model.config.hidden_size, teacher.model.config.hidden_size
+    if width != teacher_width:
         raise BuildError(
-            f"cofi_prune: layer_weight needs equal hidden sizes, the student has {mine}, the teacher "
-            f"{theirs}; set layer_weight = 0"
+            f"cofi_prune: layer_weight needs equal hidden sizes, the student has {width}, the teacher "
+            f"{teacher_width}; set layer_weight = 0"
         )
-    if not has_same_tokens(student, teacher, encoded, teacher_encoded):
+    if not has_same_tokens(student, teacher):
         raise BuildError(
             "cofi_prune: layer_weight compares hidden states token by token, and student and teacher have "
             "different tokenizers; set layer_weight = 0"
@@ -219,13 +207,13 @@ def match_layers(errors: Tensor, usable: Sequence[bool]) -> list[int]:
     return matched
 
 
-def _compute_mean_error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
-    squares = (mine.float() - theirs.float()) ** 2 * weights
-    return squares.sum() / (weights.sum() * mine.shape[-1])
+def _compute_mean_error(state: Tensor, expected: Tensor, weights: Tensor) -> Tensor:
+    squares = (state.float() - expected.float()) ** 2 * weights
+    return squares.sum() / (weights.sum() * state.shape[-1])
 
 
 @contextmanager
-def _outputs(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
+def _watch_blocks(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
     """Number of each block that runs -> the hidden states (rows, tokens, features) that it returns."""
     states: dict[int, Tensor] = {}
 

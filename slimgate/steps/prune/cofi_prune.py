@@ -61,10 +61,10 @@ class CofiPrune(Step[Params]):
         from slimgate.models.linear_layers import find_linear_layers
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
         from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_, with_gates
-        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
+        from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
         from slimgate.steps.training.trainer import train
 
-        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
+        student, teacher, targets = load_student_and_teacher(model, context)
         before = model.measure_size()["parameters"]
         find_linear_layers(model)  # Conv1D layers become nn.Linear
         gates = make_gates(model.network)
@@ -77,15 +77,14 @@ class CofiPrune(Step[Params]):
             cool_down=params.cool_down,
             multiple_of=params.multiple_of,
         )
-        encoded, targets = data
-        distil = DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)
+        distillation = DistillationLoss(student, teacher, params, context, targets=targets)
         weight = params.layer_weight
-        layers = LayerLoss(model, teacher, encoded, teacher_encoded, gates, weight) if weight else None
-        loss = CofiLoss(distil, target, schedule, layers)
+        layers = LayerLoss(student, teacher, gates, weight) if weight else None
+        loss = CofiLoss(distillation, target, schedule, layers)
         with with_gates(model.network, gates):
             train(
                 model,
-                data,
+                (student.encoded, targets),
                 params,
                 context,
                 loss=loss,
@@ -96,7 +95,7 @@ class CofiPrune(Step[Params]):
             schedule.settle()
         remove_closed_parts_(model, gates, "cofi_prune")
         context.log.update(
-            loss_parts={**distil.compute_mean_parts(), **loss.compute_mean_parts()},
+            loss_parts={**distillation.compute_mean_parts(), **loss.compute_mean_parts()},
             expected_ratio=round(schedule.expected, 4),
             pruning_ratio=round(schedule.reached or 0.0, 4),
             parameters_before=before,
@@ -107,10 +106,10 @@ class CofiPrune(Step[Params]):
 
     def restore(self, network: nn.Module, spec: Json) -> None:
         """Puts in empty layers of the artifact's widths, and the replacements of removed sublayers."""
-        from slimgate.models.replace_modules import restore as again
+        from slimgate.models.replace_modules import restore as restore_modules
         from slimgate.steps.prune._sublayer_gates import number_blocks_
 
-        again(network, spec)
+        restore_modules(network, spec)
         number_blocks_(network)
 
 

@@ -65,12 +65,11 @@ class MovementPrune(Step[Params]):
         from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.sparsity import note_pruned_layers
         from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
-        from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
+        from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
         from slimgate.steps.training.trainer import train
 
-        data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
-        encoded, targets = data
-        loss = DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)
+        student, teacher, targets = load_student_and_teacher(model, context)
+        loss = DistillationLoss(student, teacher, params, context, targets=targets)
         layers = find_linear_layers(model)
         masks = _make_masks(model, layers, params)
         groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
@@ -80,7 +79,7 @@ class MovementPrune(Step[Params]):
         with with_masks(layers, masks):
             train(
                 model,
-                data,
+                (student.encoded, targets),
                 params,
                 context,
                 loss=loss,

@@ -76,6 +76,7 @@ class Binarize(Step[Params]):
             compute_sign_error,
             put_latent_layers_,
         )
+        from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
         from slimgate.steps.training.trainer import train
 
         layers = _select_layers(model, params)
@@ -88,13 +89,14 @@ class Binarize(Step[Params]):
             activation_bits=1 if params.activations else 32,
             weights_error_of_plain_signs=round(compute_sign_error(parts.values()), 4),
         )
-        data, loss = _load_rows_and_loss(model, params, context)
+        student, teacher, targets = load_student_and_teacher(model, context)
+        loss = DistillationLoss(student, teacher, params, context, targets=targets)
         thresholds = compute_mean_inputs(model, layers, context) if params.activations else {}
         signs_before = {name: part.weight >= 0 for name, part in parts.items()}
         context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
         latent = put_latent_layers_(model, layers, tables, thresholds)
         hooks = [Ramp(latent.values(), params.ramp)]
-        train(model, data, params, context, loss=loss, hooks=hooks)
+        train(model, (student.encoded, targets), params, context, loss=loss, hooks=hooks)
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
             signs_flipped_by_training=round(compute_flipped_share(latent, signs_before), 4),
@@ -116,12 +118,3 @@ def _select_layers(model: TorchModel, params: Params) -> dict[str, Any]:
     check_numbers(params.float_blocks, len(blocks), "float_blocks")
     float_modules = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
     return {name: layer for name, layer in layers.items() if id(layer) not in float_modules}
-
-
-def _load_rows_and_loss(model: TorchModel, params: Params, context: BuildContext) -> tuple[Any, Any]:
-    """The train rows, and the distillation loss on them."""
-    from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
-
-    data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
-    encoded, targets = data
-    return data, DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)

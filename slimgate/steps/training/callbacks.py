@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-# The name of weights that are trained too and then dropped.
+# The name in the network of a module that is trained too and then dropped.
 ATTACHED = "slimgate_attached"
 # Progress shows the mean loss of this many batches, because the loss of one batch jumps.
 LATEST = 20
@@ -41,7 +41,7 @@ class TrainingHook(Protocol):
         """After the weights have changed; step: 0 to steps - 1."""
 
 
-class Hooked(TrainerCallback):  # type: ignore[misc]
+class HookCallback(TrainerCallback):  # type: ignore[misc]
     """Wraps a step's hook as a callback of the Trainer."""
 
     def __init__(self, hook: TrainingHook) -> None:
@@ -65,12 +65,12 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
         names = list_pruned_layers(model)
         modules = dict(model.network.named_modules())
         # a later step may have replaced them by modules with other names, or by two thin layers
-        masks = [
-            _find_own_weight(modules[name])
+        weights = [
+            _find_trained_weight(modules[name])
             for name in sorted(names & modules.keys())
             if hasattr(modules[name], "weight")
         ]
-        self._masks = [(weight, weight != 0) for weight in masks]
+        self._masks = [(weight, weight != 0) for weight in weights]
 
     def on_step_end(self, *args: TrainingArguments, **kwargs: object) -> None:
         with torch.no_grad():
@@ -78,7 +78,7 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
                 weight.mul_(mask)
 
 
-def _find_own_weight(module: nn.Module) -> torch.Tensor:
+def _find_trained_weight(module: nn.Module) -> torch.Tensor:
     """The weight that is trained; a parametrized layer computes with another one."""
     layer: Any = module
     weight = layer.parametrizations.weight.original if is_parametrized(module, "weight") else layer.weight
@@ -86,21 +86,30 @@ def _find_own_weight(module: nn.Module) -> torch.Tensor:
     return weight
 
 
-class Epochs(TrainerCallback):  # type: ignore[misc]
-    """Loss and quality per epoch; the state of the best epoch by the quality on `selection`."""
+class _BestEpoch(NamedTuple):
+    """The best epoch so far, counted from 1, and the weights after it."""
+
+    number: int
+    quality: float
+    weights: dict[str, torch.Tensor]
+
+
+class EpochTracker(TrainerCallback):  # type: ignore[misc]
+    """Records loss and quality per epoch, and keeps the weights of the best epoch on `selection`."""
 
     def __init__(
         self,
         model: TorchModel,
-        keep_best: bool,
         selection: Labelled | None,
         context: BuildContext,
         hooks: Sequence[TrainingHook],
+        *,
+        keep_best: bool,
     ) -> None:
         self._model, self._keep_best, self._hooks = model, keep_best, hooks
         self._selection, self._context = selection, context
         self.objective = make_objective(context.task, context.task_params)
-        self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+        self._best: _BestEpoch | None = None
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
 
@@ -134,28 +143,28 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
                 scored = self._evaluate(self._selection)
             entry["loss_selection"] = round(scored.loss, 4)
             entry[f"{self.objective.quality}_selection"] = round(scored.quality, 4)
-            self._remember(scored.quality, last=state.global_step >= state.max_steps)
+            self._keep_if_best(scored.quality, is_last=state.global_step >= state.max_steps)
         self.history.append(entry)
 
     def restore_best(self) -> None:
         """Restores the best epoch's weights if it was not the last epoch."""
-        if self._best is not None and self._best[1] < len(self.history):
-            self._model.network.load_state_dict(self._best[2])
-            self._context.log["best_epoch"] = self._best[1]
+        if self._best is not None and self._best.number < len(self.history):
+            self._model.network.load_state_dict(self._best.weights)
+            self._context.log["best_epoch"] = self._best.number
 
-    def _remember(self, quality: float, *, last: bool) -> None:
-        if not self._keep_best or (self._best is not None and quality < self._best[0]):
+    def _keep_if_best(self, quality: float, *, is_last: bool) -> None:
+        if not self._keep_best or (self._best is not None and quality < self._best.quality):
             return
         if not all(getattr(hook, "settled", True) for hook in self._hooks):
             return
-        if last and self._best is None:
+        if is_last and self._best is None:
             return  # a single epoch needs no copy
-        state = {
+        weights = {
             name: tensor.detach().clone()
             for name, tensor in self._model.network.state_dict().items()
             if not name.startswith(f"{ATTACHED}.")
         }
-        self._best = (quality, len(self.history) + 1, state)
+        self._best = _BestEpoch(len(self.history) + 1, quality, weights)
 
     def _evaluate(self, data: Labelled) -> Score:
         self._model.network.eval()

@@ -13,6 +13,7 @@ A loss that compares the rows of a batch with each other (contrastive) cannot be
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,19 +54,18 @@ class Workers:
         """This process's part of a batch, every n-th row; the first row if nothing is left for it."""
         return list(positions[self.rank :: self.count]) or list(positions[:1])
 
-    def share(self, objective: Objective, batch_labels: torch.Tensor, rows: int, mine: torch.Tensor) -> float:
+    def share(
+        self, objective: Objective, batch_labels: torch.Tensor, rows: int, local_labels: torch.Tensor
+    ) -> float:
         """The part of the batch's answers that this process has.
 
-        batch_labels, mine: labels of the batch, and of this process.
-        rows: of the batch. A process that has the first row only as a placeholder counts as 0.
+        batch_labels, local_labels: labels of the batch, and of this process. rows: of the batch.
         """
         if self.count == 1:
             return 1.0
-        return (
-            0.0
-            if self.rank >= rows
-            else _count_answers(objective, mine) / max(_count_answers(objective, batch_labels), 1)
-        )
+        if self.rank >= rows:  # it has the first row only as a placeholder
+            return 0.0
+        return _count_answers(objective, local_labels) / max(_count_answers(objective, batch_labels), 1)
 
     def broadcast_weights_(self, network: nn.Module) -> None:
         """Gives all processes the weights of the first process."""
@@ -78,11 +78,9 @@ class Workers:
         if self.count == 1:
             return
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        known = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
-        distributed.all_reduce(known, distributed.ReduceOp.MAX)
-        for parameter in (
-            parameter for parameter, has in zip(parameters, known.tolist(), strict=True) if has
-        ):
+        has_gradient = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
+        distributed.all_reduce(has_gradient, distributed.ReduceOp.MAX)  # in any process
+        for parameter in itertools.compress(parameters, has_gradient.tolist()):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)

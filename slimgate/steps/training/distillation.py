@@ -1,13 +1,14 @@
-"""The loss of a student that learns from a teacher.
+"""The loss of a student that learns from a teacher, and the rows that it learns from.
 
-It also has the rows that a student learns from: `train`, followed by the transfer set.
+loss = DistillationLoss(student, teacher, params, context, targets=targets)     # two ReadRows
+train_by_distillation(targets, loss, params, context)
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.models.module_outputs import Outputs, watch_outputs
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
+from slimgate.steps.training.distillation_params import InnerParams
 from slimgate.steps.training.matching import HiddenMatch, Match
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
@@ -27,6 +29,7 @@ from slimgate.steps.training.teacher_answers import (
     count_stored_bytes,
     has_all_labels,
 )
+from slimgate.steps.training.trainer import train
 from slimgate.steps.training.transfer import make_transfer_rows
 from slimgate.steps.training.transfer_params import TransferParams
 from slimgate.tasks.parts.objectives import (
@@ -40,6 +43,15 @@ from slimgate.tasks.parts.objectives import (
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.training.callbacks import TrainingHook
+
+
+@dataclass(frozen=True, eq=False)
+class ReadRows:
+    """Rows as a model reads them, with its own tokenizer."""
+
+    model: TorchModel
+    encoded: Encoded
 
 
 class DistillationParams(Protocol):
@@ -57,22 +69,18 @@ class DistillationParams(Protocol):
     def precision(self) -> str: ...
 
 
-def describe_mismatch(
-    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
-) -> str | None:
-    """Why student and teacher differ in family or tokenizer; None if they do not.
-
-    encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer.
-    """
-    families = [str(model.config.model_type).removeprefix("distil") for model in (student, teacher)]
+def describe_mismatch(student: ReadRows, teacher: ReadRows) -> str | None:
+    """How student and teacher differ in family or tokenizer; None if they do not."""
+    families = [str(side.model.config.model_type).removeprefix("distil") for side in (student, teacher)]
     # two tokenizers may cut a document into different numbers of windows
-    pairs = zip_longest(_list_tokens(student, encoded), _list_tokens(teacher, teacher_encoded))
-    differing = sum(mine != theirs for mine, theirs in pairs)
+    pairs = zip_longest(_list_tokens(student), _list_tokens(teacher))
+    differing = sum(tokens != teacher_tokens for tokens, teacher_tokens in pairs)
     differences = []
     if families[0] != families[1]:
         differences.append(f"the student is of family {families[0]}, the teacher of {families[1]}")
     if differing:
-        differences.append(f"their tokenizers differ on {differing} of {len(encoded.lengths)} train rows")
+        rows = len(student.encoded.lengths)
+        differences.append(f"their tokenizers differ on {differing} of {rows} train rows")
     return "; ".join(differences) or None
 
 
@@ -92,10 +100,8 @@ class DistillationLoss:
 
     def __init__(
         self,
-        student: TorchModel,
-        teacher: TorchModel,
-        encoded: Encoded,
-        teacher_encoded: Encoded,
+        student: ReadRows,
+        teacher: ReadRows,
         params: DistillationParams,
         context: BuildContext,
         *,
@@ -105,7 +111,7 @@ class DistillationLoss:
         ensemble: Callable[[Objective], KnownAnswers] | None = None,
         stored: bool | None = None,
     ) -> None:
-        """encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer.
+        """student, teacher: the same rows.
 
         targets: the labels; if they and alpha leave nothing to the teacher, it does not run. matches: what to
         compare inside the models; default: hidden states if hidden_weight is set. answers: the teacher's, if
@@ -115,35 +121,32 @@ class DistillationLoss:
         they have at most MOST_BYTES).
         context.log gets teacher_logits: their origin.
         """
-        mine, theirs = student.config.num_labels, teacher.config.num_labels
-        if mine != theirs:
-            raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
+        outputs, teacher_outputs = student.model.config.num_labels, teacher.model.config.num_labels
+        if outputs != teacher_outputs:
+            raise BuildError(f"distill: the student has {outputs} outputs, the teacher {teacher_outputs}")
         if matches is None:
             weight = params.hidden_weight
-            matches = [HiddenMatch(student, teacher, weight=weight)] if weight else []
+            matches = [HiddenMatch(student.model, teacher.model, weight=weight)] if weight else []
         if matches:
-            weights = [f"{match.name}_weight" for match in matches]
-            _check_one_process(params, weights)
-            _check_tokens(student, teacher, encoded, teacher_encoded, weights)
+            _check_matches(student, teacher, params, [f"{match.name}_weight" for match in matches])
+        self.student, self._teacher = student, teacher
         self._params, self._matches = params, list(matches)
         self._objective = make_objective(context.task, context.task_params)
         self._uses_teacher = self._learns_from_teacher(targets)
         by_token = self._uses_teacher and not self._objective.by_row
-        if by_token and not has_same_tokens(student, teacher, encoded, teacher_encoded):
+        if by_token and not has_same_tokens(student, teacher):
             raise BuildError(
                 "distill: an answer is a token here, and student and teacher have different tokenizers, "
                 "so their answers do not correspond; give the student the teacher's tokenizer"
             )
-        self._seen: dict[str, list[float]] = defaultdict(list)
+        self._terms: dict[str, list[float]] = defaultdict(list)
         self._too_large = ""
-        self._teacher, self._encoded = teacher.network, teacher_encoded
         self._answers: KnownAnswers | None = answers
         if ensemble is not None:
             self._answers = ensemble(self._objective) if self._uses_teacher else None
-        elif answers is None and self._stores(teacher, targets, stored, context):
-            rows = teacher_encoded
+        elif answers is None and self._stores(targets, stored, context):
             self._answers = compute_teacher_answers(
-                teacher, rows, targets, self._objective, context, precision=params.precision
+                teacher.model, teacher.encoded, targets, self._objective, context, precision=params.precision
             )
         context.log["teacher_logits"] = self.source
 
@@ -154,20 +157,25 @@ class DistillationLoss:
             return True
         return not has_all_labels(targets, self._objective)
 
-    def _stores(
-        self, teacher: TorchModel, targets: Targets | None, stores: bool | None, context: BuildContext
-    ) -> bool:
+    def _stores(self, targets: Targets | None, stored: bool | None, context: BuildContext) -> bool:
+        """Whether the teacher's answers are computed once, before training. stored: the step's option."""
         objective = self._objective
-        known = objective.by_row or (targets is not None and objective.by_token)
-        if stores and not known:
+        is_storable = objective.by_row or (targets is not None and objective.by_token)
+        if stored and not is_storable:
             raise BuildError(
                 "distill: stored_logits = true is only for answers that depend only on their own row; leave "
                 "it out"
             )
-        if not self._uses_teacher or not known or self._matches or objective.by_row or stores is not None:
-            return self._uses_teacher and known and (not self._matches if stores is None else stores)
+        if not self._uses_teacher or not is_storable:
+            return False
+        if stored is not None:
+            return stored
+        if self._matches or objective.by_row:
+            return not self._matches
         assert targets is not None
-        size = count_stored_bytes(teacher, self._encoded, targets, objective, context.device)
+        size = count_stored_bytes(
+            self._teacher.model, self._teacher.encoded, targets, objective, context.device
+        )
         if size > MOST_BYTES:
             self._too_large = f" (stored they would have {size / 2**30:.1f} GiB)"
         return size <= MOST_BYTES
@@ -194,7 +202,7 @@ class DistillationLoss:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
         if not self._uses_teacher:
             return self._compute_answers_loss(logits, logits.detach(), flat)
-        teacher_logits, teacher = self._teach(positions, labels)
+        teacher_logits, teacher = self._run_teacher(positions, labels)
         if self._select_compared_shape(logits) != self._select_compared_shape(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
@@ -209,7 +217,7 @@ class DistillationLoss:
 
     def compute_mean_parts(self) -> dict[str, float]:
         """Mean of each part over the steps that had it, before weighting."""
-        return {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
+        return {name: round(float(np.mean(values)), 4) for name, values in self._terms.items()}
 
     def _compute_answers_loss(
         self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
@@ -235,80 +243,107 @@ class DistillationLoss:
         return logits.shape[:-1] if self._objective.any_width else logits.shape
 
     def _note_term(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        self._seen[name].append(float(value.detach()))
+        self._terms[name].append(float(value.detach()))
         return value
 
     def _list_names(self, side: str) -> list[str]:
         return [name for match in self._matches for name in getattr(match, side)]
 
-    def _teach(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
-        """The teacher's answers that count, and its inner outputs."""
-        device = labels.device
-        if self._answers is not None and not self._matches:
-            return torch.from_numpy(self._answers.select_answers(positions)).to(device), Outputs()
-        batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
-        with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            outputs = stack.enter_context(watch_outputs(self._teacher, self._list_names("teacher")))
-            logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
+    def _run_teacher(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
+        """The teacher's answers that count, and its inner outputs. Known answers are only selected."""
+        device, outputs = labels.device, Outputs()
+        logits: torch.Tensor | None = None
+        if self._answers is None or self._matches:
+            encoded, network = self._teacher.encoded, self._teacher.model.network
+            batch = {name: torch.from_numpy(v).to(device) for name, v in encoded.batch(positions).items()}
+            with torch.no_grad(), watch_outputs(network, self._list_names("teacher")) as outputs:
+                logits, _ = self._objective.flat(network(**batch).logits, labels)
         if self._answers is not None:
             logits = torch.from_numpy(self._answers.select_answers(positions)).to(device)
+        assert logits is not None
         return logits, outputs
 
 
-def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
-    """Raises for losses that are means over tokens, because parts of a batch are weighted by answers."""
-    if (processes := getattr(params, "processes", 1)) > 1:
-        losses_named = f"{' and '.join(weights)} compare token by token, and a batch is split by its answers"
-        raise BuildError(f"distill: processes = {processes}, but {losses_named}; set processes = 1")
-
-
-def _check_tokens(
-    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded, weights: list[str]
+def _check_matches(
+    student: ReadRows, teacher: ReadRows, params: DistillationParams, weights: list[str]
 ) -> None:
-    if not has_same_tokens(student, teacher, encoded, teacher_encoded):
+    """Raises BuildError for comparisons of tokens if a batch is split, or tokenizers differ.
+
+    The comparisons are means over tokens, but parts of a batch are weighted by answers. weights: the options.
+    """
+    if (processes := getattr(params, "processes", 1)) > 1:
+        raise BuildError(
+            f"distill: processes = {processes}, but {' and '.join(weights)} compare token by token, and a "
+            "batch is split by its answers; set processes = 1"
+        )
+    if not has_same_tokens(student, teacher):
         raise BuildError(
             f"distill: {' and '.join(weights)} compare token by token, and student and teacher have "
             f"different tokenizers; set {' = 0, '.join(weights)} = 0"
         )
 
 
-def has_same_tokens(
-    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
-) -> bool:
+def has_same_tokens(student: ReadRows, teacher: ReadRows) -> bool:
     """Whether positions hold the same tokens; tokens that a trimmed vocabulary lacks may be unknown."""
-    unknown = student.tokenizer.unk_token
-    sides = [getattr(side, "side", None) for side in (encoded, teacher_encoded)]
-    if sides[0] != sides[1] or len(encoded.lengths) != len(teacher_encoded.lengths):
+    unknown = student.model.tokenizer.unk_token
+    padding_sides = [getattr(rows.encoded, "side", None) for rows in (student, teacher)]
+    if padding_sides[0] != padding_sides[1] or len(student.encoded.lengths) != len(teacher.encoded.lengths):
         return False
-    pairs = zip(_list_tokens(student, encoded), _list_tokens(teacher, teacher_encoded), strict=True)
     return all(
-        len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
-        for mine, theirs in pairs
+        len(tokens) == len(expected)
+        and all(token in (right, unknown) for token, right in zip(tokens, expected, strict=True))
+        for tokens, expected in zip(_list_tokens(student), _list_tokens(teacher), strict=True)
     )
 
 
-def _list_tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
+def _list_tokens(rows: ReadRows) -> list[list[Any]]:
     """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
-    columns = getattr(encoded, "columns", {})  # rows without text have none
-    rows = columns.get("input_ids", ())
-    tokenizer = getattr(model, "tokenizer", None)
+    columns = getattr(rows.encoded, "columns", {})  # rows without text have none
+    ids = columns.get("input_ids", ())
+    tokenizer = getattr(rows.model, "tokenizer", None)
     if tokenizer is None:
-        return [list(row) for row in rows]
+        return [list(row) for row in ids]
     names = {number: token for token, number in tokenizer.get_vocab().items()}
-    return [[names.get(number, number) for number in row] for row in rows]
+    return [[names.get(number, number) for number in row] for row in ids]
 
 
-def load_rows_and_teacher(model: TorchModel, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
-    """The `train` rows as the student reads them, the teacher, and the rows as the teacher reads them.
+def load_student_and_teacher(model: TorchModel, context: BuildContext) -> tuple[ReadRows, ReadRows, Targets]:
+    """The `train` rows as the student reads them, and as the teacher does; and their labels.
 
     context.log gets a warning if the two differ in family or tokenizer. Raises DataError without rows.
     """
-    data, teacher = encode_training_rows(model, context), context.load_teacher()
-    teacher_encoded, _ = encode_training_rows(teacher, context)
-    if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
+    encoded, targets = encode_training_rows(model, context)
+    teacher = context.load_teacher()
+    student_rows = ReadRows(model, encoded)
+    teacher_rows = ReadRows(teacher, encode_training_rows(teacher, context)[0])
+    if warning := describe_mismatch(student_rows, teacher_rows):
         context.log["warning"] = warning
-    return data, teacher, teacher_encoded
+    return student_rows, teacher_rows, targets
+
+
+def train_by_distillation(
+    targets: Targets,
+    loss: DistillationLoss,
+    params: InnerParams,
+    context: BuildContext,
+    *,
+    hooks: Sequence[TrainingHook] = (),
+) -> None:
+    """Trains the student of a loss, in place, with the loss's projections. context.log gets loss_parts too.
+
+    targets: the labels of the loss's rows. hooks: as for `train`.
+    """
+    train(
+        loss.student.model,
+        (loss.student.encoded, targets),
+        params,
+        context,
+        loss=loss,
+        hooks=hooks,
+        attached=loss.modules_to_train,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log["loss_parts"] = loss.compute_mean_parts()
 
 
 class DistillationRows:
@@ -322,30 +357,32 @@ class DistillationRows:
     ) -> None:
         """student: its mask token replaces masked words; teacher: the model that writes rows."""
         self._context, self._params = context, params
-        self._more = make_transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
+        self._transfer_rows = make_transfer_rows(
+            params, context, tokenizer=student.tokenizer, teacher=teacher
+        )
 
     def select_labelled_rows(self, student: TorchModel) -> Labelled:
         """The rows with labels: the transfer set has those in its rows, or none."""
-        own_encoded, context = self.encode_transfer_set(student), self._context
-        if own_encoded is None:
+        transfer_set, context = self.encode_transfer_set(student), self._context
+        if transfer_set is None:
             return encode_training_rows(student, context)
-        targets = context.task.targets_without_labels(context.task_params, own_encoded, context.facts)
+        targets = context.task.targets_without_labels(context.task_params, transfer_set, context.facts)
         if self._params.only_transfer:
-            return own_encoded, targets
+            return transfer_set, targets
         encoded, labels = encode_training_rows(student, context)
-        return encoded.join(own_encoded), join_targets(labels, targets)
+        return encoded.join(transfer_set), join_targets(labels, targets)
 
-    def read_by(self, model: TorchModel) -> Encoded:
-        """The rows without labels."""
-        own_encoded = self.encode_transfer_set(model)
-        if own_encoded is not None and self._params.only_transfer:
-            return own_encoded
+    def read_by(self, model: TorchModel) -> ReadRows:
+        """The rows without labels, as a model reads them."""
+        transfer_set = self.encode_transfer_set(model)
+        if transfer_set is not None and self._params.only_transfer:
+            return ReadRows(model, transfer_set)
         encoded, _ = encode_training_rows(model, self._context)
-        return encoded if own_encoded is None else encoded.join(own_encoded)
+        return ReadRows(model, encoded if transfer_set is None else encoded.join(transfer_set))
 
     def encode_transfer_set(self, model: TorchModel) -> Encoded | None:
         """Only the transfer set; None if there is none."""
-        if self._more is None:
+        if self._transfer_rows is None:
             return None
-        options = self._context.task_params
-        return self._context.task.encode_rows(options, self._more, model.tokenizer)
+        context = self._context
+        return context.task.encode_rows(context.task_params, self._transfer_rows, model.tokenizer)

@@ -1,7 +1,4 @@
-"""Options of learning from a teacher, in addition to those of training, and what such steps declare.
-
-It also maps each block of the student to the block of the teacher that it learns from.
-"""
+"""Options of learning from a teacher, in addition to those of training, and what such steps declare."""
 
 from __future__ import annotations
 

@@ -6,19 +6,16 @@
 | attention | scores of every head before the softmax; needs equal heads      | Jiao et al. 2020, equation 7 |
 | relation  | relations among queries, keys, values of a block, of any width  | Wang et al. 2021, section 3  |
 
-All of them go token by token, without padding, so both models must read the same tokens. Scores and relations
-are computed from the outputs of the query, key and value layers, so they are the same for every attention
-implementation. In a decoder a token is compared only with those before it.
-
-The module also computes attention scores and relations of tokens from a block's queries, keys and values.
-
-They depend only on the outputs of these layers, so they stay the same after any change of modules that keeps
-the layers' names.
+All of them go token by token, without padding, so both models must read the same tokens. In a decoder a token
+is compared only with those before it. Scores and relations are computed from the outputs of the query, key
+and value layers. So they are the same for every attention implementation, and after any change of modules
+that keeps the layers' names.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,52 +36,54 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class AttentionOutputs:
-    """The query, key and value layers of a block's attention, and how to read their outputs."""
+    """How to read queries, keys and values from the outputs of a block's attention layers.
 
-    parts: Attention
+    norms: of each head's queries and keys, if the attention has them.
+    """
+
+    attention: Attention
     causal: bool
     norms: tuple[nn.Module, nn.Module] | None = None
 
     @classmethod
-    def of(cls, model: TorchModel, parts: Attention) -> AttentionOutputs:
+    def of_attention(cls, model: TorchModel, attention: Attention) -> AttentionOutputs:
         """Raises BuildError for an attention that pruning has removed as a whole."""
-        if not parts.heads:
+        if not attention.heads:
             raise BuildError(
-                f"distill: {parts.module} has no heads left to compare; set attention_weight = 0 and "
+                f"distill: {attention.module} has no heads left to compare; set attention_weight = 0 and "
                 "relation_weight = 0"
             )
-        holder = model.network.get_submodule(parts.module)
-        return cls(parts, bool(getattr(holder, "is_causal", False)), _find_head_norms(holder))
+        holder = model.network.get_submodule(attention.module)
+        return cls(attention, bool(getattr(holder, "is_causal", False)), _find_head_norms(holder))
 
     @property
     def names(self) -> list[str]:
         """The modules to watch."""
-        return list(dict.fromkeys((self.parts.module, self.parts.query, self.parts.key, self.parts.value)))
-
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        return self.parts.widths
+        layers = self.attention
+        return list(dict.fromkeys((layers.module, layers.query, layers.key, layers.value)))
 
     def split_projections(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values: (rows, tokens, width) float32."""
-        if self.parts.fused:
-            fused = outputs.values[self.parts.query].float()
-            query, key, value = torch.split(fused, list(self.widths), dim=-1)
+        layers = self.attention
+        if layers.fused:
+            fused = outputs.values[layers.query].float()
+            query, key, value = torch.split(fused, list(layers.widths), dim=-1)
         else:
-            names = (self.parts.query, self.parts.key, self.parts.value)
+            names = (layers.query, layers.key, layers.value)
             query, key, value = (outputs.values[name].float() for name in names)
         return query, key, value
 
     def compute_scores(self, outputs: Outputs) -> Tensor:
         """The input of the attention's softmax, without its mask: (rows, heads, tokens, tokens)."""
+        attention = self.attention
         query, key, _ = self.split_projections(outputs)
-        queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
+        queries, keys = _split_heads(query, attention.heads), _split_heads(key, attention.kv_heads)
         if self.norms is not None:
             queries, keys = (norm(x) for norm, x in zip(self.norms, (queries, keys), strict=True))
-        if self.parts.module in outputs.rotary:
-            queries, keys = _rotate(queries, keys, outputs.rotary[self.parts.module])
-        keys = keys.repeat_interleave(self.parts.heads // self.parts.kv_heads, dim=1)
-        products: Tensor = queries @ keys.transpose(-1, -2) / self.parts.head_dim**0.5
+        if attention.module in outputs.rotary:
+            queries, keys = _rotate(queries, keys, outputs.rotary[attention.module])
+        keys = keys.repeat_interleave(attention.heads // attention.kv_heads, dim=1)
+        products: Tensor = queries @ keys.transpose(-1, -2) / attention.head_dim**0.5
         return products
 
 
@@ -96,20 +95,20 @@ def compute_relation_loss(
     student, teacher: (rows, tokens, width), of any widths that `heads` divides; mask: (rows, tokens).
     """
     pairs = make_pair_mask(mask, causal=causal)
-    mine, theirs = (_compute_relations(x.float(), heads, pairs) for x in (student, teacher))
-    divergence = (theirs.exp() * (theirs - mine) * pairs).sum(-1)
+    log_q, log_p = (_compute_relations(x.float(), heads, pairs) for x in (student, teacher))
+    divergence = (log_p.exp() * (log_p - log_q) * pairs).sum(-1)
     return divergence.sum() / (heads * mask.sum())
 
 
 def _compute_relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
     """log softmax of the relations: (rows, heads, tokens, tokens)."""
-    parts = _split(values, heads)
+    parts = _split_heads(values, heads)
     scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
     # a finite number, because 0 · (-inf + inf) would be NaN
     return torch.log_softmax(scores.masked_fill(pairs == 0, -1e9), dim=-1)
 
 
-def _split(values: Tensor, heads: int) -> Tensor:
+def _split_heads(values: Tensor, heads: int) -> Tensor:
     """(rows, tokens, width) -> (rows, heads, tokens, width / heads)."""
     rows, tokens, width = values.shape
     return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
@@ -128,11 +127,11 @@ def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tup
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     cos, sin = (part.float() for part in rotary)
-    turned = cos.shape[-1]
-    first = apply_rotary_pos_emb(queries[..., :turned], keys[..., :turned], cos, sin)
-    pairs = zip(first, (queries, keys), strict=True)
-    query, key = (torch.cat((part, old[..., turned:]), dim=-1) for part, old in pairs)
-    return query, key
+    features = cos.shape[-1]
+    rotated = apply_rotary_pos_emb(queries[..., :features], keys[..., :features], cos, sin)
+    pairs = zip(rotated, (queries, keys), strict=True)
+    queries, keys = (torch.cat((part, old[..., features:]), dim=-1) for part, old in pairs)
+    return queries, keys
 
 
 def make_pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
@@ -176,28 +175,27 @@ class HiddenMatch(Match):
         One projection serves all blocks, as in TinyBERT.
         """
         self.weight, self._cosine = weight, cosine
-        mine, theirs = student.config.hidden_size, teacher.config.hidden_size
-        if mine != theirs and not project:
+        width, teacher_width = student.config.hidden_size, teacher.config.hidden_size
+        if width != teacher_width and not project:
             raise BuildError(
-                f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
-                f"{theirs}; set hidden_weight = 0"
+                f"distill: hidden_weight needs equal hidden sizes, the student has {width}, the teacher "
+                f"{teacher_width}; set hidden_weight = 0"
             )
         self.student, teacher_names = list_block_names(student.network), list_block_names(teacher.network)
         numbers = map_layers(len(self.student), len(teacher_names), mapping)
         self.teacher = [teacher_names[number] for number in numbers]
-        if mine != theirs:
-            projection = nn.Linear(mine, theirs, bias=False)
+        if width != teacher_width:
+            projection = nn.Linear(width, teacher_width, bias=False)
             nn.init.orthogonal_(projection.weight)
             self.module = projection
 
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         losses = []
-        for mine, theirs in zip(self.student, self.teacher, strict=True):
-            states = student.values[mine].float()
-            states = states if self.module is None else self.module(states)
-            losses.append(
-                _compute_token_error(states, teacher.values[theirs].float(), mask, cosine=self._cosine)
-            )
+        for name, teacher_name in zip(self.student, self.teacher, strict=True):
+            states, expected = student.values[name].float(), teacher.values[teacher_name].float()
+            if self.module is not None:
+                states = self.module(states)
+            losses.append(_compute_token_error(states, expected, mask, cosine=self._cosine))
         return torch.stack(losses).mean()
 
 
@@ -210,28 +208,31 @@ class AttentionMatch(Match):
         self, student: TorchModel, teacher: TorchModel, *, weight: float, mapping: LayerMapping = "even"
     ) -> None:
         self.weight = weight
-        mine, theirs = (
-            [AttentionOutputs.of(model, b.attention) for b in blocks(model.network)]
+        readers, teacher_readers = (
+            [AttentionOutputs.of_attention(model, block.attention) for block in blocks(model.network)]
             for model in (student, teacher)
         )
-        numbers = map_layers(len(mine), len(theirs), mapping)
-        self._pairs = [(mine[s], theirs[t]) for s, t in enumerate(numbers)]
-        for number, (own_parts, other) in enumerate(self._pairs):
-            if own_parts.parts.heads != other.parts.heads:
+        numbers = map_layers(len(readers), len(teacher_readers), mapping)
+        self._readers, self._teacher_readers = readers, [teacher_readers[number] for number in numbers]
+        for number, (reader, teacher_reader) in enumerate(self._list_pairs()):
+            heads, teacher_heads = reader.attention.heads, teacher_reader.attention.heads
+            if heads != teacher_heads:
                 raise BuildError(
                     f"distill: attention_weight compares head by head, and block {number} of the student has "
-                    f"{own_parts.parts.heads} heads, its teacher's {other.parts.heads}; use "
-                    "relation_weight instead"
+                    f"{heads} heads, its teacher's {teacher_heads}; use relation_weight instead"
                 )
-        self.student = [name for own_parts, _ in self._pairs for name in own_parts.names]
-        self.teacher = [name for _, other in self._pairs for name in other.names]
+        self.student = [name for reader in self._readers for name in reader.names]
+        self.teacher = [name for reader in self._teacher_readers for name in reader.names]
+
+    def _list_pairs(self) -> Iterable[tuple[AttentionOutputs, AttentionOutputs]]:
+        return zip(self._readers, self._teacher_readers, strict=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         losses = []
-        for own_parts, other in self._pairs:
-            pairs = make_pair_mask(mask, causal=own_parts.causal)
-            squared = (own_parts.compute_scores(student) - other.compute_scores(teacher)) ** 2 * pairs
-            losses.append(squared.sum() / (pairs.sum() * own_parts.parts.heads))
+        for reader, teacher_reader in self._list_pairs():
+            pairs = make_pair_mask(mask, causal=reader.causal)
+            squared = (reader.compute_scores(student) - teacher_reader.compute_scores(teacher)) ** 2 * pairs
+            losses.append(squared.sum() / (pairs.sum() * reader.attention.heads))
         return torch.stack(losses).mean()
 
 
@@ -256,31 +257,30 @@ class RelationMatch(Match):
     ) -> None:
         """heads: default the teacher's attention heads; block: number from 0, default the last."""
         self.weight = weight
-        theirs = blocks(teacher.network)
-        number = len(theirs) - 1 if block is None else block
-        if number >= len(theirs):
-            raise BuildError(
-                f"distill: relation_block = {number}, but the teacher has blocks 0 to {len(theirs) - 1}"
-            )
-        self._own = AttentionOutputs.of(student, blocks(student.network)[-1].attention)
-        self._other = AttentionOutputs.of(teacher, theirs[number].attention)
-        self.heads = heads or self._other.parts.heads
-        for who, parts in (("student", self._own), ("teacher", self._other)):
-            if odd := [width for width in parts.widths if width % self.heads]:
+        teacher_blocks = blocks(teacher.network)
+        last = len(teacher_blocks) - 1
+        number = last if block is None else block
+        if number > last:
+            raise BuildError(f"distill: relation_block = {number}, but the teacher has blocks 0 to {last}")
+        self._reader = AttentionOutputs.of_attention(student, blocks(student.network)[-1].attention)
+        self._teacher_reader = AttentionOutputs.of_attention(teacher, teacher_blocks[number].attention)
+        self.heads = heads or self._teacher_reader.attention.heads
+        for role, reader in (("student", self._reader), ("teacher", self._teacher_reader)):
+            if undivided := [width for width in reader.attention.widths if width % self.heads]:
                 raise BuildError(
-                    f"distill: the {who}'s queries, keys or values have the width {odd[0]}, which is no "
-                    f"multiple of {self.heads} relation heads; set relation_heads to a number that divides "
-                    "the widths of student and teacher"
+                    f"distill: the {role}'s queries, keys or values have the width {undivided[0]}, which is "
+                    f"no multiple of {self.heads} relation heads; set relation_heads to a number that "
+                    "divides the widths of student and teacher"
                 )
-        self.student, self.teacher = self._own.names, self._other.names
+        self.student, self.teacher = self._reader.names, self._teacher_reader.names
 
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         total = torch.zeros((), device=mask.device)
-        for mine, theirs in zip(
-            self._own.split_projections(student), self._other.split_projections(teacher), strict=True
-        ):
+        projections = self._reader.split_projections(student)
+        teacher_projections = self._teacher_reader.split_projections(teacher)
+        for values, expected in zip(projections, teacher_projections, strict=True):
             total = total + compute_relation_loss(
-                mine, theirs, mask, heads=self.heads, causal=self._own.causal
+                values, expected, mask, heads=self.heads, causal=self._reader.causal
             )
         return total
 

@@ -1,10 +1,8 @@
-"""Weights that a training step does not change: no gradient, no optimizer state, no weight decay.
+"""Contexts for training: frozen weights, dropout and LayerDrop, which hold until the context ends.
 
-Backpropagation stops at the lowest block that is trained, so freezing the embeddings saves more than
-their own share. Source: Lee et al. 2019, "What would Elsa do? Freezing layers during transformer
-fine-tuning".
-
-It also sets dropout and LayerDrop during training, and removes them afterwards.
+Frozen weights have no gradient, no optimizer state and no weight decay. Backpropagation stops at the lowest
+block that is trained, so freezing the embeddings saves more than their own share (Lee et al. 2019, "What
+would Elsa do? Freezing layers during transformer fine-tuning").
 """
 
 from __future__ import annotations
@@ -59,16 +57,18 @@ def _list_embeddings(network: nn.Module) -> list[nn.Module]:
         parent: any(block.startswith(f"{parent}.") for block in blocks) or not parent
         for parent in parents.values()
     }
-    return [network.get_submodule(name if holds_blocks[up] else up) for name, up in parents.items()]
+    return [
+        network.get_submodule(name if holds_blocks[parent] else parent) for name, parent in parents.items()
+    ]
 
 
 def _list_lowest_blocks(network: nn.Module, layers: int) -> list[nn.Module]:
-    encoder = list(find_only_block_list(network))
-    if layers > len(encoder):
+    blocks = list(find_only_block_list(network))
+    if layers > len(blocks):
         raise BuildError(
-            f"freeze_layers = {layers} was given, but the model has {len(encoder)} blocks at this step"
+            f"freeze_layers = {layers} was given, but the model has {len(blocks)} blocks at this step"
         )
-    return encoder[:layers]
+    return blocks[:layers]
 
 
 @contextmanager

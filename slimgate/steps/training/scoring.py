@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,34 +30,44 @@ class Score:
 @torch.inference_mode()
 def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> Score:
     """The network's score on labelled rows, in its current mode (the caller sets eval mode)."""
-    device = next(network.parameters()).device
-    order = np.argsort(-data[0].lengths, kind="stable").tolist()
-    sums, answers = np.zeros(2), 0
-    for positions in iter_batches(order, batch_size):
-        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
-        labels = torch.from_numpy(data[1][positions]).to(device)
-        logits, flat = objective.flat(network(**batch).logits, labels)
-        known = objective.has_label(flat)
-        logits, flat = logits[known], flat[known]
-        losses = objective.losses(logits, flat), objective.qualities(logits, flat)
-        sums += [float(values.double().sum()) for values in losses]
-        answers += len(losses[0])
-    return Score(*(float(total / max(answers, 1)) for total in sums))
+    loss = quality = 0.0
+    answers = 0
+    for positions in iter_batches(_sort_by_length(data), batch_size):
+        logits, labels = _compute_batch(network, data, objective, positions)
+        has_label = objective.has_label(labels)
+        logits, labels = logits[has_label], labels[has_label]
+        loss += float(objective.losses(logits, labels).double().sum())
+        quality += float(objective.qualities(logits, labels).double().sum())
+        answers += len(labels)
+    return Score(loss / max(answers, 1), quality / max(answers, 1))
 
 
 @torch.inference_mode()
 def compute_answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: int) -> torch.Tensor:
     """(answers, outputs) float32: at most `limit` answers of the network, spread over the rows."""
-    device = next(network.parameters()).device
-    order = np.argsort(-data[0].lengths, kind="stable").tolist()
+    order = _sort_by_length(data)
     outputs = []
     for positions in iter_batches(order, 64):
-        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
-        labels = torch.from_numpy(data[1][positions]).to(device)
-        logits, _ = objective.flat(network(**batch).logits, labels)
+        logits, _ = _compute_batch(network, data, objective, positions)
         share = -(-limit * len(positions) // len(order))
         outputs.append(logits[:: -(-len(logits) // share)].cpu())
     return torch.cat(outputs)
+
+
+def _sort_by_length(data: Labelled) -> list[int]:
+    """The positions of the rows, the longest first."""
+    order: list[int] = np.argsort(-data[0].lengths, kind="stable").tolist()
+    return order
+
+
+def _compute_batch(
+    network: nn.Module, data: Labelled, objective: Objective, positions: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits of the answers to some rows, and their labels."""
+    device = next(network.parameters()).device
+    batch = {name: torch.from_numpy(values).to(device) for name, values in data[0].batch(positions).items()}
+    labels = torch.from_numpy(data[1][positions]).to(device)
+    return objective.flat(network(**batch).logits, labels)
 
 
 def compute_quality(model: TorchModel, context: BuildContext) -> float:
@@ -68,7 +79,7 @@ def compute_quality(model: TorchModel, context: BuildContext) -> float:
     data = encode_labelled_rows(model, "selection", context)
     assert data is not None
     model.network.eval()
-    scored = score(model.network, data, make_objective(context.task, context.task_params)).quality
-    if not np.isfinite(scored):
+    quality = score(model.network, data, make_objective(context.task, context.task_params)).quality
+    if not np.isfinite(quality):
         raise BuildError("the model's answers on selection are not finite")
-    return scored
+    return quality

@@ -1,7 +1,7 @@
 """A teacher's answers to training rows: computed once, for every student that learns from it.
 
-answers = compute_teacher_answers(teacher, encoded, targets, objective, context)
-answers.select_answers([3, 0])      # (answers, outputs) float32 of those rows, one row after another
+    answers = compute_teacher_answers(teacher, encoded, targets, objective, context)
+    answers.select_answers([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
 Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
 the step's option `precision`. They are stored under the digests of the teacher and of its exact inputs, so
@@ -11,7 +11,7 @@ other rows, tokenizers, transfer sets or cuts never get them. Students of any ki
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,18 +89,18 @@ def compute_teacher_answers(
     The seconds of computing or finding them are logged as "teacher".
     """
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
-    counting = None if objective.by_row else targets
-    starts = np.arange(len(order) + 1) if counting is None else _compute_starts(counting, objective)
+    counted = None if objective.by_row else targets
+    starts = np.arange(len(order) + 1) if counted is None else _compute_starts(counted, objective)
+    rows = _AskedRows(encoded, objective, counted, starts, order)
 
     def fill(folder: Path) -> Json:
-        path = folder / _FILE
-        used = _write(path, teacher, encoded, counting, starts, order, objective, context, precision)
+        used = _write_answers(folder / _FILE, teacher, rows, context, precision)
         return {"rows": len(order), "answers": int(starts[-1]), "precision": used}
 
     resolved = resolve_precision(precision, context.device)
     with context.time_stage("teacher"):
         key = {
-            "inputs": _digest_inputs(encoded, counting, order),
+            "inputs": _digest_inputs(rows),
             "precision": precision if resolved == "bfloat16" else resolved,  # "auto" may fall back
         }
         folder, content = context.shared_folder(KIND, key, fill)
@@ -108,40 +108,47 @@ def compute_teacher_answers(
     return Answers(values, starts, TAKEN if content else COMPUTED)
 
 
-def _write(
-    path: Path,
-    teacher: TorchModel,
-    encoded: Encoded,
-    counting: Targets | None,
-    starts: npt.NDArray[np.int64],
-    order: list[int],
-    objective: Objective,
-    context: BuildContext,
-    asked_precision: str,
+@dataclass(frozen=True, eq=False)
+class _AskedRows:
+    """Rows as the teacher reads them, and which of its answers count.
+
+    targets: the labels, if an answer is a token; they say which tokens count. starts: as in Answers. order:
+    the rows in the order in which they are computed.
+    """
+
+    encoded: Encoded
+    objective: Objective
+    targets: Targets | None
+    starts: npt.NDArray[np.int64]
+    order: list[int]
+
+
+def _write_answers(
+    path: Path, teacher: TorchModel, rows: _AskedRows, context: BuildContext, setting: str
 ) -> str:
-    """Writes the answers; returns the format in which they were computed."""
+    """Writes the answers; returns the format in which they were computed. setting: the option `precision`."""
     predictor = EagerPredictor(teacher.network.eval(), context.device)
 
     def answer(positions: Sequence[int]) -> torch.Tensor:
-        return _predict_batch(predictor, encoded, positions)
+        return _predict_batch(predictor, rows.encoded, positions)
 
-    precision = choose_answer_precision(asked_precision, teacher.network, answer, order, context.device)
+    precision = choose_answer_precision(setting, teacher.network, answer, rows.order, context.device)
     written: npt.NDArray[np.float32] | None = None
     done = 0
-    for positions in iter_batches(order, BATCH_SIZE):
+    for positions in iter_batches(rows.order, BATCH_SIZE):
         with in_precision(precision, context.device):
             output = answer(positions)
-        labels = None if counting is None else _make_target_tensor(counting, positions)
+        labels = None if rows.targets is None else _make_target_tensor(rows.targets, positions)
         for i, position in enumerate(positions):
             row = output[i : i + 1]
-            flat = row if labels is None else objective.flat(row, labels[i : i + 1])[0]
+            flat = row if labels is None else rows.objective.flat(row, labels[i : i + 1])[0]
             if written is None:
-                shape = (int(starts[-1]), *flat.shape[1:])
+                shape = (int(rows.starts[-1]), *flat.shape[1:])
                 written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
                 allocate_space(path)
-            written[starts[position] : starts[position + 1]] = flat.numpy()
+            written[rows.starts[position] : rows.starts[position + 1]] = flat.numpy()
         done += len(positions)
-        context.progress(PROGRESS, done, len(order))
+        context.progress(PROGRESS, done, len(rows.order))
     assert isinstance(written, np.memmap)
     written.flush()
     return precision
@@ -161,21 +168,21 @@ def _compute_starts(targets: Targets, objective: Objective) -> npt.NDArray[np.in
     return np.concatenate([[0], np.cumsum(counts)])
 
 
-def _digest_inputs(encoded: Encoded, counting: Targets | None, order: Sequence[int]) -> str:
+def _digest_inputs(rows: _AskedRows) -> str:
     """The digest of all inputs of the answers except the teacher, in the order of computing."""
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
 
-    def note(name: str, values: npt.NDArray[np.generic]) -> None:
-        seen.update(f"{name} {values.dtype} {values.shape}".encode())
-        seen.update(np.ascontiguousarray(values).data)
+    def add(name: str, values: npt.NDArray[np.generic]) -> None:
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
 
-    note("order", np.asarray(order, dtype=np.int64))
-    for positions in iter_batches(order, BATCH_SIZE):
-        for name, values in sorted(encoded.batch(positions).items()):
-            note(name, values)
-        if counting is not None:
-            note("labels", counting[positions])
-    return seen.hexdigest()
+    add("order", np.asarray(rows.order, dtype=np.int64))
+    for positions in iter_batches(rows.order, BATCH_SIZE):
+        for name, values in sorted(rows.encoded.batch(positions).items()):
+            add(name, values)
+        if rows.targets is not None:
+            add("labels", rows.targets[positions])
+    return digest.hexdigest()
 
 
 def _make_target_tensor(targets: Targets, positions: Sequence[int]) -> torch.Tensor:
@@ -184,6 +191,7 @@ def _make_target_tensor(targets: Targets, positions: Sequence[int]) -> torch.Ten
 
 def has_all_labels(targets: Targets, objective: Objective) -> bool:
     """Whether every answer has a label, so that alpha = 1 leaves nothing to learn from a teacher."""
-    parts = iter_batches(range(len(targets)), 1024)
-    known: Callable[[torch.Tensor], torch.Tensor] = objective.has_label
-    return all(bool(known(_make_target_tensor(targets, part)).all()) for part in parts)
+    batches = iter_batches(range(len(targets)), 1024)
+    return all(
+        bool(objective.has_label(_make_target_tensor(targets, positions)).all()) for positions in batches
+    )

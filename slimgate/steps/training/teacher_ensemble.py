@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.rows import Encoded
-from slimgate.steps.training.distillation import DistillationRows, describe_mismatch, has_same_tokens
+from slimgate.steps.training.distillation import (
+    DistillationRows,
+    ReadRows,
+    describe_mismatch,
+    has_same_tokens,
+)
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     TAKEN,
@@ -29,10 +32,7 @@ from slimgate.steps.training.teacher_answers import (
     compute_teacher_answers,
     count_stored_bytes,
 )
-from slimgate.tasks.parts.objectives import Labelled, Objective
-
-if TYPE_CHECKING:
-    from slimgate.models.torch_model import TorchModel
+from slimgate.tasks.parts.objectives import Objective, Targets
 
 
 class MeanAnswers:
@@ -71,15 +71,14 @@ class MeanAnswers:
 class Teaching:
     """The teachers, the student's rows, and the settings of an ensemble.
 
-    data: the rows as the student reads them; teacher_encoded: as the first teacher reads them; rows: before
-    any tokenizer. more: names of the models of context.of_more_teachers(). stored: answers of any size are
+    student: with its rows; targets: their labels; teacher: the first one, with its rows. rows: before any
+    tokenizer. more: names of the models of context.of_more_teachers(). stored: answers of any size are
     stored. precision: the step's option, for computing them.
     """
 
-    student: TorchModel
-    data: Labelled
-    teacher: TorchModel
-    teacher_encoded: Encoded
+    student: ReadRows
+    targets: Targets
+    teacher: ReadRows
     rows: DistillationRows
     more: Sequence[str]
     context: BuildContext
@@ -94,16 +93,12 @@ def compute_ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAn
     BuildError if answers have no mean, depend on more than their row, or exceed MOST_BYTES without `stored`.
     """
     _check_objective(objective)
-    own_context = teaching.context.of_more_teachers()
-    if len(own_context) != len(teaching.more):
+    contexts = teaching.context.of_more_teachers()
+    if len(contexts) != len(teaching.more):
         raise BuildError("more_teachers: the step has that option and must declare also_learns_from(params)")
     _check_size(teaching, objective)
-    targets, precision = teaching.data[1], teaching.precision
-    first = compute_teacher_answers(
-        teaching.teacher, teaching.teacher_encoded, targets, objective, teaching.context, precision=precision
-    )
-    parts = [first]
-    for name, context in zip(teaching.more, own_context, strict=True):
+    parts = [_compute_answers(teaching.teacher, teaching, objective, teaching.context)]
+    for name, context in zip(teaching.more, contexts, strict=True):
         parts.append(_compute_further_answers(name, teaching, objective, context))
         try:
             MeanAnswers(parts)
@@ -119,18 +114,24 @@ def _compute_further_answers(
     name: str, teaching: Teaching, objective: Objective, context: BuildContext
 ) -> Answers:
     """The answers of one of the further teachers, which is freed afterwards with its rows."""
-    other = context.load_teacher()
-    encoded = teaching.rows.read_by(other)
-    if not (objective.by_row or has_same_tokens(teaching.teacher, other, teaching.teacher_encoded, encoded)):
+    other = teaching.rows.read_by(context.load_teacher())
+    if not (objective.by_row or has_same_tokens(teaching.teacher, other)):
         raise BuildError(
             f'more_teachers: an answer is a token here, and "{name}" has a different tokenizer than the '
             "first teacher; teachers whose answers are averaged need the same tokenizer"
         )
-    if warning := describe_mismatch(teaching.student, other, teaching.data[0], encoded):
+    if warning := describe_mismatch(teaching.student, other):
         warnings = [context.log["warning"]] if "warning" in context.log else []
         context.log["warning"] = "; ".join([*warnings, f"{name}: {warning}"])
-    targets, precision = teaching.data[1], teaching.precision
-    return compute_teacher_answers(other, encoded, targets, objective, context, precision=precision)
+    return _compute_answers(other, teaching, objective, context)
+
+
+def _compute_answers(
+    teacher: ReadRows, teaching: Teaching, objective: Objective, context: BuildContext
+) -> Answers:
+    return compute_teacher_answers(
+        teacher.model, teacher.encoded, teaching.targets, objective, context, precision=teaching.precision
+    )
 
 
 def _check_objective(objective: Objective) -> None:
@@ -147,12 +148,12 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     """Raises if answers that are tokens are too large: several teachers cannot run in each training step."""
     if objective.by_row or teaching.stored:
         return
-    context, targets = teaching.context, teaching.data[1]
-    bytes_stored = count_stored_bytes(
-        teaching.teacher, teaching.teacher_encoded, targets, objective, context.device
+    teacher, teachers = teaching.teacher, len(teaching.more) + 1
+    size = teachers * count_stored_bytes(
+        teacher.model, teacher.encoded, teaching.targets, objective, teaching.context.device
     )
-    if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:
+    if size > MOST_BYTES:
         raise BuildError(
-            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} "
-            "GiB on disk; set stored_logits = true to store them anyway, or use fewer rows or tokens"
+            f"more_teachers: the answers of {teachers} teachers would be {size / 2**30:.1f} GiB on disk; set "
+            "stored_logits = true to store them anyway, or use fewer rows or tokens"
         )

@@ -21,7 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.models.seeding import isolated_seed
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.training.callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
+from slimgate.steps.training.callbacks import ATTACHED, EpochTracker, HookCallback, KeepZeros, TrainingHook
 from slimgate.steps.training.data_parallel import Workers
 from slimgate.steps.training.options import with_frozen_layers, with_regularization
 from slimgate.steps.training.params import TrainingParams
@@ -72,7 +72,7 @@ def train(
     """
     precision = resolve_precision(params.precision, context.device)
     selection = encode_labelled_rows(model, "selection", context)
-    epochs = Epochs(model, params.keep_best, selection, context, hooks)
+    epochs = EpochTracker(model, selection, context, hooks, keep_best=params.keep_best)
     workers = Workers.join(params.processes, epochs.objective)
     use_cache = getattr(model.config, "use_cache", None)
     padding = Padding()
@@ -84,16 +84,18 @@ def train(
         _with_module(model.network, attached),
     ):
         trainer = _Trainer(
+            loss=loss or make_label_loss(epochs.objective),
+            workers=workers,
+            attached=attached,
+            attached_learning_rate=attached_learning_rate,
             model=model.network,
             args=_make_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
             data_collator=lambda items: _collate(items, data, epochs.objective, workers, padding),
-            callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
+            callbacks=[*map(HookCallback, hooks), epochs, KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.loss, epochs.losses = loss or make_label_loss(epochs.objective), trainer.losses
-        trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
-        trainer.workers = workers
+        epochs.losses = trainer.losses
         workers.broadcast_weights_(model.network)
         with (
             context.time_stage("train"),
@@ -106,9 +108,14 @@ def train(
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved like that
     epochs.restore_best()
-    tokens = int(getattr(data[0], "tokens", data[0].lengths.sum()))
-    context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
-    context.log.update(trained_parameters=trained, padding=padding.share)
+    context.log.update(
+        precision=precision,
+        rows=len(data[1]),
+        tokens=int(getattr(data[0], "tokens", data[0].lengths.sum())),
+        epochs=epochs.history,
+        trained_parameters=trained,
+        padding=padding.share,
+    )
     if workers.count > 1:
         context.log["processes"] = workers.count
 
@@ -197,25 +204,33 @@ def _collate(
     padding: Padding,
 ) -> dict[str, torch.Tensor]:
     """The rows of a batch that this process computes, and their share of the batch's answers."""
-    row_positions = [item["position"] for item in items]
-    padding.add(data[0].lengths[row_positions])
-    positions = workers.select_local_rows(row_positions)
+    batch_positions = [item["position"] for item in items]
+    padding.add(data[0].lengths[batch_positions])
+    positions = workers.select_local_rows(batch_positions)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
-    labels, of_all = (torch.from_numpy(data[1][some]) for some in (positions, row_positions))
-    share = workers.share(objective, of_all, len(row_positions), labels)
+    labels, batch_labels = (torch.from_numpy(data[1][rows]) for rows in (positions, batch_positions))
+    share = workers.share(objective, batch_labels, len(batch_positions), labels)
     return {**batch, "labels": labels, "positions": torch.tensor(positions), "share": torch.tensor(share)}
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch."""
+    """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch.
 
-    loss: Loss
-    attached: nn.Module | None = None
-    attached_learning_rate: float | None = None
-    workers: Workers = Workers()
+    attached, attached_learning_rate: as for `train`. options: of transformers' Trainer.
+    """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(
+        self,
+        *,
+        loss: Loss,
+        workers: Workers,
+        attached: nn.Module | None,
+        attached_learning_rate: float | None,
+        **options: object,
+    ) -> None:
         super().__init__(**options)
+        self.loss, self.workers = loss, workers
+        self.attached, self.attached_learning_rate = attached, attached_learning_rate
         self.losses: list[float] = []
 
     def create_optimizer(self, *args: object, **kwargs: object) -> torch.optim.Optimizer:
@@ -243,16 +258,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self.losses.append(self.workers.sum_over_workers(float(loss.detach())))
         if not math.isfinite(self.losses[-1]):
             raise BuildError(
-                f"the training loss became {self.losses[-1]} in {self._name_place()}: "
+                f"the training loss became {self.losses[-1]} in {self._describe_progress()}: "
                 'lower learning_rate, or set precision = "float32"'
             )
         return loss
 
-    def _name_place(self) -> str:
-        """`epoch 2, batch 3 of 10 (step 13)`: what is being computed, counted from 1."""
-        done, of_epoch = self.state.global_step, len(self.callback_handler.train_dataloader)
-        epochs, batches = divmod(done, of_epoch)
-        return f"epoch {epochs + 1}, batch {batches + 1} of {of_epoch} (step {done + 1})"
+    def _describe_progress(self) -> str:
+        """`epoch 2, batch 3 of 10 (step 13)`: the batch that is being computed, counted from 1."""
+        step, epoch_steps = self.state.global_step, len(self.callback_handler.train_dataloader)
+        epoch, batch = divmod(step, epoch_steps)
+        return f"epoch {epoch + 1}, batch {batch + 1} of {epoch_steps} (step {step + 1})"
 
     def training_step(self, *args: object, **kwargs: object) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)
@@ -273,6 +288,6 @@ class _Trainer(Trainer):  # type: ignore[misc]
         }
         name = max(sizes, key=sizes.__getitem__)
         raise BuildError(
-            f"the gradients overflow in {self._name_place()}, so training would change nothing: the largest "
-            f"weight at the start is {sizes[name]:.3g}, in {name}; start from other weights"
+            f"the gradients overflow in {self._describe_progress()}, so training would change nothing: the "
+            f"largest weight at the start is {sizes[name]:.3g}, in {name}; start from other weights"
         )

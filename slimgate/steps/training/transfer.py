@@ -1,16 +1,12 @@
-"""Rows without labels that a student learns from: files, the split unlabelled, changed copies,
-text that its teacher writes.
+"""Rows without labels that a student learns from: the transfer set.
 
-It makes changed copies of texts for a teacher to label: words left out, swapped, masked or replaced.
-
-Sources: Wei & Zou 2019 (EDA: deletion and swap); Tang et al. 2019 (masking for distillation); Xie et al. 2020
-(UDA, section 2.2: replacement by other words of the data, here by their frequency).
-
-A user's function can paraphrase texts, such as by back-translation.
-
-A teacher can write rows for the student.
-
-Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by sampling instead of a beam.
+| rows from                     | how                                                                       |
+|-------------------------------|---------------------------------------------------------------------------|
+| files, the split unlabelled   | as they are                                                               |
+| changed copies of texts       | words left out, swapped (Wei & Zou 2019, EDA), masked (Tang et al. 2019)  |
+|                               | or replaced by other words of the data, by frequency (Xie et al. 2020)    |
+| a user's function             | paraphrases, such as by back-translation                                  |
+| the teacher, a language model | text that it draws (Kim & Rush 2016, section 3.2, who search with a beam) |
 """
 
 from __future__ import annotations
@@ -115,7 +111,7 @@ def generate_texts(teacher: TorchModel, options: Generate, context: BuildContext
             "sequence_distill"
         )
     prompts = _select_prompts(teacher, options, context)
-    new = continue_prompts(
+    continuations = continue_prompts(
         teacher.network,
         teacher.tokenizer,
         prompts,
@@ -123,11 +119,14 @@ def generate_texts(teacher: TorchModel, options: Generate, context: BuildContext
         seed=context.seed,
         on_progress=lambda done: context.progress("write", done, len(prompts)),
     )
-    ids = [[*prompt, *more] for prompt, more in zip(prompts, new, strict=True)]
+    ids = [[*prompt, *tokens] for prompt, tokens in zip(prompts, continuations, strict=True)]
     texts = [str(text) for text in teacher.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    shares = {name: share and round(share, 4) for name, share in compute_diversity(texts).items()}
-    cut = sum(len(more) == options.tokens for more in new)
-    context.log["written"] = {"rows": len(texts), "tokens": sum(map(len, new)), "unfinished": cut, **shares}
+    context.log["written"] = {
+        "rows": len(texts),
+        "tokens": sum(map(len, continuations)),
+        "unfinished": sum(len(tokens) == options.tokens for tokens in continuations),
+        **{name: share and round(share, 4) for name, share in compute_diversity(texts).items()},
+    }
     return texts
 
 
@@ -178,14 +177,14 @@ def make_transfer_rows(
     names = context.task.text_columns(context.task_params)
     if params.transfer or params.augment is not None:
         _check_text(context, names)
-    parts = dict(_list_sources(params, context, names, tokenizer))
+    sources = dict(_list_sources(params, context, names, tokenizer))
     if params.generate is not None:
-        parts["written"] = {names[0]: generate_texts(cast("TorchModel", teacher), params.generate, context)}
-    if not parts:
+        sources["written"] = {names[0]: generate_texts(cast("TorchModel", teacher), params.generate, context)}
+    if not sources:
         return None
-    log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}
-    read = {name: [text for columns in parts.values() for text in columns[name]] for name in names}
-    unseen, counts = _select_unseen(read, context)
+    log = {origin: len(columns[names[0]]) for origin, columns in sources.items()}
+    texts = {name: [text for columns in sources.values() for text in columns[name]] for name in names}
+    unseen, counts = _select_unseen(texts, context)
     context.log["transfer"] = {**log, **counts, "rows": len(unseen)}
     if not len(unseen):
         raise DataError(f"the transfer set has no row left: {context.log['transfer']}")
@@ -219,14 +218,14 @@ def _list_sources(
 
 
 def _read_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
-    columns_read: Columns = {name: [] for name in names}
+    columns: Columns = {name: [] for name in names}
     for path in params.transfer:
         file = make_row_file(path)
-        columns = choose_text_columns(read_column_names(file), names, path)
+        file_names = choose_text_columns(read_column_names(file), names, path)
         table = read_all_rows(file, scratch=context.scratch)
         for name in names:
-            columns_read[name] += [str(value or "") for value in table[columns[name]].to_pylist()]
-    return columns_read
+            columns[name] += [str(value or "") for value in table[file_names[name]].to_pylist()]
+    return columns
 
 
 def _select_copied_texts(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
@@ -243,13 +242,12 @@ def _make_changed_rows(
         raise BuildError(
             "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"
         )
-    mask, texts = str(tokenizer.mask_token), _select_copied_texts(options, context, names)
-    return {
-        name: augment_texts(
-            list(map(collapse_text, texts[name])), options, mask=mask, seed=context.seed + place
-        )
-        for place, name in enumerate(names)
-    }
+    mask, columns = str(tokenizer.mask_token), _select_copied_texts(options, context, names)
+    changed_columns: Columns = {}
+    for place, name in enumerate(names):
+        texts = [collapse_text(text) for text in columns[name]]
+        changed_columns[name] = augment_texts(texts, options, mask=mask, seed=context.seed + place)
+    return changed_columns
 
 
 def _select_unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:

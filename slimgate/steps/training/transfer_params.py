@@ -1,7 +1,4 @@
-"""Options of a step that learns from rows without labels: a transfer set.
-
-It also has the options of learning from text that the teacher writes.
-"""
+"""Options of a step that learns from rows without labels (a transfer set), or from text of the teacher."""
 
 from __future__ import annotations
 

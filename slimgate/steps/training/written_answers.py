@@ -1,6 +1,6 @@
 """Rows with the teacher's written answers as targets: sequence-level distillation.
 
-    own = learn_from_written_answers(teacher, context)    # another train and selection, and how to read them
+    context = learn_from_written_answers(teacher, context)    # with another train and selection
 
 The teacher answers greedily; Kim and Rush 2016 (Sequence-Level Knowledge Distillation, section 3.2) search
 with a beam. Its answers are stored under the digests of the teacher and of the prompts, for every student
@@ -67,9 +67,9 @@ def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> Bu
 def _make_answered_rows(teacher: TorchModel, split: str, column: str, context: BuildContext) -> Rows:
     rows = context.rows(split)
     written = generate_answers(teacher, rows, context)
-    empty = [not answer.text.strip() for answer in written]
-    complete = [answer.ended and not nothing for answer, nothing in zip(written, empty, strict=True)]
-    counts = {"rows": sum(complete), "dropped_empty": sum(empty)}
+    is_empty = [not answer.text.strip() for answer in written]
+    complete = [answer.ended and not empty for answer, empty in zip(written, is_empty, strict=True)]
+    counts = {"rows": sum(complete), "dropped_empty": sum(is_empty)}
     counts["dropped_cut"] = len(complete) - sum(counts.values())
     context.log.setdefault("teacher_wrote", {})[split] = counts
     if not any(complete):

@@ -18,7 +18,7 @@ from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import keep_layers
-from slimgate.steps.training.distillation import describe_mismatch
+from slimgate.steps.training.distillation import ReadRows, describe_mismatch
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.objectives import ClassObjective
@@ -87,8 +87,11 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
 def test_a_student_of_another_family_or_tokenizer_has_a_warning(
     family: str, ids: list[list[int]], warning: str | None
 ) -> None:
-    student, teacher = (SimpleNamespace(config=SimpleNamespace(model_type=t)) for t in (family, "bert"))
-    assert describe_mismatch(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == warning
+    student, teacher = (
+        ReadRows(SimpleNamespace(config=SimpleNamespace(model_type=model_type)), encoded(tokens))
+        for model_type, tokens in ((family, ids), ("bert", [[1, 2], [3]]))
+    )
+    assert describe_mismatch(student, teacher) == warning
 
 
 def encoded(ids: list[list[int]]) -> EncodedTexts:

@@ -18,6 +18,7 @@ from slimgate.steps.finetune import distill
 from slimgate.steps.prune import cofi_prune, keep_layers
 from slimgate.steps.prune._cofi_prune import CofiSchedule, LayerLoss, Target, match_layers
 from slimgate.steps.prune._sublayer_gates import SublayerGates, make_gates, remove_closed_parts_
+from slimgate.steps.training.distillation import ReadRows
 from slimgate.tasks.parts.objectives import encode_training_rows
 
 pytestmark = pytest.mark.slow
@@ -115,7 +116,8 @@ def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> No
     model, context = build(tmp_path, "bert")
     teacher = context.load_teacher()
     data, teacher_rows = encode_training_rows(model, context), encode_training_rows(teacher, context)
-    layers = LayerLoss(model, teacher, data[0], teacher_rows[0], make_gates(model.network), 2.0)
+    sides = ReadRows(model, data[0]), ReadRows(teacher, teacher_rows[0])
+    layers = LayerLoss(*sides, make_gates(model.network), 2.0)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch([0, 1, 2]).items()}
 
     def loss() -> float:

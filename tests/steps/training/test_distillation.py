@@ -16,7 +16,7 @@ from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps.finetune.distill import Params
-from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch
+from slimgate.steps.training.distillation import DistillationLoss, ReadRows, describe_mismatch
 from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows
@@ -110,11 +110,11 @@ class Pair:
         self.rows = encode_training_rows(self.student, self.context)
         self.teacher_rows = encode_training_rows(self.teacher, self.context)
 
+    def list_sides(self) -> tuple[ReadRows, ReadRows]:
+        return ReadRows(self.student, self.rows[0]), ReadRows(self.teacher, self.teacher_rows[0])
+
     def make_loss(self, **options: Any) -> DistillationLoss:
-        params = Params(**options)
-        return DistillationLoss(
-            self.student, self.teacher, self.rows[0], self.teacher_rows[0], params, self.context
-        )
+        return DistillationLoss(*self.list_sides(), Params(**options), self.context)
 
     def compute_value(self, loss: DistillationLoss, positions: list[int]) -> torch.Tensor:
         batch = {k: torch.from_numpy(v) for k, v in self.rows[0].batch(positions).items()}
@@ -135,11 +135,10 @@ def test_a_teachers_stored_and_fresh_answers_give_the_same_loss(tmp_path: Path) 
     pair = Pair(tmp_path)
     params = Params(alpha=0.3, relation_weight=0.5)
     matches = [RelationMatch(pair.student, pair.teacher, weight=0.5)]
-    rows = (pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0], params, pair.context)
     values = []
     for stored in (True, False, None):
         for inside in ([], matches):
-            loss = DistillationLoss(*rows, matches=inside, stored=stored)
+            loss = DistillationLoss(*pair.list_sides(), params, pair.context, matches=inside, stored=stored)
             mapped = stored or (stored is None and not inside)
             assert ("memory map" in loss.source) == bool(mapped)
             values.append(pair.compute_value(loss, [0, 9, 20]).item())
@@ -177,7 +176,7 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
     pair.make_loss(hidden_weight=1.0)
     film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
-    mismatch = describe_mismatch(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
+    mismatch = describe_mismatch(*pair.list_sides())
     assert film > 0
     assert mismatch == f"their tokenizers differ on {film} of 48 train rows"
 
@@ -227,7 +226,7 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     assert batch["token_type_ids"].sum() > 0
     with torch.no_grad():
         expected = pair.teacher.network(**batch).logits
-    teacher_logits, _ = loss._teach([4], torch.from_numpy(pair.rows[1][[4]]))
+    teacher_logits, _ = loss._run_teacher([4], torch.from_numpy(pair.rows[1][[4]]))
     torch.testing.assert_close(teacher_logits, expected, atol=1e-5, rtol=1e-5)
 
 

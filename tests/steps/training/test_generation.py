@@ -16,7 +16,7 @@ from slimgate.models.generate import continue_prompts
 from slimgate.plugins.models import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
-from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch
+from slimgate.steps.training.distillation import DistillationLoss, ReadRows, describe_mismatch
 from slimgate.steps.training.transfer import _select_first_tokens, generate_texts, make_transfer_rows
 from slimgate.steps.training.transfer_params import Generate, TransferParams
 from slimgate.tasks import causal_lm
@@ -143,10 +143,11 @@ def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any)
     assert mine is not None
     assert theirs is not None
     params = distill.Params(epochs=1)
-    DistillationLoss(teacher, teacher, mine[0], theirs[0], params, context)
+    sides = ReadRows(teacher, mine[0]), ReadRows(teacher, theirs[0])
+    DistillationLoss(*sides, params, context)
     mine[0].columns["input_ids"][0][1] += 1
     with pytest.raises(BuildError, match="an answer is a token here, and student and teacher have different"):
-        DistillationLoss(teacher, teacher, mine[0], theirs[0], params, context)
+        DistillationLoss(*sides, params, context)
 
 
 def test_a_tokenizer_that_cuts_more_windows_is_reported(teacher: Any, context: Any) -> None:
@@ -154,7 +155,7 @@ def test_a_tokenizer_that_cuts_more_windows_is_reported(teacher: Any, context: A
     assert encoded is not None
     fewer = encoded.take(range(len(encoded) - 2))
     assert (
-        describe_mismatch(teacher, teacher, encoded, fewer)
+        describe_mismatch(ReadRows(teacher, encoded), ReadRows(teacher, fewer))
         == f"their tokenizers differ on 2 of {len(encoded)} train rows"
     )
 

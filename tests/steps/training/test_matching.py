@@ -119,7 +119,9 @@ def test_a_narrower_student_goes_through_its_projection(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_the_models_attention_maps_are_the_softmax_of_scores(tmp_path: Path, architecture: str) -> None:
     torch_model = model(tmp_path, architecture)
-    parts = [AttentionOutputs.of(torch_model, block.attention) for block in blocks(torch_model.network)]
+    parts = [
+        AttentionOutputs.of_attention(torch_model, block.attention) for block in blocks(torch_model.network)
+    ]
     torch_model.network.set_attn_implementation("eager")
     with (
         torch.no_grad(),

@@ -18,7 +18,7 @@ from slimgate.plugins.context import BuildContext
 from slimgate.run.step_context import SharedBySteps
 from slimgate.steps.finetune.distill import Params
 from slimgate.steps.training import teacher_answers as module
-from slimgate.steps.training.distillation import DistillationLoss
+from slimgate.steps.training.distillation import DistillationLoss, ReadRows
 from slimgate.steps.training.teacher_answers import (
     KIND,
     Answers,
@@ -202,8 +202,8 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
     labels = torch.from_numpy(np.asarray(data[1])[:3])
 
     def value(targets: Any, **options: Any) -> float:
-        rows = (student, teacher, data[0], data[0], Params(precision="float32", **options), context)
-        loss = DistillationLoss(*rows, targets=targets)
+        sides = (ReadRows(model, data[0]) for model in (student, teacher))
+        loss = DistillationLoss(*sides, Params(precision="float32", **options), context, targets=targets)
         with torch.no_grad():
             return float(loss(student.network, batch, labels, [0, 1, 2]))
 
@@ -227,22 +227,22 @@ def test_token_answers_past_the_limit_are_computed_live(
     teacher: Any, context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded, _ = encode_training_rows(teacher, context)
-    loss = DistillationLoss(teacher, teacher, encoded, encoded, Params(), context)
+    loss = DistillationLoss(*[ReadRows(teacher, encoded)] * 2, Params(), context)
     loss._objective = TokenObjective(shifted=False)
     ids = encoded.columns["input_ids"]
     targets = TokenTargets([[0] * len(row) for row in ids], side="right")
     monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 3 * 2**30)
-    assert not loss._stores(teacher, targets, None, context)
+    assert not loss._stores(targets, None, context)
     loss._answers = None
     assert loss.source == "computed beside the student (stored they would have 3.0 GiB)"
-    assert loss._stores(teacher, targets, True, context)
+    assert loss._stores(targets, True, context)
     monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 2**30)
-    assert loss._stores(teacher, targets, None, context)
-    assert not loss._stores(teacher, targets, False, context)
+    assert loss._stores(targets, None, context)
+    assert not loss._stores(targets, False, context)
     with pytest.raises(
         BuildError, match="stored_logits = true is only for answers that depend only on their own row"
     ):
-        loss._stores(teacher, None, True, context)
+        loss._stores(None, True, context)
 
 
 VARIANTS = """[variants]

@@ -21,7 +21,7 @@ from slimgate.plugins.context import BuildContext, MoreTeacher
 from slimgate.steps.finetune import active_distill, distill
 from slimgate.steps.prune import gradual_magnitude_prune
 from slimgate.steps.quantize import quantization_aware_training
-from slimgate.steps.training.distillation import DistillationRows
+from slimgate.steps.training.distillation import DistillationRows, ReadRows
 from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, Answers
 from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, compute_ensemble_answers
 from slimgate.suite.named_plugin import Plugin
@@ -227,18 +227,15 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     student, context = tokens(tmp_path)
     teachers = [context.load_teacher(), context.more_teachers[0].load()]
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
-    data, teacher_encoded = rows.select_labelled_rows(student), rows.read_by(teachers[0])
+    (encoded, targets), teacher = rows.select_labelled_rows(student), rows.read_by(teachers[0])
     objective = make_objective(context.task, context.task_params)
-    answers = compute_ensemble_answers(
-        Teaching(
-            student, data, teachers[0], teacher_encoded, rows, ("second",), context, precision="float32"
-        ),
-        objective,
-    )
-    batch = {name: torch.from_numpy(values) for name, values in teacher_encoded.batch([5, 3]).items()}
+    sides = ReadRows(student, encoded), targets, teacher
+    teaching = Teaching(*sides, rows, ("second",), context, precision="float32")
+    answers = compute_ensemble_answers(teaching, objective)
+    batch = {name: torch.from_numpy(values) for name, values in teacher.encoded.batch([5, 3]).items()}
     with torch.no_grad():
         mean = sum(teacher.network.eval()(**batch).logits for teacher in teachers) / 2
-    flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))
+    flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(targets[[5, 3]])))
     np.testing.assert_allclose(answers.select_answers([5, 3]), flat.numpy(), atol=1e-5)
 
 
@@ -267,11 +264,10 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
 
 def test_vectors_have_no_mean(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
-    data = encode_training_rows(ensemble.student, ensemble.context)
+    encoded, targets = encode_training_rows(ensemble.student, ensemble.context)
     rows = DistillationRows(ensemble.student, ensemble.teachers[0], distill.Params(), ensemble.context)
-    teaching = Teaching(
-        ensemble.student, data, ensemble.teachers[0], data[0], rows, ("second",), ensemble.context
-    )
+    student, teacher = (ReadRows(model, encoded) for model in (ensemble.student, ensemble.teachers[0]))
+    teaching = Teaching(student, targets, teacher, rows, ("second",), ensemble.context)
     params = sentence_embedding.Params(text="text", label="label")
     with pytest.raises(BuildError, match="vectors of different models cannot be averaged"):
         compute_ensemble_answers(teaching, make_objective(sentence_embedding.task, params))

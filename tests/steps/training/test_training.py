@@ -173,7 +173,7 @@ def best_of(
         states.append({k: v.clone() for k, v in self._model.network.state_dict().items()})
         return Score(loss=0.0, quality=accuracies[len(states) - 1])
 
-    monkeypatch.setattr(callbacks.Epochs, "_evaluate", evaluate)
+    monkeypatch.setattr(callbacks.EpochTracker, "_evaluate", evaluate)
     model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)
     return model, context.log, states
 

@@ -8,18 +8,18 @@ KINDS = (
     BudgetKind(
         name="flips_max_percent",
         table="flips",
-        limit="at most {:g} % of the rows right to wrong",
+        limit_text="at most {:g} % of the rows right to wrong",
         title="flips",
     ),
     BudgetKind(
         name="drop_points",
         table="slices",
-        limit="drop at most {:g} points in every slice",
+        limit_text="drop at most {:g} points in every slice",
     ),
     BudgetKind(
         name="mean_max",
         table="kl",
-        limit="at most {:g} nats a token",
+        limit_text="at most {:g} nats a token",
         title="KL, mean",
         value_name="mean KL",
         unit=" nats",
@@ -27,7 +27,7 @@ KINDS = (
     BudgetKind(
         name="p99_max",
         table="kl",
-        limit="at most {:g} nats in 99 % of the tokens",
+        limit_text="at most {:g} nats in 99 % of the tokens",
         title="KL, 99 %",
         value_name="KL of 99 % of the tokens at most",
         unit=" nats",
@@ -35,7 +35,7 @@ KINDS = (
     BudgetKind(
         name="p999_max",
         table="kl",
-        limit="at most {:g} nats in 99.9 % of the tokens",
+        limit_text="at most {:g} nats in 99.9 % of the tokens",
         title="KL, 99.9 %",
         value_name="KL of 99.9 % of the tokens at most",
         unit=" nats",
@@ -43,7 +43,7 @@ KINDS = (
     BudgetKind(
         name="floor",
         table="top1_agreement",
-        limit="at least {:g}",
+        limit_text="at least {:g}",
         title="same top-1",
         value_name="same likeliest token",
         is_minimum=True,

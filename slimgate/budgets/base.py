@@ -67,7 +67,8 @@ class BudgetKind:
 
     name: its key in the table, and its kind in a record.
     table: the table of [budgets] with the key, or METRIC.
-    limit: the limit in words, with {:g} for its number. percent: whether the number is shown as a percentage.
+    limit_text: the limit in words, with {:g} for its number. percent: whether the number is shown as a
+    percentage.
     title: its name in reports, if its table has several budgets.
     value_name: the name of the limited value in the message of a gate. unit: the unit of this value.
     is_minimum: whether the limit is the smallest allowed value. Otherwise it is the largest.
@@ -76,7 +77,7 @@ class BudgetKind:
 
     name: str
     table: str
-    limit: str
+    limit_text: str
     percent: bool = False
     title: str | None = None
     value_name: str | None = None
@@ -86,7 +87,7 @@ class BudgetKind:
 
     def format_limit(self, limit: float) -> str:
         """The limit in words, such as `drop at most 2 points`."""
-        return self.limit.format(100 * limit if self.percent else limit)
+        return self.limit_text.format(100 * limit if self.percent else limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,8 @@ class MetricBudgetKind(BudgetKind):
 
     question: what is tested. "change" limits both sides: the drop and the gain. The limit of "drop" and
         "change" is in percentage points.
-    key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
-        itself; None: the teacher cannot have this budget.
+    description: what the key means, for the schema and the docs. teacher_description: the same for a budget
+        on the teacher itself; None: the teacher cannot have this budget.
     above, below: the limit must be larger than `above` and smaller than `below`. at_most: the largest limit.
     suits(metric): whether a metric can have a budget of this kind. why_not: the reason if it cannot.
     allowed_drop(limit, teacher): the largest drop that the limit allows, in the unit of the metric. teacher:
@@ -105,8 +106,8 @@ class MetricBudgetKind(BudgetKind):
 
     table: str = METRIC
     question: Question
-    key: str
-    key_of_teacher: str | None = None
+    description: str
+    teacher_description: str | None = None
     above: float | None = 0.0
     below: float | None = None
     at_most: float | None = None

@@ -8,13 +8,13 @@ KINDS = (
     BudgetKind(
         name="speedup_min",
         table="latency",
-        limit="at least {:g}× as fast",
+        limit_text="at least {:g}× as fast",
         is_minimum=True,
     ),
     BudgetKind(
         name="p50_ms_max",
         table="latency",
-        limit="median at most {:g} ms",
+        limit_text="median at most {:g} ms",
         title="p50",
         value_name="p50",
         unit="ms",
@@ -22,7 +22,7 @@ KINDS = (
     BudgetKind(
         name="p95_ms_max",
         table="latency",
-        limit="95 % of the calls under {:g} ms",
+        limit_text="95 % of the calls under {:g} ms",
         title="p95",
         value_name="p95",
         unit="ms",
@@ -30,21 +30,21 @@ KINDS = (
     BudgetKind(
         name="ttft_speedup_min",
         table="latency",
-        limit="first token at least {:g}× as fast",
+        limit_text="first token at least {:g}× as fast",
         is_minimum=True,
         part="ttft",
     ),
     BudgetKind(
         name="tpot_speedup_min",
         table="latency",
-        limit="later tokens at least {:g}× as fast",
+        limit_text="later tokens at least {:g}× as fast",
         is_minimum=True,
         part="tpot",
     ),
     BudgetKind(
         name="ttft_p95_ms_max",
         table="latency",
-        limit="95 % of the first tokens under {:g} ms",
+        limit_text="95 % of the first tokens under {:g} ms",
         title="p95",
         value_name="first token p95",
         unit="ms",
@@ -53,7 +53,7 @@ KINDS = (
     BudgetKind(
         name="tokens_per_second_min",
         table="latency",
-        limit="at least {:g} tokens a second",
+        limit_text="at least {:g} tokens a second",
         title="tokens a second",
         value_name="median",
         unit="tokens/s",
@@ -63,7 +63,7 @@ KINDS = (
     BudgetKind(
         name="goodput_min",
         table="latency",
-        limit="at least {:g} good requests a second",
+        limit_text="at least {:g} good requests a second",
         title="goodput",
         value_name="median",
         unit="good requests/s",
@@ -73,14 +73,14 @@ KINDS = (
     BudgetKind(
         name="end_to_end_speedup_min",
         table="latency",
-        limit="at least {:g}× as fast end to end",
+        limit_text="at least {:g}× as fast end to end",
         is_minimum=True,
         part="e2e",
     ),
     BudgetKind(
         name="end_to_end_p50_ms_max",
         table="latency",
-        limit="median end to end at most {:g} ms",
+        limit_text="median end to end at most {:g} ms",
         title="p50",
         value_name="end to end p50",
         unit="ms",
@@ -89,7 +89,7 @@ KINDS = (
     BudgetKind(
         name="end_to_end_p95_ms_max",
         table="latency",
-        limit="95 % of the calls under {:g} ms end to end",
+        limit_text="95 % of the calls under {:g} ms end to end",
         title="p95",
         value_name="end to end p95",
         unit="ms",

@@ -8,13 +8,13 @@ KINDS = (
     BudgetKind(
         name="value_max",
         table="measurements",
-        limit="at most {:g}",
+        limit_text="at most {:g}",
         title="value",
     ),
     BudgetKind(
         name="value_ratio_max",
         table="measurements",
-        limit="at most {:g} of the teacher's",
+        limit_text="at most {:g} of the teacher's",
         title="ratio",
     ),
 )

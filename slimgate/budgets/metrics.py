@@ -17,9 +17,9 @@ KINDS = (
     MetricBudgetKind(
         name="drop_points",
         question="drop",
-        key="Percentage points that the metric may lose.",
+        description="Percentage points that the metric may lose.",
         at_most=100.0,
-        limit="drop at most {:g} points",
+        limit_text="drop at most {:g} points",
         suits=has_drop_in_points,
         why_not="the metric grows by a factor and has no points",
         allowed_drop=lambda limit, _teacher: limit / 100,
@@ -29,9 +29,9 @@ KINDS = (
     MetricBudgetKind(
         name="equivalent_points",
         question="change",
-        key="Percentage points that the metric may lose or gain; each direction is tested at 5 %.",
+        description="Percentage points that the metric may lose or gain; each direction is tested at 5 %.",
         at_most=100.0,
-        limit="drop within ±{:g} points",
+        limit_text="drop within ±{:g} points",
         # without a lowest and a highest value no sample shows how much a few rows can raise the mean
         suits=lambda metric: has_drop_in_points(metric) and all(map(isfinite, metric.value_range)),
         why_not="it needs a metric in points that has a lowest and a highest value",
@@ -40,9 +40,9 @@ KINDS = (
     MetricBudgetKind(
         name="drop_relative",
         question="share of value",
-        key="Share of the teacher's value that the metric may lose.",
+        description="Share of the teacher's value that the metric may lose.",
         below=1.0,
-        limit="loses at most {:g} % of the teacher's value",
+        limit_text="loses at most {:g} % of the teacher's value",
         percent=True,
         suits=is_better_higher,
         why_not="it is for metrics where higher is better",
@@ -51,8 +51,8 @@ KINDS = (
     MetricBudgetKind(
         name="error_increase_relative",
         question="share of errors",
-        key="Allowed growth of the error rate, as a share of the teacher's error rate.",
-        limit="errors grow by at most {:g} %",
+        description="Allowed growth of the error rate, as a share of the teacher's error rate.",
+        limit_text="errors grow by at most {:g} %",
         percent=True,
         suits=has_error_rate,
         why_not="it needs a metric from 0 to 1 where higher is better, so that 1 - value is an error rate",
@@ -61,11 +61,11 @@ KINDS = (
     MetricBudgetKind(
         name="increase_relative",
         question="share of value",
-        key=(
+        description=(
             "Allowed growth of a loss or perplexity, as a share of the teacher's value: 0.03 is 3 %. A "
             "limit of 1 or more needs a reason."
         ),
-        limit="grows by at most {:g} %",
+        limit_text="grows by at most {:g} %",
         percent=True,
         suits=is_better_lower,
         why_not="it is for metrics where lower is better",
@@ -74,10 +74,10 @@ KINDS = (
     MetricBudgetKind(
         name="floor",
         question="own value",
-        key="Least value of the metric; the interval of the variant's value decides.",
-        key_of_teacher="Least value of the teacher's metric.",
+        description="Least value of the metric; the interval of the variant's value decides.",
+        teacher_description="Least value of the teacher's metric.",
         above=None,
-        limit="at least {:g}",
+        limit_text="at least {:g}",
         is_minimum=True,
         suits=is_better_higher,
         why_not="it is for metrics where higher is better",
@@ -86,11 +86,11 @@ KINDS = (
     MetricBudgetKind(
         name="ceiling",
         question="own value",
-        key="Largest value of the metric, for metrics where lower is better; the interval of the "
+        description="Largest value of the metric, for metrics where lower is better; the interval of the "
         "variant's value decides.",
-        key_of_teacher="Largest value of the teacher's metric, for metrics where lower is better.",
+        teacher_description="Largest value of the teacher's metric, for metrics where lower is better.",
         above=None,
-        limit="at most {:g}",
+        limit_text="at most {:g}",
         suits=is_better_lower,
         why_not="it is for metrics where lower is better",
         allowed_drop=lambda limit, teacher: limit - teacher,
@@ -98,9 +98,9 @@ KINDS = (
     MetricBudgetKind(
         name="length_ratio_max",
         question="ratio",
-        key="Largest mean length of an answer, as a multiple of the teacher's mean length: 1.1 allows "
-        "10 % more tokens.",
-        limit="answers at most {:g}× as long",
+        description="Largest mean length of an answer, as a multiple of the teacher's mean length: 1.1 "
+        "allows 10 % more tokens.",
+        limit_text="answers at most {:g}× as long",
         suits=is_answer_length,
         why_not="it is for answer_length",
         allowed_drop=lambda limit, teacher: (limit - 1) * teacher,
@@ -108,9 +108,9 @@ KINDS = (
     MetricBudgetKind(
         name="length_ratio_min",
         question="ratio",
-        key="Least mean length of an answer, as a multiple of the teacher's mean length: 0.8 allows 20 "
-        "% fewer tokens.",
-        limit="answers at least {:g}× as long",
+        description="Least mean length of an answer, as a multiple of the teacher's mean length: 0.8 "
+        "allows 20 % fewer tokens.",
+        limit_text="answers at least {:g}× as long",
         is_minimum=True,
         suits=is_answer_length,
         why_not="it is for answer_length",

@@ -8,24 +8,24 @@ KINDS = (
     BudgetKind(
         name="compression_min",
         table="size",
-        limit="at least {:g}× smaller",
+        limit_text="at least {:g}× smaller",
         is_minimum=True,
     ),
     BudgetKind(
         name="quantized_share_min",
         table="size",
-        limit="at least {:g} % of the blocks' weights quantized",
+        limit_text="at least {:g} % of the blocks' weights quantized",
         percent=True,
         is_minimum=True,
     ),
     BudgetKind(
         name="memory_ratio_max",
         table="memory",
-        limit="peak at most {:g} of the teacher's",
+        limit_text="peak at most {:g} of the teacher's",
     ),
     BudgetKind(
         name="ratio_max",
         table="flops",
-        limit="at most {:g} of the teacher's FLOPs",
+        limit_text="at most {:g} of the teacher's FLOPs",
     ),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from slimgate.cli.options import parse_points
 
 if TYPE_CHECKING:
-    from slimgate.judge.power import Plan, Shares
+    from slimgate.judge.power import Plan, VerdictShares
 
 DESCRIPTION = """\
 Checks before a run whether a benchmark with scores of 0 and 1 can decide a budget. --flip-rate is the share
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.errors import SuiteError
     from slimgate.judge.decision import POWER
     from slimgate.judge.group_sequential import MOST_LOOKS
-    from slimgate.judge.power import plan
+    from slimgate.judge.power import make_plan
     from slimgate.suite.budget_units import SMALL_POINTS, format_points_question
 
     if options.rows < 1:
@@ -80,7 +80,9 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
     if limit < SMALL_POINTS:
         sys.stderr.write(f"slimgate power: {flag} {limit:g}: {format_points_question(flag, limit)}\n")
-    planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
+    planned = make_plan(
+        options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided
+    )
     sys.stdout.write("\n".join(_format_plan(planned, options.looks, two_sided=two_sided)) + "\n")
     return int(planned.equal.passes < POWER)
 
@@ -101,7 +103,7 @@ def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     can = "can" if planned.equal.passes >= POWER else "cannot"
     head = (
         f"{planned.rows:,} rows {can} decide a budget of {sign}{100 * planned.margin:g} points "
-        f"if {100 * planned.flips:g} % of the samples change: "
+        f"if {100 * planned.flip_rate:g} % of the samples change: "
         f"an equal model passes {_format_percent(planned.equal.passes)} of the time."
     )
     if planned.margin * planned.rows < 1:
@@ -109,7 +111,7 @@ def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     return [head, "", table, "", *_format_needed(planned)]
 
 
-def _make_row(name: str, shares: Shares, looks: int) -> dict[str, str]:
+def _make_row(name: str, shares: VerdictShares, looks: int) -> dict[str, str]:
     return {
         "a model that": name,
         "PASS": _format_percent(shares.passes),

@@ -23,7 +23,7 @@ from slimgate.judge.answer_figures import (
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, make_slices_kind
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
-from slimgate.judge.decision import withhold_budget
+from slimgate.judge.decision import withhold_budget_pass
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
@@ -58,17 +58,20 @@ class BehaviourJudgement:
     """The judged behaviour of a variant: flips, slices and next tokens.
 
     flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
-
-    tokens: the figures for budgets on tokens; None if they were not measured. verdict: None without a budget.
+    tokens: the figures for budgets on tokens; None if they were not measured.
     withheld: why a budget on flips or slices gives no PASS, by its kind.
     """
 
     flips: FlipShare | None
     slices: tuple[SliceFacts, ...]
     budgets: tuple[BudgetFacts, ...]
-    verdict: Verdict | None
     tokens: TokenKl | None = None
     withheld: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst verdict of its budgets; None without a budget."""
+        return find_worst_verdict([budget.verdict for budget in self.budgets])
 
 
 def judge_behaviour(
@@ -110,8 +113,7 @@ def judge_behaviour(
         if budget is not None:
             judged.append(decide_all_slices(name, parts_judged, budget.limit, budget.reason))
         judged += [decide_named_slice(key, parts_judged, slice_budget) for key, slice_budget in named.items()]
-    verdict = find_worst_verdict([facts.verdict for facts in judged])
-    judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
+    judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), tokens)
     judgement = _withhold_absent_labels(judgement, teacher, {make_slices_kind(name) for name in metrics})
     if teacher.right is not None:
         judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
@@ -129,11 +131,12 @@ def _withhold_absent_labels(
     if not absent:
         return judged
     why = f"no gate row has the label {list_names(absent, _MOST_NAMED)}"
-    budgets = tuple(withhold_budget(budget) if budget.kind in kinds else budget for budget in judged.budgets)
+    budgets = tuple(
+        withhold_budget_pass(budget) if budget.kind in kinds else budget for budget in judged.budgets
+    )
     undecided = [budget.kind for budget in budgets if budget.verdict is Verdict.INCONCLUSIVE]
     withheld = {kind: why for kind in undecided if kind in kinds}
-    verdict = find_worst_verdict([budget.verdict for budget in budgets])
-    return replace(judged, budgets=budgets, verdict=verdict, withheld=withheld)
+    return replace(judged, budgets=budgets, withheld=withheld)
 
 
 def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:

@@ -90,19 +90,21 @@ class _OverBuilds(_CappedLimits):
     all [suite] seeds, so that one lucky build does not pass."""
 
 
-def _make_limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
-    """A field for each kind of budget on a metric. keys: by kind the help text; None leaves the kind out."""
+def _make_limit_fields(descriptions: Mapping[str, str | None]) -> dict[str, Any]:
+    """A field for each kind of budget on a metric. descriptions: by kind; None leaves the kind out."""
     return {
         name: (
             float | None,
-            Field(default=None, gt=kind.above, lt=kind.below, le=kind.at_most, description=keys[name]),
+            Field(
+                default=None, gt=kind.above, lt=kind.below, le=kind.at_most, description=descriptions[name]
+            ),
         )
         for name, kind in list_metric_kinds().items()
-        if keys[name] is not None
+        if descriptions[name] is not None
     }
 
 
-_KEYS = {name: kind.key for name, kind in list_metric_kinds().items()}
+_DESCRIPTIONS = {name: kind.description for name, kind in list_metric_kinds().items()}
 BaselineBudgetTable: type[_CappedLimits] = create_model(
     "BaselineBudgetTable",
     __base__=_CappedLimits,
@@ -110,8 +112,8 @@ BaselineBudgetTable: type[_CappedLimits] = create_model(
     "comparison.",
     **_make_limit_fields(
         {
-            name: None if list_metric_kinds()[name].question == "own value" else key
-            for name, key in _KEYS.items()
+            name: None if list_metric_kinds()[name].question == "own value" else description
+            for name, description in _DESCRIPTIONS.items()
         }
     ),
 )
@@ -119,13 +121,13 @@ TeacherBudgetTable: type[LimitsTable] = create_model(
     "TeacherBudgetTable",
     __base__=LimitsTable,
     __doc__="Budgets on a metric of the teacher itself, by its own interval.",
-    **_make_limit_fields({name: kind.key_of_teacher for name, kind in list_metric_kinds().items()}),
+    **_make_limit_fields({name: kind.teacher_description for name, kind in list_metric_kinds().items()}),
 )
 QualityBudgetTable: type[_CappedLimits] = create_model(
     "QualityBudgetTable",
     __base__=_OverBuilds,
     __doc__="Budgets on a metric, all of which must hold; slimgate/budgets/ says what each kind means.",
-    **_make_limit_fields(_KEYS),
+    **_make_limit_fields(_DESCRIPTIONS),
 )
 
 

@@ -35,8 +35,8 @@ from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
-# By the kind of a budget on the times of calls.
 P95 = 0.95
+# The quantile that each kind of budget on the times of calls limits.
 QUANTILES: Mapping[str, float] = {
     "p50_ms_max": 0.50,
     "p95_ms_max": P95,
@@ -88,7 +88,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
         raise MeasureError("a budget on milliseconds needs timed rounds, and none were timed")
     limits = [_convert_to_ms(budget, tokens) for budget in budgets]
     counted = [count_independent_rounds(ms, limit.limit) for limit in limits]
-    judged = (_judge(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
+    judged = (_judge_budget(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
     return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
 
@@ -100,14 +100,12 @@ def _convert_to_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
     return replace(budget, limit=1000 * tokens / budget.limit)
 
 
-def _judge(
+def _judge_budget(
     ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
 ) -> BudgetFacts:
     quantile = QUANTILES[budget.kind]
-    value, (low, high) = (
-        compute_sample_quantile(ms, quantile),
-        compute_claimed_interval(ms, quantile, counted),
-    )
+    value = compute_sample_quantile(ms, quantile)
+    low, high = compute_claimed_interval(ms, quantile, counted)
     verdict = choose_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
     needed = count_rounds_needed(ms, in_ms, counted) if undecided else None
@@ -141,10 +139,10 @@ def compute_quantile_interval(ms: Floats, quantile: float, counted: int) -> tupl
 
     counted: how many independent rounds they count as. 0 and inf if these are too few for a bound.
     """
-    times, each = np.sort(ms), len(ms) / counted
+    times, rounds_per_counted = np.sort(ms), len(ms) / counted
     below, above = _count_outside(counted, quantile)
-    low = 0.0 if below < 0 else float(times[int(below * each)])
-    high = inf if above < 0 else float(times[-1 - int(above * each)])
+    low = 0.0 if below < 0 else float(times[int(below * rounds_per_counted)])
+    high = inf if above < 0 else float(times[-1 - int(above * rounds_per_counted)])
     return low, high
 
 
@@ -208,15 +206,15 @@ def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | 
 
 
 def format_call_times(
-    name: str, workload: str, times: CallTimes, *, of: str = "rounds", undecided: str | None = None
+    name: str, workload: str, times: CallTimes, *, timed: str = "rounds", undecided: str | None = None
 ) -> str:
-    """The line of the gate. of: what was timed. undecided: why it is INCONCLUSIVE, if not by its times."""
-    parts = "; ".join(_format_budget(budget, of, undecided) for budget in times.budgets)
+    """The line of the gate. timed: what was timed. undecided: why it is INCONCLUSIVE, if not by its times."""
+    parts = "; ".join(_format_budget(budget, timed, undecided) for budget in times.budgets)
     counted = "" if times.counted == times.rounds else f", which count as {times.counted}"
-    return f"{name}: {workload} {parts} ({times.rounds} {of}{counted})"
+    return f"{name}: {workload} {parts} ({times.rounds} {timed}{counted})"
 
 
-def _format_budget(budget: BudgetFacts, of: str, undecided: str | None) -> str:
+def _format_budget(budget: BudgetFacts, timed: str, undecided: str | None) -> str:
     low, high = budget.interval or (0.0, inf)
     bounds = f"[{format_number(low, 3)}, {format_number(high, 3) if isfinite(high) else 'no bound'}]"
     kind = find_kind(budget.kind)
@@ -229,4 +227,4 @@ def _format_budget(budget: BudgetFacts, of: str, undecided: str | None) -> str:
         return f"{line}, {undecided}"
     if budget.n_needed is None:
         return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
-    return f"{line}, about {budget.n_needed:,} {of} would decide"
+    return f"{line}, about {budget.n_needed:,} {timed} would decide"

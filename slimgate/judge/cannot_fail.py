@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import list_names
-from slimgate.judge.decision import withhold_budget
+from slimgate.judge.decision import withhold_budget_pass
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.verdict import QualityJudgement, find_most_rows
-from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement
@@ -45,7 +45,7 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     if not any(sure):
         return judged
     budgets = tuple(
-        withhold_budget(budget) if is_sure else budget
+        withhold_budget_pass(budget) if is_sure else budget
         for budget, is_sure in zip(judged.budgets, sure, strict=True)
     )
     worst = _find_worst_value(metric)
@@ -59,7 +59,6 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     return replace(
         judged,
         budgets=budgets,
-        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
         n_needed=find_most_rows(budgets),
         withheld=judged.withheld or why,
     )
@@ -87,10 +86,8 @@ def withhold_sure_flips(judged: BehaviourJudgement, right: float) -> BehaviourJu
         f"{sure[0].limit:g} %: a budget that cannot fail shows nothing; choose a smaller limit or another "
         "budget"
     )
-    budgets = tuple(withhold_budget(budget) if budget in sure else budget for budget in judged.budgets)
-    verdict = find_worst_verdict([budget.verdict for budget in budgets])
-    withheld = {**judged.withheld, FlipsBudget.kind: why}
-    return replace(judged, budgets=budgets, verdict=verdict, withheld=withheld)
+    budgets = tuple(withhold_budget_pass(budget) if budget in sure else budget for budget in judged.budgets)
+    return replace(judged, budgets=budgets, withheld={**judged.withheld, FlipsBudget.kind: why})
 
 
 def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgement) -> BehaviourJudgement:
@@ -118,12 +115,11 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
         changes: dict[str, object] = {"own_verdict" if named else "verdict": Verdict.INCONCLUSIVE}
         changes["own_n_needed" if named else "n_needed"] = None
         slices = tuple(part.replace(**changes) if part in sure else part for part in slices)
-        budgets.append(withhold_budget(budget))
+        budgets.append(withhold_budget_pass(budget))
         if budgets[-1].verdict is not Verdict.FAIL:  # which another slice decides
             withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
-    verdict = find_worst_verdict([budget.verdict for budget in budgets])
     withheld = {**judged.withheld, **withheld}
-    return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
+    return replace(judged, slices=slices, budgets=tuple(budgets), withheld=withheld)
 
 
 def _compute_allowed_points(budget: BudgetFacts, base: float) -> float:

@@ -29,7 +29,7 @@ from slimgate.judge.metrics.weighted_correlation import (
     prepare_ranks,
     prepare_values,
 )
-from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
+from slimgate.judge.random_weights import ROW_RESAMPLES, WEIGHTS_METHOD, draw_weights
 from slimgate.judge.verdict import QualityJudgement, judge_evidence, withhold_pass
 from slimgate.outcomes import Floats, Ints
 
@@ -107,7 +107,7 @@ def judge_correlation(
     evidence = make_contrast_evidence(
         weights,
         n=n,
-        method=METHOD if groups is None else f"{METHOD}, grouped",
+        method=WEIGHTS_METHOD if groups is None else f"{WEIGHTS_METHOD}, grouped",
         higher_is_better=True,
         groups=None if groups is None else units - 2,
     )

@@ -1,7 +1,4 @@
-"""The error rates of every verdict, how two p-values decide a budget, and how a PASS is withheld.
-
-The words for the size of a drop, by limits that are a convention of this project; they never decide.
-"""
+"""The error rates of every verdict, how two p-values decide a budget, and how a PASS is withheld."""
 
 from __future__ import annotations
 
@@ -19,6 +16,8 @@ LEVEL = 0.90
 POWER = 0.80
 Z_ALPHA = 1.6448536269514722
 Z_POWER = 0.8416212335729143
+# A limit that is this many times as far from the value as a bound is decided 80 % of the time.
+POWER_FACTOR = (Z_ALPHA + Z_POWER) / Z_ALPHA
 
 
 def z_quantile(alpha: float) -> float:
@@ -89,12 +88,12 @@ def decide(
     )
 
 
-def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
-    """The verdict if it is FAIL, else INCONCLUSIVE, with no number of rows that would decide it."""
-    if verdict.verdict is Verdict.FAIL:
-        return verdict
+def withhold_budget_pass(judged: BudgetFacts) -> BudgetFacts:
+    """The judged budget if it FAILs, else INCONCLUSIVE, with no number of rows that would decide it."""
+    if judged.verdict is Verdict.FAIL:
+        return judged
     return replace(
-        verdict,
+        judged,
         verdict=Verdict.INCONCLUSIVE,
         n_needed=None,
         builds_needed=None,
@@ -104,7 +103,10 @@ def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
 
 
 def choose_band(drop_points: float) -> str:
-    """The word for a drop: gain < -1 point <= negligible <= 1 < small <= 2 < depends on use <= 5 < bad."""
+    """The word for a drop: gain < -1 point <= negligible <= 1 < small <= 2 < depends on use <= 5 < bad.
+
+    These limits are a convention of this project. They decide no verdict.
+    """
     if drop_points < -1:
         return "gain"
     if drop_points <= 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, nan, sqrt
+from math import nan, sqrt
 
 import numpy as np
 
@@ -13,18 +13,22 @@ from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, make
 from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.extremes import add_pseudo_changes
-from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
+from slimgate.judge.mean_evidence import MEAN_METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Influence, Metric, call_statistic, compute_row_values
-from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
-from slimgate.judge.random_weights import choose_default_resamples, count_units, weigh_rows
-from slimgate.judge.rows_needed import find_copies_until, make_unlucky
+from slimgate.judge.random_weights import (
+    WEIGHTS_METHOD,
+    choose_default_resamples,
+    count_units,
+    weigh_rows,
+)
+from slimgate.judge.rows_needed import count_rows, find_copies_until, make_unlucky
 from slimgate.judge.tango import compute_design_effect
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
 
 
 @dataclass(frozen=True)
-class Changed:
-    """Rows that changed: b and c of the statistics."""
+class ChangedRows:
+    """How many rows changed: b and c of the statistics."""
 
     right_to_wrong: int
     wrong_to_right: int
@@ -51,19 +55,14 @@ class Evidence:
     paired: Paired | None
     groups: int | None = None
     design_effect: float | None = None
-    changed: Changed | None = None
+    changed: ChangedRows | None = None
 
     def shows_below(self, margin: float) -> bool:
         """Whether the rows show, at a one-sided 5 %, a drop below the margin."""
         return self.p_at_least(margin) <= ALPHA
 
 
-def _assume_no_evidence(margin: float) -> float:  # noqa: ARG001
-    """1: nothing is known."""
-    return 1.0
-
-
-def gather(
+def gather_evidence(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
     """The evidence on the drop of a metric.
@@ -78,14 +77,14 @@ def gather(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
         return Evidence(
-            len(teacher),
-            None,
-            "no interval",
-            nan,
-            _assume_no_evidence,
-            _assume_no_evidence,
-            lambda *_: None,
-            None,
+            n=len(teacher),
+            interval=None,
+            method="no interval",
+            variance=nan,
+            p_at_least=lambda _margin: 1.0,
+            p_at_most=lambda _margin: 1.0,
+            needed=lambda _margin, _drop: None,
+            paired=None,
         )
     groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
@@ -144,16 +143,16 @@ def _find_real_groups(groups: Ints) -> Ints | None:
     return groups if len(np.unique(groups)) < len(groups) else None
 
 
-def gather_parts(
+def gather_evidence_of_parts(
     metric: Metric, teacher: Outcomes, variant: Outcomes, parts: Sequence[Ints]
 ) -> list[Evidence]:
-    """As `gather`, on several parts of the rows, for a metric of 0/1 per row: nothing is resampled.
+    """As `gather_evidence`, on several parts of the rows, for a metric of 0/1 per row: nothing is resampled.
 
     parts: positions. The rows are not copied, so that parts of millions of rows cost little.
     """
     if metric.per_row is None or not metric.resampled or _has_fractions(metric, teacher, variant):
         pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
-        return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
+        return [gather_evidence(metric, *pair, seed=0, resamples=None) for pair in pairs]
     before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
     find_shared_groups(teacher, variant)  # checks that both have the same groups
     groups = variant.groups if teacher.groups is None else teacher.groups
@@ -194,10 +193,10 @@ def make_tango_evidence(
     paired = _make_zero_one_means(before, after, groups)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
-    changed = Changed(right_to_wrong=b, wrong_to_right=c)
+    changed = ChangedRows(right_to_wrong=b, wrong_to_right=c)
     if groups is not None:
         evidence = make_contrast_evidence(
-            paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better
+            paired, n=n, method=f"{MEAN_METHOD}, grouped", higher_is_better=higher_is_better
         )
         effect, count = compute_design_effect(lost, groups), len(np.unique(groups))
         return replace(evidence, groups=count, design_effect=effect, changed=changed)
@@ -206,7 +205,7 @@ def make_tango_evidence(
         copies = find_copies_until(
             lambda copies: _compute_unlucky_p_value(b, c, n, margin, copies), drop, margin
         )
-        return None if copies is None else ceil(copies * n)
+        return count_rows(copies, n)
 
     return Evidence(
         n=n,
@@ -246,8 +245,7 @@ def make_contrast_evidence(
     drop = make_drop_contrast(higher_is_better=higher_is_better)
 
     def rows_needed(margin: float, _drop: float) -> int | None:
-        copies = paired.compute_copies_needed(drop, margin)
-        return None if copies is None else ceil(copies * n)
+        return count_rows(paired.compute_copies_needed(drop, margin), n)
 
     return Evidence(
         n=n,
@@ -262,20 +260,16 @@ def make_contrast_evidence(
     )
 
 
-def resample_count(metric: Metric) -> int | None:
+def count_resamples(metric: Metric) -> int | None:
     """How many resamples judge a metric; None for a mean, a rate, or a metric with influence values."""
-    if any(
-        statistic is not None
-        for statistic in (metric.per_row, metric.row_mean, metric.influence, metric.documents)
-    ):
-        return None
-    return choose_default_resamples(metric)
+    is_resampled = (metric.per_row, metric.row_mean, metric.influence, metric.documents) == (None,) * 4
+    return choose_default_resamples(metric) if is_resampled else None
 
 
 def describe_contrast_method(metric: Metric) -> str:
     """How a verdict names the method of the interval, for a metric that is not a share of right rows."""
     if metric.row_mean is not None:
-        return METHOD
+        return MEAN_METHOD
     if metric.influence is not None:
         return f"paired {metric.influence_name}"
     return WEIGHTS_METHOD
@@ -318,7 +312,7 @@ class PairedInfluence(ByInterval):
         """
         middle = self.compute_value(contrast)
         values = self._compute_influence(contrast)
-        error = self._compute_error(values, more=values[values.size - self.made_up :])
+        error = self._compute_error(values, counted_again=values[values.size - self.made_up :])
         if error == 0:
             return middle, middle
         skewness = (values**3).sum() / (6 * (values**2).sum() ** 1.5)
@@ -331,11 +325,11 @@ class PairedInfluence(ByInterval):
         """The root of the sum of the squared influence values, divided by the number of rows."""
         return self._compute_error(self._compute_influence(contrast))
 
-    def _compute_error(self, values: Floats, more: Sequence[float] | Floats = ()) -> float:
+    def _compute_error(self, values: Floats, counted_again: Sequence[float] | Floats = ()) -> float:
         """The root of the sum of the squares of the units' values, and of those that count again."""
         # a single group shows nothing about the variation between groups
         spread = values.size / max(values.size - 1, 0.5) if self.grouped else 1.0
-        return sqrt(spread * float((values**2).sum() + np.square(more).sum())) / self.rows
+        return sqrt(spread * float((values**2).sum() + np.square(counted_again).sum())) / self.rows
 
     def _compute_influence(self, contrast: Contrast) -> Floats:
         """(units,) the influence values of a linear contrast; a constant has none."""

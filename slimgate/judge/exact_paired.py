@@ -20,8 +20,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.tango import Interval, compute_tango_interval, compute_tango_z
+from slimgate.judge.tango import compute_tango_interval, compute_tango_z
 from slimgate.outcomes import Floats, Ints
 
 # With more changed rows than this the normal distribution is near enough: reports/simulations/

@@ -11,7 +11,7 @@ from dataclasses import replace
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 # The search for a bound ends at this many interval widths.
 _FURTHEST = 2**30
@@ -131,7 +131,6 @@ def _withhold_verdict(
     return replace(
         judged,
         budgets=budgets,
-        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
         n_needed=None,
         family=why,
     )

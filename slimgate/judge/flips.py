@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
+from slimgate.judge.rows_needed import count_rows
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict
 
@@ -89,13 +89,12 @@ def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> 
 
     reason: why the user set this budget, if the suite says so.
     """
-    limit, n_needed = percent / 100, None
+    limit = percent / 100
     verdict = choose_verdict(
         inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA
     )
-    if verdict is Verdict.INCONCLUSIVE:
-        copies = share.losses.compute_copies_needed(limit)
-        n_needed = None if copies is None else ceil(copies * share.n)
+    copies = share.losses.compute_copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
+    n_needed = count_rows(copies, share.n)
     return BudgetFacts(
         kind=FlipsBudget.kind, limit=percent, verdict=verdict, reason=reason, n_needed=n_needed
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import ceil, inf
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,8 @@ from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.perplexity import choose_growth_cap, exp, judge_increase
+from slimgate.judge.perplexity import choose_growth_cap, exp_in_range, judge_increase
+from slimgate.judge.rows_needed import count_rows
 from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, choose_mean_cap, judge_mean
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
@@ -68,9 +69,9 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
         "mean_max": Figure(kl.mean, kl.compute_interval(), kl_rows.mean if kl_rows.above.mean else None),
         "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
         "increase_relative": Figure(
-            exp(ratio.mean) - 1,
-            (exp(lowest) - 1, exp(highest) - 1),
-            exp(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
+            exp_in_range(ratio.mean) - 1,
+            (exp_in_range(lowest) - 1, exp_in_range(highest) - 1),
+            exp_in_range(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
         ),
     }
 
@@ -99,14 +100,13 @@ def judge_chunks(
     p_value = disagreements.p_at_least(ceiling)
     verdict = choose_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
     copies = disagreements.compute_copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
-    needed = None if copies is None else ceil(copies * len(chunks.kl))
     figure = figures[kind]
     return BudgetFacts(
         kind=kind,
         limit=limit,
         verdict=verdict,
         reason=reason,
-        n_needed=needed,
+        n_needed=count_rows(copies, len(chunks.kl)),
         value=figure.value,
         interval=figure.interval,
         p_value=p_value,

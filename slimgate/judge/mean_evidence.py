@@ -15,7 +15,7 @@ from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
 
-METHOD = "Gaffke's bound"
+MEAN_METHOD = "Gaffke's bound"
 # Sums of many terms may exceed their ends by this much, relative to themselves.
 _ROUNDING = 1e-6
 

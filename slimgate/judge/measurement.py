@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from math import exp
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate.judge.budget_tables import VALUE_RATIO, LimitBudget
 from slimgate.judge.decision import choose_verdict
 from slimgate.judge.speed import compute_log_ratio_interval
+from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

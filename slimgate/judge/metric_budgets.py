@@ -30,7 +30,7 @@ from slimgate.judge.decision import ALPHA, decide
 from slimgate.judge.evidence import Evidence, make_contrast_evidence
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
-from slimgate.judge.rows_needed import find_two_sided_stretch
+from slimgate.judge.rows_needed import count_rows, find_two_sided_stretch
 from slimgate.results.base import BudgetFacts, Verdict
 
 # How many steps a bound may lie beyond the 90 % interval, and how many bisections find it.
@@ -295,8 +295,7 @@ def require_paired(evidence: Evidence) -> Paired:
 
 
 def _count_rows_needed(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
-    copies = paired.compute_copies_needed(contrast, limit)
-    return None if copies is None else ceil(copies * n)
+    return count_rows(paired.compute_copies_needed(contrast, limit), n)
 
 
 def _compute_contrast(contrast: Contrast, before: float, after: float) -> float:

@@ -74,33 +74,39 @@ def make_drop_outlook(
     margin: a fraction. two_sided: whether the budget limits a gain too.
     """
     judged: _Judged = "both sides" if two_sided else "drop"
-    return Outlook(changes, *(_compute_pass_share(sizes, margin, psi, judged) for psi in changes))
+    return Outlook(
+        changes, *(_compute_pass_share(sizes, margin, discordance, judged) for discordance in changes)
+    )
 
 
 def make_flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
     """The outlook of a budget on the share of rows that turn from right to wrong; limit: a fraction."""
-    return Outlook(changes, *(_compute_pass_share(sizes, limit, psi, "flips") for psi in changes))
+    return Outlook(
+        changes, *(_compute_pass_share(sizes, limit, discordance, "flips") for discordance in changes)
+    )
 
 
 @lru_cache(maxsize=512)
-def _compute_pass_share(sizes: tuple[int, ...], limit: float, psi: float, judged: _Judged) -> float:
+def _compute_pass_share(sizes: tuple[int, ...], limit: float, discordance: float, judged: _Judged) -> float:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(len(sizes)), sizes) if max(sizes) > 1 else None
-    runs = (draw_equal_changes(rng, sizes, psi) for _ in range(_RUNS))
+    runs = (draw_equal_changes(rng, sizes, discordance) for _ in range(_RUNS))
     judge = {"drop": _can_pass, "both sides": _is_two_sided_pass, "flips": _is_flips_pass}[judged]
     return float(np.mean([judge(changes, groups, limit) for changes in runs]))
 
 
 def draw_equal_changes(
-    rng: np.random.Generator, sizes: tuple[int, ...], psi: float, follow: float = _FOLLOW
+    rng: np.random.Generator, sizes: tuple[int, ...], discordance: float, follow: float = _FOLLOW
 ) -> Floats:
     """(rows,) +1 lost, -1 won, 0 same, for an equal variant.
 
-    follow: the chance that a row takes its group's change.
+    discordance: the share of rows that change. follow: the chance that a row takes its group's change.
     """
     member = np.repeat(np.arange(len(sizes)), sizes)
     drawn = [rng.random(count) for count in (len(member), len(sizes))]
-    own_fate, of_group = ((part < psi / 2).astype(np.float64) - (part > 1 - psi / 2) for part in drawn)
+    own_fate, of_group = (
+        (part < discordance / 2).astype(np.float64) - (part > 1 - discordance / 2) for part in drawn
+    )
     return np.where(rng.random(len(member)) < follow, of_group[member], own_fate)
 
 

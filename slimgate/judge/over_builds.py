@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, find_smallest_level
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
+from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
 from slimgate.judge.evidence import pair_values
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric, compute_value
@@ -42,15 +42,13 @@ from slimgate.outcomes import Floats, Outcomes, check_same_rows
 
 # The largest number of builds that a message suggests.
 MOST_BUILDS = 20
-# Factor on the distance of a drop from its limit, compared with its bound, to be decided 80 % of the time.
-_WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
 
 
-class Needed(NamedTuple):
+class BuildsNeeded(NamedTuple):
     """The plan that would decide a budget 80 % of the time if all stays as measured; None if none would.
 
-    rows: how many, with the same builds; builds: how many, on the same rows. both: neither is enough alone;
-    then rows and builds together are.
+    rows: how many rows, with the same builds. builds: how many builds, on the same rows. needs_both: neither
+    is enough alone; then `rows` and `builds` together are.
     """
 
     rows: int | None
@@ -89,10 +87,8 @@ class OverBuilds(ByInterval):
 
     def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Banerjee's bounds: rows and builds are two samples."""
-        middle, between = (
-            self.compute_value(contrast),
-            self.compute_reach_of_builds(contrast, alpha, self.count),
-        )
+        middle = self.compute_value(contrast)
+        between = self.compute_reach_of_builds(contrast, alpha, self.count)
         below, above = self._compute_reach_of_rows(contrast, alpha)
         return middle - hypot(below, between), middle + hypot(above, between)
 
@@ -147,31 +143,33 @@ class OverBuilds(ByInterval):
         needed = self.compute_needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
-    def compute_needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
+    def compute_needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> BuildsNeeded:
         """The rows or builds that would decide on which side of `limit` the mean is.
 
         stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
         value = self.compute_value(contrast)
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
-            return Needed(None, None)
+            return BuildsNeeded(None, None)
         below, above = self._compute_reach_of_rows(contrast, ALPHA)
         of_rows = (above if value < limit else below) ** 2
-        room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
+        room = ((limit - value) / (stretch * POWER_FACTOR)) ** 2
 
-        def rows(count: int) -> int | None:
+        def rows_needed(count: int) -> int | None:
+            """The rows needed with so many builds; None if no number is enough."""
             left = room - self.compute_reach_of_builds(contrast, ALPHA, count) ** 2
             return ceil(self.n * max(of_rows / left, 1.0)) if left > 0 else None
 
         more = range(self.count + 1, MOST_BUILDS + 1)
-        builds = next((k for k in more if (needs := rows(k)) is not None and needs <= self.n), None)
-        alone = rows(self.count)
+        builds = next((k for k in more if (rows := rows_needed(k)) is not None and rows <= self.n), None)
+        alone = rows_needed(self.count)
         if alone is None and builds is None:
             # enough builds that their spread takes up at most half of the room
             counts = (k for k in more if self.compute_reach_of_builds(contrast, ALPHA, k) ** 2 <= room / 2)
-            count = next(counts, None)
-            return Needed(None, None) if count is None else Needed(rows(count), count, needs_both=True)
-        return Needed(alone, builds)
+            if (count := next(counts, None)) is None:
+                return BuildsNeeded(None, None)
+            return BuildsNeeded(rows_needed(count), count, needs_both=True)
+        return BuildsNeeded(alone, builds)
 
 
 def combine_builds(

@@ -34,15 +34,13 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.judge.contrast import ByInterval, Contrast, Interval, find_smallest_level
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
+from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
 from slimgate.judge.mean_bound import UnitLosses
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.outcomes import Floats, Ints
 
 # The largest number of runs of each side that a message suggests.
 MOST_RUNS = 20
-# A budget is decided 80 % of the time if the limit is this many times as far away as the bound of the mean.
-_POWER_FACTOR = (Z_ALPHA + Z_POWER) / Z_ALPHA
 # Smaller scatter, relative to the largest score, is rounding of sums.
 _ROUNDING = 1e-12
 
@@ -176,7 +174,7 @@ class OverRuns(ByInterval):
             return RunsNeeded(None, None)
         low, high = losses.compute_interval()
         samples_squared = ((high - value) if value < limit else (value - low)) ** 2
-        room = ((limit - value) / (stretch * _POWER_FACTOR)) ** 2
+        room = ((limit - value) / (stretch * POWER_FACTOR)) ** 2
         sides = self._weigh_sides(contrast)
         share = _compute_sample_share(losses, sides)
 

@@ -13,43 +13,26 @@ reports/simulations/perplexity_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import ceil, inf, log
-from math import exp as exponential
+from dataclasses import replace
+from math import exp, log
 
 import numpy as np
 
-from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.capped import WORST, CappedRows, choose_cap, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import LEVEL, choose_band, decide
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
-from slimgate.judge.metrics.language_model import CAP
+from slimgate.judge.metrics.language_model import CAP, METRICS
+from slimgate.judge.rows_needed import count_rows
 from slimgate.judge.verdict import QualityJudgement, find_most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.results.base import BudgetFacts, find_worst_verdict
+from slimgate.results.base import BudgetFacts
 
 METHOD = "Gaffke's bound over documents"
 # The exponential of a larger number, times 100, exceeds float64.
 _LARGEST = 700.0
-
-
-@dataclass(frozen=True)
-class _Perplexity:
-    """Perplexity, with the attributes that checks of budgets read."""
-
-    name: str = "perplexity"
-    higher_is_better: bool = False
-    value_range: tuple[float, float] = (1.0, inf)
-    resampled: bool = True
-    no_budget: str = ""
-    over_builds: bool = False
-    unit: Unit = "percent"
-
-
-PERPLEXITY = _Perplexity()
 
 
 def judge_perplexity(
@@ -72,19 +55,19 @@ def judge_perplexity(
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.
     """
     for budget in budgets:
-        check_budget(PERPLEXITY, budget)
-    _check(teacher, variant, tokens)
+        check_budget(METRICS["perplexity"], budget)
+    _check_columns(teacher, variant, tokens)
     rows = _make_capped_rows(teacher, variant, tokens, groups, budgets, cap)
     worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
     # the variant's nats per token
     variant_losses = sum_by_unit(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
     change = rows.capped
-    judged = tuple(_judge(budget, rows, variant_losses) for budget in budgets)
-    grown = 100 * (exp(change.mean) - 1)
+    judged = tuple(_judge_budget(budget, rows, variant_losses) for budget in budgets)
+    grown = 100 * (exp_in_range(change.mean) - 1)
     return QualityJudgement(
-        metric=PERPLEXITY.name,
-        teacher=exp(variant_losses.mean - rows.mean),
-        value=exp(variant_losses.mean),
+        metric="perplexity",
+        teacher=exp_in_range(variant_losses.mean - rows.mean),
+        value=exp_in_range(variant_losses.mean),
         drop_points=grown,
         interval=_convert_to_percent(change.compute_interval()),
         level=LEVEL,
@@ -92,7 +75,6 @@ def judge_perplexity(
         n=len(tokens),
         n_needed=find_most_rows(judged),
         budgets=judged,
-        verdict=find_worst_verdict([budget.verdict for budget in judged]),
         band=choose_band(grown),
         groups=None if groups is None else len(np.unique(groups)),
         design_effect=None,
@@ -132,7 +114,7 @@ def choose_growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> f
     return choose_cap(usual, allowed) if stated is None else stated
 
 
-def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
+def _check_columns(teacher: Floats, variant: Floats, tokens: Ints) -> None:
     if not (teacher.shape == variant.shape == tokens.shape and tokens.ndim == 1 and len(tokens)):
         raise MeasureError(
             f"perplexity: teacher, variant and tokens have shapes {teacher.shape}, {variant.shape} and "
@@ -150,7 +132,7 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
         raise MeasureError(f"perplexity: document {at} has {tokens[at]} tokens, expected at least 1")
 
 
-def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetFacts:
+def _judge_budget(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetFacts:
     if budget.kind == "ceiling":
         return _judge_ceiling(budget, variant_losses, len(rows.sizes))
     return judge_increase(budget, rows)
@@ -181,28 +163,24 @@ def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int)
     limit = log(budget.limit)
     low, high = variant_losses.compute_interval()
 
-    def find_rows() -> int | None:
-        copies = variant_losses.compute_copies_needed(limit)
-        return None if copies is None else ceil(copies * rows)
-
     return decide(
         budget,
         variant_losses.p_at_least(limit),
         variant_losses.p_at_most(limit),
-        find_rows=find_rows,
-        value=exp(variant_losses.mean),
-        interval=(exp(low), exp(high)),
+        find_rows=lambda: count_rows(variant_losses.compute_copies_needed(limit), rows),
+        value=exp_in_range(variant_losses.mean),
+        interval=(exp_in_range(low), exp_in_range(high)),
     )
 
 
 def _compute_growth(log_ratio: float) -> float:
-    return exp(log_ratio) - 1
+    return exp_in_range(log_ratio) - 1
 
 
-def exp(value: float) -> float:
-    """The exponential, or the largest float: bounds of few documents may be too large for one."""
-    return exponential(min(value, _LARGEST))
+def exp_in_range(value: float) -> float:
+    """The exponential, as a finite number: the bounds of few documents may be too large for a float."""
+    return exp(min(value, _LARGEST))
 
 
 def _convert_to_percent(logs: Interval) -> Interval:
-    return 100 * (exp(logs[0]) - 1), 100 * (exp(logs[1]) - 1)
+    return 100 * (exp_in_range(logs[0]) - 1), 100 * (exp_in_range(logs[1]) - 1)

@@ -19,14 +19,15 @@ from slimgate.judge.group_sequential import compute_look_levels, compute_look_ro
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Floats, Ints
 
-RUNS = 20_000
+_RUNS = 20_000
+# The search for the rows needed simulates fewer targets, and tries this factor more rows each time.
 _SEARCH_RUNS = 5_000
 _LARGER = 1.03
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Shares:
+class VerdictShares:
     """The shares of simulated targets with a true drop (a fraction) that each rule passes and fails.
 
     point_passes: by the rule "the measured drop is at most the budget", which a constant threshold is. rows:
@@ -48,106 +49,90 @@ class Shares:
 class Plan:
     """The plan for a number of rows.
 
-    rows, flips, margin: as given, the last two as fractions. equal, at_budget, twice: targets that lose
-    nothing, exactly the budget, and twice as much; None if the drop needs more flips than that. By symmetry a
-    two-sided budget treats the same gains as these drops.
-
+    rows, flip_rate, margin: the arguments of `make_plan`. equal, at_budget, twice: targets that lose nothing,
+    exactly the budget, and twice as much; None if more rows than flip would have to. By symmetry a two-sided
+    budget treats the same gains as these drops.
     rows_needed: rows that pass an equal target 80 % of the time.
     """
 
     rows: int
-    flips: float
+    flip_rate: float
     margin: float
-    equal: Shares
-    at_budget: Shares | None
-    twice: Shares | None
+    equal: VerdictShares
+    at_budget: VerdictShares | None
+    twice: VerdictShares | None
     rows_needed: int
 
 
-def plan(
-    rows: int,
-    flips: float,
-    margin: float,
-    *,
-    looks: int = 1,
-    two_sided: bool = False,
-    seed: int = 0,
-    runs: int = RUNS,
-) -> Plan:
+def make_plan(rows: int, flip_rate: float, margin: float, *, looks: int = 1, two_sided: bool = False) -> Plan:
     """The shares of verdicts that so many rows lead to, and the number of rows that is needed.
 
-    flips: the share of rows that change, either way; margin: the budget, a fraction.
-
-    two_sided: whether the budget limits a gain too.
+    flip_rate: the share of rows that change, either way. margin: the budget, a fraction. two_sided: whether
+    the budget limits a gain too.
     """
-    rng, at_looks = np.random.default_rng(seed), compute_look_rows(rows, looks)
+    rng, at_looks = np.random.default_rng(0), compute_look_rows(rows, looks)
 
-    def simulate(drop: float) -> Shares:
-        return simulate_looks(rng, at_looks, flips, margin, drop, runs, two_sided=two_sided)
+    def simulate(drop: float) -> VerdictShares:
+        return simulate_looks(rng, at_looks, flip_rate, margin, drop, _RUNS, two_sided=two_sided)
 
     equal = simulate(0.0)
-    at_budget, twice = (None if drop > flips else simulate(drop) for drop in (margin, 2 * margin))
-    needed = count_planned_rows(margin, discordance=flips, two_sided=two_sided)
+    at_budget, twice = (None if drop > flip_rate else simulate(drop) for drop in (margin, 2 * margin))
+    needed = count_planned_rows(margin, discordance=flip_rate, two_sided=two_sided)
     if equal.passes >= POWER:
         needed = min(needed, rows)
     elif needed <= rows or looks > 1:  # the formula is a few rows too low, and knows no looks
         needed = max(needed, rows)
-        while _simulate_pass_share(needed, looks, flips, margin, two_sided=two_sided, seed=seed) < POWER:
+        while _simulate_pass_share(needed, looks, flip_rate, margin, two_sided=two_sided) < POWER:
             needed = ceil(_LARGER * needed)
-    return Plan(rows, flips, margin, equal, at_budget, twice, needed)
+    return Plan(rows, flip_rate, margin, equal, at_budget, twice, needed)
 
 
-def _simulate_pass_share(
-    rows: int, looks: int, flips: float, margin: float, *, two_sided: bool, seed: int
-) -> float:
+def _simulate_pass_share(rows: int, looks: int, flip_rate: float, margin: float, *, two_sided: bool) -> float:
     """The share of equal targets that pass with so many rows."""
-    rng, at_looks = np.random.default_rng(seed), compute_look_rows(rows, looks)
-    return simulate_looks(rng, at_looks, flips, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided).passes
+    rng, at_looks = np.random.default_rng(0), compute_look_rows(rows, looks)
+    return simulate_looks(rng, at_looks, flip_rate, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided).passes
 
 
 def simulate_looks(
     rng: np.random.Generator,
     rows: Sequence[int],
-    psi: float,
+    flip_rate: float,
     margin: float,
     drop: float,
     runs: int,
     *,
     two_sided: bool = False,
-) -> Shares:
-    """rows: the number of rows at each look. The levels are those of this number of looks at equal shares.
+) -> VerdictShares:
+    """Simulates targets that are judged at each look until one decides.
 
+    rows: the number of rows at each look. The levels are those of this number of looks at equal shares.
     two_sided: PASS by both tests at the level, FAIL by either at half of it.
     """
-    cells = [(psi + drop) / 2, (psi - drop) / 2, max(0.0, 1 - psi)]
+    cells = [(flip_rate + drop) / 2, (flip_rate - drop) / 2, max(0.0, 1 - flip_rate)]
     turned = np.zeros((runs, 2), np.int64)
-    verdicts, used, earlier = np.zeros(runs, np.int64), np.zeros(runs), 0
+    verdicts, rows_used, rows_before = np.zeros(runs, np.int64), np.zeros(runs), 0
     for n, level in zip(rows, compute_look_levels(len(rows)), strict=True):
-        turned += rng.multinomial(n - earlier, cells, size=runs)[:, :2]
+        turned += rng.multinomial(n - rows_before, cells, size=runs)[:, :2]
         passes, fails = _decide(turned, n, margin, level, two_sided=two_sided)
-        open_ = verdicts == 0
-        used[open_] = n
-        verdicts[open_ & passes] = 1
-        verdicts[open_ & fails] = -1
-        earlier = n
-    drops = (turned[:, 0] - turned[:, 1]) / earlier
+        is_undecided = verdicts == 0
+        rows_used[is_undecided] = n
+        verdicts[is_undecided & passes] = 1
+        verdicts[is_undecided & fails] = -1
+        rows_before = n
+    drops = (turned[:, 0] - turned[:, 1]) / rows_before
     point = (np.abs(drops) if two_sided else drops) <= margin
-    shares = [float(column.mean()) for column in (verdicts == 1, verdicts == -1, point, used)]
-    return Shares(drop, *shares)
+    shares = [float(column.mean()) for column in (verdicts == 1, verdicts == -1, point, rows_used)]
+    return VerdictShares(drop, *shares)
 
 
 def _decide(turned: Ints, n: int, margin: float, level: float, *, two_sided: bool) -> tuple[Bools, Bools]:
     """(runs,) whether each run passes, and whether it fails."""
-    p_at_least, p_at_most = (
-        _compute_p_values(turned, n, margin),
-        _compute_p_values(turned[:, ::-1], n, -margin),
-    )
+    p_at_least = _compute_p_values(turned, n, margin)
+    p_at_most = _compute_p_values(turned[:, ::-1], n, -margin)
     if not two_sided:
         return p_at_least <= level, p_at_most <= level
-    gains_least, gains_most = (
-        _compute_p_values(turned[:, ::-1], n, margin),
-        _compute_p_values(turned, n, -margin),
-    )
+    gains_least = _compute_p_values(turned[:, ::-1], n, margin)
+    gains_most = _compute_p_values(turned, n, -margin)
     return np.maximum(p_at_least, gains_least) <= level, np.minimum(p_at_most, gains_most) <= level / 2
 
 
@@ -155,5 +140,5 @@ def _compute_p_values(turned: Ints, n: int, margin: float) -> Floats:
     """(runs,) p-values of "the true drop is at least `margin`", of (runs, 2) rows lost and gained."""
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
     p_values = np.array([compute_paired_p_value(lost, gained, n, margin) for lost, gained in pairs.tolist()])
-    each: Floats = p_values[at.ravel()]
-    return each
+    by_run: Floats = p_values[at.ravel()]
+    return by_run

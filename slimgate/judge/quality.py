@@ -17,8 +17,14 @@ from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
 from slimgate.judge.cannot_fail import withhold_sure_passes
-from slimgate.judge.evidence import Evidence, find_shared_groups, gather, make_contrast_evidence, pair_values
-from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
+from slimgate.judge.evidence import (
+    Evidence,
+    find_shared_groups,
+    gather_evidence,
+    make_contrast_evidence,
+    pair_values,
+)
+from slimgate.judge.mean_evidence import MEAN_METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Metric, arrange_outcomes, compute_value, select_own_rows
 from slimgate.judge.metrics.checked_forms import check_same_value
 from slimgate.judge.metrics.classes import list_absent_labels, list_single_labels
@@ -28,7 +34,7 @@ from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import add_cap, add_range_of_rows, is_bounded, judge_rows_above
 from slimgate.judge.verdict import QualityJudgement, convert_to_growth, judge_evidence, withhold_pass
 from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
-from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
 # leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups leave 9.5 % open: more than most budgets allow.
@@ -160,7 +166,7 @@ def _judge_rows(
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
         metric = add_cap(metric, teacher, variant, budgets, _compute_checked_value(metric, teacher))
-    evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
+    evidence = gather_evidence(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _compute_checked_value(declared, teacher), _compute_checked_value(declared, variant)
     for build in builds:
         _compute_checked_value(declared, build)
@@ -207,7 +213,7 @@ def _make_runs_evidence(
     crossed = combine_runs(rows, runs)
     if not crossed.varies:
         return evidence, crossed
-    method = f"{METHOD}, samples and runs"
+    method = f"{MEAN_METHOD}, samples and runs"
     better = metric.higher_is_better
     return (
         make_contrast_evidence(
@@ -365,7 +371,6 @@ def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:
         interval=judged.interval and (0.0, 0.0),
         n_needed=None,
         budgets=budgets,
-        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
         warnings=(*judged.warnings, UNCHANGED),
         withheld=None,
     )

@@ -33,7 +33,7 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-METHOD = "paired random weights"
+WEIGHTS_METHOD = "paired random weights"
 # Chance moves a bound by 0.03 standard errors with 10,000 weightings, by 0.08 with 2,000. Cells and sums are
 # cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
 CELL_RESAMPLES = 10_000

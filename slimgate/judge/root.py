@@ -51,11 +51,11 @@ def find_root(
         if abs(at_opposite) < abs(at_current):
             previous, current, opposite = current, opposite, current
             at_previous, at_current, at_opposite = at_current, at_opposite, at_current
-        near = (xtol + rtol * abs(current)) / 2
+        tolerance = (xtol + rtol * abs(current)) / 2
         bisection = (opposite - current) / 2
-        if at_current == 0 or abs(bisection) < near:
+        if at_current == 0 or abs(bisection) < tolerance:
             return current
-        if abs(step_before) > near and abs(at_current) < abs(at_previous):
+        if abs(step_before) > tolerance and abs(at_current) < abs(at_previous):
             if previous == opposite:  # a secant
                 trial = -at_current * (current - previous) / (at_current - at_previous)
             else:  # a parabola through three points
@@ -66,16 +66,16 @@ def find_root(
                     * (at_opposite * to_opposite - at_previous * to_previous)
                     / (to_opposite * to_previous * (at_opposite - at_previous))
                 )
-            if 2 * abs(trial) < min(abs(step_before), 3 * abs(bisection) - near):
+            if 2 * abs(trial) < min(abs(step_before), 3 * abs(bisection) - tolerance):
                 step_before, step = step, trial
             else:
                 step_before = step = bisection
         else:
             step_before = step = bisection
         previous, at_previous = current, at_current
-        if abs(step) > near:
+        if abs(step) > tolerance:
             current += step
         else:
-            current += near if bisection > 0 else -near
+            current += tolerance if bisection > 0 else -tolerance
         at_current = float(function(current))
     raise RuntimeError(f"no root between {low} and {high} after {_MOST_STEPS} steps")

@@ -99,6 +99,11 @@ def find_two_sided_stretch(drop: float, margin: float) -> float | None:
     return 1.0 if power_beyond(1.0) >= 0 else find_root(power_beyond, 1.0, 2.0)
 
 
+def count_rows(copies: float | None, n: int) -> int | None:
+    """The rows of so many times n rows, rounded up; None without a factor."""
+    return None if copies is None else ceil(copies * n)
+
+
 def find_copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
     """The factor on the rows with which a test finds on which side of `limit` a value is, 80 % of the time.
 

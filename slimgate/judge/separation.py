@@ -22,7 +22,7 @@ import numpy as np
 
 from slimgate.budgets.base import Unit
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.evidence import resample_count
+from slimgate.judge.evidence import count_resamples
 from slimgate.judge.metrics.base import Metric, compute_value
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.random_weights import CELL_RESAMPLES
@@ -38,7 +38,7 @@ _MOST, _MOST_OF_FEW_RESAMPLES = 10, 6
 
 def count_comparable_models(metric: Metric) -> int:
     """How many models can be compared at once."""
-    count = resample_count(metric)
+    count = count_resamples(metric)
     return _MOST if count is None or count >= CELL_RESAMPLES else _MOST_OF_FEW_RESAMPLES
 
 
@@ -51,7 +51,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts 
     values = {name: compute_value(metric, outcomes) for name, outcomes in models.items()}
     sign = -1 if metric.higher_is_better else 1
     names = sorted(values, key=lambda name: sign * values[name])
-    all_pairs, resamples = list(combinations(names, 2)), resample_count(metric)
+    all_pairs, resamples = list(combinations(names, 2)), count_resamples(metric)
     tested, p_values = [], []
     for better, worse in all_pairs if resamples is None else [(names[0], name) for name in names[1:]]:
         # the worse model in the teacher's place, so that the p-value is that of "the better one is no

@@ -26,7 +26,7 @@ from slimgate.judge.behaviour_budgets import (
 )
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.decision import ALPHA, choose_verdict
-from slimgate.judge.evidence import Evidence, gather_parts
+from slimgate.judge.evidence import Evidence, gather_evidence_of_parts
 from slimgate.judge.metrics.base import Metric, compute_row_values
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
@@ -105,7 +105,7 @@ def judge_slices(
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")
     before, after = compute_row_values(metric, teacher), compute_row_values(metric, variant)
     sign = 1.0 if metric.higher_is_better else -1.0
-    evidence = gather_parts(metric, teacher, variant, [part.rows for part in slices])
+    evidence = gather_evidence_of_parts(metric, teacher, variant, [part.rows for part in slices])
     limits = [None if own_limits is None else own_limits.get((part.column, part.value)) for part in slices]
     for_all = _judge_family(evidence, [drop_points] * len(slices))
     by_name = _judge_family(evidence, limits)

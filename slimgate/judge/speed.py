@@ -21,11 +21,11 @@ from functools import cache
 from math import inf, isfinite
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate._system.number_text import format_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.latency_budgets import SpeedBudget
+from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
 
 LEVEL = 0.95
@@ -51,8 +51,6 @@ FINE = 0.20
 # Measured on two cores, for models of two threads, of the contender that lost the most: up to 0.37 without
 # other processes (0.6 in 1 of 32 duels), 0.75 to 0.99 beside one busy loop, 1.0 to 1.5 beside a second model.
 CROWDED_THREADS = 0.5
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,9 @@ def is_settled(
 
 def compute_clearance(visible: float | None) -> float | None:
     """The factor by which a claim must clear a budget to decide it; None: no factor is enough."""
-    return visible if visible is None else 1.0 if visible <= FINE else 1.0 + visible
+    if visible is None:
+        return None
+    return 1.0 if visible <= FINE else 1.0 + visible
 
 
 def compute_duel_clearance(speedup: Speedup, visible: float | None) -> float | None:
@@ -207,9 +207,9 @@ def format_speed_message(
     budget: BudgetFacts | None,
     *,
     visible: float | None = FINE,
-    more: str = "max_seconds",
+    scarce: str = "max_seconds",
 ) -> str:
-    """The line of the gate. visible: as in `judge_speedup`. more: what would decide the budget."""
+    """The line of the gate. visible: as in `judge_speedup`. scarce: what would decide if there were more."""
     limits = [] if budget is None else [budget.limit]
     low, high = speedup.claimed_interval
     shown, *ends = format_apart((speedup.speedup, low, high), limits, fewest=2)
@@ -231,7 +231,7 @@ def format_speed_message(
         line += f", the interval is less than {100 * visible:.0f} % from the budget"
         line += ", and no smaller delay is seen here (self-test)"
     else:
-        line += f", a quieter machine or more {more} would decide"
+        line += f", a quieter machine or more {scarce} would decide"
     return line
 
 

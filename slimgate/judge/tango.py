@@ -10,11 +10,10 @@ from math import inf, sqrt
 
 import numpy as np
 
+from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats, Ints
-
-Interval = tuple[float, float]
 
 # How near to the ends of [-1, 1] the search for a bound goes; at the ends z is 0 / 0.
 _EDGE = 1e-13

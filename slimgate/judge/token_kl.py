@@ -18,10 +18,11 @@ reports/simulations/token_kl_verdicts.md has the error rates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, inf
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import compute_log_ratio
+from slimgate.judge.rows_needed import count_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, KlFacts
@@ -99,14 +101,18 @@ class TokenKl:
         """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
         # between the values that too few tokens and too many tokens are shown to exceed
         ordered = np.unique(self.kl)
-        high = _find_first(
-            len(ordered), lambda at: self.make_losses_above(ordered[at]).p_at_least(share) <= ALPHA
-        )
-        low = _find_first(
-            len(ordered), lambda at: self.make_losses_above(ordered[at]).p_at_most(share) > ALPHA
-        )
-        return (float(ordered[low - 1]) if low else 0.0), (
-            float(ordered[high]) if high < len(ordered) else inf
+
+        def has_few_above(limit: float) -> bool:
+            return self.make_losses_above(limit).p_at_least(share) <= ALPHA
+
+        def may_have_few_above(limit: float) -> bool:
+            return self.make_losses_above(limit).p_at_most(share) > ALPHA
+
+        low = bisect_left(ordered, True, key=may_have_few_above)
+        high = bisect_left(ordered, True, key=has_few_above)
+        return (
+            float(ordered[low - 1]) if low else 0.0,
+            float(ordered[high]) if high < len(ordered) else inf,
         )
 
     @cached_property
@@ -134,18 +140,9 @@ class TokenKl:
         return sum_by_unit(lost, sizes, None, best=0.0, worst=1.0)
 
 
-def _find_first(count: int, holds: Callable[[int], bool]) -> int:
-    """The first of `count` places at which a condition holds, as at all later places; `count` if none."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
-
-
 def judge_tokens(tokens: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:
     """A verdict for each budget on KL or on the same likeliest token; n_needed: documents."""
-    return tuple(_judge(tokens, budget) for budget in budgets)
+    return tuple(_judge_budget(tokens, budget) for budget in budgets)
 
 
 def choose_token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
@@ -156,23 +153,21 @@ def choose_token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
     return choose_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
-def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
+def _judge_budget(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     if budget.kind == MEAN_MAX:
         return _judge_mean(tokens, budget)
     (losses, limit), verdict = _select_losses_and_limit(tokens, budget), choose_token_verdict(tokens, budget)
     copies = losses.compute_copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
-    needed = None if copies is None else ceil(copies * tokens.documents)
     value, interval = _measure_figure(tokens, budget.kind)
-    p_value = losses.p_at_least(limit)
     return BudgetFacts(
         kind=budget.kind,
         limit=budget.limit,
         verdict=verdict,
         reason=budget.reason,
-        n_needed=needed,
+        n_needed=count_rows(copies, tokens.documents),
         value=value,
         interval=interval,
-        p_value=p_value,
+        p_value=losses.p_at_least(limit),
     )
 
 

@@ -23,12 +23,12 @@ from slimgate.judge.contrast import (
     make_ratio_excess,
     make_relative_to_value,
 )
-from slimgate.judge.decision import choose_band, withhold_budget
+from slimgate.judge.decision import choose_band, withhold_budget_pass
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.verdict import QualityJudgement, find_most_rows, withhold_pass
 from slimgate.outcomes import Outcomes
-from slimgate.results.base import BudgetFacts, find_worst_verdict
+from slimgate.results.base import BudgetFacts
 
 
 def is_bounded(metric: Metric) -> bool:
@@ -120,7 +120,6 @@ def judge_rows_above(
         drop_points=mean,
         band=choose_band(mean),
         budgets=judged_budgets,
-        verdict=find_worst_verdict([budget.verdict for budget in judged_budgets]),
         n_needed=find_most_rows(judged_budgets),
     )
     return facts
@@ -135,7 +134,7 @@ def _judge_budget(
 ) -> BudgetFacts:
     if budget.kind == "floor":
         # a row above the cap only helps a floor, and a floor is about the lowest scores
-        return verdict if isfinite(metric.value_range[0]) else withhold_budget(verdict)
+        return verdict if isfinite(metric.value_range[0]) else withhold_budget_pass(verdict)
     drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
     contrast, at, unit = drop, budget.limit / 100, 100.0

@@ -9,8 +9,8 @@ from slimgate.budgets.base import MetricProperties, Unit
 from slimgate.budgets.registry import list_metric_kinds
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.contrast import make_relative_to_value
-from slimgate.judge.decision import LEVEL, choose_band, withhold_budget
-from slimgate.judge.evidence import Changed, Evidence
+from slimgate.judge.decision import LEVEL, choose_band, withhold_budget_pass
+from slimgate.judge.evidence import ChangedRows, Evidence
 from slimgate.judge.metric_budgets import (
     add_runs_needed,
     check_ratio,
@@ -30,7 +30,6 @@ class QualityJudgement:
     teacher, value: in the metric's own unit. drop_points, interval: 100 times that unit (percentage points;
     for log loss hundredths of a nat), positive if the variant is worse; if `unit` is "percent", how much
     the value has grown, in percent of the teacher's value. interval: None for a metric that is not resampled.
-    verdict: None without a budget.
     variance: n times the squared standard error of the drop; None if it is not known.
     design_effect: for groups of rows that are right or wrong. changed: for rows that are right or wrong.
     p_at_least(drop_points): the p-value of a true drop of at least this; None if it is not known.
@@ -50,11 +49,10 @@ class QualityJudgement:
     n: int
     n_needed: int | None
     budgets: tuple[BudgetFacts, ...]
-    verdict: Verdict | None
     band: str
     groups: int | None
     design_effect: float | None
-    changed: Changed | None
+    changed: ChangedRows | None
     variance: float | None
     warnings: tuple[str, ...]
     unit: Unit = "points"
@@ -63,6 +61,11 @@ class QualityJudgement:
     withheld: str | None = None
     strays: tuple[int, int] | None = None
     runs: tuple[int, int] | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst verdict of its budgets; None without a budget."""
+        return find_worst_verdict([budget.verdict for budget in self.budgets])
 
 
 def judge_evidence(
@@ -101,7 +104,6 @@ def judge_evidence(
         n=evidence.n,
         n_needed=find_most_rows(judged),
         budgets=judged,
-        verdict=find_worst_verdict([budget.verdict for budget in judged]),
         band=choose_band(100 * drop),
         groups=evidence.groups,
         design_effect=evidence.design_effect,
@@ -118,9 +120,8 @@ def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
 
     why: as the end of its line.
     """
-    budgets = tuple(map(withhold_budget, judged.budgets))
-    verdict = find_worst_verdict([budget.verdict for budget in budgets])
-    return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
+    budgets = tuple(map(withhold_budget_pass, judged.budgets))
+    return replace(judged, budgets=budgets, n_needed=None, withheld=why)
 
 
 def find_most_rows(judged: Sequence[BudgetFacts]) -> int | None:

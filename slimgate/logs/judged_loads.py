@@ -221,7 +221,7 @@ def _judge_budget(
         times = judge_call_times(list_part_times(pair.target_requests, part), [budget])
         judged, undecided = _withhold_pass(times.budgets[0], pair, part, allow)
         times = replace(times, budgets=(judged,))
-        return judged, format_call_times(name, pair.name, times, of="requests", undecided=undecided)
+        return judged, format_call_times(name, pair.name, times, timed="requests", undecided=undecided)
     judged, undecided = _withhold_pass(judge_ratio(ratio, budget), pair, part, allow)
     return judged, format_ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
 

@@ -63,7 +63,7 @@ def test_every_limits_key_has_an_object_and_every_object_a_key() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
-    assert kind.limit.count("{:g}") == 1
+    assert kind.limit_text.count("{:g}") == 1
     assert ("20" if kind.percent else "0.2") in kind.format_limit(0.2)
     named = f"slices.{METRIC}" if kind.table == "slices" else kind.name
     if (kind.table, kind.name) != ("top1_agreement", "floor"):

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.cli.main import main
 from slimgate.judge.evidence import make_tango_evidence
-from slimgate.judge.power import plan
+from slimgate.judge.power import make_plan
 
 
 def test_few_rows_cannot_decide_and_many_can(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,7 +23,7 @@ def test_few_rows_cannot_decide_and_many_can(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_model_at_the_budget_passes_one_time_in_twenty() -> None:
-    planned = plan(1319, 0.08, 0.01)
+    planned = make_plan(1319, 0.08, 0.01)
     assert planned.at_budget is not None
     assert 0.04 < planned.at_budget.passes < 0.06
     assert 0.04 < planned.at_budget.fails < 0.06
@@ -34,7 +34,7 @@ def test_a_model_at_the_budget_passes_one_time_in_twenty() -> None:
 
 @pytest.mark.parametrize(("rows", "flips", "margin"), [(100, 0.2, 0.0005), (1000, 0.01, 0.00005)])
 def test_a_budget_below_one_row_fails_an_equal_model_rarely(rows: int, flips: float, margin: float) -> None:
-    planned = plan(rows, flips, margin)
+    planned = make_plan(rows, flips, margin)
     assert planned.at_budget is not None
     assert planned.equal.fails < 0.055
     assert planned.at_budget.fails < 0.055
@@ -57,11 +57,11 @@ def test_shares_are_those_of_the_test_that_judges_logs() -> None:
         before = np.where(drawn > 1 - psi / 2, 0.0, base)
         after = np.where(drawn < psi / 2, 0.0, base)
         passes += make_tango_evidence(before, after, higher_is_better=True).shows_below(margin)
-    assert plan(n, psi, margin).equal.passes == pytest.approx(passes / runs, abs=0.07)
+    assert make_plan(n, psi, margin).equal.passes == pytest.approx(passes / runs, abs=0.07)
 
 
 def test_a_drop_larger_than_the_flips_is_not_simulated() -> None:
-    planned = plan(500, 0.015, 0.01)
+    planned = make_plan(500, 0.015, 0.01)
     assert planned.at_budget is not None
     assert planned.twice is None
 

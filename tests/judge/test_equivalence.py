@@ -19,7 +19,7 @@ from slimgate.judge.group_sequential import Look
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, make_drop_outlook
-from slimgate.judge.power import plan
+from slimgate.judge.power import make_plan
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
 from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import ClassOutcomes
@@ -245,17 +245,17 @@ def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: i
 def test_planned_rows_pass_an_equal_model_in_four_of_five() -> None:
     """(1.6449 + 1.2816)² 0.05 / 0.01² + 3 / 0.05 = 4,342, where one side takes 3,132."""
     assert count_planned_rows(0.01, discordance=0.05, two_sided=True) == 4342
-    planned = plan(4342, 0.05, 0.01, two_sided=True)
+    planned = make_plan(4342, 0.05, 0.01, two_sided=True)
     assert planned.rows_needed == 4342
     assert planned.equal.passes == pytest.approx(0.8, abs=0.02)
     assert planned.at_budget is not None
     assert planned.at_budget.passes < 0.06
     assert planned.at_budget.fails < 0.06
-    assert plan(4342, 0.05, 0.01).equal.passes > 0.87
+    assert make_plan(4342, 0.05, 0.01).equal.passes > 0.87
 
 
 def test_looks_at_both_sides_keep_their_error_rates() -> None:
-    planned = plan(4342, 0.05, 0.01, looks=4, two_sided=True)
+    planned = make_plan(4342, 0.05, 0.01, looks=4, two_sided=True)
     assert planned.at_budget is not None
     assert planned.at_budget.passes < 0.06
     assert planned.equal.fails < 0.06

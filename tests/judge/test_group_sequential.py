@@ -13,7 +13,7 @@ from slimgate.judge.decision import choose_verdict
 from slimgate.judge.family import withhold_family_fails
 from slimgate.judge.group_sequential import Look, compute_look_levels, compute_look_rows, find_due_look
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.power import plan
+from slimgate.judge.power import make_plan
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import class_outcomes
@@ -63,7 +63,7 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
     judged = judge_quality(load_metric("accuracy"), outcomes, outcomes, [QualityBudget("drop_points", 2.0)])
     verdict = choose_verdict(inside=p_value <= 0.05, outside=p_holds <= 0.05)
     budget = replace(judged.budgets[0], verdict=verdict, p_value=p_value, p_holds=p_holds)
-    return replace(judged, budgets=(budget,), verdict=verdict)
+    return replace(judged, budgets=(budget,))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
 
 
 def test_looks_save_rows_and_cost_little_power() -> None:
-    once, often = (plan(1319, 0.08, 0.02, looks=looks) for looks in (1, 4))
+    once, often = (make_plan(1319, 0.08, 0.02, looks=looks) for looks in (1, 4))
     assert once.equal.rows == 1319
     assert often.equal.rows < 0.85 * 1319
     assert once.equal.passes - often.equal.passes < 0.02

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, compute_allowed_drop, list_actions
-from slimgate.judge.evidence import Changed
+from slimgate.judge.evidence import ChangedRows
 from slimgate.judge.facts import make_quality_facts, make_since_facts
 from slimgate.judge.quality import make_undecided_verdicts
 from slimgate.judge.verdict import QualityJudgement
@@ -39,11 +39,10 @@ JUDGED = QualityJudgement(
     n=872,
     n_needed=4000,
     budgets=(DROP, FLOOR),
-    verdict=Verdict.INCONCLUSIVE,
     band="small",
     groups=109,
     design_effect=1.25,
-    changed=Changed(right_to_wrong=20, wrong_to_right=7),
+    changed=ChangedRows(right_to_wrong=20, wrong_to_right=7),
     variance=0.03,
     warnings=("few rows",),
 )
@@ -112,7 +111,7 @@ def test_a_judged_metric_is_written_with_every_key() -> None:
 
 
 def test_a_metric_without_budget_and_interval_is_written_so() -> None:
-    facts = make_quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m", measured="now")
+    facts = make_quality_facts(replace(JUDGED, interval=None, budgets=()), "m", measured="now")
     assert (facts.interval, facts.budgets, facts.verdict) == (None, [], None)
 
 
@@ -141,7 +140,7 @@ def test_a_judgement_against_a_baseline_has_every_key() -> None:
     }
     facts = make_since_facts(JUDGED, ["fail", "warn"], "the line", measured="now")
     assert facts.model_dump(mode="json", exclude_unset=True) == expected
-    bare = replace(JUDGED, interval=None, changed=None, budgets=(), verdict=None)
+    bare = replace(JUDGED, interval=None, changed=None, budgets=())
     none = {"interval": None, "right_to_wrong": None, "wrong_to_right": None, "budgets": [], "verdict": None}
     facts = make_since_facts(bare, [], "the line", measured="now")
     assert facts.model_dump(mode="json", exclude_unset=True) == {**expected, **none}

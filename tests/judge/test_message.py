@@ -19,7 +19,6 @@ FAILED = QualityJudgement(
     n=872,
     n_needed=None,
     budgets=(BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL, reason=None, n_needed=None),),
-    verdict=Verdict.FAIL,
     band="depends on the use",
     groups=None,
     design_effect=None,
@@ -57,7 +56,6 @@ UNDECIDED = replace(
     budgets=(
         BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=3489),
     ),
-    verdict=Verdict.INCONCLUSIVE,
 )
 
 
@@ -100,7 +98,7 @@ UNDECIDED = replace(
             id="no number of rows",
         ),
         pytest.param(
-            replace(FAILED, budgets=(), verdict=None),
+            replace(FAILED, budgets=()),
             "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8] (n=872): not gated",
             id="no budget",
         ),
@@ -152,7 +150,7 @@ def test_the_gates_line(judgement: QualityJudgement, line: str) -> None:
 
 
 def test_a_bound_is_not_rounded_onto_its_budget() -> None:
-    close = replace(FAILED, drop_points=0.5, interval=(0.1, 0.996), verdict=Verdict.PASS)
+    close = replace(FAILED, drop_points=0.5, interval=(0.1, 0.996))
     assert "drop 0.50 points [0.10, 1.00]" not in format_message("int8", close)
     assert "drop 0.500 points [0.100, 0.996], budget 1.000 " in format_message("int8", close)
 
@@ -168,7 +166,7 @@ def test_a_budget_is_shown_as_it_was_set() -> None:
 
 
 def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
-    passed = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    passed = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),))
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
     assert format_teacher_message(passed) == line
     assert format_teacher_message(replace(passed, groups=109)) == line.replace("n=872", "n=872 in 109 groups")

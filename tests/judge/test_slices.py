@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
 from slimgate.judge.behaviour_budgets import SliceName
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.evidence import gather, gather_parts
+from slimgate.judge.evidence import gather_evidence, gather_evidence_of_parts
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
@@ -258,7 +258,7 @@ def test_slices_all_at_their_budget_fail_in_5_percent_at_most(won: float, togeth
 
 def test_parts_of_a_metric_without_an_interval_have_none(counted: Make) -> None:
     bare = replace(ACCURACY, resampled=False)
-    (part,) = gather_parts(bare, *counted(100, 5, 1), [np.arange(50)])
+    (part,) = gather_evidence_of_parts(bare, *counted(100, 5, 1), [np.arange(50)])
     assert (part.n, part.interval) == (50, None)
     assert (part.p_at_least(0.5), part.p_at_most(0.5), part.needed(0.5, 0.1)) == (1.0, 1.0, None)
 
@@ -268,9 +268,9 @@ def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: b
     groups = np.arange(600) // 7 if grouped else None
     teacher, variant = drawn(600, prior=[0.5, 0.3, 0.2], lost=0.06, won=0.02, groups=groups)
     parts = [label_slice.rows for label_slice in list_label_slices(teacher)] + [np.arange(0, 600, 7)]
-    gathered = gather_parts(ACCURACY, teacher, variant, parts)
+    gathered = gather_evidence_of_parts(ACCURACY, teacher, variant, parts)
     for rows, part in zip(parts, gathered, strict=True):
-        alone = gather(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)
+        alone = gather_evidence(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)
         assert (part.n, part.interval, part.method, part.groups) == (
             alone.n,
             alone.interval,

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, find_worst_verdict, judge_quality
-from slimgate.judge.evidence import Changed
+from slimgate.judge.evidence import ChangedRows
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.tango import compute_tango_z
 from slimgate.judge.verdict import find_most_rows
@@ -44,7 +44,7 @@ def test_a_judgement_holds_what_was_counted(counted: MakePair) -> None:
     assert judgement.drop_points == pytest.approx(2400 / 872)
     assert judgement.interval == pytest.approx((1.525, 4.040), abs=0.001)
     assert (judgement.n, judgement.level, judgement.method) == (872, 0.9, "Tango")
-    assert judgement.changed == Changed(right_to_wrong=32, wrong_to_right=8)
+    assert judgement.changed == ChangedRows(right_to_wrong=32, wrong_to_right=8)
     assert (judgement.verdict, judgement.band) == (Verdict.FAIL, "depends on the use")
     assert asdict(judgement)["changed"] == {"right_to_wrong": 32, "wrong_to_right": 8}
 

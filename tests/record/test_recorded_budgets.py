@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.decision import withhold_budget
+from slimgate.judge.decision import withhold_budget_pass
 from slimgate.record.budgets import Judged, clean_reason, is_looser, judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
@@ -91,7 +91,7 @@ def test_no_limit_of_a_speed_passes_if_no_delay_was_seen(recorded: float) -> Non
 
 @pytest.mark.parametrize("recorded", [2.0, 3.0])
 def test_no_limit_passes_a_verdict_that_was_withheld(recorded: float) -> None:
-    facts = withhold_budget(
+    facts = withhold_budget_pass(
         BudgetFacts(kind="drop_points", limit=recorded, verdict=Verdict.PASS, p_value=0.01)
     )
     judged = Judged("labels_f1_macro", None, facts, 0.5, (-1.5, 2.5))

@@ -184,7 +184,9 @@ def test_an_undecided_fault_is_wrong_where_the_rows_can_show_it(monkeypatch: pyt
     """A planted bug: a judge that never decides. Before, its self-test was green."""
 
     def undecided(*args: Any, **more: Any) -> Any:
-        return replace(judge_quality(*args, **more), verdict=Verdict.INCONCLUSIVE)
+        judged = judge_quality(*args, **more)
+        budgets = (replace(budget, verdict=Verdict.INCONCLUSIVE) for budget in judged.budgets)
+        return replace(judged, budgets=tuple(budgets))
 
     monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", undecided)
     large, small = outcomes_of(5000), outcomes_of(60)

@@ -15,7 +15,7 @@ import numpy as np
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.group_sequential import compute_look_rows
-from slimgate.judge.power import Shares, simulate_looks
+from slimgate.judge.power import VerdictShares, simulate_looks
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -61,9 +61,9 @@ class Cell:
 class LookRates:
     """Targets with a drop of 0, of the budget, and of twice the budget; None if too few rows change."""
 
-    equal: Shares
-    at_budget: Shares | None
-    twice: Shares | None
+    equal: VerdictShares
+    at_budget: VerdictShares | None
+    twice: VerdictShares | None
 
     @property
     def worst(self) -> float:
@@ -87,7 +87,7 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     if cell.late:
         rows = [*(int(rng.integers(due, after)) for due, after in pairwise(rows)), cell.n]
 
-    def simulate_drop(drop: float) -> Shares | None:
+    def simulate_drop(drop: float) -> VerdictShares | None:
         return None if drop > cell.psi else simulate_looks(rng, rows, cell.psi, cell.margin, drop, runs)
 
     equal = simulate_drop(0.0)

@@ -15,7 +15,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.workloads import Workload
-from slimgate.results.base import Verdict, find_worst_verdict
+from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.duels import Duels
@@ -149,8 +149,7 @@ def _join_tiers(by_tier: Sequence[Mapping[str, QualityJudgement]]) -> dict[str, 
         for name, judged in drops.items():
             first = joined.setdefault(name, judged)
             budgets = tuple(dict.fromkeys((*first.budgets, *judged.budgets)))
-            verdict = find_worst_verdict([budget.verdict for budget in budgets])
-            joined[name] = replace(first, budgets=budgets, verdict=verdict)
+            joined[name] = replace(first, budgets=budgets)
     return joined
 
 

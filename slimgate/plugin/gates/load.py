@@ -49,7 +49,7 @@ def test_load(
     times = load_duels.measure_times(variant, load)
     speedup = times.compute_speedup(load.part)
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
-    line = format_speed_message(variant.name, load.id, speedup, judged, more="blocks")
+    line = format_speed_message(variant.name, load.id, speedup, judged, scarce="blocks")
     judged_limits = judge_limits(times, load, limits)
     limits_line = format_limits_message(variant.name, load, judged_limits)
     limits_facts = make_limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
@@ -93,10 +93,10 @@ def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> st
     lines: list[str] = []
     if ms_budgets:
         requests = replace(judged_limits, budgets=ms_budgets)
-        lines.append(format_call_times(name, load.id, requests, of="requests"))
+        lines.append(format_call_times(name, load.id, requests, timed="requests"))
     if goodput_budgets:
         blocks = CallTimes(load.blocks, load.blocks, goodput_budgets) if ms_budgets else judged_limits
-        lines.append(format_call_times(name, load.id, blocks, of="blocks"))
+        lines.append(format_call_times(name, load.id, blocks, timed="blocks"))
     return "\n".join(lines)
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.reader import KlChunks, LoadRequest, LoadRun, Log, TaskLog
     from slimgate.plugins.reader import Reader as LogReader
     from slimgate.plugins.reader import Row as LogRow
-    from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
+    from slimgate.plugins.rows import Encoded, Rows, TaskFacts, number_groups
     from slimgate.plugins.runtime import Form, Runtime
     from slimgate.plugins.source import Source
     from slimgate.plugins.step import Step
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from slimgate.steps.calibration import calibration_batches, input_norms
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import Suite
-    from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
+    from slimgate.tasks.parts.classifiers import SEQUENCE_CLASSIFIER, Head, load_classifier
     from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
     from slimgate.tasks.parts.objectives import LabelsObjective
     from slimgate.tasks.text_classification import Params as TextClassificationParams
@@ -96,7 +96,7 @@ HOMES = {
     "Step": "slimgate.plugins.step",
     "Task": "slimgate.plugins.task",
     "TaskFacts": "slimgate.plugins.rows",
-    "row_groups": "slimgate.plugins.rows",
+    "number_groups": "slimgate.plugins.rows",
     "SuitePath": "slimgate.plugins.params",
     "Table": "slimgate.plugins.params",
     "Metric": "slimgate.judge.metrics.base",
@@ -124,7 +124,7 @@ HOMES = {
     "TextClassification": "slimgate.tasks.text_classification",
     "EncodedTexts": "slimgate.tasks.parts.encoding",
     "encode_texts": "slimgate.tasks.parts.encoding",
-    "SEQUENCE": "slimgate.tasks.parts.classifiers",
+    "SEQUENCE_CLASSIFIER": "slimgate.tasks.parts.classifiers",
     "Head": "slimgate.tasks.parts.classifiers",
     "load_classifier": "slimgate.tasks.parts.classifiers",
     "LabelsObjective": "slimgate.tasks.parts.objectives",
@@ -135,7 +135,7 @@ HOMES = {
     "TextClassificationParams": "slimgate.tasks.text_classification:Params",
 }
 __all__ = [
-    "SEQUENCE",
+    "SEQUENCE_CLASSIFIER",
     "BuildContext",
     "BuildError",
     "ClassOutcomes",
@@ -197,9 +197,9 @@ __all__ = [
     "load_suite",
     "load_torch_model",
     "mean_of",
+    "number_groups",
     "read_record",
     "replace_modules_",
-    "row_groups",
     "statistic_of_sums",
 ]
 

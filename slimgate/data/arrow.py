@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Ints = npt.NDArray[np.int64]
+from slimgate.outcomes import Ints
+
 Mask = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 

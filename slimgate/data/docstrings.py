@@ -31,7 +31,7 @@ from slimgate._system.threads import choose_thread_count
 from slimgate.errors import SuiteError
 
 # A process takes half a second to start, and reads some 150 files in that time.
-FILES_A_PROCESS, CHUNK = 500, 32
+FILES_A_PROCESS, FILES_A_CHUNK = 500, 32
 # The standard library's name in place of a package name.
 STDLIB = "stdlib"
 # Tests, vendored copies and shims are not the library's own prose.
@@ -234,7 +234,7 @@ def read_paragraphs(paths: Sequence[Path], min_words: int, max_words: int) -> It
     # a fork would copy locks that threads of this process may hold; a syntax tree has no cycles to collect
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=fresh, initializer=gc.disable) as pool:
-        yield from pool.map(read, paths, chunksize=CHUNK)
+        yield from pool.map(read, paths, chunksize=FILES_A_CHUNK)
 
 
 def read_file_paragraphs(path: Path, *, min_words: int, max_words: int) -> list[str]:

@@ -1,8 +1,9 @@
 """What a task's `guess` gets: the rows for which `slimgate init` writes a suite.
 
-    def guess(self, data):
-        texts = data.texts()
-        return ({"text": texts, "score": "stars"}, "stars") if "stars" in data.columns else None
+    def guess(self, sample):
+        if "stars" not in sample.columns:
+            return None
+        return {"text": sample.texts(), "score": "stars"}, 'numbers in "stars"'
 
 This module has the types and the usual names of label columns. slimgate/cli/init/columns.py guesses the
 role of each column.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from mmap import ACCESS_READ, mmap
@@ -27,6 +27,8 @@ _LONGEST = 2**24  # characters
 _HINT = 'write a text that has a double quote as "so ""good""", or write the rows as jsonl'
 # Without blanks around it: in a sentence, a number follows a blank.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# The values of a line, once with quotes as characters and once with quotes as quotes.
+_Splits = list[list[str]]
 
 
 class _Record(NamedTuple):
@@ -101,12 +103,14 @@ def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:
     """The first line of a value that holds a row, and the line of that row; None if there is none."""
     records = _read_records(path, separator)
     width = len(next(records).values)
-    joined = [
-        (record.first, splits)
-        for record in records
-        if (splits := [_split_line(line, separator, width) for line in record.lines])[0] and any(splits[1:])
-    ]
-    if not joined:
+    suspects: list[
+        tuple[int, list[_Splits]]
+    ] = []  # the number of the first line, and the splits of all lines
+    for record in records:
+        splits_of_lines = [_split_line(line, separator, width) for line in record.lines]
+        if splits_of_lines[0] and any(splits_of_lines[1:]):
+            suspects.append((record.first, splits_of_lines))
+    if not suspects:
         return None
     columns = [_Column() for _ in range(width)]
     for record in islice(_read_records(path, separator), 1, None):
@@ -115,18 +119,18 @@ def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:
                 column.add(value)
     known = [(at, column) for at, column in enumerate(columns) if column.count and column.is_known]
 
-    def is_row(splits: Sequence[list[str]]) -> bool:
+    def is_row(splits: _Splits) -> bool:
         return bool(known) and any(all(column.suits(values[at]) for at, column in known) for values in splits)
 
-    for first, splits in joined:
-        rows = [number for number, of_line in enumerate(splits, first) if is_row(of_line)]
-        if rows[:1] == [first] and len(rows) > 1:
-            return first, rows[1]
+    for first, splits_of_lines in suspects:
+        row_lines = [number for number, splits in enumerate(splits_of_lines, first) if is_row(splits)]
+        if row_lines[:1] == [first] and len(row_lines) > 1:
+            return first, row_lines[1]
     return None
 
 
-def _split_line(line: str, separator: str, width: int) -> list[list[str]]:
-    """The values of a line, with quotes as characters and as quotes; only those that are `width` values."""
+def _split_line(line: str, separator: str, width: int) -> _Splits:
+    """The splits of a line that have `width` values."""
     plain = line.rstrip("\r\n").split(separator)
     splits = [plain, *csv.reader([line], delimiter=separator)]
     return [values for values in splits if len(values) == width]
@@ -137,15 +141,15 @@ def _read_records(path: Path, separator: str) -> Iterator[_Record]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         lines: list[str] = []
         first = 1
-        for values in csv.reader(_collect(stream, lines), delimiter=separator):
+        for values in csv.reader(_copy_lines(stream, lines), delimiter=separator):
             if values:
                 yield _Record(first, [*lines], values)
             first += len(lines)
             lines.clear()
 
 
-def _collect(stream: Iterable[str], lines: list[str]) -> Iterator[str]:
-    """The lines of a stream. lines: gets each of them."""
+def _copy_lines(stream: Iterable[str], copies: list[str]) -> Iterator[str]:
+    """The lines of a stream. Appends each of them to `copies`."""
     for line in stream:
-        lines.append(line)
+        copies.append(line)
         yield line

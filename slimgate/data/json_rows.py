@@ -31,6 +31,7 @@ CHARACTERS_AT_ONCE = 2**23
 _COUNT = "rows"
 # Errors of Arrow for values that have no common type.
 _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+_INCOMPLETE_LINE = "; the line is incomplete: was the run that wrote it interrupted?"
 
 
 def spill_pieces(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
@@ -69,7 +70,7 @@ class _BatchColumns:
 def parse_objects(path: Path, text: str) -> Iterator[Object]:
     """The objects of a whole file, which is a list or has one object a line. Raises DataError."""
     if text.lstrip().startswith("["):
-        return _read_list(path, text)
+        return _parse_list(path, text)
     return parse_lines(path, io.StringIO(text, newline="\n"))
 
 
@@ -96,11 +97,7 @@ def parse_numbered_lines(
             row = parse(line)
         except NOT_JSON as error:
             text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-            hint = (
-                ""
-                if text.endswith("\n")
-                else ("; the line is incomplete: was the run that wrote it interrupted?")
-            )
+            hint = "" if text.endswith("\n") else _INCOMPLETE_LINE
             raise DataError(
                 f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
                 f"{text.strip()[:60]!r}; expected one object per line{hint}"
@@ -204,7 +201,7 @@ def _make_array(values: Sequence[object], where: str) -> pa.Array:
         raise DataError(
             f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which text cannot contain"
         ) from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except _NO_TYPE:
         if any(isinstance(value, dict | list) for value in values):
             raise DataError(
                 f"{where}: lists or objects are mixed with values of another type, expected one type; write "
@@ -220,7 +217,7 @@ def _format_scalar(value: object) -> str | None:
     return None if value != value else json.dumps(value)  # NaN is how pandas writes a missing value
 
 
-def _read_list(path: Path, text: str) -> Iterator[Object]:
+def _parse_list(path: Path, text: str) -> Iterator[Object]:
     try:
         rows = parse_json(text)
     except json.JSONDecodeError as error:

@@ -6,14 +6,13 @@ A row with any number of labels has a list, a joined string, or a column of 0 an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate._system.toml import format_value
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.outcomes import find_two_spellings
+from slimgate.outcomes import Floats, Ints, find_two_spellings
 from slimgate.plugins.rows import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")
@@ -27,6 +26,19 @@ def list_class_names(values: Iterable[object]) -> tuple[str, ...]:
     distinct = sorted({str(value) for value in values if value is not None})
     numeric = all(NUMBER.match(name) for name in distinct)  # numbers of a csv are text: "10" comes after "9"
     return tuple(sorted(distinct, key=float) if numeric else distinct)
+
+
+def read_classes(splits: Mapping[str, Rows], column: str) -> tuple[str, ...]:
+    """The distinct labels of all splits, in the order of `list_class_names`."""
+    values = {value for rows in splits.values() for value in rows.table[column].unique().to_pylist()}
+    return list_class_names(values)
+
+
+def index_labels(rows: Rows, column: str, classes: Sequence[str]) -> Ints:
+    """(rows,) the index of each row's label in `classes`, which must have it."""
+    index_of = {name: index for index, name in enumerate(classes)}
+    values = rows.table[column].to_pylist()
+    return np.asarray([index_of[str(value)] for value in values], dtype=np.int64)
 
 
 def refuse_other_spellings(classes: Iterable[str], column: str) -> None:
@@ -105,7 +117,7 @@ def parse_label_sets(
     ]
 
 
-def make_indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+def make_indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> Floats:
     """(rows, classes) 1.0 if the row has the label, else 0.0. Every label must be one of `classes`."""
     index_of = {name: k for k, name in enumerate(classes)}
     marks = np.zeros((len(sets), len(classes)))

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate.data.arrow import (
-    Ints,
     Keys,
     Mask,
     find_duplicates,
@@ -26,10 +25,10 @@ from slimgate.data.arrow import (
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
-from slimgate.outcomes import normalize_group
-from slimgate.plugins.rows import DRAWN, UNLABELLED
+from slimgate.outcomes import Ints, normalize_group
+from slimgate.plugins.rows import SPLIT_ORDER, UNLABELLED
 
-PARTS = (UNLABELLED, "all", *DRAWN[1:])
+PARTS = (UNLABELLED, "all", *SPLIT_ORDER[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +41,9 @@ class Pool:
     texts: codes of the texts, as `same_texts` compares them.
     exact_texts: codes of the texts, with white space collapsed.
     groups, labels: codes. label_names: the label of each code.
-    free: rows that may be drawn for a split.
-    by_text, by_group: rows that may not, because a later part has their text, or their group.
-    by_near_text: the rows of by_text whose exact text no later part has.
+    free: (rows,) bool, the rows that may be drawn for a split.
+    dropped_by_text, dropped_by_group: (rows,) bool, the other rows: a later part has their text, or group.
+    dropped_by_near_text: the rows of dropped_by_text whose exact text no later part has.
     """
 
     name: str
@@ -55,9 +54,9 @@ class Pool:
     labels: Ints
     label_names: tuple[str, ...]
     free: Mask
-    by_text: Mask
-    by_near_text: Mask
-    by_group: Mask
+    dropped_by_text: Mask
+    dropped_by_near_text: Mask
+    dropped_by_group: Mask
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -88,7 +87,6 @@ def make_pools(
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
     pools = []
     for k, (name, table) in enumerate(tables.items()):
-        free, *dropped = (np.full(table.num_rows, fill) for fill in (True, False, False, False))
         pool = Pool(
             name=name,
             table=table,
@@ -97,18 +95,18 @@ def make_pools(
             groups=group_codes[k],
             labels=label_codes[k],
             label_names=label_names,
-            free=free,
-            by_text=dropped[0],
-            by_near_text=dropped[1],
-            by_group=dropped[2],
+            free=np.ones(table.num_rows, np.bool_),
+            dropped_by_text=np.zeros(table.num_rows, np.bool_),
+            dropped_by_near_text=np.zeros(table.num_rows, np.bool_),
+            dropped_by_group=np.zeros(table.num_rows, np.bool_),
         )
         pools.append(pool)
-    _drop_across(pools)
+    _withhold_rows_of_later_parts(pools)
     return pools
 
 
 def _select_known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; {UNLABELLED} may be added to either"
+    expected = f"expected all, or some of {', '.join(SPLIT_ORDER[1:])}; {UNLABELLED} may be added to either"
     if not isinstance(parts, Mapping):
         raise DataError(f"the source gave {type(parts).__name__}, expected a dict of tables; {expected}")
     for name, table in parts.items():
@@ -122,8 +120,8 @@ def _select_known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     return {name: parts[name] for name in PARTS if name in parts}
 
 
-def _drop_across(pools: Sequence[Pool]) -> None:
-    """Marks the rows of each part whose group or text a later part has as not free."""
+def _withhold_rows_of_later_parts(pools: Sequence[Pool]) -> None:
+    """Marks the rows of each part as not free whose group or text a later part has."""
     texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
         withhold_rows(pool, texts=texts, exact_texts=exact_texts, groups=groups)
@@ -134,10 +132,10 @@ def _drop_across(pools: Sequence[Pool]) -> None:
 
 def withhold_rows(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
     """Marks the rows that have one of these texts or groups as not free."""
-    pool.by_group[:] = np.isin(pool.groups, groups)
-    pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
-    pool.by_near_text[:] = pool.by_text & ~np.isin(pool.exact_texts, exact_texts)
-    pool.free[:] = ~(pool.by_group | pool.by_text)
+    pool.dropped_by_group[:] = np.isin(pool.groups, groups)
+    pool.dropped_by_text[:] = ~pool.dropped_by_group & np.isin(pool.texts, texts)
+    pool.dropped_by_near_text[:] = pool.dropped_by_text & ~np.isin(pool.exact_texts, exact_texts)
+    pool.free[:] = ~(pool.dropped_by_group | pool.dropped_by_text)
 
 
 def _add_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -194,17 +192,16 @@ def collapse_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
 
 def collapse_text(value: object) -> str:
     """A text with white space collapsed; words or chat messages joined by blanks; an image as a digest."""
-    if (texts := _message_texts(value)) is not None:
+    if (texts := _list_message_texts(value)) is not None:
         return " ".join(" ".join(texts).split())
-    if isinstance(value, bytes | dict) or (
-        isinstance(value, list) and value and not all(word is None or isinstance(word, str) for word in value)
-    ):
+    items = value if isinstance(value, list) else [value]
+    is_pixels = isinstance(value, list) and any(not isinstance(item, str | None) for item in items)
+    if isinstance(value, bytes | dict) or is_pixels:
         return digest_image_content(value)
-    words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
-    return " ".join(" ".join(words).split())
+    return " ".join(" ".join(str(item or "") for item in items).split())
 
 
-def _message_texts(value: object) -> list[str] | None:
+def _list_message_texts(value: object) -> list[str] | None:
     """The role and the text of each message; None if a value is no list of messages of text alone."""
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
         return None
@@ -235,7 +232,7 @@ def _hash_column(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
     if is_image(column.type):
         texts = [collapse_text(value) if value else "" for value in iterate_values(column)]
         normalized = (
-            text if _message_texts(value) is None else normalize_text(text)
+            text if _list_message_texts(value) is None else normalize_text(text)
             for value, text in zip(iterate_values(column), texts, strict=True)
         )
         return hash_texts(texts), hash_texts(normalized)
@@ -293,14 +290,8 @@ def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[li
     if name is None:
         return no_labels, ("",)
     columns = [_read_label_column(part, table, name) for part, table in tables.items()]
-    labels = [convert_to_strings(c, f"label column {name}") for c in columns]
-    zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
-    for (part, table), column in zip(tables.items(), labels, strict=True):
-        # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
-        coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
-        unknown = pa.array(["", "nan", "NaN", *(["-1"] if coded else [])])
-        missing = pc.or_(pc.is_null(column), pc.is_in(pc.utf8_trim_whitespace(column), value_set=unknown))
-        _check_labels(part, table, name, missing.to_numpy())
+    labels = [convert_to_strings(column, f"label column {name}") for column in columns]
+    _check_labels(tables, labels, name)
     floats = [column for column in columns if pa.types.is_floating(column.type)]
     if any(pc.any(pc.not_equal(column, pc.floor(column))).as_py() for column in floats):
         return no_labels, ("",)
@@ -319,11 +310,9 @@ def _name_classes(column: pa.ChunkedArray, text: pa.ChunkedArray) -> pa.ChunkedA
 
     if pa.types.is_boolean(column.type):
         return pc.utf8_capitalize(text)
-    return (
-        pc.replace_substring_regex(text, "^(-?[0-9]+)$", r"\1.0")
-        if pa.types.is_floating(column.type)
-        else text
-    )
+    if pa.types.is_floating(column.type):
+        return pc.replace_substring_regex(text, "^(-?[0-9]+)$", r"\1.0")
+    return text
 
 
 def _read_label_column(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -336,14 +325,26 @@ def _read_label_column(part: str, table: pa.Table, name: str) -> pa.ChunkedArray
     return require_column(part, table, name, "label")
 
 
-def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
+def _check_labels(tables: Mapping[str, pa.Table], labels: Sequence[pa.ChunkedArray], name: str) -> None:
+    """Raises DataError for the first table with missing labels. labels: those of each table, as strings."""
+    import pyarrow.compute as pc
+
+    has_zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
+    for (part, table), column in zip(tables.items(), labels, strict=True):
+        only_minus_one = not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"}
+        # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
+        unknown = pa.array(["", "nan", "NaN", *(["-1"] if has_zero or only_minus_one else [])])
+        missing = pc.or_(pc.is_null(column), pc.is_in(pc.utf8_trim_whitespace(column), value_set=unknown))
+        if pc.any(missing).as_py():
+            raise _make_missing_labels_error(part, table, name, missing.to_numpy())
+
+
+def _make_missing_labels_error(part: str, table: pa.Table, name: str, missing: Mask) -> DataError:
     count = int(missing.sum())
-    if not count:
-        return
     row = int(missing.argmax())
     first = f"{table['id'][row]}, {table[name][row].as_py()!r}"
     partly = "" if count == len(missing) else "partly "
-    raise DataError(
+    return DataError(
         f"part {part} is {partly}unlabelled: label column {name} is null, empty, nan or -1 in {count} of "
         f"{len(missing)} rows (first: {first}); name a labelled part, or remove these rows (a class that "
         "is really called nan or -1 needs another name)"

@@ -272,10 +272,9 @@ def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
         return
     problem = f"column {repeated!r} twice" if repeated else "a column without a name"
     actual = ", ".join(name or '""' for name in names)
-    is_pandas_index = names[0] == ""
-    hint = (
-        "; pandas writes an index like this, and to_csv(index=False) leaves it out" if is_pandas_index else ""
-    )
+    hint = ""
+    if names[0] == "":
+        hint = "; pandas writes an index like this, and to_csv(index=False) leaves it out"
     raise DataError(
         f"{file.path}: the header has {problem}, expected a different name for each "
         f"column, found: {actual}{hint}"
@@ -323,8 +322,8 @@ def open_csv(
 
 
 @lru_cache(maxsize=64)
-def _check_joined_rows(path: Path, format: str, _state: tuple[int, ...]) -> None:
-    """A file that has not changed is checked only once in a process."""
+def _check_joined_rows(path: Path, format: str, _status: tuple[int, ...]) -> None:
+    """Refuses joined rows. _status: of the file, for the cache only: an unchanged file is checked once."""
     refuse_joined_rows(path, SEPARATORS[format])
 
 

@@ -13,10 +13,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.data.arrow import Ints, Keys
+from slimgate.data.arrow import Keys
+from slimgate.outcomes import Ints
 
 # str.split() treats it as white space, so it does not occur in a text whose white space is collapsed.
 BETWEEN_TEXTS = "\x1f"
+
+
+class _Replacements(dict[int, str]):
+    """Code -> replacement, for str.translate: a space for punctuation, "" for Cf, else the character itself.
+
+    An entry is made when its character first occurs, because Unicode has 1,114,112 characters.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        kind = unicodedata.category(character)
+        replacement = "" if kind == "Cf" else " " if kind[0] == "P" else character
+        self[code] = replacement
+        return replacement
+
+
+_REPLACEMENTS = _Replacements()
 
 
 @dataclass(frozen=True)
@@ -41,23 +59,6 @@ def normalize_text(text: str) -> str:
     """
     normalized = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return " ".join(normalized.casefold().translate(_REPLACEMENTS).split()) or text
-
-
-class _Replacements(dict[int, str]):
-    """Code -> replacement, for str.translate: a space for punctuation, "" for Cf, else the character itself.
-
-    An entry is made when its character first occurs, because Unicode has 1,114,112 characters.
-    """
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        kind = unicodedata.category(character)
-        replacement = "" if kind == "Cf" else " " if kind[0] == "P" else character
-        self[code] = replacement
-        return replacement
-
-
-_REPLACEMENTS = _Replacements()
 
 
 def sort_texts(columns: list[Keys]) -> Keys:

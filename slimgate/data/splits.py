@@ -24,13 +24,14 @@ import pyarrow as pa
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from slimgate.data.arrow import iterate_value_lists, select_table_rows
+from slimgate.data.arrow import Mask, iterate_value_lists, select_table_rows
 from slimgate.data.parts import Pool, make_pools, withhold_rows
 from slimgate.data.same_texts import join_groups
-from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
+from slimgate.data.strata import draw_groups, draw_rows
 from slimgate.errors import DataError, format_suggestion
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import CONFIRM, DRAWN, SPLITS, UNLABELLED
+from slimgate.plugins.rows import CONFIRM, SPLIT_ORDER, SPLITS, UNLABELLED
 
 RequestedSize = int | Literal["rest"]
 SCHEMA = "slimgate.splits/1"
@@ -68,7 +69,7 @@ def _draw_splits(
         _, groups = np.unique(groups, return_inverse=True)
     rest = next((split for split, size in plan.items() if size == "rest"), None)
     drawn: dict[str, Ints] = {}
-    for split in sorted(plan, key=lambda name: (name != rest, DRAWN.index(name)), reverse=True):
+    for split in sorted(plan, key=lambda name: (name != rest, SPLIT_ORDER.index(name)), reverse=True):
         random = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), zlib.crc32(split.encode())])
         keys, size = random.permutation(len(pool)), plan[split]
         known = np.zeros_like(labels) if split == UNLABELLED else labels  # these rows have no known labels
@@ -77,7 +78,7 @@ def _draw_splits(
             drawn[split] = rows[np.argsort(keys[rows])]
             break
         among = free
-        if rest is not None and DRAWN.index(split) < DRAWN.index(rest):
+        if rest is not None and SPLIT_ORDER.index(split) < SPLIT_ORDER.index(rest):
             # The rest may not lose rows to this earlier split, so this split draws no text that recurs.
             among = free & ~_mark_recurring_rows(pool, free, pool.groups if groups is None else groups)
         if groups is not None:
@@ -123,7 +124,8 @@ def compute_label_shares(labels: Ints) -> Floats:
 
 def _find_short_split(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Ints]) -> str | None:
     """The first split that has fewer rows than it should; for "rest", a split without rows."""
-    return next((s for s in plan if len(drawn[s]) < (1 if plan[s] == "rest" else int(plan[s]))), None)
+    least = {split: 1 if size == "rest" else size for split, size in plan.items()}
+    return next((split for split in plan if len(drawn[split]) < least[split]), None)
 
 
 def _describe_too_few(
@@ -131,9 +133,9 @@ def _describe_too_few(
 ) -> str:
     """The message about a split that is too short. count: its rows."""
     sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
-    dropped = f"{int(pool.by_text.sum())} dropped because a later part has their text"
+    dropped = f"{int(pool.dropped_by_text.sum())} dropped because a later part has their text"
     if grouped:
-        dropped += f", {int(pool.by_group.sum())} because a later part has their group"
+        dropped += f", {int(pool.dropped_by_group.sum())} because a later part has their group"
     inside = "; no group and no text may be in two splits" if int(pool.free.sum()) else ""
     return (
         f"too few rows for split {short}: part {pool.name} has {len(pool)} rows, {dropped}, "
@@ -142,7 +144,7 @@ def _describe_too_few(
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedCounts:
     """Rows of a part that are in no split, because a later split or part has their text or their group.
 
     near: the rows of `overlap` whose text occurs there only in other case, punctuation or order.
@@ -153,20 +155,20 @@ class Dropped:
     group: int
 
 
-NOTHING_DROPPED = Dropped(0, 0, 0)
+NOTHING_DROPPED = DroppedCounts(0, 0, 0)
 
 
-def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
-    """Counts the dropped rows of a part. drawn: the rows of each split of the part, the earliest first."""
+def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> DroppedCounts:
+    """Counts the dropped rows of a part. drawn: the rows of each of its splits, in SPLIT_ORDER."""
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
     within = undrawn & pool.free & _mark_sharing_rows(pool.texts, later)
     near = within & ~_mark_sharing_rows(pool.exact_texts, later)
-    return Dropped(
-        overlap=int(pool.by_text.sum() + within.sum()),
-        near=int(pool.by_near_text.sum() + near.sum()),
-        group=int(pool.by_group.sum()),
+    return DroppedCounts(
+        overlap=int(pool.dropped_by_text.sum() + within.sum()),
+        near=int(pool.dropped_by_near_text.sum() + near.sum()),
+        group=int(pool.dropped_by_group.sum()),
     )
 
 
@@ -182,7 +184,7 @@ def _make_size_validator(least: int) -> BeforeValidator:
 
 
 Size = Annotated[RequestedSize | None, _make_size_validator(1)]
-SizeOrNone = Annotated[RequestedSize | None, _make_size_validator(0)]
+SizeOrZero = Annotated[RequestedSize | None, _make_size_validator(0)]
 
 
 class SplitSizes(Table):
@@ -198,9 +200,9 @@ class SplitSizes(Table):
     """Number of rows whose labels no step may read; default: none."""
     train: Size = None
     """Number of rows for training; default: "rest"."""
-    calibration: SizeOrNone = None
+    calibration: SizeOrZero = None
     """Number of rows for quantization and pruning; default: 5 %, but at most 512 rows."""
-    selection: SizeOrNone = None
+    selection: SizeOrZero = None
     """Number of rows for choices, such as the best epoch; default: 10 %, but at most 1000 rows."""
     gate: Size = None
     """Number of rows that are used for verdicts only; default: 40 %, or all of a gate part that the source
@@ -219,16 +221,17 @@ class SplitSizes(Table):
 class SplitReport:
     """The content of a split, and what was left out for it.
 
-    part: the part that it was drawn from, None if it has none
-    digest: sha256 over id, text, label, group and the task's other columns, in order
-    dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
-        their text, their group; counted once a part, at its earliest split
-    near_repeats: rows of dropped_overlap whose text occurs there in other case, punctuation or order only
-    repeats: rows whose text occurs earlier in the split
-    label_deviation_points: the largest distance of a label's share from its share in the part; None if the
-        rows have no label
-    groups: rows that share the group column's value or a text are in the same group; None without a group
-        column if no text repeats
+    part: the part that it was drawn from; None for an empty split that was drawn from none.
+    n: its number of rows.
+    digest: sha256 over id, text, label, group and the task's other columns, in order.
+    dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part has
+        their text, or their group; counted once for each part, at its earliest split.
+    near_repeats: rows of dropped_overlap whose text occurs there only in other case, punctuation or order.
+    repeats: rows whose text occurs earlier in the split.
+    label_deviation_points: the largest distance of a label's share from its share in the part, in percentage
+        points; None if the rows have no label.
+    groups: the number of groups. Rows with the same group or text are in one group. None without a group
+        column if no text repeats.
     """
 
     part: str | None
@@ -241,6 +244,19 @@ class SplitReport:
     label_deviation_points: float | None
     groups: int | None
     near_repeats: int = 0
+
+
+EMPTY_SPLIT = SplitReport(
+    part=None,
+    n=0,
+    digest=hashlib.sha256().hexdigest(),
+    dropped_overlap=0,
+    dropped_group=0,
+    repeats=0,
+    label_counts={},
+    label_deviation_points=0.0,
+    groups=None,
+)
 
 
 @dataclass(frozen=True)
@@ -275,18 +291,10 @@ def cut_splits(
     """
     pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
     _check_columns(pools, read_columns)
-    plans = _make_plans(pools, sizes)
+    grouped = group_column is not None
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
-    drawn_before: list[tuple[Pool, dict[str, Ints]]] = []
-    # The part unlabelled comes last, because it gives way to all others.
-    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):
-        if not plans[pool.name]:
-            continue
-        if pool.name == UNLABELLED:
-            _withhold_drawn_rows(pool, drawn_before)
-        drawn = assign_rows(pool, plans[pool.name], seed, grouped=group_column is not None)
-        drawn_before.append((pool, drawn))
+    for pool, drawn in _draw_parts(pools, _make_plans(pools, sizes), seed, grouped=grouped):
         dropped = count_dropped(pool, drawn)
         for split, rows in drawn.items():
             label = None if split == UNLABELLED else label_column
@@ -301,24 +309,37 @@ def cut_splits(
                 digest=_digest_columns(splits[split], columns),
                 dropped=dropped,
                 labelled=label is not None,
-                grouped=group_column is not None,
+                grouped=grouped,
             )
             dropped = NOTHING_DROPPED  # they count once for each part, at its first split
     for split in SPLITS:
         if split not in splits:
-            splits[split] = pools[-1].table.slice(0, 0)
-            reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
-    drawn_splits = [name for name in DRAWN if name in splits]
+            splits[split], reports[split] = pools[-1].table.slice(0, 0), EMPTY_SPLIT
+    drawn_splits = [name for name in SPLIT_ORDER if name in splits]
     return Cut({name: splits[name] for name in drawn_splits}, {name: reports[name] for name in drawn_splits})
 
 
-def _withhold_drawn_rows(pool: Pool, drawn_before: Sequence[tuple[Pool, Mapping[str, Ints]]]) -> None:
+def _draw_parts(
+    pools: Sequence[Pool], plans: Mapping[str, Mapping[str, RequestedSize]], seed: int, *, grouped: bool
+) -> list[tuple[Pool, dict[str, Ints]]]:
+    """Each part that splits are drawn from, with the rows of each of its splits."""
+    drawn_parts: list[tuple[Pool, dict[str, Ints]]] = []
+    # The part unlabelled comes last, because it gives way to all others.
+    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):
+        if pool.name == UNLABELLED:
+            _withhold_drawn_rows(pool, drawn_parts)
+        if plans[pool.name]:
+            drawn_parts.append((pool, assign_rows(pool, plans[pool.name], seed, grouped=grouped)))
+    return drawn_parts
+
+
+def _withhold_drawn_rows(pool: Pool, drawn_parts: Sequence[tuple[Pool, Mapping[str, Ints]]]) -> None:
     """Withholds rows whose text was drawn from another part, or whose group was, except for training.
 
-    drawn_before: the other parts, each with the rows of its splits.
+    drawn_parts: the other parts, each with the rows of its splits.
     """
     nothing = np.empty(0, np.int64)
-    drawn = [(other, split, rows) for other, splits in drawn_before for split, rows in splits.items()]
+    drawn = [(other, split, rows) for other, splits in drawn_parts for split, rows in splits.items()]
     training_splits = (UNLABELLED, "train")
     withhold_rows(
         pool,
@@ -365,7 +386,7 @@ def read_splits(folder: Path) -> Cut:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise DataError(f"{folder / FILE} has schema {content['schema']}, expected {SCHEMA}")
-        drawn_splits = [name for name in DRAWN if name in content["splits"] or name in SPLITS]
+        drawn_splits = [name for name in SPLIT_ORDER if name in content["splits"] or name in SPLITS]
         reports = {name: SplitReport(**content["splits"][name]) for name in drawn_splits}
         splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in drawn_splits}
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -379,7 +400,7 @@ def _make_plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Req
     """For each part, the splits that are drawn from it and their sizes."""
     plans: dict[str, dict[str, RequestedSize]] = {pool.name: {} for pool in pools}
     common = next((name for name in ("all", "train") if name in plans), None)
-    for split in DRAWN:
+    for split in SPLIT_ORDER:
         stated = sizes.find_size(split)
         if stated is None and (split == UNLABELLED or (split == CONFIRM and split not in plans)):
             continue
@@ -416,7 +437,7 @@ def _choose_default_size(split: str, *, named: bool, free: int) -> RequestedSize
 
 
 def _make_split_report(
-    pool: Pool, rows: Ints, *, digest: str, dropped: Dropped, labelled: bool, grouped: bool
+    pool: Pool, rows: Ints, *, digest: str, dropped: DroppedCounts, labelled: bool, grouped: bool
 ) -> SplitReport:
     counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))
     share, expected = counts / max(1, len(rows)), compute_label_shares(pool.labels)

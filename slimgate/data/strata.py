@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+from slimgate.data.arrow import Mask
+from slimgate.outcomes import Floats, Ints
 
 
 def apportion_total(total: int, weights: Floats, limits: Ints) -> Ints:
@@ -64,11 +62,10 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
     cells, counts = np.unique(groups[rows] * n_labels + labels[rows], return_counts=True)
     owners = cells // n_labels
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    ends = np.append(starts, len(cells))[1:]
     positions = _choose_groups(
         apportion_total(size, shares, np.bincount(labels[rows], minlength=n_labels)).tolist(),
-        spans=list(zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True))
-        if len(cells)
-        else [],
+        spans=list(zip(starts.tolist(), ends.tolist(), strict=True)),
         order=np.argsort(keys[owners[starts]]).tolist(),
         labels=(cells % n_labels).tolist(),
         counts=counts.tolist(),

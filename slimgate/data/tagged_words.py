@@ -14,13 +14,13 @@ from slimgate.plugins.rows import Rows
 OUTSIDE = "O"
 TAG = re.compile(r"^(O|[BIES]-.+)$")
 
-Span = tuple[str, int, int]
-SpansOf = Callable[[Sequence[str]], frozenset[Span]]
+Span = tuple[str, int, int]  # type, first word, last word
+ReadSpans = Callable[[Sequence[str]], frozenset[Span]]
 
 
 def list_words(rows: Rows, column: str) -> list[list[str]]:
     """The words of each row. The column has lists of words, or texts that are split at white space."""
-    return [_split_parts(value) for value in rows.table[column].to_pylist()]
+    return [split_parts(value) for value in rows.table[column].to_pylist()]
 
 
 def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -> list[list[str]]:
@@ -29,18 +29,20 @@ def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None)
     Raises DataError for a row with more or fewer tags than words, or with a tag that is not BIO.
     """
     tags_of_rows = []
-    for row, text, value in zip(rows.ids, list_words(rows, words), rows.table[tags].to_pylist(), strict=True):
-        row_tags = [_parse_tag(tag, names, f"column {tags}, row {row}") for tag in _split_parts(value)]
-        if len(row_tags) != len(text):
+    words_and_tags = zip(rows.ids, list_words(rows, words), rows.table[tags].to_pylist(), strict=True)
+    for row, row_words, value in words_and_tags:
+        where = f"column {tags}, row {row}"
+        row_tags = [_parse_tag(tag, names, where) for tag in split_parts(value)]
+        if len(row_tags) != len(row_words):
             raise DataError(
-                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one per word"
+                f"{where}: {len(row_tags)} tags for {len(row_words)} words, expected one per word"
             )
         tags_of_rows.append(row_tags)
     return tags_of_rows
 
 
-def load_span_reader() -> SpansOf:
-    """Returns a function from the tags of a row to its spans: (type, first word, last word) of each.
+def load_span_reader() -> ReadSpans:
+    """Returns a function from the tags of a row to its spans.
 
     Raises MissingExtra without seqeval.
     """
@@ -51,7 +53,8 @@ def load_span_reader() -> SpansOf:
     return lambda tags: frozenset(get_entities(list(tags)))
 
 
-def _split_parts(value: object) -> list[str]:
+def split_parts(value: object) -> list[str]:
+    """The items of a list as text, "" for null; or the words of a text."""
     if isinstance(value, list):
         return ["" if part is None else str(part) for part in value]
     return str(value or "").split()
@@ -62,8 +65,9 @@ def _parse_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
         tag = names[int(tag)]
     if TAG.match(tag):
         return tag
-    advice = (
-        (f"names has only {len(names)} entries, counted from 0") if names else 'name it by names = ["O", …]'
-    )
-    hint = f"; [task] {advice}" if tag.isdecimal() else ""
+    hint = ""
+    if tag.isdecimal() and names:
+        hint = f"; [task] names has only {len(names)} entries, counted from 0"
+    elif tag.isdecimal():
+        hint = '; [task] name it by names = ["O", …]'
     raise DataError(f'{where}: tag "{tag}", expected O, B-TYPE or I-TYPE{hint}')

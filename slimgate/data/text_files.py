@@ -1,4 +1,4 @@
-"""The text of a file in blocks and lines, and what is told of a wrong encoding."""
+"""Reads the text of a file in blocks and lines, and explains a wrong encoding."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from pathlib import Path
 
 from slimgate.errors import DataError
 
-BLOCK = 2**22  # bytes
+BLOCK_BYTES = 2**22
 
 
 def read_text_blocks(path: Path, encoding: str) -> Iterator[str]:
     """The text of a file in blocks, without a byte order mark. Raises DataError at the first wrong byte."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    read, begun = 0, False
+    bytes_read, is_start = 0, True
     with path.open("rb") as stream:
         while True:
-            block = stream.read(BLOCK)
-            read += len(block)
+            block = stream.read(BLOCK_BYTES)
+            bytes_read += len(block)
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as error:
                 # utf-16 without the mark of its byte order: a UnicodeDecodeError from Python 3.13 on
                 if isinstance(error, UnicodeDecodeError) and "BOM" not in error.reason:
-                    raise _make_wrong_byte_error(path, encoding, error, read - len(error.object)) from None
+                    bytes_before = bytes_read - len(error.object)
+                    raise _make_wrong_byte_error(path, encoding, error, bytes_before) from None
                 raise make_wrong_text_error(path, encoding, error) from None
             if text:
-                yield text if begun else text.removeprefix("\ufeff")
-                begun = True
+                yield text.removeprefix("\ufeff") if is_start else text
+                is_start = False
             if not block:
                 return
 
@@ -57,8 +58,10 @@ def make_wrong_text_error(path: Path, encoding: str, error: UnicodeError) -> Dat
     return DataError(f"{path} is not {encoding}: {error}{hint}")
 
 
-def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:
-    """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
+def _make_wrong_byte_error(
+    path: Path, encoding: str, error: UnicodeDecodeError, bytes_before: int
+) -> DataError:
+    """The error with the position of the wrong byte. bytes_before: of the file, before `error.object`."""
     stated = codecs.lookup(encoding).name
     other = "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
     likely = "utf-16" if has_utf_16_mark(path) else other
@@ -68,7 +71,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
         else f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is '
         "in that encoding, or save it as UTF-8 (slimgate judge reads only UTF-8)"
     )
-    wrong = f"byte {before + error.start} (0x{error.object[error.start]:02x})"
+    wrong = f"byte {bytes_before + error.start} (0x{error.object[error.start]:02x})"
     return DataError(f"{path}: {wrong} is not {encoding}; {hint}")
 
 

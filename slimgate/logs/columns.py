@@ -24,7 +24,7 @@ from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
-    NOT_AS_WRITTEN,
+    READ_ERRORS,
     ColumnRows,
     CorpusKind,
     Digest,
@@ -331,7 +331,7 @@ def read_samples(
                 )
             by_filter[row.filter].add(row, shown)
             read += 1
-    except NOT_AS_WRITTEN as error:
+    except READ_ERRORS as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(
             f"{shown}: the log does not follow the format of its tool after {read:,} samples ({problem})"

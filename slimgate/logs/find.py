@@ -18,7 +18,7 @@ from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.score_ranges import is_range
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
-from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import READ_ERRORS, Log, Reader, Row, Run, TaskLog
 
 _LAST = "table"
 # The key of what every row has: its id.
@@ -65,7 +65,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
         _refuse_other_format(path, name)
     try:
         log = reader.read(path)
-    except NOT_AS_WRITTEN as error:
+    except READ_ERRORS as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
     if not isinstance(log, Log):
@@ -215,7 +215,7 @@ def hold_same_rows(log: Log, other: Log) -> bool:
         return bool(log.loads)
     try:
         return all(_hold_same_answers(task, other.tasks[name]) for name, task in log.tasks.items())
-    except NOT_AS_WRITTEN:  # the code that judges the rows reports this
+    except READ_ERRORS:  # the code that judges the rows reports this
         return False
 
 

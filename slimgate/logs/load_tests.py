@@ -16,8 +16,8 @@ from slimgate.judge.load_tests import list_part_times
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import (
     ANSWERS,
+    COMPARED_IN_LOADS,
     LOAD,
-    OF_LOADS,
     PROMPT,
     UNFINISHED,
     LoadRequest,
@@ -56,10 +56,11 @@ class LoadPair(NamedTuple):
 def check_load_options(allowed: Collection[str]) -> None:
     """Raises SuiteError for a name that is not a difference of load tests."""
     for name in allowed:
-        if name not in OF_LOADS:
-            near = format_suggestion(name, OF_LOADS)
+        if name not in COMPARED_IN_LOADS:
+            near = format_suggestion(name, COMPARED_IN_LOADS)
             raise SuiteError(
-                f"--allow {name}: load tests differ in {', '.join(OF_LOADS[:-1])} or {OF_LOADS[-1]}{near}"
+                f"--allow {name}: load tests differ in {', '.join(COMPARED_IN_LOADS[:-1])} or "
+                f"{COMPARED_IN_LOADS[-1]}{near}"
             )
 
 

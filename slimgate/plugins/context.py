@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.errors import DataError
+from slimgate.errors import BuildError, DataError
 from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.task import Task
 
+# The types of BuildContext.shared_folder and of its argument `fill`.
 Fill = Callable[[Path], Json]
 Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 
@@ -37,8 +38,17 @@ def refuse_held_out(_texts: Sequence[str]) -> list[bool]:
     )
 
 
+def refuse_teacher() -> Any:
+    """Refuses to load the teacher: the `load_teacher` of a step that does not use one.
+
+    Raises:
+        BuildError: always.
+    """
+    raise BuildError("the step asked for the teacher; set uses_teacher = True in its class")
+
+
 @dataclass(frozen=True)
-class MoreTeacher:
+class FurtherTeacher:
     """A further model that a step learns from. load: loads it. share: as in BuildContext."""
 
     load: Callable[[], TorchModel]
@@ -69,7 +79,7 @@ class BuildContext:
     progress: Progress = no_progress
     are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
     share: Share | None = None
-    more_teachers: tuple[MoreTeacher, ...] = ()
+    more_teachers: tuple[FurtherTeacher, ...] = ()
     log: Json = field(default_factory=dict)
     extra_files: list[Path] = field(default_factory=list)
 

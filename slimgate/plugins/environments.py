@@ -1,4 +1,4 @@
-"""The environments of two runs, and how they differ. What usually changes a score most comes first.
+"""The environments of two runs, and how they differ.
 
 An environment has areas, such as PROMPT. Each area has settings: names and plain JSON values. Readers of logs
 return an environment, and `read_record_environment` makes that of a record.
@@ -137,7 +137,7 @@ def join_environments(*environments: Environment) -> dict[str, dict[str, Any]]:
     return joined
 
 
-def sort_packages(packages: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+def group_packages(packages: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
     """The environment of installed versions. Engines and evaluation tools have areas of their own."""
     areas: dict[str, dict[str, Any]] = {}
     for name, version in packages.items():
@@ -167,4 +167,4 @@ def read_collected_env(text: str) -> dict[str, dict[str, Any]]:
             value = "; ".join(cards[: next((k for k, card in enumerate(cards) if "GPU" not in card), None)])
         if value and value not in ("N/A", "Could not collect"):
             named.setdefault(area, {}).setdefault(name, value)
-    return join_environments(sort_packages(packages), named)
+    return join_environments(group_packages(packages), named)

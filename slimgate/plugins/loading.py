@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 # Kind -> the name that a module of slimgate gives its plug-in.
-OBJECTS = {
+OBJECT_NAMES = {
     "source": "source",
     "task": "task",
     "step": "step",
@@ -47,8 +47,8 @@ FOLDERS = {
     "measurement": "measurements",
     "log": "logs/readers",
 }
-# folders of steps/ with code that steps share
-NOT_STEPS = ("layers", "training")
+# Folders of steps/ with code that steps share.
+SHARED_STEP_FOLDERS = ("layers", "training")
 # Kind -> dotted path -> plug-in, for the plug-ins that suites of this process have named by a path.
 _named: dict[str, dict[str, Any]] = {}
 
@@ -56,11 +56,11 @@ _named: dict[str, dict[str, Any]] = {}
 @cache
 def list_modules(kind: str) -> dict[str, str]:
     """Name -> module of slimgate's plug-ins of a kind: the public files of its folders."""
-    files = [file for file in ROOT.glob(f"{FOLDERS[kind]}/*.py") if file.parent.name not in NOT_STEPS]
+    files = sorted(ROOT.glob(f"{FOLDERS[kind]}/*.py"), key=lambda file: file.stem)
     return {
         file.stem: ".".join(("slimgate", *file.relative_to(ROOT).with_suffix("").parts))
-        for file in sorted(files, key=lambda file: file.stem)
-        if not file.stem.startswith("_")
+        for file in files
+        if not file.stem.startswith("_") and file.parent.name not in SHARED_STEP_FOLDERS
     }
 
 
@@ -73,7 +73,7 @@ def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
     points = [point for name in sorted(names) for point in distribution(name).entry_points]
     return {
         kind: tuple(point for point in points if point.group == f"slimgate.{kind}s")
-        for kind in (*OBJECTS, "metric")
+        for kind in (*OBJECT_NAMES, "metric")
     }
 
 
@@ -107,7 +107,7 @@ def load(kind: str, name: str) -> Any:
         if kind == "step" and not hint and not suggestion.startswith("."):
             hint = "; `slimgate steps` describes them"
         raise SuiteError(f'"{name}": no such {kind}{suggestion}{hint}')
-    return getattr(importlib.import_module(list_modules(kind)[name]), OBJECTS[kind])
+    return getattr(importlib.import_module(list_modules(kind)[name]), OBJECT_NAMES[kind])
 
 
 def suggest_task(name: str) -> str:

@@ -115,7 +115,7 @@ class TimedWriter(Protocol):
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedModel:
     """A loaded model with its gate rows and outcomes, for comparisons that need two models at once."""
 
     predictor: Predictor

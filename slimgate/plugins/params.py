@@ -28,7 +28,7 @@ from slimgate.errors import format_suggestion
 
 # The names that a variant may have.
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
+# The types that an array and a table of TOML fit. Of a union, such as `list[int] | str`, the first counts.
 _ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
 
 

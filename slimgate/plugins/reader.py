@@ -47,13 +47,11 @@ BASE_LOG = "base.parquet"
 FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
 LOAD, ANSWERS, UNFINISHED = "load", "answers", "unfinished"
-OF_LOADS = (LOAD, PROMPT, ANSWERS, UNFINISHED)
+COMPARED_IN_LOADS = (LOAD, PROMPT, ANSWERS, UNFINISHED)
 # Why a request failed whose answer has no token.
-EMPTY = "an answer of 0 tokens"
-# What a reader may raise if a value of a log has another type than its tool writes.
-NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
-
-
+EMPTY_ANSWER = "an answer of 0 tokens"
+# Errors that a reader may raise if a value of a log has another type than its tool writes.
+READ_ERRORS = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
 # How a figure follows from the sums of scores and of sizes: exp(scores / sizes), or scores / sizes.
 CorpusKind = Literal["perplexity", "rate"]
 _EPOCH = " epoch "
@@ -70,7 +68,7 @@ def name_epoch(sample: str, epoch: int) -> str:
 
 
 def name_further_epoch(sample: str, epoch: int) -> str:
-    """The id of an epoch, counted from 1: the first has the id of the sample."""
+    """As `name_epoch`, but the first epoch, 1, has the id of the sample."""
     return sample if epoch == 1 else name_epoch(sample, epoch)
 
 
@@ -233,7 +231,10 @@ class LoadRun:
     generates: bool = True
 
     def __post_init__(self) -> None:
-        """Raises TypeError for a time or a count that is no number."""
+        """Marks requests with an empty answer as failed.
+
+        Raises TypeError for a time or a count that is no number.
+        """
         values: list[object] = [self.seconds, self.unfinished]
         for request in self.requests:
             values += request.first, request.between, request.total, request.prompt_tokens, request.tokens
@@ -242,7 +243,7 @@ class LoadRun:
                 raise TypeError(f"the time or count {value!r} of a load test is no number")
         if self.generates:
             requests = tuple(
-                LoadRequest(prompt_tokens=request.prompt_tokens, failed=EMPTY)
+                LoadRequest(prompt_tokens=request.prompt_tokens, failed=EMPTY_ANSWER)
                 if request.failed is None and request.tokens == 0
                 else request
                 for request in self.requests

@@ -20,7 +20,7 @@ SPLITS = ("train", CALIBRATION, "selection", GATE)
 JUDGING = (CONFIRM, GATE)
 # If a row could be in two splits, it is in the later one of these. The gate is last, so that its rows are the
 # same with and without a split confirm.
-DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
+SPLIT_ORDER = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rows:
         return list(self.table["id"].to_pylist())
 
 
-def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
+def number_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     """Numbers the groups of rows.
 
     Args:

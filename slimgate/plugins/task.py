@@ -15,7 +15,7 @@ import numpy.typing as npt
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays, Json, P, Progress, WithParams, no_progress
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.models import Compared, ModelRef, Predictor
+from slimgate.plugins.models import ComparedModel, ModelRef, Predictor
 from slimgate.plugins.rows import Encoded, Rows, TaskFacts
 from slimgate.plugins.source import Source
 
@@ -109,7 +109,7 @@ class Task(WithParams[P]):
     end_to_end: bool = False
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Outcomes, npt.NDArray[np.int64]], Outcomes] | None = None
-    compare: Callable[[P, Compared, Compared], Json] | None = None
+    compare: Callable[[P, ComparedModel, ComparedModel], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
     encode_prompts: Callable[[P, Rows, PreTrainedTokenizerBase], Encoded] | None = None
     score_pair: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
@@ -381,8 +381,8 @@ class Task(WithParams[P]):
             scores: (rows, …) in the order of `rows`: what `read_output` kept, summed over the parts of a row;
                 or what `answer` returned. Numbers are finite.
             params: the options of [task], checked.
-            group: the suite's column of groups; None if it has none. `row_groups` makes `Outcomes.groups` of
-                it.
+            group: the suite's column of groups; None if it has none. `number_groups` makes `Outcomes.groups`
+                of it.
 
         Returns:
             One outcome for each row, with its id, in their order. Else the run fails with a MeasureError.

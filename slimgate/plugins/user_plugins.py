@@ -37,7 +37,7 @@ BASES: dict[str, ABCMeta] = {
 WITHOUT_PARAMS = (Reader, Measurement)
 READABLE = ("train", "calibration", "selection", "unlabelled")
 Plugin = TypeVar("Plugin")
-FORM = "a step's form is def name(model, context, *, option: type = default)"
+STEP_FORM = "a step's form is def name(model, context, *, option: type = default)"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -53,13 +53,8 @@ def make_plugin(kind: str, candidate: object) -> Any:
         candidate = getattr(candidate, base.__name__.lower(), candidate)
     if kind == "step" and inspect.isfunction(candidate):
         return _check_plugin(kind, FunctionStep(candidate))
-    params = getattr(candidate, "Params", None)
-    if base not in WITHOUT_PARAMS and not (inspect.isclass(params) and issubclass(params, BaseModel)):
-        if kind == "step" and callable(candidate) and not hasattr(candidate, "apply"):
-            name = type(candidate).__name__
-            if not inspect.isclass(candidate) and not inspect.isbuiltin(candidate):
-                raise SuiteError(f"it is of type {name}, expected a function that `def` makes; {FORM}")
-        raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
+    if base not in WITHOUT_PARAMS:
+        _require_params(kind, candidate)
     _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:
         plugin = candidate() if inspect.isclass(candidate) else candidate
@@ -72,6 +67,19 @@ def make_plugin(kind: str, candidate: object) -> Any:
     if not isinstance(plugin, base):
         plugin = _with_defaults(base, plugin)
     return _check_plugin(kind, plugin)
+
+
+def _require_params(kind: str, candidate: object) -> None:
+    """Raises SuiteError if the object has no options, or is a callable that is no function."""
+    params = getattr(candidate, "Params", None)
+    if inspect.isclass(params) and issubclass(params, BaseModel):
+        return
+    can_be_function = kind == "step" and callable(candidate) and not hasattr(candidate, "apply")
+    if can_be_function and not inspect.isclass(candidate) and not inspect.isbuiltin(candidate):
+        raise SuiteError(
+            f"it is of type {type(candidate).__name__}, expected a function that `def` makes; {STEP_FORM}"
+        )
+    raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
 
 
 def _check_complete(base: type, missing: Sequence[str]) -> None:
@@ -101,7 +109,7 @@ def _with_defaults(base: type, plugin: object) -> Any:
 def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
     """The plug-in itself. Raises SuiteError if an attribute of a step or a measurement is wrong."""
     if kind == "step":
-        _check_declared(plugin)
+        _check_step(plugin)
     if kind == "measurement":
         _check_measurement(plugin)
     return plugin
@@ -124,7 +132,7 @@ def _check_measurement(measurement: Any) -> None:
         )
 
 
-def _check_declared(step: Any) -> None:
+def _check_step(step: Any) -> None:
     """Raises SuiteError if `takes`, `claims` or `reads` of a step have a wrong type or value."""
     for key, example in (
         ("takes", 'frozenset({"torch"})'),
@@ -190,15 +198,15 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
     """(name, (annotation, default)) of each option. Raises SuiteError for a signature of another form."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
-        raise SuiteError(f"it does not accept (model, context); {FORM}")
+        raise SuiteError(f"it does not accept (model, context); {STEP_FORM}")
     types = _read_types(function, {parameter.name for parameter in parameters[2:]})
     for parameter in parameters[2:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise SuiteError(f"parameter {parameter} is not keyword-only; {FORM}")
+            raise SuiteError(f"parameter {parameter} is not keyword-only; {STEP_FORM}")
         if parameter.name.startswith("_"):
             raise SuiteError(f"parameter {parameter.name} begins with _, which no option does")
         if parameter.name not in types:
-            raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
+            raise SuiteError(f"parameter {parameter.name} has no type; {STEP_FORM}")
         default = ... if parameter.default is parameter.empty else parameter.default
         yield parameter.name, (types[parameter.name], default)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-# The parts that are timed by themselves. Of writing an answer: until the first token, and each later token.
-# Of a forward pass: end to end, from the text of the rows to their answers, tokenizing included.
+# The parts of a call that are timed by themselves: the time to the first token, the time per later token, and
+# the time of a forward pass end to end, from the text of the rows to their answers, tokenizing included.
 Phase = Literal["ttft", "tpot", "e2e"]
 TTFT: Phase = "ttft"
 TPOT: Phase = "tpot"
 END_TO_END: Phase = "e2e"
-# What is timed of a model: one forward pass, one from text to answer, a whole answer that is written, or a
-# phase of it.
+# What is timed of a model: one forward pass, a whole answer that is written, or a phase of a call.
 TimedPart = Literal["forward", "answer", "ttft", "tpot", "e2e"]
-LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
+# What is timed of a request: all of it, until the first token, and from one token to the next.
+LoadPart = Literal["answer", "ttft", "tpot"]
+LOAD_PARTS: tuple[LoadPart, ...] = get_args(LoadPart)
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Workload:
     """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or at their own lengths.
 
     With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
-    prompt_tokens. phase: the part of that which is timed; None: all of it. phase END_TO_END: what is timed
-    begins with the rows' text, and not with prepared tensors.
+    prompt_tokens. phase: the part of the call that is timed; None: all of it, from prepared tensors.
     """
 
     batch: int
@@ -52,7 +52,7 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """By how many a call's time is divided: the tokens after the first for the time per output token."""
+        """The divisor of a call's time: the tokens after the first for the time per output token, else 1."""
         return self.new_tokens - 1 if self.phase == TPOT and self.new_tokens else 1
 
     @property
@@ -63,14 +63,12 @@ class Workload:
         return self.batch if self.phase == TPOT else self.batch * self.new_tokens
 
 
-# What is timed of a request: all of it, until the first token, and from one token to the next.
-LoadPart = Literal["answer", "ttft", "tpot"]
-
-
 @dataclass(frozen=True)
 class ServiceLevel:
-    """The most milliseconds that a request may take: until the first token, from one token to the next, until
-    the answer is complete. None: no limit."""
+    """The most milliseconds that a request may take; None: no limit.
+
+    ttft_ms: until the first token. tpot_ms: from one token to the next. e2el_ms: until the answer is done.
+    """
 
     ttft_ms: float | None = None
     tpot_ms: float | None = None
@@ -83,9 +81,10 @@ class ServiceLevel:
 
 @dataclass(frozen=True)
 class Load:
-    """What a server bears: `concurrency` users who wait for their answers, or requests at a rate a second.
+    """The load on a server: `concurrency` users who wait for their answers, or requests at a rate a second.
 
-    requests: of one turn of a model; blocks: turns of each. level: what a request that counts as good meets.
+    requests: the number in one turn of a model. blocks: the turns of each model. level: the limits that a
+    good request meets.
     """
 
     concurrency: int | None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, log, nan
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from slimgate.judge.perplexity import choose_growth_cap
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, choose_mean_cap
 from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.rows import GATE, Rows, row_groups
+from slimgate.plugins.rows import GATE, Rows, number_groups
 from slimgate.record.run import RunRecord
 from slimgate.results.base import BudgetFacts, CappedFacts
 from slimgate.results.checks import BASELINE
@@ -36,6 +37,7 @@ from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import Suite
 
 _MOST_NAMES = 4
+# The smallest and the largest share of answers that an equally good variant changes.
 Changes = tuple[float, float]
 
 
@@ -75,7 +77,7 @@ def count_groups(rows: Rows, text_columns: Sequence[str], group_column: str | No
 
 def find_group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
     """(rows,) group ids; rows with the same text are in one group. None if each row is its own group."""
-    return join_groups(row_groups(rows, group_column), number_texts(rows.table, text_columns))
+    return join_groups(number_groups(rows, group_column), number_texts(rows.table, text_columns))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class PlannedBudget:
 
     @property
     def takes(self) -> str:
-        """`390 to 1,546`, `390 at best`, or `?`: gate rows."""
+        """The gate rows that it needs, such as `390 to 1,546`, `390 at best`, or `?`."""
         numbers = list(dict.fromkeys(f"{rows:,}" for rows in self.needed if rows is not None))
         end = " at best" if numbers and None in self.needed else ""
         return f"{' to '.join(numbers) or '?'}{end}"
@@ -126,8 +128,10 @@ class PlannedBudget:
 
     @property
     def line(self) -> str:
-        """`budget accuracy drop_points 0.5 (int8): 6,000 gate rows may decide it; it takes about 1,597 to
-        7,486 (…)`.
+        """The plan in one line.
+
+        Example: `budget accuracy drop_points 0.5 (int8): 6,000 gate rows may decide it; it takes about 1,597
+        to 7,486 (…)`.
         """
         head = f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}):"
         if self.word == "unknown":
@@ -136,6 +140,13 @@ class PlannedBudget:
             return f"{head} {self.answer}, and no number of rows would ({self.basis})"
         takes = "enough are" if self.is_decidable else "it takes"
         return f"{head} {self.answer}; {takes} about {self.takes} ({self.basis})"
+
+
+class _EarlierFacts(NamedTuple):
+    """What an earlier run measured of a metric. created: when it ran."""
+
+    created: str
+    facts: QualityFacts
 
 
 @dataclass(frozen=True)
@@ -165,9 +176,9 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
             continue
         changes = estimate_changes(suite, name)
         for metric, budgets in variant_budgets.quality.items():
-            known = _find_earlier_facts(earlier, name, metric)
+            earlier_facts = _find_earlier_facts(earlier, name, metric)
             for budget in budgets:
-                for plan in _plan_budget(metric, metric, budget, gate, changes, known):
+                for plan in _plan_budget(metric, metric, budget, gate, changes, earlier_facts):
                     variants_by_plan.setdefault(plan, []).append(name)
         for metric, budgets in variant_budgets.baseline.items():
             # the difference from the teacher says nothing about the difference from the last release
@@ -212,24 +223,24 @@ def _plan_budget(
     budget: QualityBudget,
     gate: GateGroups,
     changes: Changes,
-    known: tuple[str, QualityFacts] | None,
+    earlier: _EarlierFacts | None,
 ) -> Iterator[_Plan]:
     """The plan of a budget; none if an earlier run says nothing about this limit.
 
-    shown: the name of the metric in the plan. known: the result of `_find_earlier_facts`. The spread of
-    builds is known only from a run that judged the budget over builds.
+    shown: the name of the metric in the plan. The spread of builds is known only from a run that judged the
+    budget over builds.
     """
+    judged = None if earlier is None else _find_judged(budget, earlier.facts)
     if budget.kind == "increase_relative" and load_metric(metric).documents is not None:
-        judged = None if known is None else _find_judged(budget, known[1])
-        if known is None or judged is None:
+        if earlier is None or judged is None:
             note = "if no document changes, documents of equal length"
             yield _plan_share(shown, budget, compute_smallest_share(budget), gate, note)
         else:
-            yield _plan_from_record(shown, judged, gate, known[0])
+            yield _plan_from_record(shown, judged, gate, earlier.created)
         return
     over_builds = budget.over == "builds"
-    if known is not None and (not over_builds or _find_judged(budget, known[1]) is not None):
-        yield from _plan_by_earlier_run(shown, budget, gate, *known)
+    if earlier is not None and (not over_builds or judged is not None):
+        yield from _plan_by_earlier_run(shown, budget, gate, earlier)
         return
     margin = budget.limit / 100
     if not is_in_points(budget.kind) or load_metric(metric).per_row is None:
@@ -317,9 +328,10 @@ def _count_rows_needed(
 
 
 def _plan_by_earlier_run(
-    shown: str, budget: QualityBudget, gate: GateGroups, created: str, known: QualityFacts
+    shown: str, budget: QualityBudget, gate: GateGroups, earlier: _EarlierFacts
 ) -> Iterator[_Plan]:
     """The plan by an earlier run: its verdict on the same budget, or its variance for another limit."""
+    created, known = earlier
     judged = _find_judged(budget, known)
     if judged is not None:
         yield _plan_from_record(shown, judged, gate, created)
@@ -368,14 +380,12 @@ def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created
     return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 
-def _find_earlier_facts(
-    earlier: RunRecord | None, variant: str, metric: str
-) -> tuple[str, QualityFacts] | None:
-    """The time of the earlier run and its facts of this metric; None without facts or their interval."""
-    if earlier is None:
+def _find_earlier_facts(record: RunRecord | None, variant: str, metric: str) -> _EarlierFacts | None:
+    """The facts of a metric in the record of an earlier run; None without facts or their interval."""
+    if record is None:
         return None
-    facts = next((model.quality.get(metric) for model in earlier.variants if model.name == variant), None)
-    return None if facts is None or facts.interval is None else (earlier.created, facts)
+    facts = next((model.quality.get(metric) for model in record.variants if model.name == variant), None)
+    return None if facts is None or facts.interval is None else _EarlierFacts(record.created, facts)
 
 
 def _find_margin(budget: QualityBudget, known: QualityFacts) -> float | None:

@@ -13,9 +13,10 @@ from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, compute_visible_delay, estimate_speedup, is_settled
+from slimgate.outcomes import Floats
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.checks import TEACHER
-from slimgate.run.measure.duel import Contender, ContenderSpec, DuelTimes, Floats, run_duel, time_call
+from slimgate.run.measure.duel import Contender, ContenderSpec, DuelTimes, run_duel, time_call
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.model_handle import ModelHandle
 from slimgate.tasks.parts.generation import make_sampling_params
@@ -176,10 +177,10 @@ class Duels:
 
 
 def _count_most_queued(contenders: Sequence[Contender], times: DuelTimes) -> float:
-    """The threads without a core of the contender that had the most.
+    """The number of threads without a core, of the contender that had the most of them.
 
-    Those with one thread are left out: the time in which another process had their core is taken off. Threads
-    that wait for each other lose more than that.
+    Contenders with one thread are left out: the time in which another process had their core is subtracted.
+    Threads that wait for each other lose more than that.
     """
     queued = (times.queued_threads[model.spec.name] for model in contenders if model.threads > 1)
     return max(queued, default=0.0)
@@ -200,12 +201,12 @@ class LoadDuels:
         return self._times[key]
 
     def _measure(self, variant: ModelHandle, load: Load) -> LoadTimes:
-        from slimgate.tasks.parts.asked_prompts import AskedPrompts, make_load_requests
+        from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts, make_load_requests
 
         run = self._teacher.run
         suite = run.suite
         prompts = run.encoder.encode_for(self._teacher.built.artifact)
-        assert isinstance(prompts, AskedPrompts)  # every endpoint has them
+        assert isinstance(prompts, EndpointPrompts)  # every endpoint has them
         sampling = make_sampling_params(suite.setup.task.params)
         requests = make_load_requests(prompts, sampling, load.requests, suite.seed)
         with run.watch.stage(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.models import Compared, Predictor
+from slimgate.plugins.models import ComparedModel, Predictor
 from slimgate.plugins.workloads import TimedPart
 from slimgate.run.build import Built
 from slimgate.run.measure.memory import MemoryReading
@@ -86,10 +86,10 @@ class ModelHandle:
         return self.run.measure_memory(self.name, readings)
 
     @property
-    def compared(self) -> Compared:
+    def compared(self) -> ComparedModel:
         """The model as a task's `compare` gets it."""
         artifact = self.built.artifact
-        return Compared(
+        return ComparedModel(
             self.predictor,
             self.run.encoder.encode_for(artifact),
             artifact.folder,

@@ -12,7 +12,7 @@ from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json, Progress, no_progress
-from slimgate.plugins.context import BuildContext, MoreTeacher
+from slimgate.plugins.context import BuildContext, FurtherTeacher, refuse_teacher
 from slimgate.plugins.rows import JUDGING
 from slimgate.plugins.step import Step
 from slimgate.run import keys
@@ -58,11 +58,6 @@ class ContextMaker:
     ) -> BuildContext:
         """The context of one step. step: None for loading."""
 
-        def load_teacher() -> Any:
-            if not teachers:
-                raise BuildError("the step asked for the teacher; set uses_teacher = True in its class")
-            return load_artifact(teachers[0])
-
         def load_artifact(teacher: Artifact) -> Any:
             with context.time_stage("load"):
                 return self.load_model(teacher, step)
@@ -77,7 +72,7 @@ class ContextMaker:
                 for name in reads
                 if name in self._rows.splits and name not in JUDGING
             },
-            load_teacher=load_teacher,
+            load_teacher=partial(load_artifact, teachers[0]) if teachers else refuse_teacher,
             seed=self._seed,
             device=self._device,
             threads=self._suite.threads,
@@ -85,7 +80,7 @@ class ContextMaker:
             progress=progress,
             share=self._make_share(teachers[0]) if teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(load_artifact, teacher), self._make_share(teacher))
+                FurtherTeacher(partial(load_artifact, teacher), self._make_share(teacher))
                 for teacher in teachers[1:]
             ),
         )

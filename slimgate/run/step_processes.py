@@ -22,7 +22,7 @@ from slimgate._system.forkserver import start_forkserver
 from slimgate.data.same_texts import HeldOutTexts
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.torch_model import TorchModel, convert_to_float32_, load_torch_model
-from slimgate.plugins.context import BuildContext, MoreTeacher, Share, refuse_held_out
+from slimgate.plugins.context import BuildContext, FurtherTeacher, Share, refuse_held_out, refuse_teacher
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
@@ -64,7 +64,9 @@ class StepJob:
             task_params=self.task_params,
             facts=self.facts,
             splits=self.splits,
-            load_teacher=self._load_teacher,
+            load_teacher=partial(_load_teacher_model, self.teachers[0][0])
+            if self.teachers
+            else refuse_teacher,
             seed=self.seed,
             device="cpu",
             threads=self.threads,
@@ -72,15 +74,10 @@ class StepJob:
             are_held_out=self.held_out or refuse_held_out,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(_load_teacher_model, folder), share)
+                FurtherTeacher(partial(_load_teacher_model, folder), share)
                 for folder, share in self.teachers[1:]
             ),
         )
-
-    def _load_teacher(self) -> Any:
-        if not self.teachers:
-            raise BuildError("the step asked for the teacher; set uses_teacher = True in its class")
-        return _load_teacher_model(self.teachers[0][0])
 
 
 def _load_teacher_model(folder: Path) -> Any:

@@ -33,9 +33,9 @@ from slimgate.models.saved_files import check_language_model
 from slimgate.models.special_tokens import find_start_token
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.models import Compared, ModelRef
+from slimgate.plugins.models import ComparedModel, ModelRef
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import Rows, TaskFacts, number_groups
 from slimgate.tasks.parts.token_task import TokenTask
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ class CausalLM(TokenTask[Params]):
     )
     guess_rank = 60
 
-    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses text alone, for a language model, or if the user asks for this task."""
-        if data.stated.label or not (data.stated.task or data.causal):
+        if sample.stated.label or not (sample.stated.task or sample.causal):
             return None
-        return {"text": data.texts()[:1]}, "text alone"
+        return {"text": sample.texts()[:1]}, "text alone"
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text column."""
@@ -169,7 +169,7 @@ class CausalLM(TokenTask[Params]):
                 "bytes": np.asarray([len(text.encode()) for text in texts], dtype=np.float64),
             },
             given=("bytes",),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
@@ -179,7 +179,7 @@ class CausalLM(TokenTask[Params]):
         right[rows] = 0.0
         return replace(outcomes, values={**outcomes.values, "nats": nats, "right_tokens": right})
 
-    def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
+    def compare(self, params: Params, teacher: ComparedModel, variant: ComparedModel) -> dict[str, Any]:
         """Figures of how varied the texts are that each model writes."""
         from slimgate.tasks.parts.text_diversity import compute_written_figures
 

@@ -11,8 +11,8 @@ names = { 0 = "airplane", 1 = "ship" }     # names of labels in prompts, if labe
 A gate row is classified zero-shot, as the class whose prompts are most similar to the image (Radford et al.
 2021, section 3.1). `rank` is the rank of the best prompt of the right class among the prompts of all classes,
 as in a search for the image's caption. Training and distillation use the captions of the batch
-(parts/contrastive.py). The source "files" reads a column of file names as
-images (data/sources/files.py). in_tower applies a step to one tower or both.
+(ContrastiveObjective). The source "files" reads a column of file names as images. The step in_tower applies
+steps to one tower or both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.data.labels import check_positive, list_class_names, refuse_other_spellings
+from slimgate.data.labels import check_positive, index_labels, read_classes, refuse_other_spellings
 from slimgate.data.parts import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
@@ -36,7 +36,7 @@ from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import Rows, TaskFacts, number_groups
 from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import encode_texts
 from slimgate.tasks.parts.encoding_images import EncodedImages
@@ -122,10 +122,7 @@ class ImageText(Task[Params]):
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
             )
             raise DataError(f'column "{params.image}" contains {wrong[0]}, expected images; {hint}')
-        values = {
-            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
-        }
-        classes = list_class_names(values)
+        classes = read_classes(splits, params.label)
         if len(classes) < 2:
             raise DataError(f'column "{params.label}" has only one label ({classes}); expected at least two')
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
@@ -139,7 +136,7 @@ class ImageText(Task[Params]):
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
         """The index of each row's label, (rows,): captions of one class are right answers for each other."""
-        return _find_label_indices(params, rows, facts)
+        return index_labels(rows, params.label, facts.classes)
 
     def targets_without_labels(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
         """Each row is a separate class, (rows,): only its own caption is a right answer."""
@@ -193,7 +190,7 @@ class ImageText(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: ImageTextProcessor) -> EncodedImages:
         """The images with their own captions, for training. tokenizer: an ImageTextProcessor."""
-        return _encode_rows(params, rows, tokenizer, list_captions(params, rows), own_captions=True)
+        return _encode_rows(params, rows, tokenizer, list_captions(params, rows), has_captions=True)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
         """Returns a function that makes inputs of images and the prompts of all classes, to classify them."""
@@ -206,7 +203,7 @@ class ImageText(Task[Params]):
             AutoConfig.from_pretrained(folder, trust_remote_code=False),
         )
         prompts = list_class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
-        return lambda rows: _encode_rows(params, rows, processor, prompts, own_captions=False)
+        return lambda rows: _encode_rows(params, rows, processor, prompts, has_captions=False)
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
@@ -215,10 +212,11 @@ class ImageText(Task[Params]):
 
         scores: (rows, classes · prompts). Ties count against the right class.
         """
+        from scipy.special import softmax
+
         by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
         logits = by_prompt.mean(-1)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        labels = _find_label_indices(params, rows, facts)
+        labels = index_labels(rows, params.label, facts.classes)
         best = by_prompt[np.arange(len(labels)), labels].max(-1)
         wrong = np.arange(len(facts.classes)) != labels[:, None]
         ranked_ahead = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
@@ -227,9 +225,9 @@ class ImageText(Task[Params]):
             labels=labels,
             predictions=logits.argmax(axis=1).astype(np.int64),
             classes=facts.classes,
-            probabilities=exponentials / exponentials.sum(axis=1, keepdims=True),
+            probabilities=softmax(logits, axis=1),
             values={RANK: 1.0 + ranked_ahead.sum(axis=(1, 2))},
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
             positive=params.positive,
         )
 
@@ -243,11 +241,6 @@ class ImageText(Task[Params]):
 
 
 task = ImageText()
-
-
-def _find_label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
-    index = {name: i for i, name in enumerate(facts.classes)}
-    return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
 
 
 def _list_train_texts(params: Params, context: BuildContext) -> Iterator[str]:
@@ -269,10 +262,10 @@ def list_class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
 
 
 def _encode_rows(
-    params: Params, rows: Rows, processor: ImageTextProcessor, texts: list[str], *, own_captions: bool
+    params: Params, rows: Rows, processor: ImageTextProcessor, texts: list[str], *, has_captions: bool
 ) -> EncodedImages:
     from slimgate.data.images import Pixels
 
     encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)
     pixels = Pixels(rows.table[params.image].to_pylist(), processor.images)
-    return EncodedImages(pixels, encoded, own_captions)
+    return EncodedImages(pixels, encoded, has_captions)

@@ -37,7 +37,7 @@ from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef, Predictor
 from slimgate.plugins.params import Table, resolve_path
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import Rows, TaskFacts, number_groups
 from slimgate.plugins.source import Source
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.token_task import TokenTask
@@ -87,8 +87,8 @@ class Params(Table):
     """Largest number of tokens that a model reads; default: the number of positions in its config.json."""
 
     @property
-    def request(self) -> TaskSelection:
-        """The request to lm-evaluation-harness."""
+    def selection(self) -> TaskSelection:
+        """The tasks and documents that lm-evaluation-harness loads."""
         from slimgate.tasks.parts.lm_eval_documents import TaskSelection
 
         return TaskSelection(self.tasks, self.fewshot, self.limit, self.fewshot_as_multiturn)
@@ -173,14 +173,14 @@ class LmEval(TokenTask[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their targets; models learn the targets."""
-        from slimgate.tasks.parts.choice_scores import encode_pairs, make_pair_windows
+        from slimgate.tasks.parts.choice_scores import make_pair_windows, tokenize_pairs
         from slimgate.tasks.parts.lm_eval_documents import put_into_chat
         from slimgate.tasks.parts.lm_eval_model import DEFAULT_TOKENS
 
         prompts, targets = (rows.table[name].to_pylist() for name in ("prompt", "target"))
         if params.apply_chat_template:
             prompts, targets = put_into_chat(tokenizer, prompts, targets)
-        pairs = encode_pairs(tokenizer, prompts, targets)
+        pairs = tokenize_pairs(tokenizer, prompts, targets)
         max_tokens = params.max_tokens or DEFAULT_TOKENS
         return make_pair_windows(pairs, max_tokens=max_tokens, padding=tokenizer.pad_token_id or 0)
 
@@ -216,7 +216,7 @@ class LmEval(TokenTask[Params]):
             values=values,
             given=("bytes",) if "bytes" in values else (),
             answers=np.asarray([result.answer for result in scores], dtype=np.str_),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
@@ -237,4 +237,4 @@ def _load_task_documents(params: Params, folder: Path | None = None) -> Document
     from slimgate.tasks.parts.lm_eval_documents import digest_task_files, load_documents
 
     chat = folder if params.apply_chat_template else None
-    return load_documents(params.request, chat, digest_task_files(params.tasks))
+    return load_documents(params.selection, chat, digest_task_files(params.tasks))

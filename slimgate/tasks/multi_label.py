@@ -38,13 +38,20 @@ from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
-from slimgate.tasks.parts.texts import TextTask
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, number_groups
+from slimgate.tasks.parts.classifiers import SEQUENCE_CLASSIFIER, Head, load_classifier
+from slimgate.tasks.parts.text_task import (
+    PRINT_SHARES,
+    TextParams,
+    TextTask,
+    list_train_texts,
+    make_head_data,
+)
 
 if TYPE_CHECKING:
-    from slimgate.data.guess_input import ExaminedRows
+    import pyarrow as pa
+
+    from slimgate.data.guess_input import Column, ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.objectives import Objective
 
@@ -54,7 +61,7 @@ SETS = ("labels", "topics", "genres", "categories", "emotions", "tags", "classes
 SEPARATORS = (",", ";", "|")
 
 
-class Params(texts.TextParams):
+class Params(TextParams):
     """[task] of a multi-label classification."""
 
     label: str | tuple[str, ...]
@@ -73,19 +80,19 @@ class MultiLabel(TextTask[Params]):
     default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
     proposed_metrics = ("subset_accuracy", "labels_f1_micro", "labels_f1_macro")
     pipeline = "text-classification"
-    snippet_tail = f"shares = 1 / (1 + np.exp(-scores))\n{texts.PRINT_SHARES}"
-    auto_class = SEQUENCE
+    snippet_tail = f"shares = 1 / (1 + np.exp(-scores))\n{PRINT_SHARES}"
+    auto_class = SEQUENCE_CLASSIFIER
     guess_rank = 20
 
-    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses text, and lists of labels, joined labels or a column of 0 and 1 for each label."""
-        label_guess = _guess_labels(data)
+        label_guess = _guess_labels(sample)
         if label_guess is None:
             return None
         options, why = label_guess
         label = options["label"]
-        columns = data.texts((label,) if isinstance(label, str) else label)
-        names = {"names": data.stated.names} if data.stated.names else {}
+        columns = sample.texts((label,) if isinstance(label, str) else label)
+        names = {"names": sample.stated.names} if sample.stated.names else {}
         return {"text": columns, **options, **names}, why
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -134,16 +141,18 @@ class MultiLabel(TextTask[Params]):
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
         """A head with one output for each label."""
         mean = params.pooling == "mean"
-        return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
+        return Head(
+            SEQUENCE_CLASSIFIER, classes, params.labels, mean=mean, problem_type="multi_label_classification"
+        )
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a ref. Fits a missing head on `train`, with a logistic regression per label."""
         head = self.head(params, context.facts.classes)
-        loaded = load_classifier(head, ref, context, texts=texts.list_train_texts(params, context))
+        loaded = load_classifier(head, ref, context, texts=list_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
 
-            train, validation = texts.make_head_data(loaded, context)
+            train, validation = make_head_data(loaded, context)
             context.log.update(fit_labels_head(loaded.layer, train, validation, seed=context.seed))
         return loaded.model
 
@@ -158,7 +167,7 @@ class MultiLabel(TextTask[Params]):
             values=_make_values(facts.classes, gold, predicted.astype(np.float64)),
             given=tuple(f"{GOLD}{name}" for name in facts.classes),
             answers=np.asarray([_join_labels(line, facts.classes) for line in predicted], dtype=np.str_),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
@@ -194,25 +203,28 @@ def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> 
     return ", ".join(name for name, yes in zip(classes, predicted, strict=True) if yes) or "(none)"
 
 
-def _guess_labels(data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+def _guess_labels(sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
     """Guesses the options on labels, with the reason; None if no column has several labels."""
-    table, columns, stated = data.table, data.columns, data.stated
-    lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
-    if stated.label is not None:
-        lists = [n for n in lists if n == stated.label]
-    if lists:
-        return {"label": lists[-1]}, f'lists of labels in "{lists[-1]}"'
-    for name in [stated.label] if stated.label else [n for n in columns if n.lower() in SETS]:
+    table, columns, stated = sample.table, sample.columns, sample.stated
+    list_columns = [name for name, column in columns.items() if column.kind == "list"]
+    candidates = [name for name in list_columns if name not in stated.text and stated.label in (None, name)]
+    if candidates:
+        return {"label": candidates[-1]}, f'lists of labels in "{candidates[-1]}"'
+    for name in [stated.label] if stated.label else [name for name in columns if name.lower() in SETS]:
         separator = _find_separator(table[name].to_pylist()) if columns[name].kind == "text" else None
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
-    marked = [
-        n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole_numbers
-    ]
-    marked = [n for n in marked if {str(value) for value in table[n].to_pylist()} <= {"0", "1"}]
-    if len(marked) >= 3 and stated.label is None and not any(n.lower() in LABELS for n in columns):
-        return {"label": marked}, f"{len(marked)} columns of 0 and 1"
+    has_label_column = stated.label is not None or any(name.lower() in LABELS for name in columns)
+    indicators = [name for name, column in columns.items() if _has_zeros_and_ones(column, table[name])]
+    if len(indicators) >= 3 and not has_label_column:
+        return {"label": indicators}, f"{len(indicators)} columns of 0 and 1"
     return None
+
+
+def _has_zeros_and_ones(column: Column, values: pa.ChunkedArray) -> bool:
+    """Whether all values are 0 or 1."""
+    may_be = column.kind in ("number", "flag") and column.distinct <= 2 and column.whole_numbers
+    return may_be and {str(value) for value in values.unique().to_pylist()} <= {"0", "1"}
 
 
 def _find_separator(values: Sequence[object]) -> str | None:

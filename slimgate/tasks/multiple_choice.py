@@ -35,9 +35,9 @@ from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.base import Arrays, Json
-from slimgate.plugins.models import Compared, ModelRef, Predictor
+from slimgate.plugins.models import ComparedModel, ModelRef, Predictor
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import Rows, TaskFacts, number_groups
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
 from slimgate.tasks.parts.guess_prompts import guess_choices
@@ -47,9 +47,9 @@ from slimgate.tasks.parts.questions import (
     LETTERED,
     MOST_LETTERS,
     PLAIN,
-    Columns,
-    Form,
     Question,
+    QuestionColumns,
+    QuestionForm,
     list_choice_names,
     read_questions,
 )
@@ -58,8 +58,8 @@ from slimgate.tasks.parts.token_task import TokenTask
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, Ids
+    from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import TokenTargets
 
@@ -107,14 +107,16 @@ class Params(Table):
         return self
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> QuestionColumns:
         """The columns of a question's parts."""
-        return Columns(self.context, self.choices, self.answer)
+        return QuestionColumns(self.context, self.choices, self.answer)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> QuestionForm:
         """How a question is written."""
-        return Form(self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator)
+        return QuestionForm(
+            self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator
+        )
 
 
 class MultipleChoice(TokenTask[Params]):
@@ -127,9 +129,9 @@ class MultipleChoice(TokenTask[Params]):
     guess_rank = 5
     takes_endpoints = True
 
-    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses a question, its choices and the right choice, for a language model."""
-        return guess_choices(data)
+        return guess_choices(sample)
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The columns of the context, the choices and the answer."""
@@ -172,18 +174,20 @@ class MultipleChoice(TokenTask[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their right answers; models learn the answers."""
-        from slimgate.tasks.parts.choice_scores import encode_pairs, make_pair_windows
+        from slimgate.tasks.parts.choice_scores import make_pair_windows, tokenize_pairs
 
         questions = read_questions(rows, params.columns)
         prompts = [question.format_prompt(params.form) for question in questions]
         answers = [question.list_answers(params.form)[question.right] for question in questions]
-        pairs = encode_pairs(tokenizer, prompts, answers)
+        pairs = tokenize_pairs(tokenizer, prompts, answers)
         return make_pair_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
-    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions | AskedPrompts]:
+    def row_encoder(
+        self, params: Params, folder: Path
+    ) -> Callable[[Rows], EncodedQuestions | EndpointPrompts]:
         """Returns an encoder of rows with an artifact's tokenizer; for an endpoint, rows stay text."""
         if is_endpoint(folder):
-            return lambda rows: make_prompts(params, rows)
+            return lambda rows: _make_endpoint_questions(params, rows)
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -208,14 +212,18 @@ class MultipleChoice(TokenTask[Params]):
         return compute_choice_scores(output, batch)
 
     def answer(
-        self, params: Params, predictor: Predictor, encoded: EncodedQuestions | AskedPrompts, plan: AnswerPlan
+        self,
+        params: Params,
+        predictor: Predictor,
+        encoded: EncodedQuestions | EndpointPrompts,
+        plan: AnswerPlan,
     ) -> npt.NDArray[np.float64]:
         """(rows, choices, 2) as from `read_output`; for a server, requests get them."""
         from slimgate.models.predict import predict_scores
-        from slimgate.tasks.parts.asked_prompts import ask_for_choices
+        from slimgate.tasks.parts.endpoint_prompts import ask_for_choices
 
         if isinstance(predictor, EndpointPredictor):
-            return ask_for_choices(predictor, cast("AskedPrompts", encoded), plan)
+            return ask_for_choices(predictor, cast("EndpointPrompts", encoded), plan)
         return predict_scores(
             predictor,
             encoded,
@@ -230,22 +238,23 @@ class MultipleChoice(TokenTask[Params]):
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> ClassOutcomes:
         """Softmax of the scores that `normalize` names; choices that a row does not have get 0."""
+        from scipy.special import softmax
+
         questions = read_questions(rows, params.columns)
         labels = np.asarray([question.right for question in questions], dtype=np.int64)
         by_score = _normalize_scores(questions, scores, params.form, len(facts.classes))
         chosen = by_score[params.normalize]
-        shifted = np.exp(chosen - chosen.max(axis=1, keepdims=True))
         return ClassOutcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             labels=labels,
             predictions=chosen.argmax(axis=1).astype(np.int64),
             classes=facts.classes,
-            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+            probabilities=softmax(chosen, axis=1),
             values={
                 RIGHT_BY[name]: (normalized.argmax(axis=1) == labels).astype(np.float64)
                 for name, normalized in by_score.items()
             },
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
@@ -256,7 +265,7 @@ class MultipleChoice(TokenTask[Params]):
             column[rows] = 0.0
         return replace(outcomes.with_wrong_rows(rows), values=values)
 
-    def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
+    def compare(self, params: Params, teacher: ComparedModel, variant: ComparedModel) -> Json:
         """The number of prompts that each model read only in part."""
         cut_tokens = [getattr(model.encoded, "cut", None) for model in (teacher, variant)]
         known = [int(np.count_nonzero(tokens)) for tokens in cut_tokens if tokens is not None]
@@ -274,20 +283,20 @@ class MultipleChoice(TokenTask[Params]):
 task = MultipleChoice()
 
 
-def make_prompts(params: Params, rows: Rows) -> AskedPrompts:
+def _make_endpoint_questions(params: Params, rows: Rows) -> EndpointPrompts:
     """Every row as its prompt and the possible continuations."""
-    from slimgate.tasks.parts.asked_prompts import AskedPrompts
+    from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
 
     questions = read_questions(rows, params.columns)
     texts = [
         (question.format_prompt(params.form), question.list_answers(params.form)) for question in questions
     ]
-    return AskedPrompts(texts, rows.ids)
+    return EndpointPrompts(texts, rows.ids)
 
 
 def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
     """Every choice of every row after its prompt. Raises DataError for a choice with too many tokens."""
-    from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
+    from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_question, tokenize_pairs
 
     questions = read_questions(rows, params.columns)
     written = [
@@ -296,7 +305,7 @@ def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
         for answer in question.list_answers(params.form)
     ]
     prompts, answers = zip(*written, strict=True) if written else ((), ())
-    pairs = iter(encode_pairs(tokenizer, prompts, answers))
+    pairs = iter(tokenize_pairs(tokenizer, prompts, answers))
     pairs_by_row: list[list[tuple[Ids, Ids]]] = [
         [next(pairs) for _ in question.choices] for question in questions
     ]
@@ -309,7 +318,7 @@ def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
 
 
 def _normalize_scores(
-    questions: list[Question], scores: npt.NDArray[np.float64], form: Form, classes: int
+    questions: list[Question], scores: npt.NDArray[np.float64], form: QuestionForm, classes: int
 ) -> dict[Normalize, npt.NDArray[np.float64]]:
     """(rows, classes) for each way to divide scores; -inf if a row has no such choice."""
     by_score: dict[Normalize, npt.NDArray[np.float64]] = {

@@ -29,13 +29,13 @@ import numpy.typing as npt
 from pydantic import model_validator
 
 from slimgate._system.number_text import format_percent
-from slimgate.data.labels import list_class_names, refuse_other_spellings
+from slimgate.data.labels import read_classes, refuse_other_spellings
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
-from slimgate.plugins.models import Compared
-from slimgate.plugins.rows import JUDGING, Encoded, Rows, TaskFacts, row_groups
+from slimgate.plugins.models import ComparedModel
+from slimgate.plugins.rows import JUDGING, Encoded, Rows, TaskFacts, number_groups
 from slimgate.tasks.parts.retrieval import normalize_vectors, rank_documents
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
@@ -92,14 +92,14 @@ class SentenceEmbedding(SentenceTask[Params]):
     # A query is ranked among all documents of the split. A part of the split would have fewer.
     whole_split = True
 
-    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses two texts without a label; if the task is named, also a text with a label. DataError."""
-        label = data.label() if data.stated.label else None
-        columns = data.texts((label,) if label else ())
+        label = sample.label() if sample.stated.label else None
+        columns = sample.texts((label,) if label else ())
         if label is None:
             if len(columns) != 2:
                 return None
-            if data.causal and data.stated.task is None:
+            if sample.causal and sample.stated.task is None:
                 raise DataError(
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
                     f"Use --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
@@ -107,7 +107,7 @@ class SentenceEmbedding(SentenceTask[Params]):
                     "sentence_embedding if one text should find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"
-        if data.stated.task is None:
+        if sample.stated.task is None:
             return None
         return {"text": columns[0], "label": label}, f'texts of one value of "{label}" belong together'
 
@@ -131,10 +131,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         """The labels of all splits. Raises DataError if too many rows that judge have nothing to find."""
         if params.label is None:
             return TaskFacts(())
-        values = {
-            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
-        }
-        classes = list_class_names(values)
+        classes = read_classes(splits, params.label)
         refuse_other_spellings(classes, params.label)
         for split in (split for split in JUDGING if split in splits):
             sizes = np.bincount(number_relevant_rows(params, splits[split]))  # rows with each label
@@ -180,10 +177,10 @@ class SentenceEmbedding(SentenceTask[Params]):
         return Outcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             values={RIGHT: (ranking.rank <= 1).astype(np.float64), RANK: ranking.rank, NDCG: ranking.ndcg},
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
-    def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
+    def compare(self, params: Params, teacher: ComparedModel, variant: ComparedModel) -> Json:
         """The figures of an embedding, and a finding if there is nothing to find for some rows."""
         assert variant.outcomes is not None
         return {

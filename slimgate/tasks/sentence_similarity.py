@@ -24,7 +24,7 @@ from pydantic import model_validator
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.plugins.base import Json
-from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, number_groups
 from slimgate.tasks.parts.retrieval import normalize_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
@@ -67,15 +67,15 @@ class SentenceSimilarity(SentenceTask[Params]):
     also_called = ("sts",)
     pipeline = "sentence-similarity"
 
-    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses two texts and a score if the user names the task. Else None: text_regression guesses them.
 
         Raises DataError if there are not two texts.
         """
-        score = data.score() if data.stated.task else None
+        score = sample.score() if sample.stated.task else None
         if score is None:
             return None
-        pair = data.texts((score,))
+        pair = sample.texts((score,))
         if len(pair) != 2:
             raise DataError("--task sentence_similarity compares two texts; name both columns with --text")
         return {"pair": pair, "score": score}, f'the score "{score}"'
@@ -140,7 +140,7 @@ class SentenceSimilarity(SentenceTask[Params]):
                 SCORE: (first.astype(np.float64) * second).sum(axis=-1),
             },
             given=(GOLD,),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:

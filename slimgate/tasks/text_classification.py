@@ -18,26 +18,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import check_positive, list_class_names, refuse_other_spellings
+from slimgate.data.labels import check_positive, index_labels, read_classes, refuse_other_spellings
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import classifiers, texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
-from slimgate.tasks.parts.texts import TextTask
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, number_groups
+from slimgate.tasks.parts import classifiers
+from slimgate.tasks.parts.classifiers import SEQUENCE_CLASSIFIER, Head, load_classifier
+from slimgate.tasks.parts.text_task import (
+    PRINT_SHARES,
+    TextParams,
+    TextTask,
+    list_train_texts,
+    make_head_data,
+)
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import ExaminedRows
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
     from slimgate.tasks.parts.objectives import Objective
+
 # With at least this many rows, labels are counted; fewer rows may well have a label each.
 ENOUGH_TO_TELL = 100
 
 
-class Params(texts.TextParams):
+class Params(TextParams):
     """[task] of a text classification."""
 
     label: str
@@ -57,16 +64,16 @@ class TextClassification(TextTask[C]):
     pipeline = "text-classification"
     snippet_tail = (
         "shares = np.exp(scores - scores.max(-1, keepdims=True))\n"
-        f"shares /= shares.sum(-1, keepdims=True)\n{texts.PRINT_SHARES}"
+        f"shares /= shares.sum(-1, keepdims=True)\n{PRINT_SHARES}"
     )
-    auto_class = SEQUENCE
+    auto_class = SEQUENCE_CLASSIFIER
     guess_rank = 40
 
-    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses the options: one or two columns of text, and a column with a class in each row.
 
         Args:
-            data: the rows, the kind of each column, and what the user stated.
+            sample: the rows, the kind of each column, and what the user stated.
 
         Returns:
             `text` and `label`, and the reason; None if no column looks like a label.
@@ -75,17 +82,17 @@ class TextClassification(TextTask[C]):
             DataError: if no column is text, if the label column has lists or objects, or if the first row was
                 read as the header.
         """
-        label = data.label()
+        label = sample.label()
         if label is None:
             return None
-        columns = data.texts((label,))
-        if label in map(str, data.table[label].unique().to_pylist()):
+        columns = sample.texts((label,))
+        if label in map(str, sample.table[label].unique().to_pylist()):
             raise DataError(
                 f'"{label}" is the name of a column and also a label of its rows: slimgate uses the first '
                 "row as the header; add a header row, or remove a repeated one"
             )
         pair = "two columns of text" if len(columns) == 2 else "text"
-        why = f'{pair} and {data.columns[label].distinct} different values of "{label}"'
+        why = f'{pair} and {sample.columns[label].distinct} different values of "{label}"'
         return {"text": columns, "label": label}, why
 
     def columns(self, params: C) -> tuple[str, ...]:
@@ -128,10 +135,7 @@ class TextClassification(TextTask[C]):
             DataError: if there is only one label; if at least 100 rows have more than half as many labels; or
                 if `positive` does not fit the labels.
         """
-        values = {
-            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
-        }
-        classes = list_class_names(values)
+        classes = read_classes(splits, params.label)
         if len(classes) < 2:
             raise DataError(
                 f'column "{params.label}" has only one label ({classes}); a classification needs two'
@@ -160,10 +164,7 @@ class TextClassification(TextTask[C]):
         Returns:
             (rows,) int64.
         """
-        index = {name: i for i, name in enumerate(facts.classes)}
-        return np.asarray(
-            [index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64
-        )
+        return index_labels(rows, params.label, facts.classes)
 
     def targets(self, params: C, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
         """What a model learns about each row: the index of its label.
@@ -217,7 +218,7 @@ class TextClassification(TextTask[C]):
         Returns:
             The head: that of the architecture, or one on the mean of the token vectors (`pooling`).
         """
-        return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
+        return Head(SEQUENCE_CLASSIFIER, classes, params.labels, mean=params.pooling == "mean")
 
     def load_reads(self, params: C, config: Json) -> tuple[str, ...]:
         """The splits that `load_model` reads for a model with this configuration.
@@ -253,11 +254,11 @@ class TextClassification(TextTask[C]):
                 labels.
         """
         head = self.head(params, context.facts.classes)
-        loaded = load_classifier(head, ref, context, texts=texts.list_train_texts(params, context))
+        loaded = load_classifier(head, ref, context, texts=list_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_head
 
-            train, held_out = texts.make_head_data(loaded, context, precision="auto")
+            train, held_out = make_head_data(loaded, context, precision="auto")
             log = fit_head(loaded.layer, train, held_out, seed=context.seed, classes=context.facts.classes)
             context.log.update(log)
             return loaded.model
@@ -265,7 +266,7 @@ class TextClassification(TextTask[C]):
 
         order = context.log["output_order"]
         require_label_order(
-            loaded.model, params, context, names=list(loaded.own_names), order=order, where=ref.text
+            loaded.model, params, context, names=list(loaded.model_labels), order=order, where=ref.text
         )
         return loaded.model
 
@@ -284,16 +285,16 @@ class TextClassification(TextTask[C]):
         Returns:
             The outcomes, in the order of the rows.
         """
+        from scipy.special import softmax
+
         logits = scores.astype(np.float64)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         return ClassOutcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             labels=self.label_indices(params, rows, facts),
             predictions=logits.argmax(axis=1).astype(np.int64),
             classes=facts.classes,
-            probabilities=probabilities,
-            groups=row_groups(rows, group),
+            probabilities=softmax(logits, axis=1),
+            groups=number_groups(rows, group),
             positive=params.positive,
         )
 

@@ -52,7 +52,7 @@ from slimgate.tasks.parts.token_task import TokenTask
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.tasks.parts.asked_prompts import AskedPrompts
+    from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.prompts import Prompts
 
@@ -87,9 +87,9 @@ class TextGeneration(GenerationTask[Params], TokenTask[Params]):
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
     guess_rank = 8
 
-    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses prompts with right answers, for a language model."""
-        return guess_generation(data)
+        return guess_generation(sample)
 
     def prompt_column(self, params: Params) -> str:
         """The column of prompts."""
@@ -132,7 +132,7 @@ class TextGeneration(GenerationTask[Params], TokenTask[Params]):
         firsts = read_first_references(params, rows)
         return make_training_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
-    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | EndpointPrompts]:
         """An encoder of prompts with the tokenizer of an artifact. Those for an endpoint stay plain."""
         if is_endpoint(folder):
             return lambda rows: _make_prompts(params, rows)
@@ -150,11 +150,11 @@ class TextGeneration(GenerationTask[Params], TokenTask[Params]):
 task = TextGeneration()
 
 
-def _make_prompts(params: Params, rows: Rows) -> AskedPrompts:
-    from slimgate.tasks.parts.asked_prompts import make_asked_prompts
+def _make_prompts(params: Params, rows: Rows) -> EndpointPrompts:
+    from slimgate.tasks.parts.endpoint_prompts import make_endpoint_prompts
 
     prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
-    return make_asked_prompts(prompts, rows.ids, chat=params.chat, tools=tools)
+    return make_endpoint_prompts(prompts, rows.ids, chat=params.chat, tools=tools)
 
 
 def _check_template(folder: Path, model: str) -> None:

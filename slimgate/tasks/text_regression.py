@@ -25,10 +25,9 @@ from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
-from slimgate.tasks.parts.texts import TextTask
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, number_groups
+from slimgate.tasks.parts.classifiers import SEQUENCE_CLASSIFIER, Head, load_classifier
+from slimgate.tasks.parts.text_task import TextParams, TextTask, list_train_texts, make_head_data
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import ExaminedRows
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
 
-class Params(texts.TextParams):
+class Params(TextParams):
     """[task] of a text regression."""
 
     score: str
@@ -47,16 +46,16 @@ class TextRegression(TextTask[Params]):
     default_metrics = ("spearman", "pearson", "mse")
     pipeline = "text-classification"
     snippet_tail = "for text, row in zip(texts, scores):\n    print(text, float(row[0]))"
-    auto_class = SEQUENCE
+    auto_class = SEQUENCE_CLASSIFIER
     guess_rank = 30
     distill_options = MappingProxyType[str, float]({})
 
-    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses text and a column of measured numbers, or of any numbers if the user names the task."""
-        score = data.score()
+        score = sample.score()
         if score is None:
             return None
-        return {"text": data.texts((score,)), "score": score}, f'numbers in "{score}"'
+        return {"text": sample.texts((score,)), "score": score}, f'numbers in "{score}"'
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text columns and the score."""
@@ -101,17 +100,15 @@ class TextRegression(TextTask[Params]):
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
         """A head with one output."""
         mean = params.pooling == "mean"
-        return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
+        return Head(SEQUENCE_CLASSIFIER, (params.score,), mean=mean, ordered=False, problem_type="regression")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder; a missing head is fitted on `train` by ridge regression."""
-        loaded = load_classifier(
-            self.head(params), ref, context, texts=texts.list_train_texts(params, context)
-        )
+        loaded = load_classifier(self.head(params), ref, context, texts=list_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
 
-            train, held_out = texts.make_head_data(loaded, context)
+            train, held_out = make_head_data(loaded, context)
             context.log.update(fit_score_head(loaded.layer, train, held_out))
         return loaded.model
 
@@ -123,7 +120,7 @@ class TextRegression(TextTask[Params]):
             np.asarray(rows.ids, dtype=np.str_),
             values={"gold": read_gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
             given=("gold",),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:

@@ -61,9 +61,9 @@ class TextToText(GenerationTask[Params]):
 
     guess_rank = 7
 
-    def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[Json, str] | None:
         """Guesses texts with right answers, for an encoder-decoder."""
-        return guess_text_to_text(data)
+        return guess_text_to_text(sample)
 
     def prompt_column(self, params: Params) -> str:
         """The text."""

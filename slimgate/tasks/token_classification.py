@@ -24,14 +24,22 @@ from pydantic import Field
 
 from slimgate.data.labels import list_class_names, refuse_other_spellings
 from slimgate.data.parts import collapse_text
-from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, list_words, load_span_reader, read_tags
+from slimgate.data.tagged_words import (
+    OUTSIDE,
+    TAG,
+    ReadSpans,
+    list_words,
+    load_span_reader,
+    read_tags,
+    split_parts,
+)
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import Rows, TaskFacts, row_groups
-from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask, load_classifier
+from slimgate.plugins.rows import Rows, TaskFacts, number_groups
+from slimgate.tasks.parts.classifiers import TOKEN_CLASSIFIER, Head, HeadParams, HeadTask, load_classifier
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
@@ -74,24 +82,28 @@ class TokenClassification(HeadTask[Params]):
         "    tokens = tokenizer.convert_ids_to_tokens(ids)\n"
         "    print([(t, labels[int(k)]) for t, k in zip(tokens, row) if t not in added])"
     )
-    auto_class = TOKENS
+    auto_class = TOKEN_CLASSIFIER
     guess_rank = 10
 
-    def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
         """Guesses lists of words with as many tags, or texts of both, separated by blanks."""
-        table, columns, stated = data.table, data.columns, data.stated
-        tags = (
-            [stated.label] if stated.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
-        )
-        words = stated.text or tuple(n for n, c in columns.items() if c.kind in ("list", "text"))
-        head = {n: [_split_parts(v) for v in table[n].slice(0, TRIED).to_pylist()] for n in {*tags, *words}}
-        for tag in tags:
-            numbers = columns[tag].kind == "list" and all(p.isdecimal() for row in head[tag] for p in row)
-            if not numbers and not all(TAG.match(part) for row in head[tag] for part in row):
+        table, columns, stated = sample.table, sample.columns, sample.stated
+        candidates = [name for name, column in columns.items() if column.kind in ("list", "text")]
+        tag_columns = [stated.label] if stated.label else candidates
+        word_columns = stated.text or candidates
+        first_rows = {
+            name: [split_parts(value) for value in table[name].slice(0, TRIED).to_pylist()]
+            for name in {*tag_columns, *word_columns}
+        }
+        for tags in tag_columns:
+            parts = [part for row in first_rows[tags] for part in row]
+            numbers = columns[tags].kind == "list" and all(part.isdecimal() for part in parts)
+            if not parts or not (numbers or all(TAG.match(part) for part in parts)):
                 continue
-            for word in words:
-                if word != tag and any(head[tag]) and [*map(len, head[word])] == [*map(len, head[tag])]:
-                    return _make_tagging_options(data, word, tag, numbers=numbers)
+            for words in word_columns:
+                has_tag_for_each_word = [*map(len, first_rows[words])] == [*map(len, first_rows[tags])]
+                if words != tags and has_tag_for_each_word:
+                    return _make_tagging_options(sample, words, tags, numbers=numbers)
         return None
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -143,7 +155,7 @@ class TokenClassification(HeadTask[Params]):
 
     def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
         """A head with a tag for each token."""
-        return Head(TOKENS, classes, params.labels)
+        return Head(TOKEN_CLASSIFIER, classes, params.labels)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder; fits a missing head on `train`'s tokens by logistic regression."""
@@ -153,10 +165,8 @@ class TokenClassification(HeadTask[Params]):
             from slimgate.tasks.parts.heads import fit_token_head
             from slimgate.tasks.parts.objectives import encode_labelled_rows, encode_training_rows
 
-            train, held_out = (
-                encode_training_rows(loaded.model, context),
-                encode_labelled_rows(loaded.model, "selection", context),
-            )
+            train = encode_training_rows(loaded.model, context)
+            held_out = encode_labelled_rows(loaded.model, "selection", context)
             log = fit_token_head(
                 loaded.model.network,
                 loaded.layer,
@@ -191,15 +201,15 @@ class TokenClassification(HeadTask[Params]):
             _list_predicted_tags(line, len(tags), facts.classes)
             for line, tags in zip(scores, gold, strict=True)
         ]
-        spans_of = load_span_reader()
-        counts = [_count_spans(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
+        read_spans = load_span_reader()
+        counts = [_count_spans(read_spans, *pair) for pair in zip(gold, predicted, strict=True)]
         values = dict(zip(SpanCounts._fields, np.array(counts, dtype=np.float64).T, strict=True))
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values={**values, RIGHT: (values["tags_right"] == values["tags"]).astype(np.float64)},
             given=("spans_gold", "tags"),
             answers=np.asarray([" ".join(tags) for tags in predicted], dtype=np.str_),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
@@ -248,9 +258,9 @@ class SpanCounts(NamedTuple):
     tags_right: int
 
 
-def _count_spans(spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]) -> SpanCounts:
+def _count_spans(read_spans: ReadSpans, gold: Sequence[str], predicted: Sequence[str]) -> SpanCounts:
     """Counts the true, the predicted and the right spans of a row, and its tags."""
-    gold_spans, predicted_spans = spans_of(gold), spans_of(predicted)
+    gold_spans, predicted_spans = read_spans(gold), read_spans(predicted)
     return SpanCounts(
         spans_gold=len(gold_spans),
         spans_predicted=len(predicted_spans),
@@ -261,18 +271,14 @@ def _count_spans(spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str
 
 
 def _make_tagging_options(
-    data: ExaminedRows, words: str, tags: str, *, numbers: bool
+    sample: ExaminedRows, words: str, tags: str, *, numbers: bool
 ) -> tuple[dict[str, Any], str] | None:
-    stated = data.stated
+    stated = sample.stated
     if numbers and not stated.names:
-        if data.columns[words].kind != "list" and stated.task is None:
+        if sample.columns[words].kind != "list" and stated.task is None:
             return None
         raise DataError(f'column "{tags}" has numbers for words: name them with --names O,B-PER,I-PER')
     options: dict[str, Any] = {"words": words, "tags": tags}
     if stated.names:
         options["names"] = stated.names
     return options, f'a tag in "{tags}" for each word of "{words}"'
-
-
-def _split_parts(value: object) -> list[str]:
-    return [str(part) for part in value] if isinstance(value, list) else str(value or "").split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from slimgate.data.quoting import LONGEST, quote_row_texts, shorten
+from slimgate.data.quoting import LONGEST_QUOTE, quote_row_texts, shorten
 from slimgate.plugins.rows import Rows
 
 
@@ -17,7 +17,7 @@ def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:
 def test_a_pair_gives_room_to_both() -> None:
     rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["y" * 500]}))
     [text] = quote_row_texts(rows, ["first", "second"], [0])
-    assert len(text) <= LONGEST
+    assert len(text) <= LONGEST_QUOTE
     assert text == "x" * 78 + "… | " + "y" * 77 + "…"
 
 

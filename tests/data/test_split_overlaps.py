@@ -13,7 +13,7 @@ from support.cut_rows import cut_rows, list_ids, list_sizes, make_rows
 
 from slimgate.data.splits import Cut
 from slimgate.errors import DataError
-from slimgate.plugins.rows import SPLITS, Rows, row_groups
+from slimgate.plugins.rows import SPLITS, Rows, number_groups
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -190,7 +190,7 @@ def test_a_group_in_another_spelling_is_the_same_group(spelled: str) -> None:
 
 def test_rows_of_one_group_are_one_group_for_the_judge() -> None:
     rows = Rows(pa.table({"id": [*"abcdef"], "file": ["1", "1.0", " 1", "01", "1.05", "2"]}))
-    numbers = row_groups(rows, "file")
+    numbers = number_groups(rows, "file")
     assert numbers is not None
     assert numbers.tolist() == [1, 1, 1, 0, 2, 3]
 

@@ -19,7 +19,7 @@ from slimgate.data.json_rows import ROWS_AT_ONCE, make_object_table
 from slimgate.data.row_files import RowFile, read_all_rows
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut_splits
-from slimgate.data.text_files import BLOCK, read_text_blocks, split_lines
+from slimgate.data.text_files import BLOCK_BYTES, read_text_blocks, split_lines
 from slimgate.errors import DataError
 from tools.measuring.large_rows import cut as cut_apart
 from tools.measuring.large_rows import write_rows as write_large
@@ -147,7 +147,7 @@ def test_chosen_rows_are_those_that_take_gives() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "shift_jis"])
 def test_text_is_decoded_across_the_borders_of_blocks(tmp_path: Path, encoding: str) -> None:
-    text = "x" + "ぜん\r\n" * (BLOCK // 6)
+    text = "x" + "ぜん\r\n" * (BLOCK_BYTES // 6)
     (tmp_path / "rows.txt").write_bytes(text.encode(encoding))
     assert "".join(read_text_blocks(tmp_path / "rows.txt", encoding)) == text
     assert list(split_lines([text[:8], text[8:11], text[11:]])) == text.splitlines(keepends=True)
@@ -155,10 +155,10 @@ def test_text_is_decoded_across_the_borders_of_blocks(tmp_path: Path, encoding: 
 
 @pytest.mark.parametrize("after", [b"", b"\n"], ids=["at the end", "inside"])
 def test_a_wrong_byte_in_a_later_block_is_named_by_place(tmp_path: Path, after: bytes) -> None:
-    raw = "é".encode() * (BLOCK // 2 + 3) + b"\xe9" + after
+    raw = "é".encode() * (BLOCK_BYTES // 2 + 3) + b"\xe9" + after
     (tmp_path / "rows.txt").write_bytes(raw)
     with pytest.raises(
-        DataError, match=rf'rows.txt: byte {BLOCK + 6} \(0xe9\) is not utf-8; add encoding = "l'
+        DataError, match=rf'rows.txt: byte {BLOCK_BYTES + 6} \(0xe9\) is not utf-8; add encoding = "l'
     ):
         list(read_text_blocks(tmp_path / "rows.txt", "utf-8"))
 

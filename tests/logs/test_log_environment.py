@@ -15,8 +15,8 @@ from slimgate.plugins.environments import (
     ChangedSetting,
     Environment,
     compare_environments,
+    group_packages,
     read_collected_env,
-    sort_packages,
 )
 from slimgate.plugins.reader import Log, TaskLog
 
@@ -67,7 +67,7 @@ def test_a_table_is_compared_by_its_entries() -> None:
 
 
 def test_packages_are_sorted_into_engines_tools_and_libraries() -> None:
-    assert sort_packages({"vLLM": "1", "lm_eval": "2", "torch": "3", "absent": None}) == {
+    assert group_packages({"vLLM": "1", "lm_eval": "2", "torch": "3", "absent": None}) == {
         "engine": {"vllm": "1"},
         "harness": {"lm-eval": "2"},
         "libraries": {"torch": "3"},

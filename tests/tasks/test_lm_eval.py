@@ -267,12 +267,12 @@ def test_the_chat_template_is_the_models_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
     turns = params_of(paths, "plain", apply_chat_template=True)
-    prompt = load_documents(turns.request, chat_hub).make_requests("plain/0")[0].args[0]
+    prompt = load_documents(turns.selection, chat_hub).make_requests("plain/0")[0].args[0]
     assert prompt.startswith("the ")
     assert prompt.endswith(" is ")
     assert prompt.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
-    assert load_documents(together.request, chat_hub).make_requests("plain/0")[0].args[0] != prompt
+    assert load_documents(together.selection, chat_hub).make_requests("plain/0")[0].args[0] != prompt
     with pytest.raises(DataError, match="has no chat template; leave it out, or use a model"):
         task.task.row_encoder(turns, hub)
 
@@ -347,7 +347,7 @@ def test_training_documents_are_answered_as_those_of_the_gate(
 
 
 def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> None:
-    documents = load_documents(params_of(paths, "plain", fewshot=9).request)
+    documents = load_documents(params_of(paths, "plain", fewshot=9).selection)
     for row in documents.rows["train"]:
         for request in documents.make_requests(row["id"]):
             examples, last = request.args[0].rsplit("\n\n", 1)
@@ -449,7 +449,7 @@ def test_a_score_must_be_better_if_it_is_higher(tmp_path: Path, direction: str, 
     (tmp_path / "rates.py").write_text("def rate(doc, results):\n    return {'error_rate': 1.0}\n", "utf-8")
     path = tmp_path / "errors.yaml"
     path.write_text(ERRORS.format(folder=tmp_path, direction=direction), "utf-8")
-    documents = load_documents(task.Params(tasks=(str(path),)).request)
+    documents = load_documents(task.Params(tasks=(str(path),)).selection)
     answered = score_documents(documents, ["errors/0"], lambda _kind, requests: ["bad"] * len(requests))
     if problem is None:
         assert answered["errors/0"].score(None, "errors") == 1.0

@@ -22,7 +22,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
-from slimgate.plugins.models import Compared, ModelRef
+from slimgate.plugins.models import ComparedModel, ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.graph_loading import check_graph
@@ -34,7 +34,7 @@ from slimgate.steps.finetune import distill, fine_tune
 from slimgate.steps.quantize import gptq
 from slimgate.tasks import multiple_choice as task
 from slimgate.tasks import text_classification
-from slimgate.tasks.parts.choice_scores import encode_pairs
+from slimgate.tasks.parts.choice_scores import tokenize_pairs
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
 
 torch.set_num_threads(1)
@@ -193,7 +193,7 @@ def test_long_prompts_are_cut_on_the_left_and_counted(model: Any) -> None:
     assert encoded.cut.tolist() == [len(words) + 1 - 4, 0]
     learnt = task.task.encode_rows(short, rows, model.tokenizer)
     assert learnt.columns["input_ids"][0] == [*words[-2:], *model.tokenizer("good film")["input_ids"]]
-    compared = Compared(None, encoded, Path(), "cpu")  # type: ignore[arg-type]
+    compared = ComparedModel(None, encoded, Path(), "cpu")  # type: ignore[arg-type]
     figures = task.task.compare(short, compared, compared)["figures"]["cut_prompts"]
     assert (figures["teacher"], figures["variant"]) == (1, 1)
 
@@ -205,20 +205,20 @@ def test_a_choice_of_more_than_max_tokens_is_named(model: Any) -> None:
 
 
 def test_an_empty_prompt_begins_with_the_start_token(model: Any) -> None:
-    [(prompt, answer)] = encode_pairs(model.tokenizer, [""], ["good film"])
+    [(prompt, answer)] = tokenize_pairs(model.tokenizer, [""], ["good film"])
     assert prompt == [model.tokenizer.bos_token_id]
     assert answer == model.tokenizer("good film")["input_ids"]
 
 
 def test_blanks_at_the_end_of_a_prompt_belong_to_the_choice(model: Any) -> None:
-    assert encode_pairs(model.tokenizer, ["good  "], ["film"]) == encode_pairs(
+    assert tokenize_pairs(model.tokenizer, ["good  "], ["film"]) == tokenize_pairs(
         model.tokenizer, ["good"], ["  film"]
     )
 
 
 def test_an_answer_without_tokens_is_an_error(model: Any) -> None:
     with pytest.raises(DataError, match="adds no token to the prompt 'good'"):
-        encode_pairs(model.tokenizer, ["good"], [" "])
+        tokenize_pairs(model.tokenizer, ["good"], [" "])
 
 
 def test_models_learn_the_tokens_of_right_answers_alone(model: Any) -> None:

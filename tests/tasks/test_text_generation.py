@@ -20,14 +20,14 @@ from slimgate.errors import DataError
 from slimgate.models.divergence import count_common_prefix
 from slimgate.models.write_answers import Written
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Outcomes
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import ComparedModel
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 from slimgate.tasks.parts.answer_similarity import compute_similarities
-from slimgate.tasks.parts.asked_prompts import AskedPrompts
+from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
 from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import is_loop
@@ -67,11 +67,11 @@ def answered(
     return task.task.outcomes(TaskFacts(()), rows, scores, params, None)
 
 
-def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS) -> Compared:
+def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS) -> ComparedModel:
     encoded = task.task.row_encoder(params, folder)(rows)
     outcomes = answered(model, rows, folder, params)
     outcomes = task.task.score_pair(params, outcomes, outcomes)
-    return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", outcomes)
+    return ComparedModel(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", outcomes)
 
 
 # --- what is asked, and what is learnt
@@ -328,7 +328,7 @@ def test_failed_requests_of_both_are_named(model: Any, folder: Path) -> None:
     pair = [
         replace(
             base,
-            encoded=AskedPrompts(["a"] * 4, ["r0", "r1", "r2", "r3"]),
+            encoded=EndpointPrompts(["a"] * 4, ["r0", "r1", "r2", "r3"]),
             outcomes=replace(base.outcomes, values={**base.outcomes.values, "failed": np.asarray(failed)}),
         )
         for failed in ([0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0])

@@ -26,7 +26,7 @@ from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError, MeasureError, SuiteError
 from slimgate.outcomes import RIGHT, SAME_ANSWERS
 from slimgate.plugins.loading import load
-from slimgate.plugins.models import NEW_TOKENS, Compared, ModelRef
+from slimgate.plugins.models import NEW_TOKENS, ComparedModel, ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
@@ -330,7 +330,7 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         predictor = EagerPredictor(model.network, "cpu")
         answers = compute_outcomes(predictor, model.tokenizer, rows)
         outcomes = task.task.score_pair(PARAMS, answers, answers)
-        compared.append(Compared(predictor, encoded, tmp_path / side, "cpu", outcomes))
+        compared.append(ComparedModel(predictor, encoded, tmp_path / side, "cpu", outcomes))
     (fault,) = find_faults(*compared, make_sampling_params(PARAMS))
     assert fault.startswith("its tokenizer pads on the left, the teacher's on the right")
     assert "slimgate itself always pads on the right" in fault

@@ -118,10 +118,9 @@ def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
     assert task.task.targets_without_labels(PARAMS, encoded, context.facts)[[1]].tolist() == [
         [n, UNLABELLED, n]
     ]
-    assert encoded.extra_arrays([1, 0])["word_of"].tolist() == [
-        [-1, 0, -1, -1, -1, -1],
-        [-1, 0, 1, -1, -1, -1],
-    ]
+    turned = [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1]]
+    assert encoded.extra_arrays([1, 0])["word_of"].tolist() == turned
+    assert encoded.take([1, 0]).extra_arrays([0, 1])["word_of"].tolist() == turned
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes import endpoint
 from slimgate.tasks import text_generation, text_to_text
-from slimgate.tasks.parts.asked_prompts import make_load_requests
+from slimgate.tasks.parts.endpoint_prompts import make_load_requests
 
 task = text_generation.task
 PARAMS = text_generation.Params(prompt="messages", reference="call", tools="tools")

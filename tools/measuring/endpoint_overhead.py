@@ -33,7 +33,7 @@ from slimgate.models.stream import send_closed_loop
 from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import ask_for_answers, make_asked_prompts, make_request_options
+from slimgate.tasks.parts.endpoint_prompts import ask_for_answers, make_endpoint_prompts, make_request_options
 from tools.measuring.fixed_time_server import PIECES, TEXT
 
 BARE, OURS = "bare httpx", "slimgate"
@@ -136,7 +136,7 @@ def make_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
 
     endpoint = EndpointTable(url=url, model="m", concurrency=users)
     rows = [PROMPT.format(row) for row in range(count)]
-    prompts = make_asked_prompts(rows, list(map(str, range(count))), chat=True)
+    prompts = make_endpoint_prompts(rows, list(map(str, range(count))), chat=True)
     bodies = [{"model": "m", "messages": prompt, **OPTIONS} for prompt in prompts.prompts]
 
     def ours() -> int:

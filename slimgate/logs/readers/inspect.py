@@ -18,7 +18,7 @@ from slimgate.logs.json_lines import convert_to_text, read_beginning
 from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import number_names, read_answer_args, simplify_options
 from slimgate.logs.runs import convert_to_utc, make_log
-from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
+from slimgate.plugins.environments import Environment, group_packages, join_environments, make_environment
 from slimgate.plugins.reader import (
     DOCUMENT,
     FILTERS,
@@ -122,7 +122,7 @@ def _read_environment(header: Json) -> Environment:
                 "uncommitted changes": revision.get("dirty"),
             },
         ),
-        sort_packages(spec.get("packages") or {}),
+        group_packages(spec.get("packages") or {}),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_beginning, read_objects
-from slimgate.plugins.reader import EMPTY, LoadRequest, LoadRun, Log, Reader
+from slimgate.plugins.reader import EMPTY_ANSWER, LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("input_lens", "output_lens", "ttfts", "itls", "errors")
 _SETTINGS = (
@@ -107,7 +107,9 @@ def _read_requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
     """The requests in the order of sending. The time of an answer ends with the last of its pieces."""
     for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
         if error or not tokens:
-            yield LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error or EMPTY).split())[-200:])
+            yield LoadRequest(
+                prompt_tokens=prompt, failed=" ".join(str(error or EMPTY_ANSWER).split())[-200:]
+            )
             continue
         later = sum(between)
         yield LoadRequest(

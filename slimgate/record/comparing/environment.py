@@ -11,9 +11,9 @@ from slimgate.plugins.environments import (
     LIBRARIES,
     EnvironmentChanges,
     compare_environments,
+    group_packages,
     join_environments,
     make_environment,
-    sort_packages,
 )
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
@@ -32,7 +32,7 @@ def list_other_versions(old: RunRecord, new: RunRecord) -> list[str]:
     packages = {
         name
         for record in (old, new)
-        for area in sort_packages(record.machine.libraries).values()
+        for area in group_packages(record.machine.libraries).values()
         for name in area
     }
     return [
@@ -90,7 +90,7 @@ def read_record_environment(record: RunRecord) -> dict[str, dict[str, Any]]:
             },
             system={"OS": machine.os, "Python": machine.python},
         ),
-        sort_packages(machine.libraries),
+        group_packages(machine.libraries),
         *(_name_server_settings(model) for model in record.variants),
     )
 

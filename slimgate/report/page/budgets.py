@@ -9,7 +9,7 @@ from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.number_text import MISSING, format_apart
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
-from slimgate.data.quoting import LONGEST, shorten
+from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.behaviour_budgets import is_slices_kind
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
 from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget
@@ -161,7 +161,7 @@ def make_behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Bud
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
         value, interval = worst.drop_points, worst.interval
         drop = format_drop_words(value, interval, [budget.limit])
-        words = f"{drop} in {escape_invisible(worst.column)} {shorten(worst.value, LONGEST)}"
+        words = f"{drop} in {escape_invisible(worst.column)} {shorten(worst.value, LONGEST_QUOTE)}"
     return _make_drawn_budget(describe_budget(budget.kind), words, budget, value, interval)
 
 

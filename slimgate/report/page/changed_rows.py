@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate._system.number_text import count, format_count, format_number
-from slimgate.data.quoting import LONGEST, shorten
+from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.score_metric import COMPARISON, RECORD_KIND
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
@@ -54,7 +54,7 @@ class _Rows:
     def number_word(self, text: str | None) -> int | None:
         if text is None:
             return None
-        return self.words.setdefault(shorten(text, LONGEST), len(self.words))
+        return self.words.setdefault(shorten(text, LONGEST_QUOTE), len(self.words))
 
     def number_row(self, key: str, of: Callable[[], list[Any]]) -> int:
         if key not in self.places:
@@ -170,7 +170,7 @@ def _list_shown_rows(
         label = teacher.format_label(row) or _format_given(teacher, row)
         answer = rows.number_word(_format_answer(teacher, row))
         return [
-            shorten(teacher.ids[row], LONGEST),
+            shorten(teacher.ids[row], LONGEST_QUOTE),
             rows.number_word(label),
             None,
             answer,
@@ -255,5 +255,5 @@ def _list_quoted_rows(
 
 def _make_quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = rows.number_word(row.teacher), rows.number_word(row.label)
-    text = None if row.text is None else shorten(row.text, LONGEST)
-    return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]
+    text = None if row.text is None else shorten(row.text, LONGEST_QUOTE)
+    return [shorten(row.id, LONGEST_QUOTE), label, text, answer, number(row.teacher_confidence, 3)]

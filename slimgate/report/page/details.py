@@ -16,7 +16,7 @@ from slimgate._system.number_text import (
     format_percent,
     format_significant,
 )
-from slimgate.data.quoting import LONGEST, shorten
+from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import describe_duel, format_drop_words, format_flops
 from slimgate.report.page.budgets import Budget, list_budgets
@@ -169,7 +169,7 @@ def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
     return [
         Sliced(
             part,
-            f"{part.column}: {shorten(part.value, LONGEST)}",
+            f"{part.column}: {shorten(part.value, LONGEST_QUOTE)}",
             (format_drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop "),
             draw_bar(scale, part.drop_points, part.interval),
         )

@@ -5,7 +5,6 @@ The teacher's tokenizer counts the tokens of both answers, so that a variant may
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from slimgate.judge.metrics.base import compute_value
 from slimgate.models.divergence import count_common_prefix
 from slimgate.models.write_answers import SamplingParams
 from slimgate.outcomes import FAILED, PASSES, SAME_ANSWERS, Outcomes
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import ComparedModel
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.prompts import Prompts, write_to_prompts
 
@@ -30,7 +29,7 @@ _MAX_CHANGED_SHARE = 0.5
 _SHOWN_CHARACTERS = 60
 
 
-def make_answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+def make_answer_figures(teacher: ComparedModel, variant: ComparedModel) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant."""
     assert teacher.outcomes is not None
     assert variant.outcomes is not None
@@ -70,7 +69,7 @@ def make_answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[
 
 
 def _compare_prefixes(
-    teacher: Compared, variant: Compared, tokenizer: PreTrainedTokenizerBase
+    teacher: ComparedModel, variant: ComparedModel, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[float, float | None]:
     """Mean percentage of the teacher's tokens in common, and the median position of the first difference."""
     before, after = (_tokenize_answers(tokenizer, side.outcomes) for side in (teacher, variant))
@@ -92,22 +91,22 @@ def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | N
     return list(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def find_faults(teacher: Compared, variant: Compared, sampling: SamplingParams) -> list[str]:
+def find_faults(teacher: ComparedModel, variant: ComparedModel, sampling: SamplingParams) -> list[str]:
     """Sentences about errors in how a variant reads its prompts; of a server, about requests that failed."""
     if not isinstance(variant.encoded, Prompts):
         return _list_failed_requests(teacher, variant)
     if not isinstance(teacher.encoded, Prompts):
         fault = _describe_padding_effect(variant, sampling)
         return [*([fault] if fault else []), *_list_failed_requests(teacher, variant)]
-    looks: tuple[Callable[[], str | None], ...] = (
-        lambda: _describe_other_prompts(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
-        lambda: _describe_other_side(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
-        lambda: _describe_padding_effect(variant, sampling),
+    faults = (
+        _describe_other_prompts(teacher.encoded, variant.encoded),
+        _describe_other_side(teacher.encoded, variant.encoded),
+        _describe_padding_effect(variant, sampling),
     )
-    return [fault for look in looks if (fault := look()) is not None]
+    return [fault for fault in faults if fault is not None]
 
 
-def _list_failed_requests(teacher: Compared, variant: Compared) -> list[str]:
+def _list_failed_requests(teacher: ComparedModel, variant: ComparedModel) -> list[str]:
     """A failed answer is neither empty nor long nor a loop, so budgets on these hold without answers.
 
     Those of the teacher count as wrong, so that a drop looks smaller.
@@ -124,11 +123,6 @@ def _list_failed_requests(teacher: Compared, variant: Compared) -> list[str]:
         for share, text in zip(shares, consequences, strict=True)
         if share
     ]
-
-
-def _read_encoded_prompts(model: Compared) -> Prompts:
-    assert isinstance(model.encoded, Prompts)
-    return model.encoded
 
 
 def _describe_other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
@@ -159,9 +153,10 @@ def _describe_other_side(teacher: Prompts, variant: Prompts) -> str | None:
     )
 
 
-def _describe_padding_effect(variant: Compared, sampling: SamplingParams) -> str | None:
+def _describe_padding_effect(variant: ComparedModel, sampling: SamplingParams) -> str | None:
     """Answers some prompts one by one, the shortest first, because these have the most padding."""
-    prompts, outcomes = _read_encoded_prompts(variant), variant.outcomes
+    prompts, outcomes = variant.encoded, variant.outcomes
+    assert isinstance(prompts, Prompts)
     assert outcomes is not None
     assert outcomes.answers is not None
     if sampling.temperature:

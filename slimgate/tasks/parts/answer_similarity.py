@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate._system import quiet
 from slimgate.errors import MeasureError
 from slimgate.models.model_ref import parse_model_ref
+from slimgate.outcomes import Floats
 from slimgate.plugins.base import iter_batches
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from slimgate.models.sentence_encoder import SentenceEncoder
 
-Floats = npt.NDArray[np.float64]
 _BATCH, _MAX_TOKENS = 32, 512
 
 

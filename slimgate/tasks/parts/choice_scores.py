@@ -17,15 +17,13 @@ import torch
 
 from slimgate.errors import DataError
 from slimgate.plugins.base import Arrays
-from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.encoding import EncodedTexts, make_right_padded_fields
 from slimgate.tasks.parts.language_model import Windows, choose_chunk_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Ids = list[int]
-# The columns of a choice's scores: the sum of its tokens' log-probabilities, and the number of its tokens.
-LOG_P, TOKENS = 0, 1
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,8 @@ class EncodedQuestions:
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """input_ids, attention_mask (inputs, tokens) int64, padded on the right."""
         ids = [ids_of_input for i in positions for ids_of_input in self.questions[i].inputs]
-        columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
-        lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
-        padding = {"input_ids": self.padding, "attention_mask": 0}
-        return EncodedTexts(columns, padding, "right", lengths).batch(range(len(ids)), tokens)
+        encoded = EncodedTexts(**make_right_padded_fields(ids, padding=self.padding))
+        return encoded.batch(range(len(ids)), tokens)
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """For all choices of these rows: row, choice, input, start (choices,), targets (choices, tokens).
@@ -106,7 +102,9 @@ class EncodedQuestions:
 
 
 def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
-    """(rows, max_choices, 2): LOG_P and TOKENS of each choice, 0 if a row has no such choice.
+    """(rows, max_choices, 2): the log-probability of each choice, and its number of tokens.
+
+    Both are 0 if a row has no such choice.
 
     logits: (inputs, tokens, vocabulary); batch: as from EncodedQuestions.
     """
@@ -131,7 +129,7 @@ def compute_log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torc
     return torch.cat(parts)[:, 0]
 
 
-def encode_pairs(
+def tokenize_pairs(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
 ) -> list[tuple[Ids, Ids]]:
     """The tokens of each prompt, and the tokens that its answer adds.
@@ -208,10 +206,7 @@ def make_pair_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padd
     ]
     ids = [[*prompt, *answer][:max_tokens] for prompt, answer in cut_pairs]
     return Windows(
-        columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
-        padding={"input_ids": padding, "attention_mask": 0},
-        side="right",
-        lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
+        **make_right_padded_fields(ids, padding=padding),
         row_of=np.arange(len(ids)),
         context=np.asarray([max(1, len(prompt)) for prompt, _ in cut_pairs], dtype=np.int64),
     )

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-SEQUENCE = "AutoModelForSequenceClassification"
-TOKENS = "AutoModelForTokenClassification"
-MEAN = "slimgate.models.mean_pooling:MeanPoolingClassifier"
-# The data that a head is fitted on: features (rows, width), and the label of each row.
+SEQUENCE_CLASSIFIER = "AutoModelForSequenceClassification"
+TOKEN_CLASSIFIER = "AutoModelForTokenClassification"
+MEAN_CLASSIFIER = "slimgate.models.mean_pooling:MeanPoolingClassifier"
+# The data that a head is fitted on: features (rows, in_features), and the label of each row.
 HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 # More rows than this hardly change a linear head, and take time and memory.
 HEAD_ROWS = 20_000
@@ -53,10 +53,12 @@ NEW_HEAD = "set new_head = true to fit a new head on the train rows"
 class Head:
     """The head that a task needs on top of a transformer.
 
-    auto: transformers' Auto class; names: of the outputs, in order; stated: the data's name of each output of
-    a ready-made model, if the suite states it; mean: pool by the mean instead of the model's own way;
-    ordered: whether a ready-made model's outputs are put in the order of `names`; problem_type: the kind of
-    labels, as transformers' configurations call it.
+    auto: transformers' Auto class.
+    names: the names of the outputs, in order.
+    stated: the data's name of each output of a ready-made model, if the suite states it.
+    mean: pool by the mean instead of the model's own way.
+    ordered: whether a ready-made model's outputs are put in the order of `names`.
+    problem_type: the kind of labels, as transformers' configurations call it.
     """
 
     auto: str
@@ -68,18 +70,17 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedClassifier:
     """A loaded model with its head.
 
-    model: a TorchModel. ready: whether the head came with the model; layer: the layer that gives logits.
-
-    own_names: the names of the outputs in a ready-made model's config.json.
+    ready: whether the head came with the model. layer: the layer that gives logits.
+    model_labels: the names of the outputs in a ready-made model's config.json.
     """
 
     model: TorchModel
     ready: bool
     layer: Any
-    own_names: tuple[str, ...]
+    model_labels: tuple[str, ...]
 
 
 def has_head(head: Head, config: Json) -> bool:
@@ -182,7 +183,9 @@ class HeadTask(Task[H]):
         return () if has_head(self.head(params), config) else ("train", "selection")
 
 
-def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
+def load_classifier(
+    head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]
+) -> LoadedClassifier:
     """Loads the model of a folder, with a head of random weights if it has none, or is to have a new one.
 
     Args:
@@ -205,7 +208,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     tokenizer = load_or_train_tokenizer(ref, texts, config)
     check_head(head, ref, config.to_dict())
     ready = not is_head_new(head, ref, config.to_dict())
-    own_names = tuple(list_model_labels(config.to_dict()))
+    model_labels = tuple(list_model_labels(config.to_dict()))
     with isolated_seed(context.seed):  # fresh weights start from random numbers
         network = (
             _load_ready_made(head, ref, context) if ready else _load_headless(head, ref, config, context)
@@ -214,9 +217,9 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
     _name_outputs(network.config, head)
-    architecture = MEAN if head.mean else f"transformers:{head.auto}"
+    architecture = MEAN_CLASSIFIER if head.mean else f"transformers:{head.auto}"
     model = TorchModel(network.to(context.device).eval(), tokenizer, architecture)
-    return Loaded(model, ready, find_output_linear(model.network, len(head.names)), own_names)
+    return LoadedClassifier(model, ready, find_output_linear(model.network, len(head.names)), model_labels)
 
 
 def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:

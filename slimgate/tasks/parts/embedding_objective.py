@@ -24,11 +24,9 @@ from slimgate.errors import BuildError
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, Objective
 from slimgate.tasks.parts.sentences import SentenceParams
 
-_MINUS_INFINITY = float("-inf")
-
 
 class EmbeddingObjective(Objective):
-    """The base of the three objectives. logits: embeddings (rows, dims), for pairs (rows, 2, dims)."""
+    """The base of the objectives of text. logits: embeddings (rows, dims), for pairs (rows, 2, dims)."""
 
     quality = "accuracy_in_batch"
     by_row = True
@@ -122,7 +120,7 @@ class PairObjective(EmbeddingObjective):
 
     def _mask_candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
         same = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
-        return self.compute_similarities(logits).masked_fill(same, _MINUS_INFINITY)
+        return self.compute_similarities(logits).masked_fill(same, -torch.inf)
 
 
 class LabelObjective(EmbeddingObjective):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,17 +47,10 @@ class EncodedTexts:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
         shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)
+        if tokenizer is None or unknown is None:
+            return shares
         # GPT-2 declares its end-of-text token as the unknown token, but can encode every text as bytes.
-        if (
-            tokenizer is None
-            or unknown is None
-            or unknown
-            in {
-                tokenizer.bos_token_id,
-                tokenizer.eos_token_id,
-                tokenizer.pad_token_id,
-            }
-        ):
+        if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
             return shares
         special = set(tokenizer.all_special_ids) - {unknown}
         for row, ids in enumerate(self.columns["input_ids"]):
@@ -93,7 +86,7 @@ class EncodedTexts:
             for name, values in self.columns.items()
         }
 
-    def take(self, positions: Sequence[int]) -> EncodedTexts:
+    def take(self, positions: Sequence[int]) -> Self:
         """Selects rows by position.
 
         Args:
@@ -109,7 +102,7 @@ class EncodedTexts:
             row_of=None if self.row_of is None else self.row_of[list(positions)],
         )
 
-    def join(self, more: EncodedTexts) -> EncodedTexts:
+    def join(self, more: Self) -> Self:
         """Appends more rows.
 
         Args:
@@ -193,6 +186,16 @@ def make_encoded_fields(
     }
 
 
+def make_right_padded_fields(ids: Sequence[Sequence[int]], *, padding: int) -> dict[str, Any]:
+    """The fields of EncodedTexts for rows of token ids, padded on the right by the id `padding`."""
+    return {
+        "columns": {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
+        "padding": {"input_ids": padding, "attention_mask": 0},
+        "side": "right",
+        "lengths": np.asarray([len(row) for row in ids], dtype=np.int64),
+    }
+
+
 @contextmanager
 def keep_truncation(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Restores the truncation settings of a fast tokenizer.
@@ -219,12 +222,13 @@ class EncodedWords(EncodedTexts):
         width = int(max(self.lengths[i] for i in positions))
         return {"word_of": self._pad_rows([self.word_of[i] for i in positions], NO_WORD, width)}
 
-    def join(self, more: EncodedTexts) -> EncodedWords:
+    def take(self, positions: Sequence[int]) -> Self:
+        """Some of the rows, in that order."""
+        return replace(super().take(positions), word_of=[self.word_of[i] for i in positions])
+
+    def join(self, more: Self) -> Self:
         """Appends more rows by the same tokenizer."""
-        assert isinstance(more, EncodedWords)
-        joined = super().join(more)
-        assert isinstance(joined, EncodedWords)
-        return replace(joined, word_of=[*self.word_of, *more.word_of])
+        return replace(super().join(more), word_of=[*self.word_of, *more.word_of])
 
 
 def encode_words(

@@ -15,11 +15,11 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Images and texts. own: the texts are the rows' captions; else every batch has the same texts."""
+    """Images and texts. has_captions: each row has its own text; otherwise every batch has all texts."""
 
     pixels: Pixels
     texts: EncodedTexts
-    own: bool
+    has_captions: bool
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -47,7 +47,7 @@ class EncodedImages:
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """input_ids, attention_mask (texts, tokens) int64, pixel_values (rows, …); tokens: texts' width."""
-        texts = positions if self.own else range(len(self.texts))
+        texts = positions if self.has_captions else range(len(self.texts))
         return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.read_pixels(positions)}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
@@ -56,10 +56,10 @@ class EncodedImages:
 
     def take(self, positions: Sequence[int]) -> EncodedImages:
         """Some of the rows, in that order."""
-        texts = self.texts.take(positions) if self.own else self.texts
+        texts = self.texts.take(positions) if self.has_captions else self.texts
         return replace(self, pixels=self.pixels.take(positions), texts=texts)
 
     def join(self, more: EncodedImages) -> EncodedImages:
         """These rows, followed by more rows."""
-        texts = self.texts.join(more.texts) if self.own else self.texts
+        texts = self.texts.join(more.texts) if self.has_captions else self.texts
         return replace(self, pixels=self.pixels.join(more.pixels), texts=texts)

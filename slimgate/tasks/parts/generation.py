@@ -39,9 +39,9 @@ from slimgate.outcomes import (
     Ints,
     Outcomes,
 )
-from slimgate.plugins.models import Compared, Predictor
+from slimgate.plugins.models import ComparedModel, Predictor
 from slimgate.plugins.params import Table
-from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, number_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 from slimgate.tasks.parts.answer_similarity import compute_similarities
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.models.write_answers import SamplingParams, Written
-    from slimgate.tasks.parts.asked_prompts import AskedPrompts
+    from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
     from slimgate.tasks.parts.prompts import Prompts
 
 # Separates the sampled answers to one prompt.
@@ -163,12 +163,8 @@ class GenerationTask(Task[G]):
 
     def provides(self) -> frozenset[str]:
         """The metrics of how answers behave, and every score that `[task] scores` may name."""
-        return frozenset(
-            {
-                *(*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, RIGHT),
-                *(ACCEPTANCE_LENGTH, *list_score_names()),
-            }
-        )
+        values = {SIMILAR_ANSWERS, FAILED, TOKENS, RIGHT, ACCEPTANCE_LENGTH}
+        return frozenset(values.union(self.default_metrics, list_score_names()))
 
     def provides_with(self, params: G) -> frozenset[str]:
         """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
@@ -250,16 +246,16 @@ class GenerationTask(Task[G]):
         return lambda rows: self.encode_prompts(params, rows, tokenizer)
 
     def answer(
-        self, params: G, predictor: Predictor, encoded: Prompts | AskedPrompts, plan: AnswerPlan
+        self, params: G, predictor: Predictor, encoded: Prompts | EndpointPrompts, plan: AnswerPlan
     ) -> npt.NDArray[np.object_]:
         """(rows, repeats) answers."""
-        from slimgate.tasks.parts.asked_prompts import ask_for_answers
+        from slimgate.tasks.parts.endpoint_prompts import ask_for_answers
         from slimgate.tasks.parts.prompts import write_to_prompts
 
         if isinstance(predictor, EndpointPredictor):
-            asked_prompts = cast("AskedPrompts", encoded)
+            endpoint_prompts = cast("EndpointPrompts", encoded)
             return ask_for_answers(
-                predictor, asked_prompts, make_sampling_params(params), plan, repeats=params.repeats
+                predictor, endpoint_prompts, make_sampling_params(params), plan, repeats=params.repeats
             )
         return write_to_prompts(
             predictor, cast("Prompts", encoded), make_sampling_params(params), plan, repeats=params.repeats
@@ -295,7 +291,7 @@ class GenerationTask(Task[G]):
             np.asarray(rows.ids, dtype=np.str_),
             values=values,
             answers=np.asarray(joined_answers, dtype=np.str_),
-            groups=row_groups(rows, group),
+            groups=number_groups(rows, group),
         )
 
     def _compute_scores(
@@ -342,7 +338,7 @@ class GenerationTask(Task[G]):
             values[TOKENS][rows] = values[MOST_TOKENS][rows]
         return replace(outcomes, values=values, answers=None)
 
-    def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:
+    def compare(self, params: G, teacher: ComparedModel, variant: ComparedModel) -> dict[str, Any]:
         """Figures that compare the answers with the teacher's, and faults in how the models are asked."""
         from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 

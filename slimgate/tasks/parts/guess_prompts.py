@@ -34,11 +34,9 @@ def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
             sample, prompt or sample.texts((reference,) if reference else ())[0], reference
         )
     prompt, reference = _find_named_column(sample, PROMPTS), _find_named_column(sample, REFERENCES)
-    has_other_text = _read_text_column(sample) not in (None, prompt) or sample.stated.label not in (
-        None,
-        reference,
-    )
-    if not sample.causal or prompt is None or reference is None or has_other_text:
+    states_other_text = _read_text_column(sample) not in (None, prompt)
+    states_other_label = sample.stated.label not in (None, reference)
+    if not sample.causal or prompt is None or reference is None or states_other_text or states_other_label:
         return None
     column = sample.columns[reference]
     if prompt.lower() not in SURE_PROMPTS and column.has_few_values and column.distinct <= _MOST_CLASSES:
@@ -64,10 +62,8 @@ def guess_text_to_text(sample: ExaminedRows) -> tuple[Json, str] | None:
 def _make_text_options(sample: ExaminedRows, text: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"text": text}, f'texts in "{text}"'
-    return {
-        "text": text,
-        **_make_reference_options(sample, reference),
-    }, f'texts in "{text}" and answers in "{reference}"'
+    options = {"text": text, **_make_reference_options(sample, reference)}
+    return options, f'texts in "{text}" and answers in "{reference}"'
 
 
 def _make_prompt_options(sample: ExaminedRows, prompt: str, reference: str | None) -> tuple[Json, str]:
@@ -97,13 +93,14 @@ def guess_choices(sample: ExaminedRows) -> tuple[Json, str] | None:
     choices = _find_choice_columns(sample)
     if choices is None:
         return None
-    listed = (choices,) if isinstance(choices, str) else choices
-    answer = sample.stated.label or _find_named_column(sample, RIGHT_CHOICES, used=listed)
-    context = _read_text_column(sample) or _find_named_column(sample, CONTEXTS, used=(*listed, answer))
+    choice_columns = (choices,) if isinstance(choices, str) else choices
+    answer = sample.stated.label or _find_named_column(sample, RIGHT_CHOICES, used=choice_columns)
+    used = (*choice_columns, answer)
+    context = _read_text_column(sample) or _find_named_column(sample, CONTEXTS, used=used)
     if answer is None:
         return None
-    context = context or sample.texts((*listed, answer))[0]
-    why = f'questions in "{context}", choices in "{", ".join(listed)}", the right one in "{answer}"'
+    context = context or sample.texts((*choice_columns, answer))[0]
+    why = f'questions in "{context}", choices in "{", ".join(choice_columns)}", the right one in "{answer}"'
     return {"context": context, "choices": choices, "answer": answer}, why
 
 
@@ -112,8 +109,9 @@ def _find_choice_columns(sample: ExaminedRows) -> str | tuple[str, ...] | None:
     column = _find_named_column(sample, CHOICES)
     if column is not None and sample.columns[column].kind in ("list", "other"):
         return column
-    lettered = tuple(name for letter in "ABCDEFGH" if (name := _find_named_column(sample, (letter.lower(),))))
-    return lettered if len(lettered) >= 2 else None
+    letters = [_find_named_column(sample, (letter,)) for letter in "abcdefgh"]
+    letter_columns = tuple(name for name in letters if name is not None)
+    return letter_columns if len(letter_columns) >= 2 else None
 
 
 def _find_named_column(

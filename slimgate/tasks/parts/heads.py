@@ -25,6 +25,7 @@ from torch import nn
 
 from slimgate.errors import DataError
 from slimgate.models.precision import choose_answer_precision, in_precision
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.base import Progress, iter_batches, no_progress
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
@@ -45,9 +46,8 @@ CERTAIN = 10.0
 # alpha of a ridge regression; the usual penalty if there are no held-out rows to choose by.
 PENALTIES = (1.0, 10.0, 100.0)
 USUAL_PENALTY = 1.0
-Floats = npt.NDArray[np.float64]
 # Features (rows, in_features), and labels (rows,). For a head over tokens, a row is a token.
-LabelledFeatures = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+LabelledFeatures = tuple[npt.NDArray[np.float32], Ints]
 
 
 def compute_classifier_inputs(
@@ -166,7 +166,7 @@ def fit_logistic_regression(data: LabelledFeatures, strength: float, seed: int, 
         return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(features, labels)
 
 
-def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, Ints]:
     """A pipeline's weights (classes, in_features), biases and classes (classes,), for unscaled features.
 
     For two classes there is one row of weights, as in scikit-learn.
@@ -179,9 +179,7 @@ def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[n
     return weights, biases, model.classes_
 
 
-def _set_class_weights_(
-    layer: nn.Linear, weights: Floats, biases: Floats, known: npt.NDArray[np.int64]
-) -> None:
+def _set_class_weights_(layer: nn.Linear, weights: Floats, biases: Floats, known: Ints) -> None:
     """Sets a layer's weights. weights, biases, known: as `compute_raw_weights` gives them."""
     weight = torch.full_like(layer.weight, 0.0)
     bias = torch.full((layer.out_features,), -10.0)  # a class without train rows is not predicted

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from slimgate.data.labels import format_label_map
 from slimgate.errors import BuildError
+from slimgate.outcomes import Ints
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 
@@ -32,8 +33,6 @@ ROWS = 500
 # The other order must be better by at least GAP in balanced accuracy, with a p-value below CHANCE.
 GAP = 0.20
 CHANCE = 0.001
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -107,25 +106,22 @@ def require_label_order(
     task = cast("TextClassification[Any]", context.task)
     labels = task.label_indices(context.task_params, rows, context.facts)
     classes = context.facts.classes
-    label_order = find_order(_predict_rows(model, rows, params, context), labels, len(classes))
-    if label_order.contradicts:
-        classes_in_order = dict(zip(order, classes, strict=True))
-        classes_in_best_order = {
-            order[place]: name for place, name in zip(label_order.order, classes, strict=True)
-        }
+    trial = find_order(_predict_rows(model, rows, params, context), labels, len(classes))
+    if trial.contradicts:
+        best_order = [order[place] for place in trial.order]
         raise BuildError(
             _format_message(
-                label_order,
+                trial,
                 where,
                 names=names,
-                classes_in_order=_sort_by_output(classes_in_order),
-                best=_sort_by_output(classes_in_best_order),
+                stated=_sort_by_output(order, classes),
+                best=_sort_by_output(best_order, classes),
             )
         )
     context.log["label_order"] = {
-        "rows": label_order.rows,
-        "balanced_accuracy": round(label_order.accuracy_as_is, 4),
-        "in_the_best_order": round(label_order.accuracy_in_order, 4),
+        "rows": trial.rows,
+        "balanced_accuracy": round(trial.accuracy_as_is, 4),
+        "in_the_best_order": round(trial.accuracy_in_order, 4),
     }
 
 
@@ -159,18 +155,20 @@ def _compute_mcnemar_p_value(*, stated: npt.NDArray[np.bool_], other: npt.NDArra
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
 
 
-def _sort_by_output(by_output: dict[int, str]) -> list[str]:
-    return [by_output[output] for output in sorted(by_output)]
+def _sort_by_output(order: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """The class of each output. order: the output of each class."""
+    return [name for _, name in sorted(zip(order, classes, strict=True))]
 
 
 def _format_message(
-    order: OrderTrial, where: str, *, names: Sequence[str], classes_in_order: list[str], best: list[str]
+    trial: OrderTrial, where: str, *, names: Sequence[str], stated: list[str], best: list[str]
 ) -> str:
+    """names: of the model's outputs. stated, best: the class of each output, by its name or by the trial."""
     return (
         f"{where}: the order of its outputs is probably not the order of the classes. The model's names: "
         f"{format_label_map(names)}. "
-        f"On {order.rows} rows of selection, their balanced accuracy is {order.accuracy_as_is:.3f} if they "
-        f"mean {format_label_map(classes_in_order)}, and {order.accuracy_in_order:.3f} if they mean "
+        f"On {trial.rows} rows of selection, their balanced accuracy is {trial.accuracy_as_is:.3f} if they "
+        f"mean {format_label_map(stated)}, and {trial.accuracy_in_order:.3f} if they mean "
         f"{format_label_map(best)}. If the second order is right, "
         f"set [task] labels = {json.dumps(best, ensure_ascii=False)}"
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,11 @@ from slimgate.errors import BuildError
 from slimgate.models.pretrained import load_config, load_or_train_tokenizer, load_weights, require_weights
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.torch_model import TorchModel
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
-from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.encoding import EncodedTexts, make_right_padded_fields
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 CAUSAL = "transformers:AutoModelForCausalLM"
 # How many logits to process at a time. A window of 1,024 tokens of GPT-2's vocabulary has 51 million.
 LOGITS_AT_ONCE = 2**24
-Ints = npt.NDArray[np.int64]
 
 
 @torch.no_grad()
@@ -79,9 +79,7 @@ def load_text_model(
     return TorchModel(weights.network.to(context.device).eval(), tokenizer, architecture)
 
 
-def compute_window_sums(
-    logits: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
+def compute_window_sums(logits: npt.NDArray[np.float32], ids: Ints, counted: npt.NDArray[np.bool_]) -> Floats:
     """(windows, 3) float64: nats, tokens and right tokens, over the tokens that count.
 
     logits: (windows, tokens, vocabulary); those at a position predict the next token. ids, counted:
@@ -136,22 +134,19 @@ class Windows(EncodedTexts):
         counted = inside & (places >= self.context[chosen][:, None])
         return {"counted": counted} | ({} if self.skipped is None else {"skipped": self.skipped[chosen]})
 
-    def take(self, positions: Sequence[int]) -> Windows:
+    def take(self, positions: Sequence[int]) -> Self:
         """Some of the windows, in that order."""
-        windows, chosen = super().take(positions), list(positions)
-        assert isinstance(windows, Windows)
+        chosen = list(positions)
         skipped = None if self.skipped is None else self.skipped[chosen]
-        return replace(windows, context=self.context[chosen], skipped=skipped)
+        return replace(super().take(positions), context=self.context[chosen], skipped=skipped)
 
-    def join(self, more: EncodedTexts) -> Windows:
+    def join(self, more: Self) -> Self:
         """These windows, followed by more windows of the same tokenizer."""
-        assert isinstance(more, Windows)
-        joined = super().join(more)
-        assert isinstance(joined, Windows)
         skipped = None
         if self.skipped is not None and more.skipped is not None:
             skipped = np.concatenate([self.skipped, more.skipped])
-        return replace(joined, context=np.concatenate([self.context, more.context]), skipped=skipped)
+        context = np.concatenate([self.context, more.context])
+        return replace(super().join(more), context=context, skipped=skipped)
 
     def list_labels(self) -> list[list[int]]:
         """For each window the ids of tokens that count, and NO_ANSWER for all others."""
@@ -203,10 +198,7 @@ def split_into_windows(
     ]
     ids = [list(documents[row][span.start : span.end]) for row, span in windows]
     return Windows(
-        columns={"input_ids": ids, "attention_mask": [[1] * len(window) for window in ids]},
-        padding={"input_ids": padding, "attention_mask": 0},
-        side="right",
-        lengths=np.asarray([len(window) for window in ids], dtype=np.int64),
+        **make_right_padded_fields(ids, padding=padding),
         row_of=np.asarray([row for row, _ in windows], dtype=np.int64),
         context=np.asarray([span.context for _, span in windows], dtype=np.int64),
     )

@@ -24,6 +24,7 @@ from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError, MeasureError, format_error, format_suggestion
 from slimgate.models.seeding import isolated_seed
+from slimgate.plugins.rows import GATE
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -36,14 +37,15 @@ if TYPE_CHECKING:
 RANDOM_SEED, SEED = 0, 1234
 ROLLING = "loglikelihood_rolling"
 TRAIN = "train"
-# Key words in the YAML file of a task, and the memory address in the text of an object.
+# An include in the YAML file of a task, and the memory address in the text of an object.
 _INCLUDE = re.compile(r"^\s*include:\s*(\S+)\s*$", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_READ = frozenset({".yaml", ".yml", ".py", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet"})
-_SCRATCH: list[TemporaryDirectory[str]] = []
-Run = Callable[[str, list[Any]], Sequence[Any]]
-Row = dict[str, str]
-Template = Callable[..., str]
+_READ_SUFFIXES = frozenset({".yaml", ".yml", ".py", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet"})
+_DOCUMENT_FOLDERS: list[TemporaryDirectory[str]] = []
+# (kind of request, requests) -> an answer to each request.
+AnswerRequests = Callable[[str, list[Any]], Sequence[Any]]
+DocumentRow = dict[str, str]
+ChatTemplate = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -103,60 +105,59 @@ class Answered:
 class Documents:
     """The documents of tasks.
 
-    tasks: lm-evaluation-harness's; rows: for each part (gate, train) one row for each document.
-
-    gate: for the id of a row the requests of its document; training: for a task its training documents;
-    prepared: how their requests are made.
+    tasks: name -> lm-evaluation-harness's task. rows: part (gate, train) -> a row for each document.
+    gate: id of a row -> the requests of its document. training: name of a task -> its training documents.
+    request_options: what lm-evaluation-harness needs to make the requests of training documents.
     """
 
     tasks: Mapping[str, Any]
-    rows: Mapping[str, list[Row]]
+    rows: Mapping[str, list[DocumentRow]]
     gate: Mapping[str, list[Any]]
     training: Mapping[str, Sequence[Any]]
-    prepared: Mapping[str, Any]
-    _made: dict[str, list[Any]] = field(default_factory=dict)
+    request_options: Mapping[str, Any]
+    _training_requests: dict[str, list[Any]] = field(default_factory=dict)
 
     def make_requests(self, row: str) -> list[Any]:
         """The requests of a row's document, in order. Requests of training documents are made here."""
         if row in self.gate:
             return self.gate[row]
-        if row not in self._made:
+        if row not in self._training_requests:
             name, _, number = row.rpartition(f"/{TRAIN}/")
             training_requests = _make_training_requests(
-                self.tasks[name], self.training[name], int(number), self.prepared
+                self.tasks[name], self.training[name], int(number), self.request_options
             )
-            self._made[row] = training_requests
-        return self._made[row]
+            self._training_requests[row] = training_requests
+        return self._training_requests[row]
 
 
 @lru_cache(maxsize=4)
 def load_documents(
-    request: TaskSelection, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
+    selection: TaskSelection, chat: Path | None = None, _digests: tuple[tuple[str, str], ...] = ()
 ) -> Documents:
-    """Raises DataError for a task that does not exist or cannot be run here; MissingExtra.
+    """Loads the documents of tasks, with their requests.
+
+    Raises DataError for a task that does not exist or cannot be run here, MissingExtra without lm-eval.
 
     chat: the folder of a model whose chat template formats the requests; None: prompts without a template.
-    _state: the digests of the tasks' files (`digest_task_files`), so that changed files are read again.
+    _digests: of the tasks' files (`digest_task_files`), for the cache only: changed files are read again.
     """
     template = None if chat is None else make_chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
         random.seed(RANDOM_SEED)
-        tasks = _load_tasks(request)
-        prepared = {
+        tasks = _load_tasks(selection)
+        request_options = {
             "apply_chat_template": template is not None,
-            "fewshot_as_multiturn": request.multiturn,
+            "fewshot_as_multiturn": selection.multiturn,
             "chat_template": template,
         }
         for name, task in tasks.items():
-            _prepare_requests(name, task, request, prepared)
-        requests: dict[str, list[Any]] = {
-            _format_row_id(instance): [] for task in tasks.values() for instance in task.instances
-        }
+            _prepare_requests(name, task, selection, request_options)
+        requests: dict[str, list[Any]] = defaultdict(list)
         for task in tasks.values():
             for instance in task.instances:
                 requests[_format_row_id(instance)].append(instance)
         rows = {
-            "gate": [
+            GATE: [
                 _make_gate_row(tasks[row_requests[0].task_name], row, row_requests)
                 for row, row_requests in requests.items()
             ]
@@ -164,8 +165,10 @@ def load_documents(
         training = {
             name: task.training_docs() or () for name, task in tasks.items() if task.has_training_docs()
         }
-        train = [row for name, docs in training.items() for row in _train_rows(name, tasks[name], docs)]
-    return Documents(tasks, {**rows, **({TRAIN: train} if train else {})}, requests, training, prepared)
+        train = [row for name, docs in training.items() for row in _list_train_rows(name, tasks[name], docs)]
+    if train:
+        rows[TRAIN] = train
+    return Documents(tasks, rows, requests, training, request_options)
 
 
 def list_task_files(tasks: Sequence[str]) -> list[Path]:
@@ -185,7 +188,8 @@ def list_task_files(tasks: Sequence[str]) -> list[Path]:
 def digest_task_files(tasks: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Name and digest of the files in the folders of tasks that lm-evaluation-harness may read."""
     folders = sorted({file.parent for file in list_task_files(tasks)})
-    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in _READ]
+    paths = [path for folder in folders for path in sorted(folder.iterdir())]
+    files = [path for path in paths if path.suffix in _READ_SUFFIXES]
     return tuple((str(path), file_sha256(path)) for path in files)
 
 
@@ -201,7 +205,7 @@ def _without_cached_local_files() -> Iterator[None]:
 
     load: Callable[..., Any] = datasets.load_dataset
     folder = TemporaryDirectory(prefix="slimgate-documents-")
-    _SCRATCH.append(folder)  # documents are memory-mapped from its files
+    _DOCUMENT_FOLDERS.append(folder)  # documents are memory-mapped from its files
 
     def load_local_files(path: str, *args: object, **options: Any) -> Any:
         is_remote = "://" in str(options.get("data_files", ""))
@@ -225,14 +229,14 @@ def format_configuration(task: LmEvalTask) -> str:
     return _ADDRESS.sub("", json.dumps(settings, sort_keys=True, default=str))
 
 
-def _load_tasks(request: TaskSelection) -> dict[str, Any]:
+def _load_tasks(selection: TaskSelection) -> dict[str, Any]:
     package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
-    files = all(name.endswith((".yaml", ".yml")) for name in request.tasks)
+    files = all(name.endswith((".yaml", ".yml")) for name in selection.tasks)
     manager = package.TaskManager(include_defaults=not files)
     try:
-        return dict(manager.load(list(request.tasks))["tasks"])
+        return dict(manager.load(list(selection.tasks))["tasks"])
     except KeyError as error:
-        for name in request.tasks:
+        for name in selection.tasks:
             if not name.endswith((".yaml", ".yml")) and name not in manager.all_tasks:
                 hint = format_suggestion(name, manager.all_tasks)
                 raise DataError(f'tasks: lm-eval has no task "{name}"{hint}') from error
@@ -248,7 +252,7 @@ def _load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def make_chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+def make_chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     """Returns a function: messages -> prompt, as in lm-evaluation-harness. DataError without a template."""
     from lm_eval.models.huggingface import HFLM
 
@@ -274,13 +278,14 @@ def put_into_chat(
     the tokenizer adds by itself is removed too.
     """
     template, start = make_chat_template(tokenizer), tokenizer.bos_token or ""
-    adds = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    adds_start = tokenizer.bos_token_id in tokenizer("a")["input_ids"][:1]
     chats = [template([{"role": "user", "content": prompt}]) for prompt in prompts]
-    return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
+    prompts = [text.removeprefix(start) for text in chats] if adds_start else chats
+    return prompts, [text.lstrip() for text in targets]
 
 
 def _prepare_requests(
-    name: str, task: LmEvalTask, request: TaskSelection, prepared: Mapping[str, object]
+    name: str, task: LmEvalTask, selection: TaskSelection, request_options: Mapping[str, object]
 ) -> None:
     """Prepares shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
@@ -290,17 +295,17 @@ def _prepare_requests(
     if getattr(task, "MULTIMODAL", False):
         raise DataError(f"task {name} needs more than text, which slimgate does not give its models")
     stated = task.get_config("num_fewshot")
-    if stated is None or (request.fewshot is not None and stated != 0):
-        task.set_config(key="num_fewshot", value=request.fewshot or 0)
+    if stated is None or (selection.fewshot is not None and stated != 0):
+        task.set_config(key="num_fewshot", value=selection.fewshot or 0)
     task.set_fewshot_seed(seed=SEED)
     try:
-        task.build_all_requests(limit=get_sample_size(task, request.limit), **prepared)
+        task.build_all_requests(limit=get_sample_size(task, selection.limit), **request_options)
     except Exception as error:  # templates of a task
         raise DataError(f"task {name}: lm-eval cannot make its requests: {format_error(error)}") from error
 
 
 def _make_training_requests(
-    task: LmEvalTask, docs: Sequence[Json], number: int, prepared: Mapping[str, object]
+    task: LmEvalTask, docs: Sequence[Json], number: int, request_options: Mapping[str, object]
 ) -> list[Any]:
     """A training document's requests, as from build_all_requests. The document is not its own example."""
     doc, sampler = docs[number], task.sampler
@@ -313,7 +318,7 @@ def _make_training_requests(
             doc,
             num_fewshot=min(task.config.num_fewshot, len(examples)),
             gen_prefix=task.doc_to_prefix(doc),
-            **prepared,
+            **request_options,
         )
     finally:
         sampler.df = pool
@@ -321,8 +326,8 @@ def _make_training_requests(
         doc=doc,
         ctx=context,
         metadata=(task.config["task"], f"{TRAIN}/{number}", task.config.repeats),
-        apply_chat_template=prepared["apply_chat_template"],
-        chat_template=prepared["chat_template"],
+        apply_chat_template=request_options["apply_chat_template"],
+        chat_template=request_options["chat_template"],
     )
     return requests if isinstance(requests, list) else [requests]
 
@@ -331,7 +336,7 @@ def _format_row_id(request: Instance) -> str:
     return f"{request.task_name}/{request.doc_id}"
 
 
-def _make_gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> Row:
+def _make_gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> DocumentRow:
     first = requests[0]
     return {
         "id": row,
@@ -347,7 +352,7 @@ def _make_gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> 
     }
 
 
-def _train_rows(name: str, task: LmEvalTask, docs: Sequence[Json]) -> Iterator[Row]:
+def _list_train_rows(name: str, task: LmEvalTask, docs: Sequence[Json]) -> Iterator[DocumentRow]:
     """Documents of the training split that have a prompt and a target."""
     for number, doc in enumerate(docs):
         prompt, target = _render_prompt(task, doc), _render_target(task, doc)
@@ -373,8 +378,10 @@ def _render_target(task: LmEvalTask, doc: Json) -> str:
     return f"{task.config.target_delimiter}{text}" if text else ""
 
 
-def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
-    """The score of each row's document. run(kind, requests) -> an answer to each request."""
+def score_documents(
+    documents: Documents, rows: Sequence[str], answer_requests: AnswerRequests
+) -> dict[str, Answered]:
+    """The answer to each row's document, with its scores."""
     requests_by_row = {
         row: [replace(request, resps=[], filtered_resps={}) for request in documents.make_requests(row)]
         for row in rows
@@ -384,7 +391,7 @@ def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict
         for request in row_requests:
             by_kind[request.request_type] += [request] * (request.repeats or 1)
     for kind, requests in by_kind.items():
-        for request, answer in zip(requests, run(kind, requests), strict=True):
+        for request, answer in zip(requests, answer_requests(kind, requests), strict=True):
             request.resps.append(answer)
     by_task: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for row, row_requests in requests_by_row.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from slimgate.models.write_answers import SamplingParams, Writer
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
-from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.encoding import EncodedTexts, make_right_padded_fields
 from slimgate.tasks.parts.lm_eval_documents import ROLLING, Documents, score_documents
 
 # The tokens that a model reads if its files do not say how many it can read, as in lm-evaluation-harness.
@@ -121,11 +121,9 @@ class EncodedDocuments(EncodedTexts):
     ids: Sequence[str] = ()
     folder: Path = Path()
 
-    def take(self, positions: Sequence[int]) -> EncodedDocuments:
+    def take(self, positions: Sequence[int]) -> Self:
         """Some of the rows, in that order."""
-        documents = super().take(positions)
-        assert isinstance(documents, EncodedDocuments)
-        return replace(documents, ids=[self.ids[i] for i in positions])
+        return replace(super().take(positions), ids=[self.ids[i] for i in positions])
 
 
 def make_document_encoder(
@@ -143,10 +141,7 @@ def make_document_encoder(
         tokenized = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
         ids = [list(row)[-limit:] or [tokenizer.eos_token_id or 0] for row in tokenized]
         return EncodedDocuments(
-            columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
-            padding={"input_ids": tokenizer.pad_token_id or 0, "attention_mask": 0},
-            side="right",
-            lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
+            **make_right_padded_fields(ids, padding=tokenizer.pad_token_id or 0),
             ids=rows.ids,
             folder=folder,
         )
@@ -179,10 +174,8 @@ def answer_documents(
         answered = scored[row]
         first = documents.make_requests(row)[0]
         if first.request_type == ROLLING:
-            text = first.args[0]
-            answered = replace(
-                answered, values={**answered.values, "tokens": float(len(lm.tok_encode(text)))}
-            )
+            tokens = float(len(lm.tok_encode(first.args[0])))
+            answered = replace(answered, values={**answered.values, "tokens": tokens})
         scores[position] = answered
     plan.progress("predict", len(rows), len(rows))
     return scores

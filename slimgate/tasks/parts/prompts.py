@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ from slimgate.tasks.parts.language_model import Windows, split_into_windows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# A loop is a run of tokens that occurs at least three times at the end of an answer, in all eight tokens.
+# An answer loops if a run of tokens occurs at least LOOP_REPEATS times at its end, and if these runs have at
+# least LOOP_TOKENS tokens in all.
 LOOP_REPEATS, LOOP_TOKENS = 3, 8
 
 
@@ -33,12 +34,10 @@ class Prompts(EncodedTexts):
     texts: Sequence[str] = ()
     keys: Sequence[str] = ()
 
-    def take(self, positions: Sequence[int]) -> Prompts:
+    def take(self, positions: Sequence[int]) -> Self:
         """Some of the prompts, in that order."""
-        prompts = super().take(positions)
-        assert isinstance(prompts, Prompts)
         texts, keys = ([values[i] for i in positions] for values in (self.texts, self.keys))
-        return replace(prompts, texts=texts, keys=keys)
+        return replace(super().take(positions), texts=texts, keys=keys)
 
     def writing_batch(self, positions: Sequence[int], prompt_tokens: int, new_tokens: int) -> Arrays:
         """Inputs (rows, prompt_tokens) int64 of a call that writes: each prompt cut, or repeated.
@@ -50,12 +49,10 @@ class Prompts(EncodedTexts):
         new = np.asarray([new_tokens], dtype=np.int64)
         return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: new}
 
-    def join(self, more: EncodedTexts) -> Prompts:
+    def join(self, more: Self) -> Self:
         """These prompts, followed by more prompts of the same tokenizer."""
-        assert isinstance(more, Prompts)
-        joined = super().join(more)
-        assert isinstance(joined, Prompts)
-        return replace(joined, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
+        texts, keys = [*self.texts, *more.texts], [*self.keys, *more.keys]
+        return replace(super().join(more), texts=texts, keys=keys)
 
 
 def format_prompts(
@@ -183,10 +180,9 @@ def _make_answer_windows(
 ) -> Windows:
     """One window for each document, of which the tokens from `starts` on count."""
     longest = max(map(len, documents))
-    windows_of_documents = split_into_windows(
-        documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0
-    )
-    return replace(windows_of_documents, context=np.asarray(starts, dtype=np.int64))
+    padding = tokenizer.pad_token_id or 0
+    windows = split_into_windows(documents, max_tokens=longest, stride=longest, padding=padding)
+    return replace(windows, context=np.asarray(starts, dtype=np.int64))
 
 
 def write_to_prompts(

@@ -24,7 +24,7 @@ MOST_LETTERS = len(ascii_uppercase)
 
 
 @dataclass(frozen=True)
-class Columns:
+class QuestionColumns:
     """The columns of a question's parts. choices: one column of lists, or a column for each choice."""
 
     context: str
@@ -38,7 +38,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Form:
+class QuestionForm:
     """How a question is written. separator: the text between the prompt and an answer."""
 
     template: str
@@ -54,14 +54,14 @@ class Question:
     choices: tuple[str, ...]
     right: int
 
-    def format_prompt(self, form: Form) -> str:
+    def format_prompt(self, form: QuestionForm) -> str:
         """The text that the model reads before its answer."""
         names = list_choice_names(len(self.choices))
         lines = "\n".join(f"{name}. {choice}" for name, choice in zip(names, self.choices, strict=True))
         parts = {CONTEXT: self.context, CHOICES: lines}
         return _PLACES.sub(lambda match: parts[match[0]], form.template)
 
-    def list_answers(self, form: Form) -> tuple[str, ...]:
+    def list_answers(self, form: QuestionForm) -> tuple[str, ...]:
         """The possible continuations of the prompt, one text for each choice."""
         shown = list_choice_names(len(self.choices)) if form.letters else self.choices
         return tuple(form.separator + shown_choice for shown_choice in shown)
@@ -74,7 +74,7 @@ def list_choice_names(count: int) -> tuple[str, ...]:
     return tuple(ascii_uppercase[:count])
 
 
-def read_questions(rows: Rows, columns: Columns) -> list[Question]:
+def read_questions(rows: Rows, columns: QuestionColumns) -> list[Question]:
     """A question for each row. Raises DataError that names the row, and what is wrong with it."""
     contexts = rows.table[columns.context].to_pylist()
     answers = rows.table[columns.answer].to_pylist()

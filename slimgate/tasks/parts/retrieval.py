@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.floating]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from slimgate.outcomes import Floats, Ints
 
+Vectors = npt.NDArray[np.floating]
 # Similarities of unit vectors this close are a tie: the vector of a text differs by this much between
 # batches. For longer vectors the limit is multiplied by their lengths.
 TIE = 1e-6

@@ -24,7 +24,7 @@ from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import read_sentence_layout
 from slimgate.plugins.base import Json, iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.models import Compared, ModelRef
+from slimgate.plugins.models import ComparedModel, ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import EncodedTexts
@@ -89,7 +89,7 @@ class SentenceTask(Task[S]):
         """Tokenises the one or two texts of each row."""
         return encode_sentences(params, rows, tokenizer)
 
-    def compare(self, params: S, teacher: Compared, variant: Compared) -> Json:
+    def compare(self, params: S, teacher: ComparedModel, variant: ComparedModel) -> Json:
         """The storage of an embedding in an index, and its similarity to the teacher's."""
         return compute_embedding_figures(teacher, variant)
 
@@ -172,7 +172,7 @@ def _list_train_texts(params: SentenceParams, context: BuildContext) -> Iterator
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
-def compute_embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
+def compute_embedding_figures(teacher: ComparedModel, variant: ComparedModel) -> dict[str, Any]:
     """The `figures` of the record: the storage of embeddings, and their mean cosine to the teacher's.
 
     Only the vectors of documents count, because an index stores documents, and queries may have another form.
@@ -193,7 +193,7 @@ def compute_embedding_figures(teacher: Compared, variant: Compared) -> dict[str,
     return {"figures": figures}
 
 
-def embed_documents(model: Compared) -> npt.NDArray[np.float32]:
+def embed_documents(model: ComparedModel) -> npt.NDArray[np.float32]:
     """(rows, dims) vectors of the first documents: of the second text of a pair, or of the text."""
     count = min(ROWS, len(model.encoded.lengths))
     parts = [
@@ -206,7 +206,7 @@ def embed_documents(model: Compared) -> npt.NDArray[np.float32]:
     return vectors[:, 1] if vectors.ndim == 3 else vectors
 
 
-def count_bytes(model: Compared, dims: int) -> int:
+def count_bytes(model: ComparedModel, dims: int) -> int:
     """The bytes that an index stores for a vector of the artifact."""
     return -(-dims * _read_bits(model.folder) // 8)
 

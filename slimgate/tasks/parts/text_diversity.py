@@ -13,18 +13,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from slimgate.models.generate import can_write, continue_prompts, count_positions
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import ComparedModel
 
 Words = Sequence[str]
 Figures = dict[str, float | None]
 PROMPTS = 64
 PROMPT_TOKENS = 8
-WORDS = {
+FIGURE_LABELS = {
     "distinct_1": "different words / words",
     "distinct_2": "different word pairs / pairs",
     "distinct_3": "different runs of three words / runs",
     "repetition_4": "runs of four words that came before in their text",
 }
+# Network -> (prompts, number of tokens) -> figures. All variants are compared with the same loaded teacher.
+_figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
 
 
 def list_ngrams(words: Words, n: int) -> list[tuple[str, ...]]:
@@ -53,10 +55,6 @@ def compute_repetition(texts: Sequence[str], n: int = 4) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-# Network -> (prompts, number of tokens) -> figures. All variants are compared with the same loaded teacher.
-_figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
-
-
 def compute_diversity(texts: Sequence[str]) -> Figures:
     """distinct_1, distinct_2, distinct_3 and repetition_4."""
     return {
@@ -77,7 +75,7 @@ class _PlainSampling:
     top_k: int = 0
 
 
-def compute_written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+def compute_written_figures(teacher: ComparedModel, variant: ComparedModel) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
     tokens, rows = _count_tokens(teacher, variant), len(_choose_rows(teacher))
     teacher_figures, variant_figures = (
@@ -90,22 +88,22 @@ def compute_written_figures(teacher: Compared, variant: Compared) -> dict[str, d
             "teacher": teacher_figures.get(name),
             "variant": variant_figures.get(name),
         }
-        for name, label in WORDS.items()
+        for name, label in FIGURE_LABELS.items()
     }
 
 
-def _find_network(model: Compared) -> Any:
+def _find_network(model: ComparedModel) -> Any:
     return getattr(model.predictor, "network", None)
 
 
-def _count_tokens(*models: Compared) -> int:
+def _count_tokens(*models: ComparedModel) -> int:
     """The number of tokens that all models write, which is smaller if a model has few positions."""
     networks = [_find_network(model) for model in models]
     limits = [count_positions(network) for network in networks if can_write(network)]
     return min([_PlainSampling.tokens, *(limit - PROMPT_TOKENS for limit in limits if limit is not None)])
 
 
-def _measure_diversity(model: Compared, tokens: int) -> Figures:
+def _measure_diversity(model: ComparedModel, tokens: int) -> Figures:
     network = _find_network(model)
     if tokens < 1 or not can_write(network):
         return {}
@@ -117,7 +115,7 @@ def _measure_diversity(model: Compared, tokens: int) -> Figures:
     return figures[prompts, tokens]
 
 
-def _choose_rows(model: Compared) -> list[int]:
+def _choose_rows(model: ComparedModel) -> list[int]:
     """The positions of the first parts of at most PROMPTS rows, which are spread over all rows."""
     encoded: Any = model.encoded
     firsts = np.unique(encoded.row_of, return_index=True)[1]
@@ -126,7 +124,7 @@ def _choose_rows(model: Compared) -> list[int]:
     return rows
 
 
-def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:
+def _write_and_measure(model: ComparedModel, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)

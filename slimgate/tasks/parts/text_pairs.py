@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import NEW_TOKENS, ModelRef
-from slimgate.tasks.parts.encoding import EncodedTexts, keep_truncation, make_encoded_fields
+from slimgate.tasks.parts.encoding import keep_truncation, make_encoded_fields
 from slimgate.tasks.parts.language_model import load_text_model
 from slimgate.tasks.parts.prompts import Prompts
 
@@ -86,18 +86,13 @@ class TextPairs(Prompts):
         del inputs[DECODER_INPUTS]
         return {**inputs, NEW_TOKENS: np.asarray([max_tokens], dtype=np.int64)}
 
-    def take(self, positions: Sequence[int]) -> TextPairs:
+    def take(self, positions: Sequence[int]) -> Self:
         """Some of the rows, in that order."""
-        pairs = super().take(positions)
-        assert isinstance(pairs, TextPairs)
-        return replace(pairs, answers=[self.answers[i] for i in positions])
+        return replace(super().take(positions), answers=[self.answers[i] for i in positions])
 
-    def join(self, more: EncodedTexts) -> TextPairs:
+    def join(self, more: Self) -> Self:
         """These rows, followed by more rows of the same tokenizer."""
-        assert isinstance(more, TextPairs)
-        joined = super().join(more)
-        assert isinstance(joined, TextPairs)
-        return replace(joined, answers=[*self.answers, *more.answers])
+        return replace(super().join(more), answers=[*self.answers, *more.answers])
 
     def list_labels(self) -> list[list[int]]:
         """The tokens that the decoder learns to write. Raises DataError for a row without an answer."""

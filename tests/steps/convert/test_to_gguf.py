@@ -16,7 +16,7 @@ from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, make_bert_encoder, ma
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.served import load_served
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import ComparedModel
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.convert._to_gguf_worker import quantize_q4_0
 from slimgate.steps.embeddings import truncate_embeddings
@@ -171,7 +171,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     assert again.measure_size() == converted.measure_size()
     assert again.measure_size()["parameters"] == parameters
     width = before.shape[-1]
-    side = Compared(None, None, folder, "cpu")  # type: ignore[arg-type]
+    side = ComparedModel(None, None, folder, "cpu")  # type: ignore[arg-type]
     assert count_bytes(side, width) == 4 * width
     reader = gguf.GGUFReader(folder / "model.gguf")
     assert reader.fields["general.architecture"].contents() == "bert"

@@ -13,7 +13,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.generate import continue_prompts
-from slimgate.plugins.models import Compared
+from slimgate.plugins.models import ComparedModel
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.training.distillation import DistillationLoss, ReadRows, describe_mismatch
@@ -203,9 +203,9 @@ def test_only_transfer_without_rows_to_learn_from_is_refused() -> None:
 # --- two models side by side
 
 
-def compared(model: Any, folder: Path, rows: Any) -> Compared:
+def compared(model: Any, folder: Path, rows: Any) -> ComparedModel:
     encoded = causal_lm.make_judged_windows(PARAMS, rows, model.tokenizer)
-    return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu")
+    return ComparedModel(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu")
 
 
 def test_a_model_writes_as_varied_a_text_as_itself(folder: Path, teacher: Any, context: Any) -> None:
@@ -222,6 +222,6 @@ def test_figures_are_missing_where_pytorch_runs_no_network(folder: Path, teacher
             return batch
 
     side = compared(teacher, folder, context.rows("selection"))
-    figures = compute_written_figures(side, Compared(Elsewhere(), side.encoded, folder, "cpu"))  # type: ignore[arg-type]
+    figures = compute_written_figures(side, ComparedModel(Elsewhere(), side.encoded, folder, "cpu"))  # type: ignore[arg-type]
     assert {figure["variant"] for figure in figures.values()} == {None}
     assert set(figures) == set(compute_diversity([]))

@@ -17,7 +17,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
-from slimgate.plugins.context import BuildContext, MoreTeacher
+from slimgate.plugins.context import BuildContext, FurtherTeacher
 from slimgate.steps.finetune import active_distill, distill
 from slimgate.steps.prune import gradual_magnitude_prune
 from slimgate.steps.quantize import quantization_aware_training
@@ -75,7 +75,7 @@ class Ensemble:
             return load
 
         self.context.load_teacher = loading(0)
-        self.context.more_teachers = tuple(MoreTeacher(loading(i)) for i in range(1, teachers))
+        self.context.more_teachers = tuple(FurtherTeacher(loading(i)) for i in range(1, teachers))
         small = write_tiny(folder / "small", "bert", seed=9, labels=LABELS, num_hidden_layers=1)
         self.student = load_tiny(small, self.context)
         self.teachers = [load_tiny(path, self.context) for path in folders]
@@ -154,7 +154,7 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     wide = ensemble.teachers[1]
     wide.network.classifier = torch.nn.Linear(wide.config.hidden_size, 3)
-    ensemble.context.more_teachers = (MoreTeacher(lambda: wide),)
+    ensemble.context.more_teachers = (FurtherTeacher(lambda: wide),)
     with pytest.raises(
         BuildError,
         match=r'more_teachers: "second" gives \(48, 3\) answers, but the first teacher gives \(48, 2\)',
@@ -198,7 +198,7 @@ def test_each_teacher_reads_train_and_transfer_by_its_tokenizer(tmp_path: Path) 
         return forward(input_ids=input_ids, **more)
 
     other.network.forward = watched
-    ensemble.context.more_teachers = (MoreTeacher(lambda: other),)
+    ensemble.context.more_teachers = (FurtherTeacher(lambda: other),)
     options = distill.Params(
         more_teachers=("other",), augment={"copies": 2, "word_swap": 0.5}, alpha=0.0, precision="float32"
     )
@@ -218,7 +218,7 @@ def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
     ]
     first, second = (load_tiny(folder, context) for folder in folders)
     context.load_teacher = lambda: first
-    context.more_teachers = (MoreTeacher(lambda: second),)
+    context.more_teachers = (FurtherTeacher(lambda: second),)
     student = load_tiny(write_tiny(tmp_path / "small", "gpt2", seed=9, causal=True, n_layer=1), context)
     return student, context
 
@@ -302,7 +302,7 @@ def test_each_further_teachers_context_is_separate_when_shared(tmp_path: Path) -
         return Path(kind), True
 
     context = make_tiny_context(tmp_path)
-    context.more_teachers = (MoreTeacher(lambda: "second", share),)
+    context.more_teachers = (FurtherTeacher(lambda: "second", share),)
     [further] = context.of_more_teachers()
     assert further.load_teacher() == "second"
     assert further.shared_folder("answers", {}, lambda _: {}) == (Path("answers"), True)

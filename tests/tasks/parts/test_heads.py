@@ -22,7 +22,7 @@ from slimgate.models.blocks import find_output_linear
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.tasks.parts import texts
+from slimgate.tasks.parts import text_task
 from slimgate.tasks.parts.heads import compute_classifier_inputs, fit_head
 
 torch.set_num_threads(1)
@@ -171,7 +171,7 @@ def test_features_of_a_token_stay_in_float32(tmp_path: Path, monkeypatch: pytest
 
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "HEAD_ROWS", 20)
+    monkeypatch.setattr(text_task, "HEAD_ROWS", 20)
     context = make_tiny_context(tmp_path, train=48)
     load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     assert context.log["rows"] == 20

@@ -9,9 +9,15 @@ import pytest
 
 from slimgate.errors import DataError
 from slimgate.plugins.rows import Rows
-from slimgate.tasks.parts.questions import Columns, Form, Question, list_choice_names, read_questions
+from slimgate.tasks.parts.questions import (
+    Question,
+    QuestionColumns,
+    QuestionForm,
+    list_choice_names,
+    read_questions,
+)
 
-LISTED = Columns("q", "c", "a")
+LISTED = QuestionColumns("q", "c", "a")
 
 
 def read_one(choices: Any, answer: Any) -> Question:
@@ -101,17 +107,17 @@ def test_choices_may_have_a_column_each_and_rows_fewer_of_them() -> None:
             "a": ["C", "B"],
         }
     )
-    questions = read_questions(Rows(table), Columns("q", ("x", "y", "z"), "a"))
+    questions = read_questions(Rows(table), QuestionColumns("q", ("x", "y", "z"), "a"))
     assert [question.choices for question in questions] == [("a", "c", "e"), ("b", "d")]
     assert [question.right for question in questions] == [2, 1]
 
 
 def test_a_template_is_filled_once_whatever_the_texts_hold() -> None:
     question = Question("a {choices} b", ("{context}", "d"), 0)
-    form = Form("Q: {context}\n{choices}\nA:", True, " ")
+    form = QuestionForm("Q: {context}\n{choices}\nA:", True, " ")
     assert question.format_prompt(form) == "Q: a {choices} b\nA. {context}\nB. d\nA:"
     assert question.list_answers(form) == (" A", " B")
-    assert question.list_answers(Form("{context}", False, "")) == ("{context}", "d")
+    assert question.list_answers(QuestionForm("{context}", False, "")) == ("{context}", "d")
 
 
 def test_more_choices_than_letters_have_numbers() -> None:

@@ -21,7 +21,7 @@ from slimgate.runtimes.endpoint import EndpointPredictor
 
 
 @dataclass(frozen=True, eq=False)
-class AskedPrompts:
+class EndpointPrompts:
     """Prompts as a server gets them, or questions (context, choices).
 
     keys: the rows' ids. tools: the tools of each prompt. row_of: None, because each prompt is a row.
@@ -40,15 +40,15 @@ class AskedPrompts:
         """The number of characters of each prompt, because only the server knows the tokens."""
         return np.asarray([len(str(prompt)) for prompt in self.prompts], dtype=np.int64)
 
-    def take(self, positions: Sequence[int]) -> AskedPrompts:
+    def take(self, positions: Sequence[int]) -> EndpointPrompts:
         """Some of the prompts, in that order."""
         tools = None if self.tools is None else [self.tools[i] for i in positions]
-        return AskedPrompts([self.prompts[i] for i in positions], [self.keys[i] for i in positions], tools)
+        return EndpointPrompts([self.prompts[i] for i in positions], [self.keys[i] for i in positions], tools)
 
-    def join(self, more: AskedPrompts) -> AskedPrompts:
+    def join(self, more: EndpointPrompts) -> EndpointPrompts:
         """These prompts, followed by more prompts."""
         tools = None if self.tools is None or more.tools is None else [*self.tools, *more.tools]
-        return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
+        return EndpointPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
 
     def make_request(self, position: int, sampling: SamplingParams, repeat: int) -> Request:
         """The request for an answer to the prompt at a position. repeat: the number of the answer, from 0."""
@@ -66,13 +66,13 @@ class AskedPrompts:
         raise MeasureError("the rows of an endpoint are text, which is not turned into arrays")
 
 
-def make_asked_prompts(
+def make_endpoint_prompts(
     prompts: Sequence[str | Sequence[Json]],
     keys: Sequence[str],
     *,
     chat: bool,
     tools: Sequence[Sequence[Json]] | None = None,
-) -> AskedPrompts:
+) -> EndpointPrompts:
     """Makes prompts. chat: a text prompt becomes a user's message. tools: the tools of each prompt."""
 
     def to_prompt(prompt: str | Sequence[Json]) -> str | list[Json]:
@@ -80,12 +80,12 @@ def make_asked_prompts(
             return [dict(message) for message in prompt]
         return [{"role": "user", "content": prompt}] if chat else prompt
 
-    return AskedPrompts([to_prompt(prompt) for prompt in prompts], list(keys), tools)
+    return EndpointPrompts([to_prompt(prompt) for prompt in prompts], list(keys), tools)
 
 
 def ask_for_answers(
     predictor: EndpointPredictor,
-    prompts: AskedPrompts,
+    prompts: EndpointPrompts,
     sampling: SamplingParams,
     plan: AnswerPlan,
     *,
@@ -110,7 +110,7 @@ def ask_for_answers(
 
 
 def ask_for_choices(
-    predictor: EndpointPredictor, questions: AskedPrompts, plan: AnswerPlan
+    predictor: EndpointPredictor, questions: EndpointPrompts, plan: AnswerPlan
 ) -> npt.NDArray[np.float64]:
     """(rows, choices, 2): log-likelihood and token count of each choice; 0 if a row has no such choice.
 
@@ -176,7 +176,7 @@ def _send_requests(
 
 
 def make_load_requests(
-    prompts: AskedPrompts, sampling: SamplingParams, count: int, seed: int
+    prompts: EndpointPrompts, sampling: SamplingParams, count: int, seed: int
 ) -> list[Request]:
     """`count` requests in a random order, from prompts whose lengths are spread over all lengths.
 

@@ -23,14 +23,14 @@ from slimgate.models.ask import Reply
 from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import ask_for_answers, convert_reply, make_asked_prompts
+from slimgate.tasks.parts.endpoint_prompts import ask_for_answers, convert_reply, make_endpoint_prompts
 
 SAMPLING = SamplingParams(max_new_tokens=4)
 
 
 def ask(url: str, rows: int, *, reply_file: Path | None = None, repeats: int = 1, **options: Any) -> Any:
     endpoint = {"url": url, "model": "m", "retries": 0, "timeout": 10.0, **options}
-    prompts = make_asked_prompts(
+    prompts = make_endpoint_prompts(
         [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
     )
     predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
@@ -138,7 +138,7 @@ def test_a_run_that_is_killed_keeps_its_answers(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys; from pathlib import Path
         sys.path.insert(0, "tests")
-        from tasks.parts.test_asked_prompts import ask
+        from tasks.parts.test_endpoint_prompts import ask
         ask(sys.argv[1], 40, reply_file=Path(sys.argv[2]), concurrency=1)
     """)
     reply_file = tmp_path / "one.jsonl"
@@ -237,7 +237,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(monkeypatch: pyte
 
 
 def test_messages_go_to_chat_and_texts_to_completions() -> None:
-    prompts = make_asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
+    prompts = make_endpoint_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
     with serving() as server:
         predictor = EndpointPredictor(EndpointTable(url=server.url, model="m", concurrency=1))
         rows = ask_for_answers(

@@ -12,10 +12,10 @@ from support.answer_server import serving
 from slimgate.errors import MeasureError
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import AskedPrompts, ask_for_choices
+from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts, ask_for_choices
 
 # a word of n letters has log-probability -n, so that of a choice is minus its letters
-QUESTIONS = AskedPrompts(
+QUESTIONS = EndpointPrompts(
     [("the sky is", (" blue", " very green")), ("one and one is", (" two", " three", " a pair"))], ["a", "b"]
 )
 SCORES = [[[-4, 1], [-9, 2], [0, 0]], [[-3, 1], [-5, 1], [-5, 2]]]

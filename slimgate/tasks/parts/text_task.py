@@ -13,7 +13,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
-from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, HeadParams, HeadTask, Loaded
+from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, HeadParams, HeadTask, LoadedClassifier
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ def list_train_texts(params: TextParams, context: BuildContext) -> Iterator[str]
 
 
 def make_head_data(
-    loaded: Loaded, context: BuildContext, *, precision: str = "float32"
+    loaded: LoadedClassifier, context: BuildContext, *, precision: str = "float32"
 ) -> tuple[HeadData, HeadData | None]:
     """The data for fitting a fresh head: features (rows, in_features) and targets of `train` and `selection`.
 
-    The data of `selection` is None if that split has no rows. precision: as for heads.classifier_inputs.
+    The data of `selection` is None if that split has no rows. precision: as for `compute_classifier_inputs`.
     """
     has_selection = len(context.splits.get("selection", ())) > 0
     selection = _read_head_data(loaded, context, "selection", precision) if has_selection else None
     return _read_head_data(loaded, context, "train", precision), selection
 
 
-def _read_head_data(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
+def _read_head_data(loaded: LoadedClassifier, context: BuildContext, split: str, precision: str) -> HeadData:
     from slimgate.tasks.parts.heads import compute_classifier_inputs
 
     rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows are in random order

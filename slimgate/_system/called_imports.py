@@ -10,6 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 # Stands for the module of an import under a computed name.
 UNKNOWN = "?"
 _IMPORTERS = frozenset({"import_module", "__import__", "resolve_name", "run_module"})
+_NAMED_NODES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
+    *(ast.ExceptHandler, ast.MatchAs, ast.MatchStar),
+)
 # Calls of other functions with "import" in their name count too, such as pytest.importorskip("NAME").
 _MAY_CALL = re.compile(
     rb"\w+import\w*\s*\(|import\w+\s*\(|importlib|" + "|".join(sorted(_IMPORTERS)).encode()
@@ -32,9 +36,7 @@ def list_called_imports(tree: ast.Module, content: bytes) -> tuple[set[str], set
                 if level:
                     relative.add((level, name[level:]))
                 modules.add(UNKNOWN if level else name)
-        elif (
-            _read_name(node) in importers and id(node) not in called
-        ):  # an importer that is passed on, or that gets another name
+        elif _read_name(node) in importers and id(node) not in called:  # it is passed on or renamed
             modules.add(UNKNOWN)
     return modules, relative
 
@@ -78,15 +80,7 @@ def _list_bound_names(node: ast.AST) -> Iterator[str]:
         yield node.arg
     elif isinstance(node, ast.alias):
         yield node.asname or node.name
-    elif isinstance(
-        node,
-        ast.FunctionDef
-        | ast.AsyncFunctionDef
-        | ast.ClassDef
-        | ast.ExceptHandler
-        | ast.MatchAs
-        | ast.MatchStar,
-    ):
+    elif isinstance(node, _NAMED_NODES):
         yield node.name or ""
     elif isinstance(node, ast.MatchMapping):
         yield node.rest or ""

@@ -42,11 +42,9 @@ def parse_log_json(content: str | bytes) -> Any:
 
 def _decode(content: str | bytes) -> str:
     """The text, as json.loads decodes it."""
-    return (
-        content
-        if isinstance(content, str)
-        else content.decode(json.detect_encoding(content), "surrogatepass")
-    )
+    if isinstance(content, str):
+        return content
+    return content.decode(json.detect_encoding(content), "surrogatepass")
 
 
 def _make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """Silences libraries that log, warn and print while they convert a model: errors come as exceptions.
 
-It also hides torchao's messages at its import: transformers imports it if it is installed.
-
-`transformers.modeling_utils` loads all quantizers, and that of torchao imports the package. It then logs
-which of its libraries are for another Python or a GPU, in runs that use none of it. A missing kernel is still
-an error when it is called, and all other messages of torchao are shown.
+`hide_import_notes` also hides what libraries log about themselves. Example: `transformers.modeling_utils`
+loads all quantizers, and one of them imports torchao. Then torchao logs which of its libraries are for
+another Python or a GPU, in runs that do not use it. A missing kernel is still an error when it is called.
 """
 
 from __future__ import annotations
@@ -16,8 +14,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
-# For each logger, a part of such a line.
-NOTES = {
+# Logger -> the parts that a hidden message has. Without parts, all its messages are hidden.
+_HIDDEN_PARTS = {
     "torchao": ("Failed to load ", ".so: "),
     "torch.utils._pytree": ("is an Enum subclass and is now natively supported",),
     # what torch.compile does, for TORCH_TRACE; pytest would show it below a test that fails
@@ -41,9 +39,9 @@ def silent(level: int = logging.ERROR) -> Iterator[None]:
             logging.disable(before)
 
 
-def keep_back() -> None:
-    """Hides those lines from now on, in this process."""
-    for name in NOTES.keys() - ({"torch.__trace"} if os.environ.get("TORCH_TRACE") else set()):
+def hide_import_notes() -> None:
+    """Hides the messages of _HIDDEN_PARTS from now on, in this process."""
+    for name in _HIDDEN_PARTS.keys() - ({"torch.__trace"} if os.environ.get("TORCH_TRACE") else set()):
         logger = logging.getLogger(name)
         if _is_worth_saying not in logger.filters:
             logger.addFilter(_is_worth_saying)
@@ -51,4 +49,4 @@ def keep_back() -> None:
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:
     message = record.getMessage()
-    return not all(part in message for part in NOTES[record.name])
+    return not all(part in message for part in _HIDDEN_PARTS[record.name])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from slimgate.models.protocols import Model
     from slimgate.models.two_towers import Tower, TwoTowers
 
-quiet.keep_back()
+quiet.hide_import_notes()
 
 WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"

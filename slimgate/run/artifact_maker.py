@@ -117,7 +117,7 @@ class ArtifactMaker:
         """Makes the model, saves it in the folder and returns the artifact's manifest."""
         import torch
 
-        quiet.keep_back()
+        quiet.hide_import_notes()
         torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
         work = self.describe_work(job.step_name, job.params, job.place.recipe, job.reads)
         stage = f"{job.place.label}: {job.step_name}"

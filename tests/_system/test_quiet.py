@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from slimgate._system.quiet import keep_back
+from slimgate._system.quiet import hide_import_notes
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +17,8 @@ LIBRARY = "Failed to load %s: Could not load this library"
 
 
 def test_only_the_lines_of_its_import_are_kept_back(caplog: pytest.LogCaptureFixture) -> None:
-    keep_back()
-    keep_back()
+    hide_import_notes()
+    hide_import_notes()
     torchao = logging.getLogger("torchao")
     caplog.set_level(logging.WARNING, "torchao")  # a library that another test loads raises it
     torchao.warning(LIBRARY, "/packages/torchao/_C_cutlass_90a.abi3.so")

@@ -171,12 +171,12 @@ def read_budgets(
     tables = _validate_table(_SingleTables, single, prefix, data, file)
     size, latency = tables.size, tables.latency
     return VariantBudgets(
-        quality,
-        size.compression if size else None,
-        latency.speed if latency else None,
-        BehaviourBudgets(tables.flips, slices, tokens, named_slices),
-        tables.memory,
-        baseline,
+        quality=quality,
+        size=size.compression if size else None,
+        speed=latency.speed if latency else None,
+        behaviour=BehaviourBudgets(tables.flips, slices, tokens, named_slices),
+        memory=tables.memory,
+        baseline=baseline,
         times=latency.times if latency else (),
         flops=tables.flops,
         part_speeds=latency.part_speeds if latency else (),

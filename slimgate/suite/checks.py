@@ -77,8 +77,10 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
 
 
 def _can_have_class_scores(task: Task[Any]) -> bool:
-    plain = (getattr(type(task), name) is getattr(Task, name) for name in ("read_output", "row_encoder"))
-    return task.provides() >= CLASS_SCORES and task.answer is None and all(plain)
+    """Whether one forward pass gives the probabilities of a whole row: the task adds no method of its own."""
+    methods = ("read_output", "row_encoder")
+    is_plain = all(getattr(type(task), method) is getattr(Task, method) for method in methods)
+    return task.provides() >= CLASS_SCORES and task.answer is None and is_plain
 
 
 def check_goodput(suite: Suite, error_at: ErrorAt) -> None:
@@ -129,7 +131,7 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
     sized = [(SIZE, budgets.size), (SIZE, budgets.quantized), ("memory", budgets.memory)]
     by_key = [((key,), budget) for key, budget in (*timed, *sized, ("flops", budgets.flops))]
-    for path, budget in (*by_key, *_list_figures(budgets)):
+    for path, budget in (*by_key, *_list_measurement_budgets(budgets)):
         if budget is not None:
             off = _switch_off(path, budget.kind, f"{endpoints[0]} is an endpoint")
             problem = (
@@ -139,7 +141,7 @@ def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
             raise error_at(("budgets", *path), problem)
 
 
-def _list_figures(budgets: VariantBudgets) -> list[tuple[tuple[str, ...], LimitBudget]]:
+def _list_measurement_budgets(budgets: VariantBudgets) -> list[tuple[tuple[str, ...], LimitBudget]]:
     """The place under [budgets] of each budget on the figure of a measurement, and the budget."""
     return [
         ((MEASUREMENTS, figure), limit) for figure, limits in budgets.measurements.items() for limit in limits
@@ -185,23 +187,24 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
-    """Raises if a budget limits the times or memory of a model whose weights are unpacked for judging."""
+    """Raises if a budget limits times, memory or another figure of a model whose weights are unpacked."""
     budgets, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
     if budgets is None or suite.is_dueled(name) or suite.is_loaded(name) or not variant.gated:
         return
     kinds: list[tuple[tuple[str, ...], str]] = [((LATENCY,), budget.kind) for budget in budgets.on_times]
     if budgets.memory is not None:
         kinds.append((("memory",), budgets.memory.kind))
-    kinds += [(path, limit.kind) for path, limit in _list_figures(budgets)]
-    for path, kind in kinds[:1]:
-        unpacked = name if suite.is_unpacked(name) else TEACHER
-        off = _switch_off(path, kind, "judged by its answers alone")
-        problem = (
-            f"{unpacked} has quantized weights that are unpacked to floating point, so its "
-            f"{path[-1]} would not be that of its format; switch the budget off: "
-            f"[budgets.variants.{name}] {off}"
-        )
-        raise error_at(("budgets", *path), problem)
+    kinds += [(path, limit.kind) for path, limit in _list_measurement_budgets(budgets)]
+    if not kinds:
+        return
+    path, kind = kinds[0]
+    unpacked = name if suite.is_unpacked(name) else TEACHER
+    off = _switch_off(path, kind, "judged by its answers alone")
+    problem = (
+        f"{unpacked} has quantized weights that are unpacked to floating point, so its {path[-1]} would not "
+        f"be that of its format; switch the budget off: [budgets.variants.{name}] {off}"
+    )
+    raise error_at(("budgets", *path), problem)
 
 
 def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
@@ -258,10 +261,8 @@ def _check_load_requests(suite: Suite, kind: str, least: int, error_at: ErrorAt)
 
 def check_writing(suite: Suite, error_at: ErrorAt) -> None:
     """Raises if answers are to be timed and the task or runtime writes none, or a budget has no workload."""
-    task, has_writing = (
-        suite.setup.task,
-        any(workload.writes for workload in suite.workloads) or bool(suite.loads),
-    )
+    task = suite.setup.task
+    has_writing = any(workload.writes for workload in suite.workloads) or bool(suite.loads)
     tables = suite.measure.workloads or ()
     for i, table in enumerate(tables if not task.object.writes else ()):
         if table.prompt_tokens is not None:
@@ -290,7 +291,9 @@ def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
             f"tasks that are timed end to end: {able}"
         )
         raise error_at(("measure", "end_to_end"), problem)
-    for budgets in () if suite.measure.end_to_end else suite.budgets.values():
+    if suite.measure.end_to_end:
+        return
+    for budgets in suite.budgets.values():
         unasked = [budget.kind for budget in budgets.on_times if PART_OF.get(budget.kind) == END_TO_END]
         if unasked:
             problem = "needs calls that are timed end to end; give [measure] end_to_end = true"

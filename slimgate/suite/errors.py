@@ -15,8 +15,10 @@ from slimgate.errors import SuiteError, did_you_mean
 from slimgate.plugins.params import VARIANT_NAME
 
 Loc = Sequence[int | str]
-PYDANTICS_OWN = frozenset(get_args(ErrorType))
+# The types of pydantic's errors. The errors of slimgate's validators have other types.
+PYDANTIC_TYPES = frozenset(get_args(ErrorType))
 
+# Type of an error -> what was expected.
 EXPECTED: dict[str, str] = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -28,6 +30,7 @@ EXPECTED: dict[str, str] = {
     "dict_type": "a table",
     "model_type": "a table",
 }
+# Type of an error -> the key of the bound in the error's `ctx`, and what was expected.
 BOUNDS: dict[str, tuple[str, str]] = {
     "greater_than": ("gt", "more than {}"),
     "greater_than_equal": ("ge", "{} or more"),
@@ -37,6 +40,7 @@ BOUNDS: dict[str, tuple[str, str]] = {
     "too_long": ("max_length", "a list of at most {}"),
     "string_too_short": ("min_length", "a text of {} or more characters"),
 }
+# Regular expression of a text -> the texts that match it, in words.
 PATTERNS: dict[str, str] = {
     r"^[0-9a-f]{64}$": "64 hexadecimal digits, as sha256sum prints them",
     VARIANT_NAME: "a name of letters, digits and . _ - that begins with a letter or digit",
@@ -119,8 +123,8 @@ def _format_problem(details: Sequence[ErrorDetails]) -> str:
         return "missing, it must be given"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
-    if kind not in PYDANTICS_OWN:
-        # A message of slimgate. If it only says what is expected, the value that was given is put before it.
+    if kind not in PYDANTIC_TYPES:
+        # If a message of slimgate only says what is expected, the value that was given is put before it.
         is_complete = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
         return message if is_complete else f"{format_value(detail['input'])} was given, {message}"
     value = detail["input"]

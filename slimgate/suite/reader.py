@@ -58,7 +58,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         tables = SuiteFile.model_validate(text.data)
     except ValidationError as error:
         raise convert_validation_error(error, text.shown, text.data) from None
-    reader = Reader(text, check_data)
+    reader = Reader(text, check_data=check_data)
     if check_data and (missing := describe_missing_models("a suite of models")):
         raise SuiteError(f"{text.shown}: {missing}") from MissingExtra(missing)
     suite = _make_suite(path, shown, tables, reader)

@@ -165,10 +165,8 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
                     }
         return reference
 
-    quality, since = (
-        add_table("QualityBudget", QualityBudgetTable),
-        add_table("BaselineBudget", BaselineBudgetTable),
-    )
+    quality = add_table("QualityBudget", QualityBudgetTable)
+    since_baseline = add_table("BaselineBudget", BaselineBudgetTable)
     properties = {
         **dict.fromkeys(list_known_metrics(), quality),
         "size": add_table("SizeBudget", SizeBudgetTable),
@@ -179,7 +177,7 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
         "slices": _make_slices_schema(add_table("SliceBudget", SliceBudget)),
         "kl": add_table("KlBudget", KlBudgetTable),
         "top1_agreement": add_table("Top1Budget", Top1BudgetTable),
-        "baseline": _make_metrics_schema(list_known_metrics(), since),
+        "baseline": _make_metrics_schema(list_known_metrics(), since_baseline),
         MEASUREMENTS: _make_metrics_schema(
             known_plugins("measurement"), add_table("MeasurementBudget", MeasurementBudgetTable)
         ),

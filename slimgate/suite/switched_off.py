@@ -11,6 +11,9 @@ from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import BudgetKey
 
 MakeKey = Callable[[Sequence[str], str, str], BudgetKey]
+# The path of a table of limits, its budget's name, and the table itself.
+_Limits = tuple[tuple[str, ...], str, Mapping[str, Any]]
+
 OFF = "off"
 # Name of a table that holds tables of limits -> the first word of the names of its budgets.
 _PREFIXES = {BASELINE: BASELINE, MEASUREMENTS: MEASUREMENT}
@@ -45,10 +48,6 @@ def read_switched_off(
             off[key] = _read_reason(sub, loc, data, file)
         _remove_off(limits_left, path, sub)
     return limits_left, off
-
-
-# The path of a table of limits, its budget's name, and the table itself.
-_Limits = tuple[tuple[str, ...], str, Mapping[str, Any]]
 
 
 def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[_Limits]:

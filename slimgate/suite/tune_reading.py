@@ -81,7 +81,7 @@ def _parse_value(reader: Reader, value: object, loc: Loc, name: str) -> Any:
             return _read_choice(reader, value["choices"], (*loc, "choices"), name)
         if {"low", "high"} & value.keys():
             table = RangeTable.model_validate(value)
-            return Range(name, table.low, table.high, table.log, table.step, table.is_whole)
+            return Range(name, table.low, table.high, log=table.log, step=table.step, is_whole=table.is_whole)
     except ValidationError as error:
         raise convert_validation_error(error, reader.text.shown, reader.text.data, loc) from None
     return {key: _parse_value(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}

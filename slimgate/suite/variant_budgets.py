@@ -123,58 +123,49 @@ class VariantBudgets:
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
-            merge_budgets(common.quality, self.quality, off),
-            _choose_budget(SIZE, self.size, common.size, off),
-            _choose_budget(LATENCY, self.speed, common.speed, off),
-            BehaviourBudgets(
-                _choose_budget("flips", self.behaviour.flips, common.behaviour.flips, off),
-                {
+            quality=merge_budgets(common.quality, self.quality, off),
+            size=_choose_budget(SIZE, self.size, common.size, off),
+            speed=_choose_budget(LATENCY, self.speed, common.speed, off),
+            behaviour=BehaviourBudgets(
+                flips=_choose_budget("flips", self.behaviour.flips, common.behaviour.flips, off),
+                slices={
                     name: budget
                     for name, budget in slices.items()
                     if ("slices", make_slices_kind(name)) not in off
                 },
-                merge_budgets(common.behaviour.tokens, self.behaviour.tokens, off),
-                {
+                tokens=merge_budgets(common.behaviour.tokens, self.behaviour.tokens, off),
+                named_slices={
                     name: budget
                     for name, budget in named.items()
                     if ("slices", _format_named_kind(name)) not in off
                 },
             ),
-            _choose_budget("memory", self.memory, common.memory, off),
-            merge_budgets(common.baseline, self.baseline, off, f"{BASELINE} "),
-            tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in off.items()),
-            _keep_last((*common.times, *self.times), LATENCY, off),
-            _choose_budget("flops", self.flops, common.flops, off),
-            _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, off),
-            _choose_budget(SIZE, self.quantized, common.quantized, off),
-            merge_budgets(common.measurements, self.measurements, off, f"{MEASUREMENT} "),
+            memory=_choose_budget("memory", self.memory, common.memory, off),
+            baseline=merge_budgets(common.baseline, self.baseline, off, f"{BASELINE} "),
+            switched_off=tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in off.items()),
+            times=_keep_last((*common.times, *self.times), LATENCY, off),
+            flops=_choose_budget("flops", self.flops, common.flops, off),
+            part_speeds=_keep_last((*common.part_speeds, *self.part_speeds), LATENCY, off),
+            quantized=_choose_budget(SIZE, self.quantized, common.quantized, off),
+            measurements=merge_budgets(common.measurements, self.measurements, off, f"{MEASUREMENT} "),
         )
 
     def list_limits(self, default: OnInconclusive | None = None) -> dict[BudgetKey, Limit]:
         """The limits by budget and kind. default: on_inconclusive of budgets that do not set it."""
-        by_key: dict[BudgetKey, Limit] = {}
-        for prefix, by_metric in (("", self.quality), (f"{BASELINE} ", self.baseline)):
-            for metric, budgets in by_metric.items():
-                for metric_budget in budgets:
-                    on_inconclusive = metric_budget.on_inconclusive or default
-                    options = _list_options(metric_budget)
-                    by_key[f"{prefix}{metric}", metric_budget.kind] = Limit(
-                        metric_budget.limit, metric_budget.reason, on_inconclusive, options
-                    )
-        tables = {
+        budgets_by_name: dict[str, Sequence[QualityBudget | LimitBudget]] = {
+            **self.quality,
+            **{f"{BASELINE} {metric}": budgets for metric, budgets in self.baseline.items()},
             **self.behaviour.tokens,
             LATENCY: (*self.times, *self.part_speeds),
-            **{f"{MEASUREMENT} {name}": limits for name, limits in self.measurements.items()},
+            **{f"{MEASUREMENT} {name}": budgets for name, budgets in self.measurements.items()},
         }
-        for table, limits in tables.items():
-            for limit in limits:
-                on_inconclusive = limit.on_inconclusive or default
-                by_key[table, limit.kind] = Limit(
-                    limit.limit, limit.reason, on_inconclusive, _list_options(limit)
-                )
-        for name, kind, budget in self._list_single_limits():
-            on_inconclusive = budget.choose_on_inconclusive(default)
-            by_key[name, kind] = Limit(budget.limit, budget.reason, on_inconclusive, _list_options(budget))
+        by_key = {
+            (name, budget.kind): _make_limit(budget, budget.on_inconclusive or default)
+            for name, budgets in budgets_by_name.items()
+            for budget in budgets
+        }
+        for name, kind, single in self._list_single_limits():
+            by_key[name, kind] = _make_limit(single, single.choose_on_inconclusive(default))
         return by_key
 
     def _list_single_limits(self) -> Iterator[tuple[str, str, Budget]]:
@@ -194,6 +185,12 @@ class VariantBudgets:
         for name, budget in tables:
             if budget is not None:
                 yield name, budget.kind, budget
+
+
+def _make_limit(
+    budget: Budget | QualityBudget | LimitBudget, on_inconclusive: OnInconclusive | None
+) -> Limit:
+    return Limit(budget.limit, budget.reason, on_inconclusive, _list_options(budget))
 
 
 def _list_options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any]:

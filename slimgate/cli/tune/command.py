@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     tuning, shown = suite.tuning, str(options.suite)
     out = options.out or options.suite.with_name(f"{options.suite.stem}_tuned.toml")
     check_free(out.absolute(), suite.path)
-    reader = Reader(read_suite_text(suite.path, shown), True)
+    reader = Reader(read_suite_text(suite.path, shown), check_data=True)
     clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)

@@ -17,11 +17,7 @@ from slimgate.results.checks import ERROR, SELF_TEST, TEACHER
 def describe_carried(record: RunRecord) -> str | None:
     """`5 results from 2026-11-20 14:02 UTC`; None if the record carries no results over."""
     carried = record.carried_results
-    return (
-        f"{format_count(len(carried), 'result', 'results')} from {_format_times(carried)}"
-        if carried
-        else None
-    )
+    return _describe_results(carried) if carried else None
 
 
 def describe_state(record: RunRecord) -> str | None:
@@ -65,14 +61,7 @@ def format_status(record: RunRecord) -> str:
 
 def list_carried(record: RunRecord) -> list[tuple[str, str]]:
     """(name, `3 results from …`) for each model with results that are carried over."""
-    return [
-        (
-            model.name,
-            f"{format_count(len(model.carried), 'result', 'results')} from {_format_times(model.carried)}",
-        )
-        for model in record.variants
-        if model.carried
-    ]
+    return [(model.name, _describe_results(model.carried)) for model in record.variants if model.carried]
 
 
 def list_messages(record: RunRecord) -> list[str]:
@@ -102,6 +91,10 @@ def date_carried_messages(record: RunRecord) -> dict[str, str]:
 def is_whole(record: RunRecord) -> bool:
     """Whether one run made all checks of the suite and measured all results of the record."""
     return not record.verdict.missing and not record.carried_results
+
+
+def _describe_results(results: list[CarriedResult]) -> str:
+    return f"{format_count(len(results), 'result', 'results')} from {_format_times(results)}"
 
 
 def _format_times(results: list[CarriedResult]) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 from slimgate.budgets.base import Unit
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.checks import JudgedFacts
 from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts, SinceFacts
@@ -148,29 +149,27 @@ def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     if (behaviour := model.behaviour) is not None:
         percent = behaviour.flips.percent if behaviour.flips else None
         figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
-        yield {"kind": "behaviour", **figures, **_make_verdict_fields(behaviour.budgets, behaviour.verdict)}
+        yield {"kind": "behaviour", **figures, **_describe_verdict(behaviour)}
     if model.artifact is not None:
         line: dict[str, Any] = {"kind": "size", "artifact_bytes": model.artifact.bytes}
         if (size := model.size) is not None:
-            line |= {"compression": size.compression, **_make_verdict_fields(size.budgets, size.verdict)}
+            line |= {"compression": size.compression, **_describe_verdict(size)}
         yield line
     if (memory := model.memory) is not None:
         figures = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
-        yield {"kind": "memory", **figures, **_make_verdict_fields(memory.budgets, memory.verdict)}
+        yield {"kind": "memory", **figures, **_describe_verdict(memory)}
     if (flops := model.flops) is not None:
         figures = {"flops": flops.flops, "flops_ratio": flops.ratio}
-        yield {"kind": "flops", **figures, **_make_verdict_fields(flops.budgets, flops.verdict)}
+        yield {"kind": "flops", **figures, **_describe_verdict(flops)}
     for name, figure in model.measurements.items():
         values = {"value": figure.value, "reference_value": figure.teacher, "value_ratio": figure.ratio}
-        judged = _make_verdict_fields(figure.budgets, figure.verdict)
-        yield {"kind": "measurement", "name": name, **values, **judged}
+        yield {"kind": "measurement", "name": name, **values, **_describe_verdict(figure)}
     for name, facts in model.confirm.items():
         yield {"kind": "confirm", "name": name, "reference_value": facts.teacher, **_describe_metric(facts)}
     yield from _list_times(model)
     yield from _list_load_tests(model)
     if (kl_log := model.kl_log) is not None:
-        judged = _make_verdict_fields(kl_log.budgets, kl_log.verdict)
-        yield {"kind": "kl_log", "rows": kl_log.chunks, **judged}
+        yield {"kind": "kl_log", "rows": kl_log.chunks, **_describe_verdict(kl_log)}
         for name, kl_figure in kl_log.figures.items():
             yield {"kind": "kl_log", "name": name, "rows": kl_log.chunks, "value": kl_figure.value}
     if model.error is not None:
@@ -181,7 +180,7 @@ def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
     """A line for each load with its budgets and verdict, and a line for each time."""
     for load, facts in model.load_tests.items():
         line = {"kind": "load_test", "rows": facts.target.requests}
-        yield {**line, "name": load, **_make_verdict_fields(facts.budgets, facts.verdict)}
+        yield {**line, "name": load, **_describe_verdict(facts)}
         for times in facts.times:
             low, high = times.claimed_interval
             yield {
@@ -204,7 +203,7 @@ def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "drop_unit": None if facts.drop_points is None else facts.unit,
         "rows": facts.n,
         "rows_needed": facts.n_needed,
-        **_make_verdict_fields(facts.budgets, facts.verdict),
+        **_describe_verdict(facts),
     }
 
 
@@ -226,6 +225,10 @@ def _describe_time_budgets(times: LatencyFacts) -> dict[str, Any]:
     """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
     in_ms = [] if times.limits is None else times.limits.budgets
     return _make_verdict_fields([*times.budgets, *in_ms], times.worst)
+
+
+def _describe_verdict(facts: JudgedFacts) -> dict[str, Any]:
+    return _make_verdict_fields(facts.budgets, facts.verdict)
 
 
 def _make_verdict_fields(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from slimgate.record.shipping import format_model_status
 RECORD_TAG = "slimgate.record"
 _REPORT = "report.md"
 _PARENT = "mlflow.parentRunId"
-# What MLflow accepts in one call.
+# The largest number of metrics that MLflow accepts in one call.
 _MAX_METRICS_IN_CALL = 1000
-# What all MLflows accept for a param or a tag; 3.17 accepts 6,000 for a param and 8,000 for a tag.
+# The longest param or tag that every MLflow accepts. 3.17 accepts 6,000 for a param, and 8,000 for a tag.
 _MAX_TEXT_CHARACTERS = 5000
 _DROPS = ("drop", "drop_low", "drop_high")
 
@@ -141,15 +141,7 @@ def make_suite_run(record: RunRecord) -> LoggedRun:
         "cpu": record.machine.cpu,
         "slimgate": record.slimgate,
     }
-    counts = (
-        "passed",
-        "failed",
-        "inconclusive",
-        "errors",
-        "not_gated",
-        "missing",
-        "carried",
-    )
+    counts = ("passed", "failed", "inconclusive", "errors", "not_gated", "missing", "carried")
     tags = {
         "slimgate.status": verdict.status,
         "slimgate.release": record.accepted.name if record.accepted else None,

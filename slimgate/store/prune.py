@@ -75,7 +75,14 @@ def _read_entry(root: Path, folder: Path) -> StoredEntry | None:
         )
     except FileNotFoundError:
         return None
-    return StoredEntry(folder.parent.name, folder.name, folder, manifest, size, used_at)
+    return StoredEntry(
+        kind=folder.parent.name,
+        key=folder.name,
+        folder=folder,
+        manifest=manifest,
+        bytes=size,
+        last_use=used_at,
+    )
 
 
 def find_damaged(entries: Iterable[StoredEntry]) -> Iterator[tuple[StoredEntry, str]]:
@@ -101,10 +108,8 @@ def describe_entry(entry: StoredEntry, artifacts: Mapping[str, str]) -> str:
     if "step" in manifest:
         return f"{manifest['label']}: {manifest['step']}" if "label" in manifest else str(manifest["step"])
     if "artifact" in manifest:
-        return (
-            f"{manifest.get('rows')} rows, "
-            f"{artifacts.get(manifest['artifact'], 'of an artifact that is gone')}"
-        )
+        artifact = artifacts.get(manifest["artifact"], "of an artifact that is gone")
+        return f"{manifest.get('rows')} rows, {artifact}"
     if isinstance(rows := manifest.get("rows"), dict):
         return f"{manifest.get('source')}: {', '.join(f'{n} {split}' for split, n in rows.items())}"
     return f"{rows} rows" if rows else ""

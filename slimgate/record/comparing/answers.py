@@ -84,17 +84,13 @@ class PairedAnswers:
         """Old and new, paired row by row; None if they cannot be."""
         if not self._same:
             return None
-        missing = [
-            answers for answers in (self._old, self._new) if not answers.make_outcomes_path(model).is_file()
-        ]
+        old_file, new_file = (run.make_outcomes_path(model) for run in (self._old, self._new))
+        missing = [file.as_posix() for file in (old_file, new_file) if not file.is_file()]
         if missing:
-            where = " and ".join(answers.make_outcomes_path(model).as_posix() for answers in missing)
-            self.notes.append(f"{model}: no test was made, for lack of {where}.")
+            self.notes.append(f"{model}: no test was made, for lack of {' and '.join(missing)}.")
             return None
         try:
-            return pair_answers(
-                self._old.make_outcomes_path(model), read_outcomes(self._new.make_outcomes_path(model))
-            )
+            return pair_answers(old_file, read_outcomes(new_file))
         except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{model}: no test was made: {error}")
             return None
@@ -109,7 +105,7 @@ class PairedAnswers:
             f"{model}: the answers are the same and {metric} is not: the metric itself is another now."
         )
 
-    def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
+    def note_other_run(self, model: str, metric: str, value: float, recorded: float) -> None:
         """Notes answers in a record's folder that are not those of the record."""
         difference = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
         self.notes.append(

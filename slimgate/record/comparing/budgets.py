@@ -26,6 +26,7 @@ from slimgate.results.quality import QualityFacts
 
 # The name of a budget, as Judged.name has it, and its kind.
 BudgetKey = tuple[str, str]
+# Outcomes in the order in which changes to them are listed. None: the budget is gone.
 _ORDER: tuple[Outcome | None, ...] = (
     Verdict.FAIL,
     "error",
@@ -88,9 +89,7 @@ def find_verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     changes = [
         change for before, after in _pair_models(old, new) for change in _compare_verdicts(before, after)
     ]
-    return sorted(
-        changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
-    )
+    return sorted(changes, key=lambda change: (not change.regressed, _ORDER.index(change.after)))
 
 
 def list_missing_gates(old: RunRecord, names: Container[str]) -> list[str]:
@@ -203,13 +202,10 @@ def _map_gating_budgets(model: VariantRecord) -> dict[BudgetKey, Judged]:
 def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
     olds, news = _map_gating_budgets(before), _map_gating_budgets(after)
     for key in dict.fromkeys([*olds, *news]):
-        was, now = (
-            _find_outcome(before, olds.get(key), news.get(key)),
-            _find_outcome(after, news.get(key), olds.get(key)),
-        )
+        old, new, limits = olds.get(key), news.get(key), None
+        was, now = _find_outcome(before, old, new), _find_outcome(after, new, old)
         if was == now:
             continue
-        old, new, limits = olds.get(key), news.get(key), None
         if old is not None and new is not None and old.facts.limit != new.facts.limit:
             limits = old.facts.limit, new.facts.limit
         yield VerdictChange(
@@ -218,8 +214,8 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
             kind=key[1],
             before=was,
             after=now,
-            regressed=not _is_only_warning(news.get(key))
-            and _is_regression(was, _judge_by_former_limit(now, news.get(key), limits)),
+            regressed=not _is_only_warning(new)
+            and _is_regression(was, _judge_by_former_limit(now, new, limits)),
             limits=limits,
             message=after.error if now == "error" else new and new.message,
         )

@@ -18,11 +18,10 @@ from slimgate.results.quality import QualityFacts
 _HUB = "hub:"
 # Files hold probabilities unchanged; their sums may round differently.
 _ROUNDING = 1e-6
+# (direction of the variant, direction of its teacher) -> what happened, in words.
 _READINGS = {
-    (
-        "worse",
-        "worse",
-    ): "got worse, and its {original} too: the drop behind the {original} does not show all of it",
+    ("worse", "worse"): "got worse, and its {original} too: the drop behind the {original} does not "
+    "show all of it",
     ("worse", None): "got worse; its {original} did not",
     ("worse", "better"): "got worse while its {original} got better",
     (None, "worse"): "held; its drop is smaller because the {original} got worse",
@@ -74,7 +73,7 @@ def pair_if_judged(
                 answers.note_undefined(model.name, name, error)
                 return None
             if not is_same_value(value, facts.value):
-                answers.of_another_run(model.name, name, value, facts.value)
+                answers.note_other_run(model.name, name, value, facts.value)
                 return None
     return pair
 

@@ -175,10 +175,9 @@ def _list_other_differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"The {side} release is partial: {note}."
     if old.confirm is not None and new.confirm is None:
         yield "The old release was judged on the confirm rows, and the new one was not."
-    if new.verdict.missing:
-        yield f"The new release is incomplete: {new.verdict.missing} checks of its suite did not run."
-    if old.verdict.missing:
-        yield f"The old release is incomplete: {old.verdict.missing} checks of its suite did not run."
+    for side, record in (("new", new), ("old", old)):
+        if missing := record.verdict.missing:
+            yield f"The {side} release is incomplete: {missing} checks of its suite did not run."
 
 
 def _list_task_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
@@ -208,9 +207,9 @@ def _list_rate_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 def _describe_machine(machine: Machine, *, with_instructions: bool) -> str:
     text = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device_and_gpu}"
-    return (
-        f"{text}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else text
-    )
+    if not with_instructions:
+        return text
+    return f"{text}, {' '.join(machine.instructions) or 'unknown instructions'}"
 
 
 def has_same_hardware(machine: Machine, other: Machine) -> bool:
@@ -294,7 +293,9 @@ class SliceKey(NamedTuple):
     value: str
 
 
-class _Values(NamedTuple):
+class _SliceValues(NamedTuple):
+    """The values of a model on a slice. drop: behind its teacher, in points; None for the teacher."""
+
     value: float
     rows: int
     drop: float | None
@@ -354,15 +355,15 @@ def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
     )
 
 
-def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceKey, _Values]:
+def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceKey, _SliceValues]:
     """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
         return {
-            _make_slice_key(facts): _Values(facts.variant, facts.n, facts.drop_points)
+            _make_slice_key(facts): _SliceValues(facts.variant, facts.n, facts.drop_points)
             for facts in _list_slice_facts(model)
         }
     return {
-        _make_slice_key(facts): _Values(facts.teacher, facts.n, None)
+        _make_slice_key(facts): _SliceValues(facts.teacher, facts.n, None)
         for variant in reversed(record.variants[1:])
         for facts in _list_slice_facts(variant)
     }

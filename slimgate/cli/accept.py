@@ -46,9 +46,14 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
 
-    run_ = read_record_file(options.record)
+    stored_run = read_record_file(options.record)
     baseline = accept(
-        run_, options.baselines, options.name, reason=options.reason, at=format_now(), force=options.force
+        stored_run,
+        options.baselines,
+        options.name,
+        reason=options.reason,
+        at=format_now(),
+        force=options.force,
     )
     lines = [
         f"{baseline.file.parent.as_posix()}: {baseline.record.verdict.status}, of {baseline.record.created}"

@@ -51,26 +51,26 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f'{suite.shown}: "{name}" is not a variant{format_suggestion(name, suite.variants)}')
     suite_run = SuiteRun(suite, Store(choose_store_root(options).resolve()), device="cpu")
     rows = len(suite_run.rows.gate)
-    _say(
+    _print_lines(
         f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_describe_left_out(suite_run, name)
     )
     settings = list_settings(suite_run, name)
     outcomes = suite_run.measure_outcomes(name)
-    lines, holds = _judge(suite_run, name, outcomes)
-    _say("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
+    lines, holds = _judge_answers(suite_run, name, outcomes)
+    _print_lines("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
     failed = [] if holds else ["this processor"]
     for setting in settings:
         other_outcomes = predict_under(suite_run, name, setting)
-        changes, is_kept = _compare(suite_run, name, outcomes, other_outcomes)
-        lines, holds = _judge(suite_run, name, other_outcomes)
-        _say("", setting.name, *changes, *lines)
+        changes, is_kept = _compare_processors(suite_run, name, outcomes, other_outcomes)
+        lines, holds = _judge_answers(suite_run, name, other_outcomes)
+        _print_lines("", setting.name, *changes, *lines)
         failed += [] if is_kept and holds else [setting.name]
     is_judged = _has_budgets(suite_run, name)
-    _say("", _describe_conclusion(name, failed, is_judged=is_judged))
+    _print_lines("", _describe_conclusion(name, failed, is_judged=is_judged))
     return 1 if failed or not is_judged else 0
 
 
-def _say(*lines: str) -> None:
+def _print_lines(*lines: str) -> None:
     from slimgate._system.escape import escape_invisible
 
     sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in lines))
@@ -92,7 +92,7 @@ def _describe_left_out(suite_run: SuiteRun, name: str) -> list[str]:
     return lines
 
 
-def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
+def _judge_answers(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
     """A line for each budget on the answers, compared with the teacher's; whether all of them hold."""
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_message import format_behaviour_message
@@ -117,12 +117,14 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
         columns=find_column_slices(suite.setup, suite_run.rows.gate),
     )
     lines = [f"  {format_message(name, judgement)}" for judgement in judged]
-    lines += [f"  {format_behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
-    verdicts = [judgement.verdict for judgement in judged] + [behaviour.verdict] * bool(behaviour.budgets)
+    verdicts = [judgement.verdict for judgement in judged]
+    if behaviour.budgets:
+        lines.append(f"  {format_behaviour_message(name, behaviour)}")
+        verdicts.append(behaviour.verdict)
     return lines, all(verdict is Verdict.PASS for verdict in verdicts)
 
 
-def _compare(
+def _compare_processors(
     suite_run: SuiteRun, name: str, outcomes: Outcomes, other_outcomes: Outcomes
 ) -> tuple[list[str], bool]:
     """The changes between two processors, and whether a budget on flips holds for them."""

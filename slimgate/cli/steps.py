@@ -40,7 +40,7 @@ def format_details(name: str) -> str:
     """A step's description, its options with their defaults, and what it reads and promises."""
     from tabulate import tabulate
 
-    from slimgate.cli.options import list_option_tables
+    from slimgate.cli.option_tables import list_option_tables
     from slimgate.plugins.loading import load, load_user_object
 
     step = load("step", name)

@@ -80,15 +80,15 @@ def _check_options(options: argparse.Namespace, stated: Sequence[str]) -> None:
         raise DataError(f"--older-than {options.older_than}: expected days, 0 or more")
 
 
-def _say(text: str) -> None:
+def _print_lines(text: str) -> None:
     from slimgate._system.escape import escape_invisible
 
     sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in text.splitlines()))
 
 
 def _print_entries(entries: Sequence[StoredEntry]) -> int:
-    _say(_format_table(entries))
-    _say(_count(entries))
+    _print_lines(_format_table(entries))
+    _print_lines(_format_total(entries))
     return 0
 
 
@@ -114,14 +114,12 @@ def _format_table(entries: Sequence[StoredEntry]) -> str:
         for entry in entries
     ]
     head = ["kind", "key", "of", "size", "last use (UTC)"]
-    return (
-        tabulate(rows, head, disable_numparse=True, colalign=("left",) * 3 + ("right", "left"))
-        if rows
-        else ""
-    )
+    if not rows:
+        return ""
+    return tabulate(rows, head, disable_numparse=True, colalign=("left",) * 3 + ("right", "left"))
 
 
-def _count(entries: Sequence[StoredEntry]) -> str:
+def _format_total(entries: Sequence[StoredEntry]) -> str:
     from slimgate._system.number_text import format_megabytes
 
     noun = "entry" if len(entries) == 1 else "entries"
@@ -136,9 +134,9 @@ def _verify(entries: Sequence[StoredEntry]) -> int:
     damaged = 0
     for entry, damage in find_damaged(read):
         damaged += 1
-        _say(f"{entry.folder.as_posix()}: {damage}")
+        _print_lines(f"{entry.folder.as_posix()}: {damage}")
     aside = f"; {len(entries) - len(read)} set aside before" if len(entries) > len(read) else ""
-    _say(f"{_count(read)}: {damaged or 'none'} damaged{aside}")
+    _print_lines(f"{_format_total(read)}: {damaged or 'none'} damaged{aside}")
     return int(damaged > 0)
 
 
@@ -155,11 +153,11 @@ def _prune(root: Path, entries: Sequence[StoredEntry], options: argparse.Namespa
         Store(root)  # this removes files of killed processes
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)
     if done.removed:
-        _say(_format_table(done.removed))
+        _print_lines(_format_table(done.removed))
     for stays, why in ((done.protected, "a baseline refers to it"), (done.used, "a running process uses it")):
         if stays:
-            _say(f"{_count(stays)}, stay: {why}")
+            _print_lines(f"{_format_total(stays)}, stay: {why}")
     verb = "would be removed" if options.dry_run else "removed"
     left = [entry for entry in entries if entry not in done.removed]
-    _say(f"{_count(done.removed)}, {verb}; left: {_count(left)}")
+    _print_lines(f"{_format_total(done.removed)}, {verb}; left: {_format_total(left)}")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slimgate.cli.options import describe_kind
+from slimgate.cli.option_tables import describe_kind
 from slimgate.record.run import SCHEMA, RunRecord
 from tools.reference.markdown import (
     format_code,
@@ -62,23 +62,8 @@ NAMED_UNITS = {
     "memory_gb_per_s": "10⁹ bytes a second",
 }
 SHARES = frozenset(
-    {
-        "unreadable_rows",
-        "agreement",
-        "accuracy",
-        "coverage",
-        "precision",
-        "recall",
-        "threshold",
-        "low",
-        "high",
-        "level",
-        "passed_on",
-        "good_share",
-        "quantized_share",
-        "thresholds",
-        "weights",
-    }
+    {"unreadable_rows", "agreement", "accuracy", "coverage", "precision", "recall", "threshold", "low"}
+    | {"high", "level", "passed_on", "good_share", "quantized_share", "thresholds", "weights"}
     | {"confidence", "teacher_confidence", "variant_confidence", "label_probability", "top", "next_tokens"}
     | {"ece", "ece_teacher"}
 )

@@ -64,9 +64,8 @@ def format_row(explained: Explained) -> str:
     known = {"label": explained.label, "text": text}
     known |= {name: format_number(value) for name, value in explained.given.items()}
     record = explained.record
-    head = [f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}"]
-    if record.has_suite_file:
-        head = [f"{head[0]}, {record.suite.path}"]
+    suite = f", {record.suite.path}" if record.has_suite_file else ""
+    head = [f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}{suite}"]
     if explained.alike is not None:
         head.append(
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
@@ -80,10 +79,10 @@ def format_row(explained: Explained) -> str:
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in columns],
     )
-    absent = _describe_missing(explained)
-    return "\n".join(
-        [*map(escape_invisible, head), "", table, *(["", escape_invisible(absent)] if absent else [])]
-    )
+    lines = [*map(escape_invisible, head), "", table]
+    if missing := _describe_missing(explained):
+        lines += ["", escape_invisible(missing)]
+    return "\n".join(lines)
 
 
 def describe_row_place(source: Mapping[str, object], row: str) -> str:
@@ -115,8 +114,9 @@ def find_row(path: Path, row: str) -> Explained:
     answers = read_answers_of_record(record, file.parent)
     if not answers:
         raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not in this folder")
-    number = _number(answers[0], row, file)
+    number = _find_row_number(answers[0], row, file)
     identity = answers[0].ids[number]
+    alike = [other for other in answers[0].ids if other.endswith((f"/{row}", f": {row}"))]
     holders = [(table, table.ids.index(identity)) for table in answers if identity in table.ids]
     return Explained(
         record=record,
@@ -125,14 +125,7 @@ def find_row(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].format_label(number),
         text=_find_quoted_text(record, identity),
-        alike=next(
-            (
-                identity_of_row
-                for identity_of_row in answers[0].ids
-                if identity_of_row.endswith((f"/{row}", f": {row}")) and identity_of_row != identity
-            ),
-            None,
-        ),
+        alike=next((other for other in alike if other != identity), None),
         # the number of a row's comparison is in its id already, by name
         given={
             name: value for name, value in answers[0].read_given_numbers(number).items() if name != COMPARISON
@@ -141,7 +134,7 @@ def find_row(path: Path, row: str) -> Explained:
     )
 
 
-def _number(answers: Answers, row: str, file: Path) -> int:
+def _find_row_number(answers: Answers, row: str, file: Path) -> int:
     """The position of a row in the gate; an id has priority over a number."""
     if row in answers.ids:
         return answers.ids.index(row)

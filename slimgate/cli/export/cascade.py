@@ -148,7 +148,7 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
         manifest = {"kind": member.kind, "digest": f"{artifact.digest} {number}"}
         try:
             exported = write_form(
-                Artifact(Entry(artifact.folder / member.folder, manifest, False)),
+                Artifact(Entry(artifact.folder / member.folder, manifest, from_store=False)),
                 form,
                 target,
                 scratch_folder,

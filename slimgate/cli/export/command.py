@@ -74,9 +74,16 @@ def run(options: argparse.Namespace) -> int:
         return 1
     export_reason = reason and (f"{reason} ({model.name} {obstacle})" if obstacle else reason)
     try:
-        written, comparison = write_export(
-            Export(record_run, model, artifact, params, options.format, gate, export_reason), options.folder
+        export = Export(
+            run=record_run,
+            model=model,
+            artifact=artifact,
+            params=params,
+            form=options.format,
+            gate=gate,
+            reason=export_reason,
         )
+        written, comparison = write_export(export, options.folder)
     except OtherAnswers as error:
         sys.stderr.write(f"slimgate export: {escape_invisible(str(error))}\n")
         return 1

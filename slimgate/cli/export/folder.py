@@ -120,8 +120,15 @@ def write_export(export: Export, folder: Path) -> tuple[Written, str]:
                 return check_rows(artifact, runtime, written, new, rows, scratch)
 
             checked = _describe_check(gate, judged, check)
-            use = _use(judged, written, _format_usage(written, task, params), params, new, checked)
             card = make_card(export.run.record, model, form=written.form, export_reason=export.reason)
+            packages, usage = _format_usage(written, task, params)
+            use = blocks(
+                "## Use",
+                _describe_needs(packages, new),
+                usage,
+                *_describe_serving(written),
+                format_bullets(_list_notes(judged, written, params, checked)),
+            )
             _write_card(new, blocks(card, use))
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
@@ -154,12 +161,10 @@ def _write_cascade(export: Export, new: Path, scratch: Path) -> tuple[Written, s
     checked = _describe_check(
         gate, judged, lambda rows, runtime: check_cascade(artifact, runtime, members, new, rows)
     )
-    size = sum((new / name).stat().st_size for name in list_files(new))
     text = blocks(
         make_card(run.record, export.model, export_reason=export.reason),
         "## Use",
-        f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
-        f"({format_megabytes(size)} MB).",
+        _describe_needs(f"`pip install {' '.join(members.packages)}`", new),
         f"```python\n{format_usage(make_example_texts(members.written[0], params))}\n```",
         format_bullets(
             [
@@ -208,9 +213,8 @@ def _choose_task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Ta
     if isinstance(gate, GateRows):
         return gate.suite.setup.task.object
     kind = run.record.task.kind
-    return (
-        load("task", kind) if kind in known_plugins("task") else Task
-    )  # a record's dotted path is not imported
+    # a record's dotted path is not imported
+    return load("task", kind) if kind in known_plugins("task") else Task
 
 
 def _format_usage(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
@@ -223,22 +227,10 @@ def _format_usage(written: Written, task: Task[Any] | type[Task[Any]], params: J
     return f"`{needs}`", f"```python\n{make_snippet(written, form, task, params)}\n```"
 
 
-def _use(
-    judged: SuiteRuntime | str,
-    written: Written,
-    lines: tuple[str, str],
-    params: Json,
-    folder: Path,
-    checked: str,
-) -> str:
+def _describe_needs(packages: str, folder: Path) -> str:
+    """The sentence on what a folder needs. packages: to install, as markdown."""
     size = sum((folder / name).stat().st_size for name in list_files(folder))
-    return blocks(
-        "## Use",
-        f"Needs {lines[0]}; run it inside of this folder ({format_megabytes(size)} MB).",
-        lines[1],
-        *_describe_serving(written),
-        format_bullets(_list_notes(judged, written, params, checked)),
-    )
+    return f"Needs {packages}; run it inside of this folder ({format_megabytes(size)} MB)."
 
 
 def _describe_serving(written: Written) -> list[str]:

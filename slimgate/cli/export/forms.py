@@ -204,7 +204,7 @@ def _export_torch_model(model: TorchModel, form: str | None, folder: Path, conte
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = draw_example_batches(model.tokenizer, model.config)
     before = score_batches(make_default_predictor(model, context), batches)
-    written, tolerance = _write(list_forms()[form][1], model, batches, folder)
+    written, tolerance = _write_network(list_forms()[form][1], model, batches, folder)
     check_agreement(
         before,
         score_batches(make_default_predictor(written, context), batches),
@@ -247,7 +247,7 @@ def _require_packages(form: str, name: str) -> None:
         raise MissingExtra(missing)
 
 
-def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
+def _write_network(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
     """Writes the model; returns it, and the tolerance of its answers."""
     if runtime.export is None:
         from slimgate.models.stock import save_stock

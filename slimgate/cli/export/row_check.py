@@ -92,10 +92,6 @@ def check_rows(
     scratch: Path,
 ) -> RowCheck:
     """Compares both on some gate rows. judged: the runtime of the judged model. Raises OtherAnswers."""
-    first, again = (
-        compute_compared_answers(gate, artifact, judged),
-        compute_compared_answers(gate, artifact, judged, turned=True),
-    )
     exported = _compute_artifact_answers(
         gate,
         _make_artifact(written, folder, scratch, artifact),
@@ -103,8 +99,8 @@ def check_rows(
         texts=_find_text_count(written),
     )
     return require_same_answers(
-        first,
-        again,
+        compute_compared_answers(gate, artifact, judged),
+        compute_compared_answers(gate, artifact, judged, turned=True),
         exported,
         tolerance=written.compared.get("tolerance", TOLERANCE),
         runtime=describe_runtime(written, judged),
@@ -186,7 +182,7 @@ def _compute_artifact_answers(
 def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:
     """The written folder as a runtime opens it; a folder of transformers is first saved as an artifact."""
     if written.form != TRANSFORMERS:
-        return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
+        return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, from_store=False))
     if written.layout is not None:
         return _make_served_artifact(folder, scratch, judged)
     from transformers import AutoTokenizer
@@ -200,7 +196,7 @@ def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifa
     loaded = scratch / "loaded"
     loaded.mkdir()
     TorchModel(network.eval(), tokenizer, f"transformers:{written.auto}").save(loaded)
-    return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, False))
+    return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, from_store=False))
 
 
 def _make_served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
@@ -208,7 +204,7 @@ def _make_served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Arti
     loaded = scratch / "loaded"
     copy_served(folder, loaded)
     shutil.copyfile(judged.folder / DESCRIPTION, loaded / DESCRIPTION)
-    return Artifact(Entry(loaded, {"kind": judged.kind, "digest": str(folder)}, False))
+    return Artifact(Entry(loaded, {"kind": judged.kind, "digest": str(folder)}, from_store=False))
 
 
 def _find_text_count(written: Written) -> int | None:

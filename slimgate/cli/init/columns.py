@@ -78,9 +78,10 @@ def _convert_to_text(value: object) -> str:
 def _describe_column(name: str, column: pa.ChunkedArray) -> Column:
     values = column.to_pylist()
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return Column(name, len(values), "list", 0, sum(value is None for value in values), 0.0)
+        missing = sum(value is None for value in values)
+        return Column(name, len(values), kind="list", distinct=0, missing=missing, mean_words=0.0)
     if not _is_readable(column.type):
-        return Column(name, len(values), "other", 0, 0, 0.0)
+        return Column(name, len(values), kind="other", distinct=0, missing=0, mean_words=0.0)
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = set(texts)
     numbers = [_parse_number(text) for text in distinct]
@@ -91,7 +92,15 @@ def _describe_column(name: str, column: pa.ChunkedArray) -> Column:
         kind = "number"
     words = sum(len(text.split()) for text in texts) / max(1, len(texts))
     is_whole = kind == "number" and all(number == int(number) for number in numbers if number is not None)
-    return Column(name, len(values), kind, len(distinct), len(values) - len(texts), words, is_whole)
+    return Column(
+        name,
+        len(values),
+        kind=kind,
+        distinct=len(distinct),
+        missing=len(values) - len(texts),
+        mean_words=words,
+        whole_numbers=is_whole,
+    )
 
 
 def _is_readable(kind: pa.DataType) -> bool:

@@ -109,12 +109,12 @@ def run(options: argparse.Namespace) -> int:
 
     ask = make_asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
     files = _make_data_files(options, ask)
-    name = _name(options, files)
+    name = _choose_suite_name(options, files)
     path: Path = options.dir / "bench" / f"{name}.toml"
     check_free(path, force=options.force)
     draft = _make_draft(options, files, name, path.parent.resolve(), ask)
     planned = write_suite(draft, path)
-    _tell(draft, path, [line.line for line in planned], in_current_folder=options.dir == Path())
+    _print_summary(draft, path, [line.line for line in planned], in_current_folder=options.dir == Path())
     return 0
 
 
@@ -145,7 +145,7 @@ def _parse_by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | No
     return files_by_label or None
 
 
-def _name(options: argparse.Namespace, files: DataFiles) -> str:
+def _choose_suite_name(options: argparse.Namespace, files: DataFiles) -> str:
     """The stated name, else the file's; if data files often have that name, the name of its folder."""
     from slimgate.plugins.params import VARIANT_NAME
     from slimgate.suite.errors import PATTERNS
@@ -201,7 +201,7 @@ def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
-def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
+def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
     from slimgate._system.escape import escape_invisible
     from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 

@@ -64,8 +64,7 @@ class Draft:
         table = self.table
         if "id" not in table.column_names:
             table = table.append_column("id", pa.array(map(str, range(table.num_rows))))
-        params = make_task_params(self.guess.kind, self.task, self.guess.options)
-        return self.task.facts(params, {"all": Rows(table)}).classes
+        return self.task.facts(self._guessed_params, {"all": Rows(table)}).classes
 
     @cached_property
     def task(self) -> Task[Any]:
@@ -74,10 +73,14 @@ class Draft:
         return plugin
 
     @cached_property
+    def _guessed_params(self) -> Any:
+        """The task's Params with the options that were guessed."""
+        return make_task_params(self.guess.kind, self.task, self.guess.options)
+
+    @cached_property
     def label(self) -> str | None:
         """The column of a classification's single label; None for other tasks."""
-        params = make_task_params(self.guess.kind, self.task, self.guess.options)
-        return self.task.label_column(params) if self.task.auto_class else None
+        return self.task.label_column(self._guessed_params) if self.task.auto_class else None
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -88,8 +91,7 @@ class Draft:
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the suite measures; the first one has budgets."""
-        params = make_task_params(self.guess.kind, self.task, self.guess.options)
-        return self.task.proposed_metrics or self.task.default_metrics_with(params)
+        return self.task.proposed_metrics or self.task.default_metrics_with(self._guessed_params)
 
     @cached_property
     def standing(self) -> Standing:
@@ -102,17 +104,16 @@ class Draft:
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
-        return proposing.choose_split_sizes(
-            {**{name: table.num_rows for name, table in self.parts.items()}, **self._free()}
-        )
+        rows = {name: table.num_rows for name, table in self.parts.items()}
+        if "gate" in self.parts and "train" in self.parts:
+            rows["train"] = self._count_free_train_rows()
+        return proposing.choose_split_sizes(rows)
 
-    def _free(self) -> dict[str, int]:
-        """Rows of train whose group and text do not occur in the gate: the others are left out."""
-        if "gate" not in self.parts or "train" not in self.parts:
-            return {}
+    def _count_free_train_rows(self) -> int:
+        """Counts the rows of train whose group and text do not occur in the gate: the others are left out."""
         train, gate = (list(self._list_keys(name)) for name in ("train", "gate"))
         texts, groups = {text for text, _ in gate}, {group for _, group in gate if group is not None}
-        return {"train": sum(text not in texts and group not in groups for text, group in train)}
+        return sum(text not in texts and group not in groups for text, group in train)
 
     def _list_keys(self, part: str) -> Iterator[tuple[str, Any]]:
         """The text and the group of each row. Raises DataError if a column of text is missing."""

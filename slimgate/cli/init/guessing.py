@@ -109,11 +109,9 @@ def _guess_task(examined: ExaminedTable, name: str, task: Task[Any]) -> Guess | 
 
 def make_task_params(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
     """The task's Params. Raises DataError if the columns do not fit them."""
-    options_given = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
-    }
+    as_tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     try:
-        return task.Params.model_validate(options_given)
+        return task.Params.model_validate(as_tuples)
     except ValidationError as error:
         problems = "; ".join(
             f"{problem['loc'][0] if problem['loc'] else ''}: {problem['msg']}" for problem in error.errors()

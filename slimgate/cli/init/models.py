@@ -123,7 +123,7 @@ def find_model(text: str, folder: Path) -> ModelSettings:
         if ref.revision is None:
             _check_not_mistyped(text)
         settings = fetch_settings(ref)
-        return ModelSettings(text, settings, read_config(settings), False)
+        return ModelSettings(text, settings, read_config(settings), fresh=False)
     check_tokenizer(ref)
     if ref.stored is not None:
         raise SuiteError(

@@ -55,9 +55,9 @@ def choose_budgets(metric: str, sizes: tuple[int, ...]) -> Budgets:
     if load_metric(metric).documents is not None:
         return Budgets(_choose_growth_budget(0.1, sizes), _choose_growth_budget(0.03, sizes), decidable=False)
     if "drop_points" not in list_suited_kinds(load_metric(metric)):
-        return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
+        return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, decidable=False)
     if not is_share_of_rows(metric):
-        return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
+        return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, decidable=False)
     points = [_find_tightest_points(sizes, changes) for changes in (TRAINED, CONVERTED)]
     common, of_int8 = ({"drop_points": limit or POINTS[-1]} for limit in points)
     return Budgets(common, of_int8, decidable=points[0] is not None)

@@ -51,7 +51,7 @@ def format_suite(draft: Draft, folder: Path) -> str:
         _format_teacher_table(draft),
         _format_variants(draft),
         _format_budgets(draft),
-        _measure(draft),
+        _format_measure_table(draft),
     ]
     return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join(
         "".join(f"{line}\n" for line in block) for block in blocks
@@ -130,16 +130,12 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
     yield from _describe_misread(draft)
     if draft.label is not None:
-        (most_common, most_rows_text), (least, smallest) = (
-            draft.counts.most_common()[0],
-            draft.counts.most_common()[-1],
-        )
-        fewest, largest = (
-            f"{smallest:,} rows ({format_text(least)})",
-            f"{most_rows_text:,} ({format_text(most_common)})",
-        )
+        ranked = draft.counts.most_common()
+        (common_label, most_rows), (rare_label, fewest_rows) = ranked[0], ranked[-1]
+        fewest = f"{fewest_rows:,} rows ({format_text(rare_label)})"
+        largest = f"{most_rows:,} ({format_text(common_label)})"
         yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
-        if most_rows_text > 0.8 * draft.table.num_rows:
+        if most_rows > 0.8 * draft.table.num_rows:
             yield "One label has most rows: accuracy says little of the others; see their slices."
     elif draft.classes:
         shown = ", ".join(map(format_text, draft.classes[:8]))
@@ -171,12 +167,12 @@ def _count_joined_rows(draft: Draft) -> int:
     if not draft.files.quotes or all(path.suffix != ".tsv" for path in files):
         return 0
     columns = [draft.table[name] for name in draft.guess.texts]
-    index_columns = [
+    joined_columns = [
         pc.and_(pc.match_substring(column, "\t"), pc.match_substring(column, "\n"))
         for column in columns
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     ]
-    return sum(pc.sum(column).as_py() or 0 for column in index_columns)
+    return sum(pc.sum(column).as_py() or 0 for column in joined_columns)
 
 
 def _describe_unknown_labels(draft: Draft) -> Iterator[str]:
@@ -273,7 +269,7 @@ def _describe_blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
 def _format_budgets(draft: Draft) -> Iterator[str]:
     metric, gate = _choose_metric(draft), draft.gate
     proposed = proposing.choose_budgets(metric, gate.sizes)
-    yield from (f"# {line}" for line in _reach(metric, gate, decidable=proposed.decidable))
+    yield from (f"# {line}" for line in _explain_budgets(metric, gate, decidable=proposed.decidable))
     yield "[budgets]"
     yield f"{format_toml_key(metric)} = {format_toml_value(proposed.common)}"
     if proposed.of_int8 != proposed.common:
@@ -294,7 +290,8 @@ def _format_budgets(draft: Draft) -> Iterator[str]:
         yield f"# {format_toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
 
 
-def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
+def _explain_budgets(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
+    """What the proposed budgets mean, and what the gate rows can decide."""
     if load_metric(metric).documents is not None:
         yield "Growth as a share of the teacher's: 0.03 is 3 %. above_cap_max: the share of rows that may"
         yield f"lose more than 1 nat a token. Fewer rows need a larger share; there are {gate}."
@@ -313,7 +310,7 @@ def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
         yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."
 
 
-def _measure(draft: Draft) -> Iterator[str]:
+def _format_measure_table(draft: Draft) -> Iterator[str]:
     gate = draft.gate
     batch = min(32, gate.rows)
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])

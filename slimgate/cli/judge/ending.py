@@ -43,7 +43,7 @@ def finish(
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
         write_report(write_record(judged, options.report, command=command, seed=options.seed), options.report)
-    return _exit_code(judged, require_budget=options.require_budget)
+    return _compute_exit_code(judged, require_budget=options.require_budget)
 
 
 def format_judged_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> str:
@@ -63,7 +63,7 @@ def format_judged_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, A
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
+def _compute_exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
     """1 if a budget of a target does not hold, else 0.
 
     Raises SuiteError, which is exit code 4, if --require-budget is set and a target has no budget.

@@ -20,6 +20,9 @@ from slimgate.plugins.environments import (
 )
 from slimgate.plugins.reader import SETTINGS, Log
 
+# The settings that two logs must share -> their area.
+_AREA_OF: Mapping[str, str] = dict.fromkeys(SETTINGS, PROMPT) | {"generation": SAMPLING, "limit": SAMPLING}
+
 
 def explain_environment(options: argparse.Namespace, name: str, base: Log, target: Log) -> EnvironmentChanges:
     """Prints the table of a target before the logs are judged, because it may explain a refusal."""
@@ -39,10 +42,6 @@ def add_environments(
         name: {**details.get(name, {}), "environment": environment.to_json()}
         for name, environment in changes.items()
     }
-
-
-# The settings that two logs must share -> their area.
-_AREA_OF: Mapping[str, str] = dict.fromkeys(SETTINGS, PROMPT) | {"generation": SAMPLING, "limit": SAMPLING}
 
 
 def compare_logs(base: Log, target: Log) -> EnvironmentChanges:

@@ -133,12 +133,12 @@ def _read_rules(options: argparse.Namespace) -> Rules:
     """How the logs are paired and compared. Raises SuiteError or DataError for a wrong option."""
     check_options(options.allow or ())
     return Rules(
-        frozenset(options.allow or ()),
-        options.missing,
-        _check_looks(options.looks),
-        read_directions(options.higher_is_better, options.lower_is_better),
-        parse_choices(options.runs),
-        options.same_id,
+        allow=frozenset(options.allow or ()),
+        missing=options.missing,
+        looks=_check_looks(options.looks),
+        directions=read_directions(options.higher_is_better, options.lower_is_better),
+        runs=parse_choices(options.runs),
+        same_id=options.same_id,
         models=parse_models(options.models),
         slices=read_slices(options.slices or (), options.looks),
         checks=_read_checks(options),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +78,19 @@ def merge(shards: Sequence[StoredRecord], folder: Path) -> StoredRecord:
 def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
     """Merges the records of shards, which are in order. Its `followed` and `separation` are left empty."""
     records = [run.record for run in ordered]
-    first, facts = records[0], [shard(run) for run in ordered]
-    record_of = {name: run.record for run in ordered for name in shard(run).variants}
+    first, facts = records[0], [get_shard(run) for run in ordered]
+    record_of = {name: run.record for run in ordered for name in get_shard(run).variants}
     variants = [
         _join_teachers([record.variant(TEACHER) for record in records]),
         *(record_of[model.name].variant(model.name) for model in first.variants[1:]),
     ]
     self_test = _join_self_tests([record.self_test for record in records])
-    missing = {check for facts_of_shard in facts for check in facts_of_shard.missing}
+    missing = {check for shard in facts for check in shard.missing}
     return first.model_copy(
         update={
-            "created": max(facts_of_shard.created for facts_of_shard in facts),
+            "created": max(shard.created for shard in facts),
             "command": _make_whole_command(first.command),
-            "seconds": sum(facts_of_shard.seconds or 0.0 for facts_of_shard in facts),
+            "seconds": sum(shard.seconds or 0.0 for shard in facts),
             "machine": _join_machines(ordered),
             "variants": variants,
             "followed": [],
@@ -177,7 +177,7 @@ def _join_machines(ordered: Sequence[StoredRecord]) -> Machine:
     warnings = list(dict.fromkeys(line for run in ordered for line in run.record.machine.warnings))
     by_machine: dict[str, list[str]] = {}
     for run in ordered:
-        by_machine.setdefault(shard(run).machine, []).append(str(shard(run).number))
+        by_machine.setdefault(get_shard(run).machine, []).append(str(get_shard(run).number))
     if len(by_machine) > 1:
         machines = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in by_machine.items())
         warnings.append(
@@ -203,7 +203,7 @@ def _make_whole_command(command: str) -> str:
 
 def _copy_outcomes(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the answers of each variant from its shard, and the teacher's from the first that has them."""
-    sources = [(name, run) for run in ordered for name in shard(run).variants]
+    sources = [(name, run) for run in ordered for name in get_shard(run).variants]
     teacher = next((run for run in ordered if run.make_outcomes_path(TEACHER).is_file()), None)
     for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
         source = run.make_outcomes_path(name)
@@ -217,7 +217,7 @@ def _copy_outcomes(ordered: Sequence[StoredRecord], folder: Path) -> None:
 def _copy_logs(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the logs of models that failed; of the teacher the log of the first shard that has one."""
     for run in reversed(ordered):
-        for name in (TEACHER, *shard(run).variants):
+        for name in (TEACHER, *get_shard(run).variants):
             if run.record.variant(name).error_log is not None and run.make_log_path(name).is_file():
                 with replacing(folder / make_model_log_path(name)) as new:
                     shutil.copyfile(run.make_log_path(name), new)
@@ -252,10 +252,10 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
             lambda record: {model.name: model.inputs_digests.get(MODEL) for model in record.variants},
         )
     _check_variants(shards)
-    return sorted(shards, key=lambda run: shard(run).number)
+    return sorted(shards, key=lambda run: get_shard(run).number)
 
 
-def shard(run: StoredRecord) -> ShardFacts:
+def get_shard(run: StoredRecord) -> ShardFacts:
     """Which shard the record is of, and what it judged."""
     return run.record.shards[0]
 
@@ -273,28 +273,26 @@ def _check_equal(
 
 
 def _check_numbers(shards: Sequence[StoredRecord]) -> None:
-    numbers = [shard(run).number for run in shards]
-    shard_count = shard(shards[0]).of
+    numbers = [get_shard(run).number for run in shards]
+    shard_count = get_shard(shards[0]).of
     for number, times in sorted(Counter(numbers).items()):
         if times > 1:
-            files = " and ".join(str(run.file) for run in shards if shard(run).number == number)
+            files = " and ".join(str(run.file) for run in shards if get_shard(run).number == number)
             raise DataError(
                 f"shard {number}/{shard_count} was given {times} times: {files}; expected each once"
             )
     if missing := [number for number in range(1, shard_count + 1) if number not in numbers]:
         noun = "shard" if len(missing) == 1 else "shards"
         raise DataError(
-            f"{noun} {_join(missing)} of {shard_count} missing; found {_join(sorted(numbers))}: "
-            "give the record of every shard"
+            f"{noun} {', '.join(map(str, missing))} of {shard_count} missing; "
+            f"found {', '.join(map(str, sorted(numbers)))}: give the record of every shard"
         )
 
 
 def _check_variants(shards: Sequence[StoredRecord]) -> None:
     names = [model.name for model in shards[0].record.variants[1:]]
-    owned = Counter(name for run in shards for name in shard(run).variants)
+    owned = Counter(name for run in shards for name in get_shard(run).variants)
     if wrong := [name for name in {**dict.fromkeys(names), **owned} if owned[name] != 1 or name not in names]:
-        raise DataError(f"variants that are not in exactly one shard: {_join(wrong)}; run all shards again")
-
-
-def _join(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
+        raise DataError(
+            f"variants that are not in exactly one shard: {', '.join(wrong)}; run all shards again"
+        )

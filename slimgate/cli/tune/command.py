@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
         summary = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
         text = format_tuned_suite(suite, reader, chosen, out.absolute(), rows=bench.rows, summary=summary)
         write_atomically(out.absolute(), text)
-    _print(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
+    _print_result(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
     return 0 if all(holds_by_budget(chosen, tiers=len(tuning.tiers))) else 1
 
 
@@ -135,7 +135,7 @@ def _read_suite(path: Path) -> Suite:
     return suite
 
 
-def _print(
+def _print_result(
     options: argparse.Namespace, suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path
 ) -> None:
     from slimgate.cli.tune.output import format_search, format_search_json

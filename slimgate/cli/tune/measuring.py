@@ -154,13 +154,15 @@ def _join_tiers(by_tier: Sequence[Mapping[str, QualityJudgement]]) -> dict[str, 
 
 
 def _compute_budget_use(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
-    shares = [_share(drops[name], budget) for name, budgets in tier.quality.items() for budget in budgets]
+    shares = [
+        _compute_share(drops[name], budget) for name, budgets in tier.quality.items() for budget in budgets
+    ]
     if tier.size is not None:
         shares.append(tier.size.compression_min / compression)
     return max(shares)
 
 
-def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
+def _compute_share(judged: QualityJudgement, budget: QualityBudget) -> float:
     """The upper bound of the drop / the drop that the budget allows; infinite if it allows none.
 
     For a two-sided budget it uses the bound that is farther from 0.

@@ -33,6 +33,12 @@ from slimgate.suite.suite import Suite
 from slimgate.suite.tune_space import Tier
 
 HEADER = "# Written by slimgate tune"
+_WORDS = {
+    State.TIMED: "timed",
+    State.BEYOND: "beyond every budget",
+    State.FAILED: "failed",
+    State.IMPOSSIBLE: "impossible",
+}
 
 
 def format_trial(trial: Trial) -> str:
@@ -131,14 +137,6 @@ def _describe_gate(suite: Suite, out: Path) -> str:
         f"it has the [budgets.baseline] of {suite.shown} but no baseline, so pytest cannot run it: move its "
         f"variants to {suite.shown}"
     )
-
-
-_WORDS = {
-    State.TIMED: "timed",
-    State.BEYOND: "beyond every budget",
-    State.FAILED: "failed",
-    State.IMPOSSIBLE: "impossible",
-}
 
 
 def format_search_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:

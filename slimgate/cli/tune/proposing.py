@@ -58,9 +58,9 @@ class Proposer:
         listed = (drawn for drawn in islice(every, _LISTED) if drawn.key not in self._told)
         # several picks may give equal step lists
         left = list({drawn.key: drawn for drawn in listed}.values())
-        untried = self._random.choice(left) if left else None
-        if untried is None:
+        if not left:
             return None
+        untried = self._random.choice(left)
         self._study.enqueue_trial({"space": untried.space.name, **untried.picks})
         self._asked[untried.key] = self._study.ask()
         return self._ask(self._asked[untried.key])
@@ -115,10 +115,10 @@ def _round_within(value: float, within: Range) -> float:
 
 def format_steps(steps: Sequence[Json]) -> str:
     """`keep_layers [0, 2] · distill epochs 2`: a short form of a step list."""
-    return " · ".join(_step(*next(iter(step.items()))) for step in steps)
+    return " · ".join(_format_step(*next(iter(step.items()))) for step in steps)
 
 
-def _step(name: str, options: object) -> str:
+def _format_step(name: str, options: object) -> str:
     if not isinstance(options, dict):
         return f"{name} {json.dumps(options)}"
     return " ".join([name, *(f"{key} {_format_short(value)}" for key, value in options.items())])

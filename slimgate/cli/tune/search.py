@@ -49,7 +49,7 @@ def search(
     """
     trials: list[Trial] = []
 
-    def run_one(drawn: Drawn) -> Trial:
+    def run_trial(drawn: Drawn) -> Trial:
         number = len(trials) + 1
         try:
             variant = make_candidate(reader, suite, drawn, find_free_name(f"trial-{number}", suite))
@@ -65,7 +65,7 @@ def search(
             drawn = proposer.propose_next()
             if drawn is None:
                 return Searched(tuple(trials), "every step list was tried", clock.seconds_used)
-            trial = run_one(drawn)
+            trial = run_trial(drawn)
             proposer.tell(drawn, trial)
             trials.append(trial)
             on_trial(trial)
@@ -98,7 +98,8 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
 def _make_trial(
     number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Measurements | None = None
 ) -> Trial:
-    return Trial(number, drawn.space, tuple(step for _, step in drawn.steps), state, reason, figures)
+    steps = tuple(step for _, step in drawn.steps)
+    return Trial(number, drawn.space, steps, state, reason=reason, figures=figures)
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,8 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
         tier: [t for t in ranked if t.state is State.TIMED and t.figures and t.figures.inside[tier]][:keep]
         for tier in range(tiers)
     }
-    picks = [Chosen(trial, tier, True) for tier, picked in inside.items() for trial in picked]
-    picks += [pick for tier in range(tiers) if not inside[tier] for pick in _nearest_trials(trials, tier)]
+    picks = [Chosen(trial, tier, inside=True) for tier, picked in inside.items() for trial in picked]
+    picks += [pick for tier in range(tiers) if not inside[tier] for pick in _find_nearest_trial(trials, tier)]
     chosen: list[Chosen] = []
     for pick in picks:
         if pick.trial not in [other.trial for other in chosen]:
@@ -151,11 +152,11 @@ def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
     return [any(figures.inside[tier] for figures in measured) for tier in range(tiers)]
 
 
-def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:
-    """The timed trial that uses least of the budget; if no trial was timed, such a measured trial."""
+def _find_nearest_trial(trials: Sequence[Trial], tier: int) -> list[Chosen]:
+    """The timed trial that uses least of the budget, else such a measured trial; empty without trials."""
     measured = [t for t in trials if t.figures is not None and t.state is not State.FAILED]
     timed = [t for t in measured if t.state is State.TIMED] or measured
     nearest = sorted(
         timed, key=lambda t: (t.figures.budget_uses[tier] if t.figures else 0.0, -t.speed, t.number)
     )
-    return [Chosen(trial, tier, False) for trial in nearest[:1]]
+    return [Chosen(trial, tier, inside=False) for trial in nearest[:1]]

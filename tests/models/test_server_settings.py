@@ -189,7 +189,7 @@ def test_only_pages_of_this_server_are_asked(path: str, pages: list[str]) -> Non
     with serving() as server:
         server.pages = {place: {"data": []} for place in pages}
         read_server_settings(EndpointTable(url=server.url.removesuffix("/v1") + path, model="tiny"))
-        assert server.got == pages
+        assert server.fetched == pages
 
 
 def test_a_server_that_drips_states_nothing_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

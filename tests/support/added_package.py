@@ -1,4 +1,4 @@
-"""A package of one file that is installed for the length of a test, with its entry points."""
+"""Installs a package of one file, with its entry points, during a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.plugins import loading
 
 @contextmanager
 def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[None]:
-    """Version 1.0 of a package in a folder that Python looks into; afterwards it is forgotten."""
+    """Adds version 1.0 of a package in `folder` to sys.path for the block. entries: its entry_points.txt."""
     name = module.replace("_", "-")
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""An OpenAI-compatible server for tests: it answers with the prompt's last word, and fails as it is told."""
+"""An OpenAI-compatible server for tests: it answers with the last word of the prompt, or fails as planned.
+
+A letter of the word is a token.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,33 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
-# have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this; "calls JSON" is an
-# answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call,
-# "thoughts FIELD" as what the model thinks; "in pairs" streams two letters at a time, "thinks unseen" without
-# the two tokens that come before the word; "strict 415" refuses stream_options. A letter is a token.
-# "parts" answers with the word as the text after a thought.
+# (prompt, how often it was asked) -> what the server does:
+#   answer                      answers with the word
+#   status 429 Retry-After: 2   answers with this status, and with this header if there is one
+#   body TEXT                   answers with status 500 and this body
+#   hang, drop, cut             closes the connection late; closes it inside an answer; sends one letter
+#   no json, no logprobs        sends no JSON; echoes without log-probabilities
+#   strict 415                  refuses stream_options with this status (default 422)
+#   calls JSON                  answers with these tool_calls, a list of {name, arguments}
+#   parts                       answers with a thought, and then the word in two parts
+# A streamed answer only:
+#   in pairs                    sends two letters at a time
+#   calls, thoughts FIELD       sends the word as the arguments of a call, or as a thought in this field
+#   thinks unseen               counts two tokens before the word that it does not send
+#   error, break off            ends with an error, or without an end
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
 
 
 class AnswerServer(ThreadingHTTPServer):
-    """asked: how often each prompt was given; headers, bodies: of every request. delay: seconds of an answer.
-    connections: how many were made. pages: what GET answers, by path; bytes are sent as they are,
-    with `pause` seconds after each one. got: the paths of GET."""
+    """The server.
+
+    asked: how often each prompt was sent. headers, bodies: of every POST. delay: seconds of an answer.
+    connections: how many were made. at_once, most_at_once: open requests now, and the most so far.
+    pages: by path, the answers to GET; bytes are sent unchanged, with `pause` seconds after each byte.
+    fetched: the paths of all GET requests.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -34,7 +49,7 @@ class AnswerServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.plan, self.asked = plan, Counter[str]()
         self.delay = 0.0
-        self.pause, self.got = 0.0, list[str]()
+        self.pause, self.fetched = 0.0, list[str]()
         self.pages: dict[str, Any] = {"/v1/models": {"object": "list", "data": []}}
         self.headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
@@ -46,7 +61,7 @@ class AnswerServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what the tests are about."""
+        """Prints nothing: clients that close the connection are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -59,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.connections += 1
 
     def do_GET(self) -> None:
-        self.server.got.append(self.path)
+        self.server.fetched.append(self.path)
         answer = self.server.pages.get(self.path)
         if isinstance(answer, bytes) and self.server.pause:
             self._drip(answer)
@@ -131,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, make_answer_json(prompt, cut=text == "cut", chat=chat))
 
     def _send_pieces(self, prompt: str, text: str, *, chat: bool) -> None:
-        """The last word letter by letter, and how it ended, where the plan does not break it off."""
+        """Streams the last word letter by letter, and then the end of the answer."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
@@ -163,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_chunk(f"data: {json.dumps(value, ensure_ascii=False)}\n\n")
 
     def _send_chunk(self, text: str) -> None:
-        """An empty one ends the answer."""
+        """Sends a chunk. An empty chunk ends the answer."""
         data = text.encode()
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
@@ -181,11 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Prints nothing."""
 
 
 def make_usage_json(text: str, word: str) -> dict[str, Any]:
-    """The count of a streamed word's tokens, with two that are thought before it if the plan says so."""
+    """The token counts of a streamed word. text: the plan, which may add two tokens of thought."""
     unseen = 2 * (text == "thinks unseen")
     usage = {"prompt_tokens": 3, "completion_tokens": len(word) + unseen}
     if text in ("thinks unseen", "thoughts reasoning"):
@@ -194,7 +209,7 @@ def make_usage_json(text: str, word: str) -> dict[str, Any]:
 
 
 def make_answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[str, Any]:
-    """The last word of the prompt; cut: its first letter, ended by the length."""
+    """An answer with the last word of the prompt. cut: only its first letter, ended by the length."""
     word = prompt.split()[-1]
     text = word[:1] if cut else word
     content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
@@ -246,7 +261,7 @@ def make_echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:
 
 @contextmanager
 def serving(plan: Plan = lambda _prompt, _came: "answer", *, port: int = 0) -> Iterator[AnswerServer]:
-    """A server in a thread, for the block."""
+    """Runs a server in a thread during the block."""
     server = AnswerServer(plan, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

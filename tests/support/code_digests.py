@@ -10,13 +10,13 @@ from slimgate._system.digests import digest_code
 
 
 def forget_digests() -> None:
-    """Digests are kept for a process, as are packages; a test writes the same file twice."""
+    """Makes the next digest read all files again: a process caches digests and imported packages."""
     sys.modules.pop("slimgate_x", None)
     digests.forget()
 
 
 def changes_with(module: str, file: Path, text: str) -> bool:
-    """Whether the digest of a module changes when a file gets this text."""
+    """Writes a text into a file, and returns whether the digest of the module changes."""
     forget_digests()
     before = digest_code(module)
     file.write_text(text)

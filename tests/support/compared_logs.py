@@ -1,4 +1,4 @@
-"""Two logs of a tool that differ in a setting: refused, and accepted by its name."""
+"""Judges two logs of a tool that differ in a setting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def check_setting(base: Path, target: Path, name: str, words: str) -> None:
-    """The difference is refused, accepted by its name, and none between a log and its copy."""
+    """Checks that the difference is refused, and only noted if it is allowed. words: of the message."""
     with pytest.raises(DataError) as refusal:
         judge_files(base, target)
     assert words in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Rows cut into splits, for tests: small tables, and what each split has of them."""
+"""Small tables of rows, cut into splits."""
 
 from __future__ import annotations
 

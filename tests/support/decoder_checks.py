@@ -25,7 +25,7 @@ def make_eager(model: Any) -> EagerPredictor:
 
 
 def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
-    """Text, ids, and whether it ended; of prompts of several lengths, and not one answer to all."""
+    """Checks text, ids and end of the answers. The prompts have several lengths, and the answers differ."""
     prompts = encode_prompts(context, model.tokenizer)
     eager, answers = (compute_answers(side, model.tokenizer, prompts) for side in (make_eager(model), ours))
     assert answers == eager
@@ -34,9 +34,9 @@ def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
 
 
 def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], Any]) -> None:
-    """Answers end at each of two end tokens, of which the tokenizer names only one.
+    """Checks that answers end at each of two end tokens, of which the tokenizer names only one.
 
-    convert: converts the model as it is then, and returns its predictor.
+    convert: converts the model after its end tokens were changed, and returns a predictor.
     """
     model, context = pair
     prompts, eager = encode_prompts(context, model.tokenizer), make_eager(model)
@@ -60,7 +60,7 @@ def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
 
 
 def assert_writes_at_least(pair: tuple[Any, Any], ours: Any) -> None:
-    """No end token ends an answer before `min_new_tokens`."""
+    """Checks that no end token ends an answer before `min_new_tokens`."""
     model, context = pair
     prompts = encode_prompts(context, model.tokenizer)
     sampling = SamplingParams(max_new_tokens=20)
@@ -81,7 +81,7 @@ def assert_same_scores_of_padded_texts(pair: tuple[Any, Any], ours: Any) -> None
 
 
 def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> None:
-    """A conversion of another model than `other` is refused. The error names the first token that differs."""
+    """Checks that a conversion of a model other than `other` is refused, and that the error names a token."""
     model, context = other
     with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
         check_answers(model, converted, 0.01, context)

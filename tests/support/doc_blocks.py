@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md"))]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 LANGUAGES = ("console", "math", "python", "text", "toml", "yaml")
-# Before a block: the file that it is, in backticks, with a colon behind the sentence.
+# The end of the text before a block: the name of the block's file in back quotes, and a colon.
 NAMED = re.compile(r"`([\w/]+\.(?:py|toml))`[^`]*:\s*\Z")
 
 Check = Callable[[Example], None]
@@ -36,11 +36,8 @@ def list_examples(page: Path, checks: Mapping[str, Check]) -> list[Example]:
 
 def list_blocks(page: str, language: str) -> list[Block]:
     """The blocks of a page of the repository in one language."""
-    examples_of_page = list_examples(ROOT / page, {language: _check_nothing})
-    return [
-        Block(str(example.parsed), _find_file(example.document, example.start))
-        for example in examples_of_page
-    ]
+    examples = list_examples(ROOT / page, {language: _check_nothing})
+    return [Block(str(example.parsed), _find_file(example.document, example.start)) for example in examples]
 
 
 def read_files(page: str) -> dict[str, str]:
@@ -71,4 +68,4 @@ def _find_file(document: Document, start: int) -> str | None:
 
 
 def _check_nothing(example: Example) -> None:
-    """For those who only read blocks."""
+    """Checks nothing, because `list_blocks` only reads the blocks."""

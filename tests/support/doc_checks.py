@@ -1,4 +1,4 @@
-"""What is checked of a code block of the docs, by its language."""
+"""The checks of the code blocks of the docs, one for each language."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import yaml
 from sybil import Example
 
 import slimgate
+from slimgate._system.json_text import convert_to_tuples
 from slimgate.cli.main import main, make_command_parser
 from slimgate.errors import MissingExtra, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
@@ -43,7 +44,7 @@ CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
-# Of a model that a step for decoders takes.
+# The config of a model that steps for decoders take.
 DECODER_CONFIG = json.dumps(
     {
         "architectures": ["LlamaForCausalLM"],
@@ -57,7 +58,7 @@ DECODER_CONFIG = json.dumps(
 DECODER_STEPS = frozenset(
     {"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2", "speculative_decoding"},
 )
-# What a block without a [task] of its own adds to.
+# The suite that a block without [task] extends.
 BASE = """\
 [suite]
 title = "base"
@@ -76,7 +77,7 @@ int8 = { steps = [{ int8_dynamic = {} }] }
 
 
 def check_console(example: Example) -> None:
-    """Every command is one: subcommands, options, modules, files. Those that need no files run."""
+    """Checks the subcommand, options, modules and files of each command. Runs commands that need no files."""
     for command in split_commands(example.parsed):
         program, *arguments = shlex.split(command)
         name = Path(program).name
@@ -88,14 +89,14 @@ def check_console(example: Example) -> None:
 
 
 def is_cheap(command: str) -> bool:
-    """Whether a command runs anywhere; NAME stands for any name, and mytools is a user's."""
+    """Whether a command runs without files. NAME stands for any name, and mytools is a user's package."""
     program, name, *_ = [*shlex.split(command), ""]
     return program == "slimgate" and name in NEEDS_NO_FILES and not re.search("mytools|NAME", command)
 
 
 @cache
 def list_pytest_options() -> frozenset[str]:
-    """What pytest takes here, with its plug-ins."""
+    """The options of pytest, with those of its plugins."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -104,12 +105,12 @@ def list_pytest_options() -> frozenset[str]:
 
 
 def check_slimgate(arguments: list[str], page: str) -> None:  # noqa: ARG001
-    """The command parses."""
+    """Checks that the command parses."""
     make_command_parser().parse_args(arguments)
 
 
 def check_pytest(arguments: list[str], page: str) -> None:
-    """Options are known, and paths are here or named elsewhere on the page."""
+    """Checks that options exist, and that paths exist or are named elsewhere on the page."""
     is_value = False
     for argument in arguments:
         if argument.startswith("-"):
@@ -118,12 +119,12 @@ def check_pytest(arguments: list[str], page: str) -> None:
             path = argument.partition("::")[0]
             tuned = f"slimgate tune {path.replace('_tuned.toml', '.toml')}"  # which writes that file
             named = page.count(Path(path).name) > 1 or tuned in page
-            assert (ROOT / path).exists() or named, f"{path} is nowhere"
+            assert (ROOT / path).exists() or named, f"{path} does not exist"
         is_value = argument in ("-k", "-m", "-n", "-W", "--dist", "--junitxml", "--slimgate-baseline")
 
 
 def check_module(arguments: list[str], page: str) -> None:
-    """`python -m` names a module."""
+    """Checks that `python -m` names a module."""
     assert arguments[0] == "-m"
     assert find_spec(arguments[1]) is not None, arguments[1]
     if arguments[1] == "pytest":
@@ -131,7 +132,7 @@ def check_module(arguments: list[str], page: str) -> None:
 
 
 def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
-    """Extras are declared, and files are here."""
+    """Checks that extras are declared, and that files exist."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(re.findall(r"\[(\w+)\]", " ".join(arguments))) <= set(extras)
     if "-c" in arguments:
@@ -139,14 +140,14 @@ def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
 
 
 def check_try(arguments: list[str], page: str) -> None:
-    """`./try` knows the word, and a shell can read it."""
+    """Checks that `./try` has the subcommand, and that bash can parse the script."""
     assert f"\n  {arguments[0]}) " in (ROOT / "try").read_text("utf-8")
     check_shell((ROOT / "try").read_text("utf-8"))
     check_pytest(arguments, page)
 
 
 def check_tox(arguments: list[str], page: str) -> None:  # noqa: ARG001
-    """`tox -e` names environments of tox.ini."""
+    """Checks that `tox -e` names environments of tox.ini."""
     environments = re.findall(r"^\[testenv:([\w-]+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE)
     assert arguments[0] == "-e"
     assert set(arguments[1].split(",")) <= set(environments)
@@ -164,20 +165,20 @@ PROGRAMS = {
 
 
 def check_python(example: Example) -> None:
-    """It compiles, and what it imports of slimgate is exported."""
+    """Checks that the code parses, and that slimgate exports what it imports."""
     for node in ast.walk(ast.parse(example.parsed)):
         if isinstance(node, ast.ImportFrom) and node.module == "slimgate":
             assert {alias.name for alias in node.names} <= set(slimgate.__all__)
 
 
 def check_yaml(example: Example) -> None:
-    """It parses, and a shell can read its commands."""
+    """Checks that the YAML parses, and that bash can parse its commands."""
     for script in list_scripts(yaml.safe_load(example.parsed)):
         check_shell(script)
 
 
 def check_shell(script: str) -> None:
-    """Bash can parse it; nothing runs."""
+    """Checks that bash can parse a script, without running it."""
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -196,17 +197,17 @@ def list_scripts(value: object) -> Iterator[str]:
 
 
 def check_math(example: Example) -> None:
-    """The site can show it."""
+    """Checks that the site can render the formula."""
     assert "<math" in format_math_block(example.parsed, "math")
 
 
 def check_toml(example: Example) -> None:
-    """A suite, or a part of one: plug-ins know its options, and the rest is a suite's.
+    """Checks a suite or a part of one: the options of its plug-ins, and its other keys.
 
-    The namespace has `bench`, an empty folder. Plug-ins of the page's own run in the test of that page.
+    The namespace has `bench`, an empty folder. The test of a page checks the plug-ins that the page defines.
     """
     lines = example.parsed.splitlines()
-    if all(line.startswith("source = ") for line in lines):  # the ways to name rows, a line each
+    if all(line.startswith("source = ") for line in lines):  # examples of sources, one on each line
         for line in lines:
             check_source(tomllib.loads(line)["source"])
         return
@@ -232,13 +233,13 @@ def check_toml(example: Example) -> None:
     try:
         load_suite(bench / "shown.toml")
     except SuiteError as error:
-        if isinstance(error.__cause__, MissingExtra):  # a page shows what newer versions can
+        if isinstance(error.__cause__, MissingExtra):  # the page needs newer packages
             pytest.skip(str(error))
         raise
 
 
 def complete_suite(shown: Mapping[str, Any], text: str) -> str:
-    """A part of a suite as a whole one."""
+    """The text of a whole suite, made from the part that a page shows."""
     if "title" in shown.get("suite", {}):
         return text
     head = '[suite]\ntitle = "shown"\nextends = "base.toml"\n'
@@ -248,7 +249,7 @@ def complete_suite(shown: Mapping[str, Any], text: str) -> str:
 
 
 def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
-    """The rows and models that a suite names; the models can be checked and not loaded."""
+    """Writes the rows and the models that a suite names. The models can be checked, but not loaded."""
     task = {"text": ["text"], "label": "label", **shown.get("task", {})}
     source = {"path": "rows.csv", **task.get("source", {})}
     for part in ("path", "train", "gate"):
@@ -278,22 +279,22 @@ def list_steps(variant: Mapping[str, Any]) -> list[Any]:
 
 
 def check_plug_ins(shown: Mapping[str, Any]) -> None:
-    """The options of every step and runtime of slimgate's own."""
+    """Checks the options of slimgate's own steps."""
     for step in (step for variant in list_variants(shown) for step in variant.get("steps", ())):
         [(name, params)] = step.items()
         if ":" not in name:
-            load("step", name).Params.model_validate(freeze_lists(params))
+            load("step", name).Params.model_validate(convert_to_tuples(params))
 
 
 def check_task(shown: Mapping[str, Any]) -> None:
-    """The options of a task and its source, and budgets on metrics that the task measures."""
+    """Checks the options of a task and its source, and the budgets on metrics of the task."""
     task = dict(shown["task"])
     plugin = load("task", task.pop("kind"))
     if plugin.source is None:
         check_source(task.pop("source"))
     of_rows = ("group", "slices")
     plugin.Params.model_validate(
-        freeze_lists({key: value for key, value in task.items() if key not in of_rows})
+        convert_to_tuples({key: value for key, value in task.items() if key not in of_rows})
     )
     for name, budget in shown.get("budgets", {}).items():
         if name in TOKEN_TABLES:
@@ -309,13 +310,6 @@ def check_task(shown: Mapping[str, Any]) -> None:
 
 
 def check_source(source: Mapping[str, Any]) -> None:
-    """The options of a source."""
+    """Checks the options of a source."""
     options = {key: value for key, value in source.items() if key != "name"}
-    load("source", source["name"]).Params.model_validate(freeze_lists(options))
-
-
-def freeze_lists(value: Any) -> Any:
-    """Lists as the tuples that a suite makes of them."""
-    if isinstance(value, dict):
-        return {key: freeze_lists(inner) for key, inner in value.items()}
-    return tuple(map(freeze_lists, value)) if isinstance(value, list) else value
+    load("source", source["name"]).Params.model_validate(convert_to_tuples(options))

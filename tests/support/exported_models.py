@@ -25,7 +25,7 @@ def make_classifier(folder: Path, context: BuildContext, *, blocks: int = 1, **t
 
 
 def apply_steps(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
-    """The model after steps; options are the last one's."""
+    """Applies steps to a model. options: of the last step."""
     for name in steps:
         step = load("step", name)
         params = step.Params(**(options if name == steps[-1] else {}))

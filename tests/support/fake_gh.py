@@ -1,4 +1,4 @@
-"""A `gh` that keeps a pull request's comments in a file, for tests of what calls it.
+"""A `gh` for tests that stores the comments of a pull request in a file.
 
     gh api --method GET|POST|PATCH repos/…          as GitHub would answer, 100 comments a page
 
@@ -43,7 +43,7 @@ store.write_text(json.dumps(comments))
 
 
 class FakeGh:
-    """The program in its own folder. `path` is a PATH with this folder."""
+    """The program, in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""A record of many variants with their outcomes, as large as a page must still open with."""
+"""A record of many variants with their outcomes, for tests of the largest page that a browser must open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERDICTS = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
 
 
 def make_large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
-    """The record; outcomes of the teacher and of every variant are written below the folder."""
+    """Makes the record, and writes the outcomes of the teacher and of every variant below the folder."""
     random = np.random.default_rng(0)
     labels = random.integers(0, len(CLASSES), rows)
     sure = random.dirichlet(np.full(len(CLASSES), 0.3), rows)

@@ -69,6 +69,6 @@ def make_vllm_result(
 
 
 def write_vllm(path: Path, seed: int = 0, **options: Any) -> Path:
-    """One result, by the options of `make_vllm_result`."""
+    """Writes one result. options: of `make_vllm_result`."""
     path.write_text(json.dumps(make_vllm_result(np.random.default_rng(seed), **options)), "utf-8")
     return path

@@ -1,4 +1,4 @@
-"""Outcome files as a run leaves them, of a classification and of a task with numbers of its own."""
+"""Writes outcome files as a run does, of a classification and of a task with its own numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = ("cat", "dog", "owl")
 def write_class_answers(
     path: Path, labels: Sequence[int], shares: Shares, *, ids: Sequence[str] | None = None
 ) -> Path:
-    """id, label, prediction (the most probable class) and p_0 …; ids r0, r1, … where none are given."""
+    """Writes id, label, prediction (the most probable class) and p_0 …. ids: by default r0, r1, …"""
     table: dict[str, Any] = {
         "id": list(ids or (f"r{k}" for k in range(len(labels)))),
         "label": list(labels),
@@ -28,7 +28,7 @@ def write_class_answers(
 
 
 def write_values(path: Path, *, given_columns: Sequence[str] = (), **columns: Sequence[Any]) -> Path:
-    """Columns of a task of its own; given: those that are of the rows and not of the model."""
+    """Writes a task's own columns. given_columns: those that belong to the rows, not to the model."""
     rows = len(next(iter(columns.values())))
     table = {"id": [f"r{k}" for k in range(rows)], "group": [0] * rows, **columns}
     return _write_table(path, table, {"slimgate.given": json.dumps(given_columns)})

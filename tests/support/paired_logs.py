@@ -38,14 +38,14 @@ def pair_rows(
     differences: Differences | None = None,
     **more: Any,
 ) -> PairedTask:
-    """The only filter of the task gsm8k."""
+    """Pairs the rows of two logs of the task gsm8k, which has only one filter."""
     logs = make_log("base", {"gsm8k": base}, **more), make_log("target", {"gsm8k": target}, **more)
     (paired,) = pair_task("gsm8k", *logs, rules or Rules(), differences or make_differences())
     return paired
 
 
 def read_refusal(differences: Differences) -> str:
-    """What the logs are refused with."""
+    """The message of the error that refuses the logs."""
     with pytest.raises(DataError) as error:
         differences.check()
     return str(error.value)

@@ -1,4 +1,4 @@
-"""Whether processes have ended."""
+"""Checks whether processes have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_end(pids: list[int], seconds: float = 20.0) -> bool:
-    """Waits until none of them runs, so long at most."""
+    """Waits until no process runs, at most `seconds`. Returns whether all have ended."""
     end = time.monotonic() + seconds
     while any(map(is_running, pids)) and time.monotonic() < end:
         time.sleep(0.05)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from slimgate.judge.decision import choose_band
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, read_record
 from slimgate.record.run_verdict import judge_record
@@ -47,7 +48,7 @@ def make_sample_record(**changes: Any) -> RunRecord:
 
 
 def make_variant(name: str, **fields: Any) -> VariantRecord:
-    """A variant of the teacher's, with what is given and nothing else."""
+    """A variant of the teacher with only these fields."""
     return VariantRecord(**{"name": name, "parent": "teacher", **fields})
 
 
@@ -94,13 +95,7 @@ def make_quality(
         "method": method,
         "budgets": [BudgetFacts(kind="drop_points", limit=2.0, verdict=verdict)] if verdict else [],
         "verdict": verdict,
-        "band": "negligible"
-        if drop <= 1
-        else "small"
-        if drop <= 2
-        else "depends on the use"
-        if drop <= 5
-        else "bad",
+        "band": choose_band(drop),
         "groups": GROUPS,
         "design_effect": 1.14 if metric == "accuracy" else None,
         "message": message,
@@ -109,7 +104,7 @@ def make_quality(
 
 
 def make_latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFacts:
-    """Times of a model, close about its median."""
+    """Times of a model that differ little from their median."""
     return LatencyFacts(
         **{
             "p50_ms": p50,
@@ -171,7 +166,7 @@ def _make_size(name: str, size: int, limit: float | None = None) -> SizeFacts:
 
 
 def _make_memory(name: str, peaks: tuple[int, ...], limit: float | None = None) -> MemoryFacts:
-    """Of three processes, or of one, which has no spread."""
+    """The memory of a model. peaks: of three processes, or of one, which has no spread."""
     middle = sorted(peaks)[len(peaks) // 2]
     common: dict[str, Any] = {
         "peak_bytes": middle,
@@ -212,7 +207,7 @@ def _make_qualities(
 
 
 def _make_variant_like(real: str, **fields: Any) -> VariantRecord:
-    """A variant of the example with its steps and shapes, and of figures only what is given."""
+    """A variant of the example with its steps and shapes, and with only these figures."""
     variant = REAL[real]
     copied = {key: getattr(variant, key) for key in ("name", "parent", "twin", "steps")}
     if variant.shapes is not None:
@@ -239,7 +234,7 @@ def _make_variants() -> list[VariantRecord]:
 
 def _make_teacher() -> VariantRecord:
     tuned = REAL["teacher"].steps[-1]
-    # of one epoch, which is no line in a picture of epochs
+    # only one epoch, for which no plot of epochs is drawn
     log = {key: tuned.log[key] for key in ("rows", "tokens")} | {"epochs": tuned.log["epochs"][:1]}
     return _make_variant_like(
         "teacher",
@@ -465,7 +460,7 @@ def _make_released() -> VariantRecord:
 
 
 def _make_followed() -> list[FollowedRow]:
-    """A row that one of the variants lost, of which the teacher is least sure, too."""
+    """A row that one of the variants lost, and of which the teacher is least sure."""
     sure = [("networkx", 0.931), ("sympy", 0.044), ("pandas", 0.021)]
     wrong = [("sympy", 0.982), ("networkx", 0.011), ("pandas", 0.004)]
     teacher = AnswerFacts(
@@ -485,7 +480,7 @@ def _make_followed() -> list[FollowedRow]:
 
 
 def _count_missing(model: VariantRecord) -> int:
-    """Checks of the suite that no test of the model has reported."""
+    """Counts the checks of the suite that no test of the model has reported."""
     missing = [metric for metric in TEACHER if metric not in model.quality]
     missing += [load for load in WORKLOADS if load not in model.latency]
     if model.name != "teacher":

@@ -23,7 +23,7 @@ _SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def choose_answer(prompt: str, came: int) -> str:
-    """Of the prompts of numbers: 5 % fail once, 1 % hang once, 1 % are cut off and 1 % always fail."""
+    """For prompts such as word17: 5 % fail once, 1 % hang once, 1 % are cut off and 1 % always fail."""
     number = int(prompt.removeprefix("word"))
     if number % 100 == 3:
         return "status 500"

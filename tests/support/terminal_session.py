@@ -1,4 +1,4 @@
-"""pytest at a pseudo-terminal, and the screen that somebody before it sees."""
+"""Runs pytest at a pseudo-terminal, and reads the screen that a user sees."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PIECES = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n\b])|(\x1b.|[^\x1b\r\n\b]
 
 @dataclass
 class Screen:
-    """What a terminal shows that never scrolls: enough of one for pytest and for lines rewritten in place.
+    """The screen of a terminal that never scrolls: enough for pytest, and for lines rewritten in place.
 
-    unknown: control sequences that it does not obey.
+    unknown: control sequences that it ignores.
     """
 
     rows: dict[int, str] = field(default_factory=dict)
@@ -61,7 +61,10 @@ class Screen:
     def _control(self, control: str) -> None:
         if control == "\n":
             self.row += 1
-        self.column = max(self.column - 1, 0) if control == "\b" else self.column if control == "\n" else 0
+        elif control == "\b":
+            self.column = max(self.column - 1, 0)
+        else:
+            self.column = 0
 
     def _put(self, text: str) -> None:
         line = self.rows.get(self.row, "").ljust(self.column)
@@ -83,14 +86,14 @@ class SessionOutput:
         return "\n".join(self.frames[-1])
 
     def list_live_lines(self, text: str) -> list[str]:
-        """Lines with that text that stood on the screen at some time, each once."""
+        """The lines with this text that any frame has, each once."""
         return list(dict.fromkeys(line for frame in self.frames for line in frame if text in line))
 
 
 def run_pytest_at_terminal(
     folder: Path, *arguments: str, columns: int = 110, seconds: float = 280, **environment: str
 ) -> SessionOutput:
-    """Runs pytest in a folder, before a terminal of that width."""
+    """Runs pytest in a folder, at a terminal of this width."""
     controller, terminal_end = pty.openpty()
     ioctl(terminal_end, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
     left_out = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")

@@ -1,4 +1,4 @@
-"""A tiny decoder that teaches and a smaller one that learns, on prompts with answers."""
+"""A tiny decoder as teacher, and a smaller decoder as student, on prompts with answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WITHOUT_REFERENCE = text_generation.Params(prompt="text", max_new_tokens=6)
 
 
 def write_teacher_and_student(root: Path) -> dict[str, Path]:
-    """Their folders, by those names."""
+    """Writes both models. Returns their folders as `teacher` and `student`."""
     wide = {"causal": True, "initializer_range": 0.2}
     return {
         "teacher": write_tiny(root / "teacher", "llama", **wide),
@@ -23,7 +23,7 @@ def write_teacher_and_student(root: Path) -> dict[str, Path]:
 
 
 def make_answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
-    """What a step gets that learns answers with references."""
+    """The context of a step that trains on answers with references."""
     context = make_tiny_context(scratch, task=text_generation.task, params=WITH_REFERENCE)
     context.load_teacher = lambda: load_tiny(folders["teacher"], context)
     return context

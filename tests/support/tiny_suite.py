@@ -36,7 +36,7 @@ batch_size = 16
 
 
 def make_tiny_run(folder: Path, *, gate: int = 60, store: str = "store", **replaced: str) -> SuiteRun:
-    """The run of the suite, as one pytest session has it. replaced: texts of the suite file to exchange."""
+    """The run of the suite, as one pytest session has it. replaced: texts of the suite file to change."""
     if not (folder / "hub").exists():
         write_tiny_bert(folder / "hub", initializer_range=0.2)
         write_rows(folder / "train.csv", 64, seed=1)

@@ -1,4 +1,4 @@
-"""A repository like a user's: two suites, steps of its own, and `pytest` run in it as people run it."""
+"""A repository like a user's, with two suites and its own steps, in which tests run `pytest`."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ on_inconclusive = "warn"
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of pytest: exit code, what it printed, and each test's outcome."""
+    """One run of pytest. out, lines: its output. records: by suite, records that later runs overwrote."""
 
     code: int
     out: str
@@ -132,7 +132,7 @@ class Ran:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def record(self, suite: str) -> dict[str, Any]:
-        """run.json of a suite; the one in `records` if later runs wrote over the file."""
+        """The run.json of a suite, from `records` if it is there."""
         if suite in self.records:
             return self.records[suite]
         return dict(json.loads((self.folder / f"reports/latest/{suite}/run.json").read_text()))
@@ -142,7 +142,7 @@ class Ran:
         return dict(next(v for v in self.record(suite)["variants"] if v["name"] == name))
 
     def find_outcome(self, node: str) -> str:
-        """PASSED, FAILED, SKIPPED or ERROR, as -v prints it; "" where the test did not run."""
+        """PASSED, FAILED, SKIPPED or ERROR, as -v prints it; "" if the test did not run."""
         for line in self.lines:
             if node in line.split() and (
                 words := {"PASSED", "FAILED", "SKIPPED", "ERROR"} & set(line.split())
@@ -152,7 +152,7 @@ class Ran:
 
 
 def make_user_environment(**more: str) -> dict[str, str]:
-    """The variables of a user's shell: none of the pytest that runs this test."""
+    """The environment variables of a user's shell, without those of the pytest that runs this test."""
     variables = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -190,10 +190,10 @@ def _make_hub_homes_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def run_pytest(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
-    """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
+    """Runs pytest in a folder, in a separate process. new_interpreter: start Python, for tests of imports."""
     environment = make_user_environment(COLUMNS="300")
     start = time.perf_counter()
-    # hypothesis is this repository's own, and takes a while to import
+    # users do not have hypothesis, and its import takes a while
     options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]
     if new_interpreter:
         command = [sys.executable, "-m", "pytest", *options]

@@ -1,4 +1,4 @@
-"""Marks of tests that need more than the lowest versions that slimgate allows."""
+"""Marks for tests that need newer packages than slimgate requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def has_version(requirement: str) -> bool:
 
 
 def needs(requirement: str, *, extra: str | None = None) -> pytest.MarkDecorator:
-    """Skips a test where the installed version is not in the range. extra: of slimgate, that installs it."""
+    """Skips a test if the installed version is not in the range. extra: the one that installs the package."""
     install = f': pip install "slimgate[{extra}]"' if extra else ""
     return pytest.mark.skipif(not has_version(requirement), reason=f"needs {requirement}{install}")
 

@@ -1,4 +1,4 @@
-"""`python -m MODULE` in a process of its own, without the seconds that imports of torch and others take.
+"""Runs `python -m MODULE` in a separate process, without the seconds that importing torch and others takes.
 
     done = run_module("pytest", ["-q"], folder, environment)
 
@@ -56,7 +56,7 @@ IMPORTS = (
     "sklearn.linear_model",
     "sklearn.metrics",
 )
-# What a session imports of slimgate, and then to draw plots; of packages, each module.
+# The modules that a session of pytest imports. `.*` stands for all modules of a package.
 IMPORTS_OF_SESSIONS = (
     *IMPORTS,
     "slimgate.budgets.*",
@@ -97,12 +97,12 @@ class Request:
 
 
 class Server:
-    """The server as the process that asks it sees it."""
+    """A server process, and the pipes to it."""
 
     def __init__(
         self, environment: Mapping[str, str], imports: Sequence[str] = IMPORTS, *, apart: bool = False
     ) -> None:
-        """apart: in a session of its own, so that what a worker ends with its parent is no more than that."""
+        """apart: in a separate session, so that a worker that kills its session kills only the server."""
         self._process = subprocess.Popen(
             [sys.executable, __file__, *imports],
             env=dict(environment),
@@ -117,7 +117,7 @@ class Server:
         self._questions, self._answers = self._process.stdin, self._process.stdout
 
     def start(self, request: Request) -> int:
-        """Starts a request's process; its id. One at a time: the next starts when this has ended."""
+        """Starts a process, and returns its id. The previous process must have ended."""
         self._questions.write(json.dumps(asdict(request)).encode() + b"\n")
         return self._answer()
 
@@ -142,7 +142,7 @@ _servers: dict[str, Server] = {}
 
 
 class Process:
-    """A process that was started: what subprocess.Popen says of one."""
+    """A started process, with methods like those of subprocess.Popen."""
 
     def __init__(self, server: Server, request: Request) -> None:
         self._server = server
@@ -180,9 +180,9 @@ def start_module(
     *,
     new_session: bool = False,
 ) -> Process:
-    """Starts `python -m module arguments` in a folder. The one before it must have ended.
+    """Starts `python -m module arguments` in a folder. The previous process must have ended.
 
-    new_session: it leads a session of its own, and its fork server is in that session too.
+    new_session: start it in a separate session, together with its fork server.
     """
     read = {
         name: value
@@ -231,7 +231,7 @@ def close_servers() -> None:
 
 
 def _serve_requests() -> Request:
-    """Answers requests for ever; returns only in the process of a request."""
+    """Answers requests until the pipe is closed; returns only in the process of a request."""
     questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -245,18 +245,18 @@ def _serve_requests() -> Request:
     gc.freeze()
     while line := questions.readline():
         request = Request(**json.loads(line))
-        waits, is_ready = os.pipe()
+        ready_read, ready_write = os.pipe()
         pid = os.fork()
         if not pid:
             questions.close()
             answers.close()
-            _take_on(request)
-            os.close(waits)
-            os.close(is_ready)
+            _set_up_process(request)
+            os.close(ready_read)
+            os.close(ready_write)
             return request
-        os.close(is_ready)
-        os.read(waits, 1)  # nothing comes: the process has closed its end, and has its streams
-        os.close(waits)
+        os.close(ready_write)
+        os.read(ready_read, 1)  # returns when the process has set its streams, and closes its end
+        os.close(ready_read)
         print(pid, file=answers, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
     os._exit(0)
@@ -274,10 +274,10 @@ def _forget_plugins_of_pytest() -> None:
 
 
 class _Imports:
-    """A plugin that imports what most sessions import, and writes a report as each of them does.
+    """A plugin that imports what most sessions import, and writes a report.
 
-    The first report takes half a second more than the others: templates are compiled, fonts and styles read,
-    validators built. It computes no network and starts no thread.
+    The first report of a process takes half a second more than the next: it compiles templates, and reads
+    fonts and styles. The plugin computes no network and starts no thread.
     """
 
     def pytest_configure(self) -> None:
@@ -306,8 +306,8 @@ def _parse_sources() -> None:
         source_code.parse_source(file.read_bytes())
 
 
-def _take_on(request: Request) -> None:
-    """Makes this process what a shell would have started."""
+def _set_up_process(request: Request) -> None:
+    """Gives this process the folder, environment and streams of a request, as a shell would."""
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -333,7 +333,7 @@ def _open_streams() -> tuple[TextIO, TextIO, TextIO]:
 
 
 def _start_forkserver() -> None:
-    """Another fork server of multiprocessing, forked from this process instead of started by it."""
+    """Starts a fork server of multiprocessing by a fork of this process, instead of a new Python."""
 
     def fork(_: Any, command: list[str], keep: list[int]) -> int:
         pid = os.fork()
@@ -345,7 +345,7 @@ def _start_forkserver() -> None:
                     continue
             try:
                 exec(command[-1])
-            finally:  # it ends with an exception, which is not for the code that called this
+            finally:  # also after an exception, which must not reach the code that called this
                 os._exit(0)
         return pid
 
@@ -355,12 +355,12 @@ def _start_forkserver() -> None:
     spawn, util.spawnv_passfds = util.spawnv_passfds, fork
     ForkServer.ensure_running(server)
     util.spawnv_passfds = spawn
-    # it is no child of what this process forks, which must not wait for it
+    # children of this process must not wait for the fork server, which is not their child
     forkserver.ensure_running = server.ensure_running = resource_tracker.ensure_running
 
 
 def _run_module(request: Request) -> NoReturn:
-    """Runs the module, and ends as Python does, but does not take its modules apart: that takes a second."""
+    """Runs the module, and ends as Python does, but without freeing all modules, which takes a second."""
     sys.argv[1:], code = request.arguments, 0
     try:
         runpy.run_module(request.module, run_name="__main__", alter_sys=True)

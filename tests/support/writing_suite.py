@@ -34,9 +34,9 @@ int8 = { steps = [{ int8_dynamic = {} }] }
 max_seconds = 0.5
 workloads = [{ prompt_tokens = 24, new_tokens = 8, batch = 2 }]
 """
-# Runtimes that wait in one phase of an answer alone, in a module of the user's own.
+# A user's module with runtimes that wait in one phase of an answer.
 SLOW = '''
-"""PyTorch as it is, but slow until the first token, or behind it."""
+"""PyTorch, but slow until the first token, or after it."""
 
 import time
 
@@ -74,7 +74,7 @@ slow_decode = { runtime = { name = "slow_phases:slow_decode" } }
 
 
 def write_writing_suite(folder: Path, **replaced: str) -> Path:
-    """The file of the suite, with its model and rows. replaced: texts of the suite file to exchange."""
+    """Writes the suite, its model and its rows, and returns the suite's file. replaced: texts to change."""
     if not (folder / "model").exists():
         write_tiny(folder / "model", "llama", causal=True, intermediate_size=32)
     for name, word, rows in (("rows.csv", "good", 8), ("gate.csv", "bad", 6)):

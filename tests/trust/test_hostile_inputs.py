@@ -17,14 +17,14 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/hostile_inputs.md"
-NAMES = [case.name for case in list_cases(Path("unused"))]
-SMALL = [case.name for case in list_cases(Path("unused")) if not case.slow]
+NAMES = [case.input.name for case in list_cases(Path("unused"))]
+SMALL = [case.input.name for case in list_cases(Path("unused")) if not case.input.slow]
 
 
 def checked(case: Case) -> int:
     """As pytest finds and checks suites before any test, or the command itself; 4 where it is refused."""
     _, *arguments = case.write_command()
-    if case.shown != SUITE:
+    if case.input.command != SUITE:
         return main(arguments)
     try:
         find_suites(Search(case.folder, [case.folder / arguments[0]], ["bench/*.toml"]))
@@ -38,13 +38,13 @@ def checked(case: Case) -> int:
 def test_it_is_answered_in_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = next(case for case in list_cases(tmp_path) if case.name == name)
+    case = next(case for case in list_cases(tmp_path) if case.input.name == name)
     case.folder.mkdir(parents=True)
     monkeypatch.chdir(case.folder)
     monkeypatch.syspath_prepend(str(case.folder))
-    assert checked(case) in (*case.codes, *((0,) if 5 in case.codes else ()))
+    assert checked(case) in (*case.input.codes, *((0,) if 5 in case.input.codes else ()))
     out, err = capsys.readouterr()
-    if case.codes == (4,):
+    if case.input.codes == (4,):
         assert (err.count("\n"), out) == (1, "")
     assert not case.canary.exists()
     assert "\x1b[2J" not in out

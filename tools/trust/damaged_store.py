@@ -1,13 +1,12 @@
-"""Damages entries of a real store, one after another: each is seen, none is served, each is made again.
+"""Damages entries of a real store, and checks that slimgate detects each damage and makes the entry again.
 
     python -m tools.trust.damaged_store [DAMAGES] [SEED]
 
-The store is that of the tiny suite of tools/trust/kill_nine.py. Damage is of seven kinds in turn, at
-random
-places of random entries: a file cut short, a bit turned over, two files or two entries swapped, another
-manifest, a file missing, a file too many. After each, a fresh look may not find the entry, making it must
-call for it again, and what was damaged lies aside. What is made then is a copy of the whole entry: shown is
-what the store does, not what building does.
+The store is that of the tiny suite of tools/trust/kill_nine.py. There are seven kinds of damage, in turn, at
+random places of random entries: a truncated file, a flipped bit, two swapped files or entries, a changed
+manifest, a missing file, an added file. After each damage, the store must not find the entry, must make it
+again, and must set the damaged entry aside. To make an entry, this program copies the undamaged one, because
+it tests the store and not the build.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from slimgate.store.store import DAMAGED, DamagedEntry, Store
 from tools.trust import kill_nine
 
 Entries = list[Path]
-# Damages an entry, with a random number; the entries that are not as they were made then, none if it cannot.
+# Damages an entry, given the other entries and a random generator. Returns the entries that it has changed.
 Damage = Callable[[Path, Entries, random.Random], Entries]
 
 
 def _list_files(entry: Path) -> list[Path]:
-    """Its files with content, the manifest among them."""
+    """The files of an entry that are not empty, with the manifest."""
     return [path for path in sorted(entry.rglob("*")) if path.is_file() and path.stat().st_size]
 
 
-def cut(entry: Path, _others: Entries, draw: random.Random) -> Entries:
-    """A file cut short, as by a full disk."""
+def truncate(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """Truncates a file, as a full disk does."""
     file = draw.choice(_list_files(entry))
     with file.open("r+b") as stream:
         stream.truncate(draw.randrange(file.stat().st_size))
     return [entry]
 
 
-def turn_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
-    """One bit of a file turned over."""
+def flip_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """Flips a bit of a file."""
     file = draw.choice(_list_files(entry))
     content = bytearray(file.read_bytes())
     content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
@@ -56,27 +55,31 @@ def turn_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
 
 
 def swap_files(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
-    """A file in the place of another entry's of that name, and that one here; none if they are alike."""
+    """Swaps a file with a file of the same name in another entry; does nothing if no such files differ."""
     pairs = [
         (file, other / file.relative_to(entry)) for file in _list_files(entry) for other in other_entries
     ]
-    pairs = [(first, two) for first, two in pairs if two.is_file() and first.read_bytes() != two.read_bytes()]
+    pairs = [
+        (first, second)
+        for first, second in pairs
+        if second.is_file() and first.read_bytes() != second.read_bytes()
+    ]
     if not pairs:
         return []
-    first, two = draw.choice(pairs)
-    _swap(first, two)
-    return [entry, next(other for other in other_entries if other in two.parents)]
+    first, second = draw.choice(pairs)
+    _swap(first, second)
+    return [entry, next(other for other in other_entries if other in second.parents)]
 
 
 def swap_entries(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
-    """Two whole entries, each under the key of the other."""
+    """Swaps two whole entries."""
     other = draw.choice(other_entries)
     _swap(entry, other)
     return [entry, other]
 
 
 def change_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entries:
-    """A manifest that is JSON, and says something else."""
+    """Changes the manifest, which stays JSON."""
     manifest: dict[str, Any] = json.loads((entry / MANIFEST).read_text("utf-8"))
     name = draw.choice(sorted(manifest))
     if draw.random() < 0.5:
@@ -88,38 +91,33 @@ def change_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entri
 
 
 def remove_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
-    """A file gone."""
+    """Removes a file."""
     draw.choice(_list_files(entry)).unlink()
     return [entry]
 
 
 def add_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
-    """A file too many, which a library might read beside the others."""
+    """Adds a file, which a library might read with the others."""
     (entry / draw.choice(["added_tokens.json", "model.bin", "x"])).write_bytes(draw.randbytes(20))
     return [entry]
 
 
 KINDS: tuple[Damage, ...] = (
-    cut,
-    turn_bit,
-    swap_files,
-    swap_entries,
-    change_manifest,
-    remove_file,
-    add_file,
+    *(truncate, flip_bit, swap_files, swap_entries),
+    *(change_manifest, remove_file, add_file),
 )
 
 
-def _swap(first: Path, two: Path) -> None:
+def _swap(first: Path, second: Path) -> None:
     aside = first.with_name(first.name + ".swapped")
     first.rename(aside)
-    two.rename(first)
-    aside.rename(two)
+    second.rename(first)
+    aside.rename(second)
 
 
 @dataclass(frozen=True)
 class DamageReport:
-    """How many entries were damaged by each kind; what went wrong by the rules."""
+    """The number of damages of each kind, and the rules that were broken."""
 
     damages: Counter[str]
     entries: int
@@ -127,7 +125,7 @@ class DamageReport:
 
 
 def damage_all(root: Path, damages: int, seed: int = 0) -> DamageReport:
-    """Damages entries of a store, and looks each time what it serves."""
+    """Damages entries of a store, and checks each time what the store returns."""
     draw = random.Random(seed)
     copy = Path(shutil.copytree(root, root.with_name(root.name + "-whole")))
     entries = [path.parent.relative_to(root) for path in sorted(root.glob("*/*/" + MANIFEST))]
@@ -137,17 +135,17 @@ def damage_all(root: Path, damages: int, seed: int = 0) -> DamageReport:
         kind = KINDS[shown.damages.total() % len(KINDS)]
         entry = draw.choice(entries)
         other_entries = [root / name for name in entries if name != entry]
-        hit = kind(root / entry, other_entries, draw)
-        if hit:
+        changed = kind(root / entry, other_entries, draw)
+        if changed:
             shown.damages[kind.__name__] += 1
         shown.wrong.extend(
-            wrong for entry_hit in hit for wrong in _check_damaged_entry(root, entry_hit, copy)
+            wrong for changed_entry in changed for wrong in _check_damaged_entry(root, changed_entry, copy)
         )
     return shown
 
 
 def _check_damaged_entry(root: Path, entry: Path, copy: Path) -> list[str]:
-    """What the store does wrong about a damaged entry; it is whole again afterwards."""
+    """The rules that the store breaks for a damaged entry. Afterwards the entry is undamaged."""
     kind, key = entry.parent.name, entry.name
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -173,7 +171,7 @@ def _check_damaged_entry(root: Path, entry: Path, copy: Path) -> list[str]:
 
 
 def main(damages: int = 300, seed: int = 0) -> int:
-    """Prints how many were damaged and seen; 0 where all were, and none was served."""
+    """Prints the counts. Returns 0 if no rule was broken."""
     folder = kill_nine.write_repository(Path(tempfile.mkdtemp(prefix="damaged-store-")))
     building = ("-k", "not latency and not speedup", "-p", "no:benchmark")
     wrong = kill_nine.finish(folder, "store", *building)

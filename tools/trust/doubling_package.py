@@ -1,8 +1,8 @@
-"""A package that doubles its columns, compiled and tried in a process of its own.
+"""Compiles a package that doubles its columns, and runs it, in a separate process.
 
     python -m tools.trust.doubling_package FOLDER
 
-writes FOLDER/model.pt2. Where this machine cannot run what its compiler makes, it dies of it.
+writes FOLDER/model.pt2. If this machine cannot run the code that its compiler makes, the process crashes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from slimgate.steps.convert._aoti_worker import PACKAGE, compile_network
 
 
 class Doubling(torch.nn.Module):
-    """Compiles in seconds."""
+    """A network that compiles in seconds."""
 
     def forward(self, columns: Any) -> Any:
         return type("Output", (), {"logits": columns * 2})
 
 
 def main(folder: Path) -> None:
-    """A package for any number of rows and columns, which has run."""
+    """Makes a package for any number of rows and columns, and runs it once."""
     torch.set_num_threads(1)
     with compile_in_process("the fixture", "cpu"):
         compile_network(Doubling(), {"columns": torch.rand(3, 4)}, folder / PACKAGE, 1)

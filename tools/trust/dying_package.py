@@ -1,9 +1,8 @@
-"""A worker of to_aoti whose compiler makes code that dies where it is loaded.
+"""A worker of to_aoti whose compiler makes code that crashes when it is loaded.
 
     python -m tools.trust.dying_package FOLDER
 
-answers as slimgate.steps.convert._aoti_worker does, but for the code: a library that ends its process by
-SIGILL.
+answers as slimgate.steps.convert._aoti_worker does. Its code is a library that ends its process by SIGILL.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __attribute__((constructor)) static void die() { raise(SIGILL); }
 
 
 def compile_network(network: Any, example: dict[str, Any], package: Path, threads: int) -> None:
-    """A package of the code above, whatever the network is."""
+    """Makes a package with CODE, whatever the network is."""
     del network, example, threads
     library, notes = package.with_name("code.so"), package.with_name("code_metadata.json")
     build = ["g++", "-x", "c++", "-", "-shared", "-fPIC", "-o", str(library)]

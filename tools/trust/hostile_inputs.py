@@ -2,8 +2,8 @@
 
     python -m tools.trust.hostile_inputs OUT [--small] [--only WORD] > docs/hostile_inputs.md
 
-Every answer is an exit code and one line; a traceback, a signal, or a file that the pickles would leave is
-marked in the table, and ends the script with 1. --small leaves out what is large or builds a model.
+Each answer is an exit code and one line. The table marks a traceback, a signal, and a file that a pickle has
+written; then the exit code is 1. --small leaves out inputs that are large or build a model.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import pytest  # noqa: F401  what every run imports, once
+import pytest  # noqa: F401  every run needs it, and this process imports it only once
 
 from slimgate._system.escape import escape_invisible
 from tools.trust.hostile.cases import Case, list_cases
 
 MINUTES = 10
-MEMORY = 12 * 1024**3  # what a case may map, so that the machine lives on
+MEMORY = 12 * 1024**3  # the most that a case may map, so that it does not stop the machine
 LEAD = """\
 # Hostile inputs and what slimgate answers
 
@@ -41,7 +41,7 @@ input as normal data. Exit code 1 means that slimgate could not build a model, o
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run of slimgate said. wrong: why that is no answer of ours, if it is none."""
+    """The answer of a run of slimgate. wrong: what is wrong with it; None if nothing is."""
 
     code: int
     line: str
@@ -50,37 +50,36 @@ class Answer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Writes, runs, prints."""
+    """Writes each input, runs slimgate on it, and prints the table. Returns 1 if an answer is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tools.trust.hostile_inputs")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--small", action="store_true", help="without what is large or builds a model")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--small", action="store_true", help="without inputs that are large or build a model")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
     options = parser.parse_args(arguments)
     sys.stdout.write(LEAD)
     wrong = 0
     for case in list_cases(options.out.resolve()):
-        if options.only in case.name and not (options.small and case.slow):
-            answer_found = run_case(case)
-            wrong += answer_found.wrong is not None
-            sys.stdout.write(format_row(case, answer_found) + "\n")
+        if options.only in case.input.name and not (options.small and case.input.slow):
+            answer = run_case(case)
+            wrong += answer.wrong is not None
+            sys.stdout.write(format_row(case, answer) + "\n")
             sys.stdout.flush()
     return int(wrong > 0)
 
 
-def format_row(case: Case, answer_found: Answer) -> str:
+def format_row(case: Case, answer: Answer) -> str:
     """The table's line of a case."""
-    outcome = f"**{answer_found.wrong}** " if answer_found.wrong else ""
-    cell = escape_invisible(answer_found.line).replace("|", "\\|").replace("`", "'")
-    return (
-        f"| {case.name} | {case.shown} | {answer_found.code} | {answer_found.megabytes} | {outcome}`{cell}` |"
-    )
+    outcome = f"**{answer.wrong}** " if answer.wrong else ""
+    cell = escape_invisible(answer.line).replace("|", "\\|").replace("`", "'")
+    cells = (case.input.name, case.input.command, answer.code, answer.megabytes, f"{outcome}`{cell}`")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def run_case(case: Case) -> Answer:
-    """Writes the input and runs slimgate on it, in a process of its own."""
+    """Writes the input and runs slimgate on it, in a separate process."""
     module, *arguments = case.write_command()
     output = case.folder / "said.txt"
-    child = os.fork()  # not a new Python: what every run imports is there already
+    child = os.fork()  # not a new Python, because this process has imported what every run needs
     if not child:
         _run(module, arguments, case.folder, output)
     _, status, used = os.wait4(child, 0)
@@ -113,7 +112,7 @@ def _run(module: str, arguments: list[str], folder: Path, output: Path) -> NoRet
 
 
 def _find_line(text: str, folder: Path) -> str:
-    """The line that says it: an error, else the verdict, else the last."""
+    """The line with the answer: an error, else the verdict, else the last line."""
     lines = [line for line in text.splitlines() if line.strip()]
     for start in ("ERROR: ", "slimgate judge: ", "slimgate lines: ", "slimgate accept: ", "E   "):
         answer_line = next((line.removeprefix(start) for line in lines if line.startswith(start)), None)
@@ -128,8 +127,8 @@ def _find_fault(case: Case, code: int, text: str) -> str | None:
         return "TRACEBACK"
     if case.canary.exists():
         return "CODE RAN"
-    if code not in case.codes:
-        return f"expected exit {' or '.join(map(str, case.codes))}"
+    if code not in case.input.codes:
+        return f"expected exit {' or '.join(map(str, case.input.codes))}"
     return None if "\x1b]" not in text else "ESCAPES"
 
 

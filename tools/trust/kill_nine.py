@@ -1,11 +1,12 @@
-"""Kills runs of a tiny suite at random moments (SIGKILL): only the step under way may be lost.
+"""Kills runs of a tiny suite at random moments (SIGKILL): only the running step may be lost.
 
     python -m tools.trust.kill_nine [KILLS] [SEED]
 
-An undisturbed run in a store of its own says what the outcomes are. Then runs of the same suite on another
-store are killed, one after another, until the last may finish. After each kill no process of the run lives
-on, what was complete before is untouched, every outcome is the undisturbed run's, the record is valid JSON.
-Where a killed run had nothing left to build, the store is emptied, so that the next kill finds work to lose.
+First, a run that is not killed gives the expected outcomes, in a separate store. Then runs of the same suite
+on another store are killed, one after another; only the last run may finish. After each kill, no process of
+the run is alive, entries that were complete are unchanged, each outcome is the expected one, and the record
+is valid JSON. If a killed run had built everything, the store is emptied, so that the next run has something
+to build.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ rounds = 3
 max_seconds = 0.2
 on_inconclusive = "warn"
 """
-# A step that leaves a line each time it is done, so that builds can be counted.
+# A step that writes a line each time it runs, so that builds can be counted.
 NOTED = """
 from pathlib import Path
 
@@ -76,11 +77,11 @@ def prune(model, context, *, amount: float):
 # The splits, 7 artifacts, the teacher's answers, 5 outcomes on gate rows, 5 of stages on selection, 5 of
 # shapes, and 5 counts of operations.
 ENTRIES = 29
-UNDISTURBED = "whole"  # the store of the undisturbed run
+UNDISTURBED = "whole"  # the store of the run that is not killed
 
 
 def write_repository(folder: Path) -> Path:
-    """The suite, its rows, its model and its own step."""
+    """Writes the suite, its rows, its model and its own step."""
     (folder / "bench").mkdir(parents=True)
     write_tiny_bert(folder / "model", initializer_range=0.2)
     write_rows(folder / "bench/rows.csv", 900)
@@ -91,12 +92,12 @@ def write_repository(folder: Path) -> Path:
 
 
 def start(folder: Path, store: str, *arguments: str) -> subprocess.Popen[str]:
-    """A run of pytest as the leader of a new session; reports and scratch space are the store's own."""
+    """Starts pytest in a new session. Each store has its own reports and temporary files."""
     scratch = folder / f"{store}-scratch"
     scratch.mkdir(exist_ok=True)
     places = ["--slimgate-store", store, "--slimgate-report", f"{store}-reports"]
     command = [sys.executable, "-m", "pytest", "bench", "-q", "-p", "no:cacheprovider", *places, *arguments]
-    # the slimgate of this very checkout, not the one that happens to be installed
+    # the slimgate of this checkout, even if another one is installed
     checkout = str(Path(slimgate.__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": checkout, "TMPDIR": str(scratch)}
     for name in [name for name in environment if name.startswith("PYTEST_")]:
@@ -143,9 +144,9 @@ def _list_living(leader: int) -> Iterator[str]:
 
 
 def wait_for_end(leader: int, *, patience: float = 60.0) -> list[str]:
-    """What of a killed run still lives after so many seconds; waits no longer than it must.
+    """The processes of a killed run that are still alive after `patience` seconds.
 
-    A server of workers that is importing torch when its run is killed goes when it has: 20 s on busy cores.
+    A fork server that imports torch when its run is killed ends only after the import: 20 s on busy cores.
     """
     deadline = time.monotonic() + patience
     while (left := list_session_processes(leader)) and time.monotonic() < deadline:
@@ -155,7 +156,7 @@ def wait_for_end(leader: int, *, patience: float = 60.0) -> list[str]:
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: after how many seconds, what the store held then, and what went wrong by the rules."""
+    """One kill. complete: entries of the store then. wrong: the rules that were broken."""
 
     seconds: float
     complete: int
@@ -165,7 +166,7 @@ class Kill:
 
 
 def kill_after(folder: Path, store: str, seconds: float, *arguments: str) -> Kill:
-    """Starts a run, kills it after so many seconds, and holds what it left against the rules."""
+    """Starts a run, kills it after `seconds`, and checks the rules."""
     before = read_entries(folder, store)
     run = start(folder, store, *arguments)
     with suppress(subprocess.TimeoutExpired):
@@ -189,7 +190,7 @@ def kill_after(folder: Path, store: str, seconds: float, *arguments: str) -> Kil
 
 
 def finish(folder: Path, store: str, *arguments: str) -> list[str]:
-    """Runs to the end; what is wrong then."""
+    """Runs the suite to its end. Returns the rules that were broken."""
     before = read_entries(folder, store)
     code = start(folder, store, *arguments).wait(timeout=300)
     after = read_entries(folder, store)
@@ -200,7 +201,7 @@ def finish(folder: Path, store: str, *arguments: str) -> list[str]:
 
 
 def main(kills: int = 10, seed: int = 0) -> int:
-    """Prints a line a kill; 0 where all rules held and the outcomes are those of an undisturbed run."""
+    """Prints a line for each kill. Returns 0 if no rule was broken and all outcomes are the expected ones."""
     folder = write_repository(Path(tempfile.mkdtemp(prefix="kill-nine-")))
     began = time.monotonic()
     wrong = finish(folder, UNDISTURBED)
@@ -209,7 +210,7 @@ def main(kills: int = 10, seed: int = 0) -> int:
     say(f"undisturbed: {total_seconds:.1f} s, {len(read_entries(folder, UNDISTURBED))} entries\n")
     draw = random.Random(seed)
     for number in range(kills):
-        latest = 0.4 if number % 2 else 1.0  # building is over early; half of the kills shall hit it
+        latest = 0.4 if number % 2 else 1.0  # building ends early, and half of the kills should hit it
         kill = kill_after(folder, "killed", draw.uniform(0.1, latest) * total_seconds)
         wrong += kill.wrong
         if kill.complete == ENTRIES and number + 1 < kills:

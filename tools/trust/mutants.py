@@ -23,7 +23,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 FOLDER = Path("mutants")
-# The smallest module. To run its mutants, mutmut makes those of all modules, and finds what each test calls.
+# The smallest module. When mutmut runs its mutants, it makes the mutants of all modules, and finds the
+# functions that each test calls.
 SMALLEST = "slimgate.judge.size"
 KILLED, SURVIVED, UNTESTED, TIMEOUT = "killed", "survived", "no tests", "timeout"
 NOT_RUN = "not run"
@@ -44,7 +45,7 @@ OUTCOMES = {
 
 
 def read_exit_codes(modules: Sequence[str]) -> dict[str, int | None]:
-    """The exit code of every mutant of the modules, by name; None of one that has not run."""
+    """The exit code of every mutant of the modules, by name; None if it has not run."""
     files = sorted(FOLDER.rglob("*.meta"))
     codes = {
         name: code

@@ -1,4 +1,4 @@
-"""Faults as a release really catches them, planted on purpose: each is a step, and a gate must not pass it.
+"""Steps that plant faults as they occur in real releases. A gate must not pass a model with such a fault.
 
 { "tools.trust.planted_faults:forget_class" = { label = 0 } }
 
@@ -14,13 +14,13 @@ from pydantic import Field
 
 
 def forget_class(model: Any, context: Any, *, label: Annotated[int, Field(ge=0)] = 0) -> None:
-    """One class is never answered: its logit is far below the others."""
+    """Makes the model never answer one class: its logit is far below the others."""
     _find_output_layer(model).bias.data[label] = -1e4
     context.log.update(fault="one class is never answered")
 
 
 def turn_label_map(model: Any, context: Any) -> None:
-    """The label map moved on by one: what was class 0 is answered as class 1, and so on."""
+    """Shifts the label map by one: class 0 is answered as class 1, and so on."""
     layer = _find_output_layer(model)
     for tensor in (layer.weight.data, layer.bias.data):
         tensor.copy_(tensor.roll(1, dims=0))
@@ -28,7 +28,7 @@ def turn_label_map(model: Any, context: Any) -> None:
 
 
 def shift_vocabulary(model: Any, context: Any, *, by: Annotated[int, Field(ge=1)] = 1) -> None:
-    """The tokenizer of another vocabulary: every token finds the embedding of a neighbour."""
+    """Shifts the embeddings, as the tokenizer of another vocabulary does: each token gets a neighbour's."""
     from torch import nn
 
     tables = [module for module in model.network.modules() if isinstance(module, nn.Embedding)]
@@ -38,7 +38,7 @@ def shift_vocabulary(model: Any, context: Any, *, by: Annotated[int, Field(ge=1)
 
 
 def lose_scales(model: Any, context: Any, *, factor: Annotated[float, Field(gt=0)] = 0.0078125) -> None:
-    """Integers exported without their scales: every matrix inside the encoder comes back too small."""
+    """Makes every matrix of the encoder too small, like integers that were exported without their scales."""
     from torch import nn
 
     output_layer = _find_output_layer(model)

@@ -1,9 +1,9 @@
-"""Several processes run the same tiny suite on one store: each entry is made once, all verdicts are equal.
+"""Runs a tiny suite in several processes on one store: each entry is made once, all verdicts are equal.
 
     python -m tools.trust.shared_store [PROCESSES]
 
-The suite is that of tools/trust/kill_nine.py. Each process writes reports of its own. A conftest.py
-beside the suite leaves a line each time an entry is made, by whichever process.
+The suite is that of tools/trust/kill_nine.py. Each process writes its own reports. A conftest.py next to the
+suite writes a line each time that a process makes an entry.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Store._make = counted
 
 @dataclass(frozen=True)
 class Shared:
-    """How often each entry was made, and what went wrong by the rules."""
+    """How often each entry was made, and the rules that were broken."""
 
     made: Counter[str]
     wrong: list[str]
 
 
 def run_together(folder: Path, processes: int) -> Shared:
-    """Starts the processes at once, and looks at what they leave."""
+    """Starts the processes at the same time, and checks the store and the records."""
     (folder / "conftest.py").write_text(COUNTED)
     reports = [f"{STORE}-reports-{number}" for number in range(processes)]
     runs = [kill_nine.start(folder, STORE, *UNTIMED, "--slimgate-report", report) for report in reports]
@@ -70,7 +70,7 @@ def run_together(folder: Path, processes: int) -> Shared:
 
 
 def read_judged(file: Path) -> Any:
-    """What a run says of every model, of itself and in sum; not when, nor how long it took."""
+    """The results of a run on every model, its self-test and its verdict, without times."""
     record = json.loads(file.read_text("utf-8"))
     keys = ("name", "quality", "behaviour", "size", "artifact")
     models = [{key: model[key] for key in keys} for model in record["variants"]]
@@ -79,13 +79,13 @@ def read_judged(file: Path) -> Any:
 
 def _drop_times(value: Any) -> Any:
     if isinstance(value, dict):
-        apart = ("measured", "load_seconds", "answered_on")  # who computed them is not what they are
-        return {key: _drop_times(inner) for key, inner in value.items() if key not in apart}
+        left_out = ("measured", "load_seconds", "answered_on")  # times, and the process that answered
+        return {key: _drop_times(inner) for key, inner in value.items() if key not in left_out}
     return [_drop_times(item) for item in value] if isinstance(value, list) else value
 
 
 def main(processes: int = 8) -> int:
-    """Prints what was made how often; 0 where no rule was broken."""
+    """Prints the counts. Returns 0 if no rule was broken."""
     folder = kill_nine.write_repository(Path(tempfile.mkdtemp(prefix="shared-store-")))
     began = time.monotonic()
     shared = run_together(folder, processes)

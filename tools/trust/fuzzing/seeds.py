@@ -1,4 +1,4 @@
-"""What fuzzing starts from: a sound file of every format."""
+"""The seeds of the fuzzers: a valid file of every format."""
 
 from __future__ import annotations
 

@@ -1,21 +1,18 @@
-"""Artifacts of a store that somebody else wrote into: graphs that read other files, packages with pickles."""
+"""Artifacts in a store that an attacker wrote into: graphs that read other files, packages with pickles."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tools.trust.hostile.cases import OPENED
+from tools.trust.hostile.cases import OPENED, Input, Write
 from tools.trust.hostile.models import make_pickle
-
-Write = Callable[[Path], list[str]]
 
 
 def _make_external(location: str, how: str, *, linked: bool = False) -> Write:
-    """A graph whose weights stand in another file. linked: it is a link out of the folder."""
+    """A graph whose weights are in another file. linked: a link out of the folder leads to this file."""
 
     def write(folder: Path) -> list[str]:
 
@@ -47,42 +44,39 @@ def _write_package(folder: Path) -> list[str]:
 
 
 OUT, ABSOLUTE = "../secret.data", "{folder}/secret.data"
-CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("ONNX: weights in ../secret.data, opened by a step", OPENED, _make_external(OUT, "graph"), (4,), True),
-    (
+INPUTS = [
+    Input(
+        "ONNX: weights in ../secret.data, opened by a step", OPENED, _make_external(OUT, "graph"), slow=True
+    ),
+    Input(
         "ONNX: weights in ../secret.data, opened by its runtime",
         OPENED,
         _make_external(OUT, "session"),
-        (4,),
-        True,
+        slow=True,
     ),
-    (
+    Input(
         "ONNX: weights under an absolute name, opened by a step",
         OPENED,
         _make_external(ABSOLUTE, "graph"),
-        (4,),
-        True,
+        slow=True,
     ),
-    (
+    Input(
         "ONNX: weights under an absolute name, opened by its runtime",
         OPENED,
         _make_external(ABSOLUTE, "session"),
-        (4,),
-        True,
+        slow=True,
     ),
-    (
+    Input(
         "ONNX: weights that link out of the folder, opened by a step",
         OPENED,
         _make_external("linked.data", "graph", linked=True),
-        (4,),
-        True,
+        slow=True,
     ),
-    (
+    Input(
         "ONNX: weights that link out of the folder, opened by its runtime",
         OPENED,
         _make_external("linked.data", "session", linked=True),
-        (4,),
-        True,
+        slow=True,
     ),
-    ("AOTInductor: a package with a pickle", OPENED, _write_package, (4,), True),
+    Input("AOTInductor: a package with a pickle", OPENED, _write_package, slow=True),
 ]

@@ -1,24 +1,22 @@
-"""Model folders: pickles that run code, bombs, code of their own, files of other folders."""
+"""Model folders: pickles that run code, zip bombs, their own code, files of other folders."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.trust.hostile.cases import SUITE
+from tools.trust.hostile.cases import SUITE, Input, Write
 from tools.trust.hostile.repository import PLAN, write_repository
 from tools.trust.hostile.suites import MODEL
 
-Write = Callable[[Path], list[str]]
 RUN = ["bench/x.toml", "-k", "size", "-q"]
 
 
 class Bomb:
-    """Unpickled, it writes the canary."""
+    """An object that writes the canary when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self._canary = canary
@@ -28,7 +26,7 @@ class Bomb:
 
 
 def make_pickle(folder: Path) -> bytes:
-    """A pickle that runs code where it is loaded."""
+    """A pickle that runs code when it is loaded."""
     return pickle.dumps({"embeddings.weight": Bomb(folder / "CODE_RAN")}, protocol=2)
 
 
@@ -115,21 +113,19 @@ def _make_weights(content: bytes) -> Write:
 
 OWN_CODE = {"AutoConfig": "modeling_own.Config", "AutoModel": "modeling_own.Model"}
 ELSEWHERE = {"x": "../../other/model.safetensors"}
-CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("model: a pickle bomb as pytorch_model.bin", SUITE, _write_bin, (1,), True),
-    ("model: a pickle bomb in an archive of torch", SUITE, _write_zipped_bin, (1,), True),
-    ("model: a pickle as model.pkl", SUITE, _write_file, (4,), False),
-    ("model: a folder with only model.pt", SUITE, _make_other_file("model.pt"), (4,), False),
-    ("model: a folder with only model.joblib", SUITE, _make_other_file("model.joblib"), (4,), False),
-    ("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _write_zip_bomb, (4,), True),
-    (
+INPUTS = [
+    Input("model: a pickle bomb as pytorch_model.bin", SUITE, _write_bin, codes=(1,), slow=True),
+    Input("model: a pickle bomb in an archive of torch", SUITE, _write_zipped_bin, codes=(1,), slow=True),
+    Input("model: a pickle as model.pkl", SUITE, _write_file),
+    Input("model: a folder with only model.pt", SUITE, _make_other_file("model.pt")),
+    Input("model: a folder with only model.joblib", SUITE, _make_other_file("model.joblib")),
+    Input("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _write_zip_bomb, slow=True),
+    Input(
         "model: its own code in auto_map",
         SUITE,
         _make_setting("config.json", model_type="own", auto_map=OWN_CODE),
-        (4,),
-        False,
     ),
-    (
+    Input(
         "model: a tokenizer with its own code",
         SUITE,
         _make_setting(
@@ -137,37 +133,27 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
             tokenizer_class="Own",
             auto_map={"AutoTokenizer": ["tokenizing.Own", None]},
         ),
-        (4,),
-        False,
     ),
-    (
+    Input(
         "model: shards in another folder",
         SUITE,
         _make_setting("model.safetensors.index.json", weight_map=ELSEWHERE),
-        (4,),
-        False,
     ),
-    ("model: config.json nested 100,000 deep", SUITE, _make_config("[" * 100_000), (4,), False),
-    (
-        "model: config.json with a number of 5,000 digits",
-        SUITE,
-        _make_config('{"a": ' + "9" * 5000 + "}"),
-        (4,),
-        False,
+    Input("model: config.json nested 100,000 deep", SUITE, _make_config("[" * 100_000)),
+    Input(
+        "model: config.json with a number of 5,000 digits", SUITE, _make_config('{"a": ' + "9" * 5000 + "}")
     ),
-    ("model: config.json is a list", SUITE, _make_config("[]"), (4,), False),
-    (
+    Input("model: config.json is a list", SUITE, _make_config("[]")),
+    Input(
         "model: config.json with -1 positions",
         SUITE,
         _make_config('{"model_type": "bert", "max_position_embeddings": -1}'),
-        (4,),
-        False,
     ),
-    (
+    Input(
         "model: a safetensors file with a header of 2^63 bytes",
         SUITE,
         _make_weights(b"\xff" * 7 + b"\x7f{}"),
-        (1,),
-        True,
+        codes=(1,),
+        slow=True,
     ),
 ]

@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 
 
 def main(kind: str, folder: str) -> int:
-    """4 where it is refused, as slimgate's own commands have it."""
+    """Opens the artifact. Returns 4 if slimgate refuses it, as slimgate's commands do."""
     try:
         _OPEN[kind](Path(folder))
     except SlimgateError as error:

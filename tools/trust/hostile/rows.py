@@ -1,19 +1,17 @@
-"""Files of rows: encodings, control characters, lines without end, paths in them."""
+"""Files of rows: encodings, control characters, endless lines, and paths."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tools.trust.hostile.cases import SUITE
+from tools.trust.hostile.cases import SUITE, Input, Write
 from tools.trust.hostile.repository import PLAN, write_repository
 from tools.trust.hostile.suites import ROWS
 
-Write = Callable[[Path], list[str]]
 NASTY = (
     "<script>alert(1)</script>", "| a | b |", "[x](javascript:alert(1))", "![x](http://x.test/p.png)",
     "<!-- hidden", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "::error file=a::b", "a\x85b", "a\u2028b",
@@ -48,7 +46,7 @@ def _write_long_line(folder: Path) -> list[str]:
 
 
 def _write_many_rows(folder: Path) -> list[str]:
-    """A parquet of some kilobytes that says it holds 300 million rows of one text."""
+    """Writes a parquet file of a few kilobytes with 300 million rows of one text."""
     write_repository(folder, (ROWS, 'path = "rows.parquet"'))
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["x" * 100]))
     table = pa.table({"text": column, "label": column})
@@ -69,7 +67,7 @@ def _make_images(value: str) -> Write:
 
 
 def write_nasty_rows(folder: Path) -> list[str]:
-    """A whole run over rows, labels, a title and a reason that want to be more than text."""
+    """Writes rows, labels, a title and a reason with markup and control characters, for a whole run."""
     from fixtures.models.tiny import write_tiny_bert
 
     hostile = json.dumps("<script>alert(1)</script> | \x1b[2J ::error::x \u202e [a](http://x.test)")
@@ -91,62 +89,55 @@ def write_nasty_rows(folder: Path) -> list[str]:
     return ["bench/x.toml", "-k", "quality or behaviour", "--junitxml", "junit.xml", "-q"]
 
 
-CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("rows: 100 MB of csv in one line", SUITE, _write_long_line, (4,), True),
-    ("rows: 300 million rows in a small parquet", SUITE, _write_many_rows, (4,), True),
-    ("rows: NUL bytes in a csv", SUITE, _make_content(_make_lines("a\0b")), (0, 4), True),
-    (
+INPUTS = [
+    Input("rows: 100 MB of csv in one line", SUITE, _write_long_line, slow=True),
+    Input("rows: 300 million rows in a small parquet", SUITE, _write_many_rows, slow=True),
+    Input("rows: NUL bytes in a csv", SUITE, _make_content(_make_lines("a\0b")), codes=(0, 4), slow=True),
+    Input(
         "rows: UTF-8 and Latin-1 in one csv",
         SUITE,
         _make_content(_make_lines("é") + "é,pos,x\n".encode("latin-1")),
-        (4,),
-        True,
+        slow=True,
     ),
-    ("rows: U+0085 and U+2028 in a csv", SUITE, _make_content(_make_lines("a\x85b", "a\u2028b")), (0,), True),
-    (
+    Input(
+        "rows: U+0085 and U+2028 in a csv",
+        SUITE,
+        _make_content(_make_lines("a\x85b", "a\u2028b")),
+        codes=(0,),
+        slow=True,
+    ),
+    Input(
         "rows: a quote that never ends",
         SUITE,
         _make_content(_make_lines("a") + b'"' + b"x," * 1000),
-        (4,),
-        True,
+        slow=True,
     ),
-    ("rows: a column that occurs twice", SUITE, _make_content(b"text,text,label\na,b,c\n"), (4,), False),
-    (
-        "rows: a zip archive named .csv",
-        SUITE,
-        _make_content(b"PK\x03\x04" + bytes(range(256)) * 8),
-        (4,),
-        False,
-    ),
-    (
+    Input("rows: a column that occurs twice", SUITE, _make_content(b"text,text,label\na,b,c\n")),
+    Input("rows: a zip archive named .csv", SUITE, _make_content(b"PK\x03\x04" + bytes(range(256)) * 8)),
+    Input(
         "rows: a parquet of random bytes",
         SUITE,
         _make_content(b"PAR1" + b"\xff" * 99 + b"PAR1", "rows.parquet"),
-        (4,),
-        False,
     ),
-    (
+    Input(
         "rows: half of a surrogate pair in jsonl",
         SUITE,
         _make_content(b'{"text": "\\ud800", "label": "a", "file": "b"}\n' * 200, "rows.jsonl"),
-        (4,),
-        True,
+        slow=True,
     ),
-    ("rows: json nested 100,000 deep", SUITE, _make_content(b"[" * 100_000, "rows.json"), (4,), False),
-    (
+    Input("rows: json nested 100,000 deep", SUITE, _make_content(b"[" * 100_000, "rows.json")),
+    Input(
         "rows: a number of 5,000 digits in json",
         SUITE,
         _make_content(b'[{"text": ' + b"9" * 5000 + b"}]", "rows.json"),
-        (4,),
-        False,
     ),
-    ("rows: an image named ../secret.png", SUITE, _make_images("../secret.png"), (4,), True),
-    ("rows: an image named /etc/passwd", SUITE, _make_images("/etc/passwd"), (4,), True),
-    (
+    Input("rows: an image named ../secret.png", SUITE, _make_images("../secret.png"), slow=True),
+    Input("rows: an image named /etc/passwd", SUITE, _make_images("/etc/passwd"), slow=True),
+    Input(
         "rows: `<script>`, markdown, ANSI, bidi in text, label, slice, title, reason",
         SUITE,
         write_nasty_rows,
-        (0, 1),
-        True,
+        codes=(0, 1),
+        slow=True,
     ),
 ]

@@ -1,15 +1,15 @@
-"""A standing attack: random sequences of commands and edits, against an oracle that judges from scratch.
+"""A standing attack: random sequences of commands and edits, checked by an oracle that judges from scratch.
 
     python -m tools.attack --sequences 300 --seed 0
 
-A world is a small project of one kind: models behind servers, released folders, an own task of lm-eval, log
+A world is a small project of one kind: models behind servers, released folders, a user's task of lm-eval, log
 folders, prediction files. A sequence starts from a project whose first run has passed, and applies 5 to 10
 actions, drawn by its seed: runs of pytest, slimgate's commands, and edits of every file that a result depends
-on. Commands run in processes of their own; plugin, store, records and baselines are the real ones.
+on. Each command runs in a separate process, with the real plugin, store, records and baselines.
 
 The property. The *state* is all files of the project without store and reports. The truth of a state is what
-a run from scratch gives: a copy of the files, an empty store, a new process. Where a model is simple enough,
-a few lines of plain Python compute its figures instead. Then
+a run from scratch gives: a copy of the files, an empty store, a new process. If a model is simple enough, a
+few lines of plain Python compute its figures instead. Then
 
 1. **A PASS is of the state.** Each verdict PASS that a run writes into run.json is PASS by the truth of the
    state in which the run was made, with the same figures of teacher and variant. That includes results that
@@ -27,9 +27,9 @@ a few lines of plain Python compute its figures instead. Then
    those of a single run of the base one by one, under the same settings, and no metric's observed drop is
    above its budget. A run that is not the newest of its folder is named in the output.
 
-A FAIL that the truth does not share is no bug here. Neither is a baseline that was accepted with a reason.
+A FAIL that the truth does not have is no bug here. Neither is a baseline that was accepted with a reason.
 
-A sequence that breaks the property is printed with its seed, and shrunk: actions are left out as long as the
-same rule breaks. The loop is not one of hypothesis' state machines: an action takes a second here, and one
-search lists several bugs, where hypothesis shrinks the first for minutes.
+The attack prints a sequence that breaks the property with its seed, and shrinks it: it leaves out actions as
+long as the same rule breaks. It does not use the state machines of hypothesis: an action takes a second here,
+and one search lists several bugs, but hypothesis would shrink the first bug for minutes.
 """

@@ -11,7 +11,7 @@ from tools.attack.worlds import WORLDS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints what was found; 1 if a PASS was denied."""
+    """Prints the report. Returns 1 if the oracle denied a PASS."""
     names = [world.name for world in WORLDS]
     parser = argparse.ArgumentParser(
         prog="python -m tools.attack",

@@ -1,4 +1,4 @@
-"""The verdicts of a run.json, and what a run from scratch says of them."""
+"""The verdicts of a run.json, and whether a run from scratch confirms them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PASS = "PASS"
-# Sections of a variant's record that the truth does not cover: times, memory, and what another run decides.
+# Sections of a variant's record that the truth does not cover: times, memory, and results of other runs.
 _NOT_COVERED = frozenset(
     {"latency", "speedup", "memory", "since_baseline", "confirm", "steps", "stages", "inputs_digests", "twin"}
 )
@@ -18,7 +18,7 @@ _NOT_COVERED = frozenset(
 
 @dataclass(frozen=True)
 class Judged:
-    """One verdict with the two figures that it is about, if it has some."""
+    """A verdict, with the values of the variant and of the teacher if it has some."""
 
     verdict: str
     value: float | None = None
@@ -40,9 +40,9 @@ Claims = Mapping[str, Judged]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of a state. code: the exit code of a whole run; judged: by place in the record.
+    """The results of a state from scratch. code: exit code of a whole run. judged: by place in the record.
 
-    partly: whether some places are not in it; a claim at such a place is not denied.
+    text: the output. partly: whether places may be missing; a claim at a missing place is then not denied.
     """
 
     code: int
@@ -71,7 +71,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
 
 def list_claims(record: Mapping[str, Any]) -> dict[str, Judged]:
-    """Every verdict of a record's variants by its place: "small/quality/accuracy"."""
+    """The verdicts of a record's variants, by place: "small/quality/accuracy"."""
     return {
         place: judged
         for variant in record["variants"]
@@ -84,15 +84,16 @@ def list_claims(record: Mapping[str, Any]) -> dict[str, Judged]:
 def _walk(place: str, content: Any) -> Iterator[tuple[str, Judged]]:
     if isinstance(content, Mapping):
         if isinstance(content.get("verdict"), str):
-            yield place, Judged(content["verdict"], _number(content, "value"), _number(content, "teacher"))
+            figures = (_read_number(content, name) for name in ("value", "teacher"))
+            yield place, Judged(content["verdict"], *figures)
         for name, item in content.items():
             yield from _walk(f"{place}/{name}", item)
     elif isinstance(content, list):
-        for at, item in enumerate(content):
-            name = item.get("kind") or item.get("name") or at if isinstance(item, Mapping) else at
-            yield from _walk(f"{place}/{name}", item)
+        for number, item in enumerate(content):
+            name = (item.get("kind") or item.get("name")) if isinstance(item, Mapping) else None
+            yield from _walk(f"{place}/{name or number}", item)
 
 
-def _number(content: Mapping[str, Any], name: str) -> float | None:
+def _read_number(content: Mapping[str, Any], name: str) -> float | None:
     value = content.get(name)
     return float(value) if isinstance(value, int | float) else None

@@ -1,4 +1,4 @@
-"""A project with one suite: edits of its files, its suite, its rows and its store."""
+"""A project with one suite: the edits of its files, its suite, its rows and its store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Tables = dict[str, Any]
 
 
 class EditWorld(World):
-    """The edits of a world of one suite. gate: the file whose lines judge."""
+    """The edits of a world with one suite. gate: the file of the gate rows."""
 
     gate: ClassVar[str] = "gate.jsonl"
-    # A metric of the task that has no budget at first.
+    # A metric of the task that has no budget in the first state.
     unlimited_metric: ClassVar[str]
 
     # --- the store ---
@@ -61,7 +61,7 @@ class EditWorld(World):
     # --- edits of files ---
 
     def list_model_files(self) -> list[str]:
-        """Files of the models, with all that belongs to them."""
+        """The files of the models."""
         return self.project.list_files("models")
 
     @action(2)

@@ -1,12 +1,12 @@
-"""Commands in processes of their own, without the seconds that imports take.
+"""Runs each command in a separate process, without the seconds that imports take.
 
     with Processes() as processes:
         done = processes.run("pytest", ["bench", "-q"], folder, {"OMP_NUM_THREADS": "1"})
 
 A server process imports libraries and forks a child for each command. The child has its own arguments,
 folder, environment, streams and exit code, and runs the real program. The first command of a kind is slow: it
-tells the server which modules it imported, and the server imports them too. The server computes nothing but
-digests of slimgate's own code, so that its children see empty caches and may start threads.
+lists the modules that it imported, and the server imports them too. The server computes only digests of
+slimgate's own code, so its children have empty caches and may start threads.
 """
 
 from __future__ import annotations
@@ -33,14 +33,24 @@ from typing import NoReturn, Self
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
-# Modules of the server itself, and those that must notice the child's own environment.
+# Variables that libraries read while they are imported, so they are the same for every command. Without
+# bytecode files, Python also reads a module again that was edited twice in one second.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "COLUMNS": "200",
+}
+# Modules of the server itself. Children import them again.
 _NOT_SHARED = ("__main__", "__mp_main__", "tools")
 _DIGESTED: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended: exit code (minus the signal's number after a kill), and what it printed."""
+    """A command that has ended. code: its exit code, or minus the number of the signal that killed it."""
 
     command: tuple[str, ...]
     code: int
@@ -54,7 +64,7 @@ class Done:
 
 
 class Processes:
-    """The server as the process that asks it sees it."""
+    """The server process, and the pipes to it."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ENVIRONMENT
@@ -83,7 +93,7 @@ class Processes:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             pid = self._read_number()
             if not select.select([self._process.stdout], [], [], SECONDS)[0]:
-                with suppress(ProcessLookupError):  # it ended, and the server imports what it imported
+                with suppress(ProcessLookupError):  # it has ended, and the server still imports modules
                     os.killpg(pid, signal.SIGKILL)  # with its workers
             code = self._read_number()
             text = out.read_text("utf-8", errors="replace") if out.exists() else ""
@@ -108,20 +118,12 @@ class Processes:
         self.close()
 
 
-# What is read while libraries are imported is the same for every command. Without bytecode files a module
-# that was edited twice in one second is still read again.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "COLUMNS": "200",
-}
-
-
 def _serve() -> tuple[str, Path]:
-    """Answers requests for ever; returns only in the process of a command: its module, its list."""
+    """Answers requests until the pipe is closed. Returns only in the process of a command.
+
+    Returns:
+        The module to run, and the file for the list of the modules that it imports.
+    """
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -153,7 +155,7 @@ def _import(names: Sequence[str]) -> None:
 
 
 def _compute_digests() -> None:
-    """Takes the digests of slimgate's own code once for all commands: it does not change meanwhile."""
+    """Computes the digests of slimgate's own code once for all commands, because it does not change."""
     from slimgate._system.digests import digest_code, digest_own_code
 
     digest_own_code()
@@ -164,7 +166,7 @@ def _compute_digests() -> None:
 
 
 def _set_up_process(folder: str, variables: Mapping[str, str], out: str) -> None:
-    """Makes this process what a shell would have started."""
+    """Gives this process the folder, environment and streams of a command, as a shell would."""
     os.setsid()  # so that it can be killed with its workers
     os.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "SLIMGATE_"))]:
@@ -178,9 +180,9 @@ def _set_up_process(folder: str, variables: Mapping[str, str], out: str) -> None
 
 
 def _run(module: str, modules: Path) -> NoReturn:
-    """Runs the module, leaves its list of modules, and ends.
+    """Runs the module, writes the list of the modules that it imported, and ends the process.
 
-    Python's own end would take the modules apart, which takes longer than a command of slimgate.
+    It does not free the modules as Python does at its end, which takes longer than a command of slimgate.
     """
     before, code = set(sys.modules), 0
     try:
@@ -200,7 +202,7 @@ def _run(module: str, modules: Path) -> NoReturn:
 
 
 def _list_installed_modules(before: set[str]) -> list[str]:
-    """Modules that were imported since, of installed packages and of slimgate: any command may use them."""
+    """The newly imported modules of installed packages and of slimgate, which any command may use."""
     places = (sys.prefix, sys.base_prefix, str(ROOT / "slimgate"))
     new = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
     return [name for name, file in new if name not in before and str(file or sys.prefix).startswith(places)]

@@ -1,4 +1,4 @@
-"""A project of the attack: a folder with a clock of its own, its state, and small edits of its files."""
+"""A project of the attack: a folder with its own clock, its state, and small edits of its files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ START = 1_767_225_600_000_000_000  # 2026-01-01, nanoseconds
 
 
 class Project:
-    """Files below one folder. The clock of their modification times moves on with each action."""
+    """The files below a folder. Each action moves the clock of their modification times."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._now = START
-        # By name, the contents and modification times that a file had before.
+        # File name -> its earlier contents, with their modification times.
         self.older: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
 
     def tick(self) -> None:
-        """A minute passes."""
+        """Moves the clock by a minute."""
         self._now += MINUTE
 
     def find_path(self, name: str) -> Path:
@@ -51,7 +51,7 @@ class Project:
         self.touch(name, at=at)
 
     def touch(self, name: str, *, at: int | None = None) -> None:
-        """Changes nothing but the modification time."""
+        """Sets the modification time of a file. at: in nanoseconds, default now."""
         moment = self._now if at is None else at
         os.utime(self.find_path(name), ns=(moment, moment))
 
@@ -60,7 +60,7 @@ class Project:
         return self.find_path(name).stat().st_mtime_ns
 
     def list_files(self, *below: str) -> list[str]:
-        """Names of the state's files below the folders, sorted; default all."""
+        """The names of the state's files below these folders, sorted; default: all files."""
         roots = [self.find_path(name) for name in below or (".",)]
         names = (
             path.relative_to(self.folder).as_posix()
@@ -93,7 +93,7 @@ class Project:
         return target
 
     def change_byte(self, name: str, draw: random.Random) -> str:
-        """Changes one byte of a file; the modification time moves in three of four cases."""
+        """Changes one byte of a file. In one of four cases, the modification time stays."""
         content = bytearray(self.read(name))
         at, before = draw.randrange(len(content)), self.read_modified(name)
         content[at] ^= 1 << draw.randrange(8)
@@ -102,7 +102,7 @@ class Project:
         return f"change byte {at} of {name}" + (", same modification time" if silent else "")
 
     def edit_text(self, name: str, edit: Callable[[str], str]) -> None:
-        """Writes a text file anew."""
+        """Replaces the text of a file."""
         self.write(name, edit(self.read(name).decode()))
 
     def read_tables(self, name: str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Project:
         return tomllib.loads(self.read(name).decode())
 
     def write_tables(self, name: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
-        """Writes a TOML file of those tables."""
+        """Writes the tables as a TOML file."""
         lines = []
         for title, table in tables.items():
             lines.append(f"[{title}]")

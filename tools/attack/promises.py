@@ -1,4 +1,4 @@
-"""What an accepted run promised: the quality budgets of its variants."""
+"""The quality budgets that a run promised when it was accepted, and whether a later run keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Budget(NamedTuple):
 
 
 def find_broken_promise(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> str | None:
-    """What a run demands less of a variant than the accepted run; None if nothing.
+    """The first budget of an accepted variant that a later run no longer has or meets; None if there is none.
 
     before: a gated variant of the accepted record. now: the same variant, or None if it is gone.
     """

@@ -21,7 +21,7 @@ _PATH = re.compile(r"[\w./-]*\w\.[a-z]\w+\b")
 
 @dataclass(frozen=True)
 class Bug:
-    """A sequence that breaks the property, after shrinking. lines: its actions as they can be read."""
+    """A sequence that breaks the property, after shrinking. lines: its actions in words."""
 
     seed: int
     world: str
@@ -31,7 +31,7 @@ class Bug:
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """What makes two bugs the same: world, rule, and the actions before the last with their files."""
+        """Equal for equal bugs: the world, the rule, and the actions before the last with their files."""
         pairs = zip(self.steps[:-1], self.lines, strict=False)
         return (
             self.world,
@@ -58,7 +58,7 @@ def _select_last_lines(output: str, count: int = 12) -> list[str]:
 
 @dataclass
 class Report:
-    """What a search did."""
+    """The result of a search. again: how often another sequence found the same bug. ends: last verdicts."""
 
     bugs: dict[tuple[str, ...], Bug] = field(default_factory=dict)
     again: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -99,7 +99,7 @@ def draw_sequence(seed: int, worlds: Sequence[type[World]] = WORLDS) -> tuple[ty
 
 @dataclass(frozen=True)
 class Ran:
-    """A sequence that ran: its lines, and what broke."""
+    """A sequence that has run. lines: its actions in words. wrong: the PASS that was denied, or None."""
 
     steps: tuple[Step, ...]
     lines: tuple[str, ...]
@@ -108,7 +108,7 @@ class Ran:
 
 
 def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> Ran:
-    """Runs actions in a new project. It ends at the first PASS that is denied."""
+    """Runs actions in a new project, until the oracle denies a PASS."""
     done: list[Step] = []
     lines: list[str] = []
     project = world.start(shared)
@@ -125,9 +125,9 @@ def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> R
 
 
 def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:
-    """The sequence without the actions that a break of the same rule does not need.
+    """Removes the actions that are not needed to break the same rule.
 
-    First one action with the last, which is all that many breaks need; then without each in turn.
+    It first tries each action with only the last one, which is often enough, then leaves out one at a time.
     """
     assert ran.wrong is not None
     last = len(ran.steps) - 1
@@ -155,7 +155,7 @@ def run_sequences(
     say: Callable[[str], None] = lambda _: None,
     stop_after: float | None = None,
 ) -> Report:
-    """Runs one sequence for each seed. say: is told each sequence. stop_after: seconds; None runs all."""
+    """Runs one sequence for each seed. say: prints a sequence. stop_after: seconds; None runs all."""
     report, began = Report(), time.monotonic()
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="attack-") as scratch:
         shared = Shared(processes, Path(scratch))
@@ -169,7 +169,7 @@ def run_sequences(
             report.actions += len(ran.steps)
             report.ends[ran.verdict] += 1
             if ran.wrong is not None:
-                _note(report, seed, world, ran, shared)
+                _add_bug(report, seed, world, ran, shared)
             say(f"seed {seed}: {world.name}, {len(ran.steps)} actions, {ran.verdict}, "
                 f"{time.monotonic() - start:.1f} s\n    " + "\n    ".join(ran.lines))  # fmt: skip
         report.commands = processes.commands
@@ -177,8 +177,8 @@ def run_sequences(
     return report
 
 
-def _note(report: Report, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
-    """Shrinks a break, unless a part of the sequence is a bug that was found before."""
+def _add_bug(report: Report, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
+    """Adds a bug to the report. If a part of the sequence is a known bug, it only counts that bug."""
     assert ran.wrong is not None
     for signature, bug in report.bugs.items():
         names = [step.action for step in bug.steps[:-1]]
@@ -201,7 +201,7 @@ def _make_bug(seed: int, world: type[World], ran: Ran) -> Bug:
 
 
 def _find_steps(steps: Sequence[Step], names: Sequence[str]) -> list[Step] | None:
-    """The last steps with those names in that order; None if there are none."""
+    """The last steps with these names in this order; None if the sequence does not have them."""
     part: list[Step] = []
     remaining = list(names)
     for step in reversed(steps):

@@ -33,36 +33,36 @@ class Accepted:
 
 
 class SuiteWorld(EditWorld):
-    """What a world of one suite has."""
+    """A world with one suite."""
 
-    # Options of a whole run: what is timed is not the attack's.
+    # Options of a whole run. They leave out the tests that time models, which the attack does not check.
     selection: ClassVar[Sequence[str]] = ()
     closing = ("run_all",)
 
     def __init__(self, shared: Shared, folder: Path) -> None:
         super().__init__(shared, folder)
         self.accepted: Accepted | None = None
-        # By record, the states that its variants' results are of.
+        # Folder of a record -> model -> the state that its results are of.
         self.states: dict[str, dict[str, str]] = {}
         self._saved: tuple[dict[str, str], Accepted | None] = ({}, None)
 
     def warm_up(self) -> None:
-        """A first run, which passes."""
+        """Runs the suite once, which must pass."""
         done = self._run_pytest(*self.selection)
         if done.code != 0:
             raise RuntimeError(f"the project of world {self.name} does not pass as it is:\n{done}")
 
     def begin(self) -> None:
-        """The first run's results are of the first state."""
+        """Notes that the results of the first run are of the first state."""
         self.states[LATEST] = dict.fromkeys(("teacher", *self._list_variants()), self.remember())
 
     # --- the oracle ---
 
     def find_truth(self, state: str) -> Truth:
-        """The truth of a state that `remember` has seen."""
+        """The truth of a state that `remember` has stored."""
         key = (self.name, state)
         if key not in self.shared.truths:
-            self.shared.truths[key] = self.judge_from_scratch(self._copy_record(state))
+            self.shared.truths[key] = self.judge_from_scratch(self._find_copy(state))
         truth: Truth = self.shared.truths[key]
         return truth
 
@@ -77,17 +77,18 @@ class SuiteWorld(EditWorld):
         return Truth(done.code, list_claims(record) if record else {}, str(done))
 
     def remember(self) -> str:
-        """The state now. A copy is kept for the oracle."""
+        """Returns the current state, and keeps a copy of its files for the oracle."""
         state = self.project.digest_state()
-        if not self._copy_record(state).exists():
-            self.project.copy_state(self._copy_record(state))
+        if not self._find_copy(state).exists():
+            self.project.copy_state(self._find_copy(state))
         return state
 
-    def _copy_record(self, state: str) -> Path:
+    def _find_copy(self, state: str) -> Path:
+        """The folder with the copy of a state."""
         return self.shared.scratch / "states" / f"{self.name}-{state}"
 
     def _check_claims(self, report: str) -> None:
-        """Rule 1: each PASS of a record is of the state in which it was made."""
+        """Checks rule 1: each PASS of a record is of the state in which it was made."""
         record = read_record(self.project.find_path(report) / "gate/run.json")
         if record is None:
             return
@@ -110,7 +111,7 @@ class SuiteWorld(EditWorld):
         return self.run_module("pytest", *words, folder=folder, PYTHONPATH="packages")
 
     def _run(self, *arguments: str, complete: bool, store: str = STORE, report: str = LATEST) -> Done:
-        """A run, and rules 1 and 2."""
+        """Runs pytest, and checks rules 1 and 2. complete: whether it is a run of the whole suite."""
         state = self.remember()
         before = read_record(self.project.find_path(report) / "gate/run.json")
         done = self._run_pytest(*arguments, store=store, report=report)
@@ -198,7 +199,7 @@ class SuiteWorld(EditWorld):
         return f"slimgate merge: exit {done.code}"
 
     def _check_merged(self, states: Mapping[str, str]) -> None:
-        """Rule 2 for a merged record, whose shards may be of two states."""
+        """Checks rule 2 for a merged record, whose shards may be of two states."""
         record = read_record(self.project.find_path(LATEST) / "gate/run.json")
         assert record is not None
         rule = "exit code 0 is a PASS"
@@ -214,7 +215,7 @@ class SuiteWorld(EditWorld):
 
     def _find_broken_place(self, state: str, variant: str) -> str | None:
         """A budget of the variant that fails by the truth of a state, with its verdict; None if none does."""
-        measure = Project(self._copy_record(state)).read_tables(SUITE).get("measure", {})
+        measure = Project(self._find_copy(state)).read_tables(SUITE).get("measure", {})
         failing = {"FAIL"} if measure.get("on_inconclusive") == "warn" else {"FAIL", "INCONCLUSIVE"}
         for place, fact in self.find_truth(state).judged.items():
             if place.partition("/")[0] == variant and fact.verdict in failing:
@@ -266,15 +267,16 @@ class SuiteWorld(EditWorld):
         return f"pytest --slimgate-baseline: exit {done.code}"
 
     def _check_ships(self, record: Mapping[str, Any], claim: str, variant: str | None = None) -> None:
-        """Rule 4: what was judged passes by the truth of its state. variant: default all that are gated."""
+        """Checks rule 4: variants pass by the truth of their state. variant: by default all gated ones."""
         for facts in record["variants"][1:]:
-            name, is_meant = facts["name"], facts["gated"] if variant is None else facts["name"] == variant
+            name = facts["name"]
+            is_selected = facts["gated"] if variant is None else name == variant
             state = self.states[LATEST].get(name)
-            if is_meant and state is not None and (broken := self._find_broken_place(state, name)):
+            if is_selected and state is not None and (broken := self._find_broken_place(state, name)):
                 self.deny("only what passed ships", f"{claim}, and {broken}", self.find_truth(state).text)
 
     def _check_bound(self, record: Mapping[str, Any], claim: str) -> None:
-        """Rule 3: nothing that the accepted run promised is gone."""
+        """Checks rule 3: the record still has everything that the accepted run promised."""
         if self.accepted is None:
             return
         rows = self._list_rows(self.states[LATEST])
@@ -287,7 +289,7 @@ class SuiteWorld(EditWorld):
 
     def _list_rows(self, states: Mapping[str, str]) -> frozenset[str]:
         """The lines of the gate file in the states of a record."""
-        files = (self._copy_record(state) / self.gate for state in sorted(set(states.values())))
+        files = (self._find_copy(state) / self.gate for state in sorted(set(states.values())))
         return frozenset(line for file in files for line in file.read_text("utf-8").splitlines() if line)
 
     def _draw_recorded(self, draw: random.Random) -> tuple[dict[str, Any], str] | None:

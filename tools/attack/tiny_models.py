@@ -1,6 +1,6 @@
 """Tiny models for the worlds: `python -m tools.attack.tiny_models classifier|decoder FOLDER`.
 
-Both are random. The classifier labels the rows that it is given, so that it is right on every row.
+Both have random weights. The labels of the rows are the answers of the classifier, so all of them are right.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
 LABELS = ("neg", "pos")
-# The answer to a prompt depends on its end, which a template may cut or change.
+# The model's answer depends on the end of the prompt, which a changed template cuts or changes.
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %} "
 
 
 def write_classifier(folder: Path, *, train: int = 24, gate: int = 120) -> None:
-    """A BERT with a head in folder/model, and folder/train.csv and gate.csv with its labels."""
+    """Writes a BERT with a head into folder/model, and train.csv and gate.csv with its labels."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -42,7 +42,7 @@ def write_classifier(folder: Path, *, train: int = 24, gate: int = 120) -> None:
 
 
 def write_decoder(folder: Path) -> None:
-    """A Llama with a tokenizer of bytes and a chat template in folder/model."""
+    """Writes a Llama with a tokenizer of bytes and a chat template into folder/model."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -1,4 +1,4 @@
-"""Worlds whose models are folders of weights: edits that ruin and mend one file at a time."""
+"""Worlds whose models are folders of weights: edits that damage or repair a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TEACHER = "models/base"
 
 
 class TorchWorld(SuiteWorld):
-    """Every variant's folder begins as a copy of models/base."""
+    """At first, the folder of each variant is a copy of models/base."""
 
     selection = ("-k", "not latency and not speedup and not planted_delay")
     copies: ClassVar[Sequence[str]] = ()
-    # What tiny_models.py writes for this world.
+    # The kind of model that tiny_models.py writes for this world.
     tiny: ClassVar[str]
     # (file, key, values) of a JSON file of the model.
     settings: ClassVar[Sequence[tuple[str, str, Sequence[Any]]]] = ()
@@ -43,7 +43,7 @@ class TorchWorld(SuiteWorld):
 
     @action(3)
     def damage_weights(self, draw: random.Random) -> str:
-        """Turns the sign of many weights, with the size and perhaps the time of the file as they were."""
+        """Flips the sign of many weights. The size of the file stays, and sometimes its modification time."""
         name = f"{self._choose_folder(draw)}/model.safetensors"
         content, before = bytearray(self.project.read(name)), self.project.read_modified(name)
         start = 8 + struct.unpack("<Q", content[:8])[0]

@@ -1,4 +1,4 @@
-"""What every world has: a project, commands, actions, and the ways in which a PASS is denied."""
+"""The base class of the worlds: a project, commands, actions, and the error for a denied PASS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WEIGHT = "attack_weight"
 
 
 class WrongPass(Exception):
-    """A PASS that the oracle denies. outputs: what slimgate printed, what the oracle says."""
+    """A PASS that the oracle denies. outputs: of slimgate and of the oracle."""
 
     def __init__(self, rule: str, claim: str, outputs: Sequence[str]) -> None:
         super().__init__(claim)
@@ -24,7 +24,7 @@ class WrongPass(Exception):
 
 
 class Step(NamedTuple):
-    """An action of a sequence. number: seed of its choices: it chooses alike in a shorter sequence."""
+    """An action of a sequence. number: the seed of its choices, which stay the same in a shorter sequence."""
 
     action: str
     number: int
@@ -37,7 +37,7 @@ def action(weight: int = 1) -> Callable[[Callable[..., str | None]], Callable[..
         def delete_store(self, draw): ...
 
     weight: how often it is drawn, relative to the others. The method gets a random.Random for its choices and
-    returns one line that says what it did, or None where there is nothing to do.
+    returns one line that says what it did, or None if there is nothing to do.
     """
 
     def mark(method: Callable[..., str | None]) -> Callable[..., str | None]:
@@ -49,7 +49,7 @@ def action(weight: int = 1) -> Callable[[Callable[..., str | None]], Callable[..
 
 @dataclass
 class Shared:
-    """What all sequences of a search share: the process server, templates, and truths by world and state."""
+    """What the sequences of a search share. templates: by world. truths: by world and state."""
 
     processes: Processes
     scratch: Path
@@ -61,7 +61,7 @@ class World:
     """A project of one kind, with its actions. Each sequence has a new one."""
 
     name: ClassVar[str]
-    # How often sequences are of this world, relative to the others.
+    # How often this world is drawn, relative to the others.
     share: ClassVar[int] = 1
     # Actions that every sequence ends with.
     closing: ClassVar[Sequence[str]] = ()
@@ -75,7 +75,7 @@ class World:
     def start(cls, shared: Shared) -> Self:
         """A world in a new folder, a copy of a template that is written once for all sequences.
 
-        All projects of a search are at one path, one after another: keys of the store may hold it.
+        All projects of a search have the same path, because keys of the store may depend on it.
         """
         folder = shared.scratch / "project"
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,19 +96,19 @@ class World:
         raise NotImplementedError
 
     def warm_up(self) -> None:
-        """Runs commands in the template whose results every sequence begins with."""
+        """Runs commands in the template, so that every sequence begins with their results."""
 
     def begin(self) -> None:
-        """Notes what the template has."""
+        """Notes the state of the template."""
 
     @classmethod
     def list_actions(cls) -> Mapping[str, int]:
-        """Weights by name of every action."""
+        """Name of an action -> its weight."""
         names = sorted(name for name in dir(cls) if hasattr(getattr(cls, name), _WEIGHT))
         return {name: getattr(getattr(cls, name), _WEIGHT) for name in names}
 
     def apply(self, step: Step) -> str | None:
-        """Does an action; its line. Raises WrongPass."""
+        """Runs an action, and returns its line. Raises WrongPass."""
         self.project.tick()
         line: str | None = getattr(self, step.action)(random.Random(step.number))
         return line

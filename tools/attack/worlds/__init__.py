@@ -1,4 +1,4 @@
-"""The worlds: one kind of project each."""
+"""The worlds: each is one kind of project."""
 
 from tools.attack.world import World
 from tools.attack.worlds.chat import Chat

@@ -1,4 +1,4 @@
-"""Language models with a chat template: a released folder is held to the answers of the base model."""
+"""Language models with a chat template: a released folder is compared with the base model."""
 
 from __future__ import annotations
 

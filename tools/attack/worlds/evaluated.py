@@ -1,4 +1,4 @@
-"""An own task of lm-evaluation-harness: its yaml, the module that it names, its documents, two models."""
+"""A user's task of lm-evaluation-harness: its yaml, its module, its documents, and two models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 """
-# Its metric is lm-eval's; what it ignores is an option in the yaml.
+# A task with a metric of lm-eval. An option in the yaml says what the metric ignores.
 MATCHED = (
     TASK.replace("task: mine", "task: matched")
     .replace("process_results: !function scoring.score\n", "")

@@ -1,6 +1,6 @@
 """Log folders as lm-evaluation-harness writes them: several runs of a model path share one folder.
 
-They are judged by `slimgate judge` and by a suite, of which some tests are chosen.
+`slimgate judge` judges them, and a suite, of which sometimes only some tests run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RESULTS = re.compile(r"results_(\d{4}-[^_]+)\.json")
 
 @dataclass(frozen=True)
 class Run:
-    """A results file with the samples of its time. settings: what must be equal; scores: by task."""
+    """A results file with the samples of the same time. settings: must be equal. scores: by task."""
 
     time: str
     settings: Mapping[str, Any]
@@ -59,7 +59,9 @@ class LogFolders(World):
 
     def _write_run(self, folder: str, time: str, tasks: tuple[str, ...], *, chat: str, wrong: int) -> None:
         for task in tasks:
-            lines = [json.dumps(_sample(task, at, float(at % 100 >= wrong), chat)) for at in range(DOCUMENTS)]
+            lines = [
+                json.dumps(_make_sample(task, at, float(at % 100 >= wrong), chat)) for at in range(DOCUMENTS)
+            ]
             self.project.write(
                 f"{folder}/samples_{task}_{time}.jsonl", "".join(f"{line}\n" for line in lines)
             )
@@ -140,12 +142,12 @@ class LogFolders(World):
         if done.code == 0 and (reason := self._find_denial(done.text, tasks)):
             self.deny(RULE, f"exit code 0 of {', '.join(tasks)}, and {reason}")
         if done.code == 0 and _FAILS.search(done.text):
-            self.deny(CHOSEN, "exit code 0 beside a FAIL")
+            self.deny(CHOSEN, "exit code 0 with a FAIL")
         return f"pytest {' '.join(options)}: exit {done.code}"
 
     @action(4)
-    def evaluate_anew(self, draw: random.Random) -> str:
-        """Else most sequences end with logs that no command judges."""
+    def evaluate_again(self, draw: random.Random) -> str:
+        """Replaces folders by a new run. Without it, most sequences end with logs that cannot be judged."""
         folders = draw.choice(((BASE,), (TARGET,), (BASE, TARGET), (BASE, TARGET)))
         self._month += 1
         time, wrong = f"2026-{self._month:02}-01T00-00-00.000000", draw.choice((0, 0, 0, 20))
@@ -175,7 +177,7 @@ class LogFolders(World):
         return f"{name}: a fifth of the answers is wrong" + (", and the results say so" if stated else "")
 
     def _state_mean(self, name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Writes the mean of a samples file into the results of its time; False where there are none."""
+        """Writes the mean of a samples file into the results of the same time; False if there are none."""
         match = _SAMPLES.fullmatch(name.rpartition("/")[2])
         assert match is not None
         file = f"{TARGET}/results_{match[2]}.json"
@@ -250,7 +252,7 @@ class LogFolders(World):
         return names
 
 
-def _sample(task: str, at: int, score: float, chat: str) -> dict[str, Any]:
+def _make_sample(task: str, at: int, score: float, chat: str) -> dict[str, Any]:
     prompt = f"{chat}: {task} question {at}?"
     answer = "yes" if score else "no"
     return {

@@ -1,8 +1,8 @@
-"""Models behind servers that slimgate starts: a folder of plain text each, and a score of the user's own.
+"""Models behind servers that slimgate starts, each a folder of plain text, and a user's score.
 
 A model answers a prompt in upper case. `model.txt` has the percentage of prompts that it gets wrong. The
-score imports a helper of the user's and a small distribution, whose rules are data. The truth is plain Python
-in a process of its own, which imports the project's own modules and nothing of slimgate.
+score imports a helper module and a small distribution, whose rules are a data file. Plain Python in a
+separate process computes the truth. It imports the modules of the project and nothing of slimgate.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Served(SuiteWorld):
         self.project.write("packages/wordlib/rules.json", json.dumps({"ignore_all": ignore_all}))
 
     def judge_from_scratch(self, folder: Path) -> Truth:
-        """Plain Python in place of a run: the shares of right answers, and observed drops."""
+        """Computes the shares of right answers and the observed drops in plain Python, instead of a run."""
         tables = Project(folder).read_tables(SUITE)
         variants = tables.get("variants", {})
         # The suite may name one model twice, and may have renamed a variant: folders are in the commands.
@@ -217,7 +217,7 @@ class Served(SuiteWorld):
         code, judged = judge_observed_drops(places, limits)
         return Truth(code, judged, json.dumps(figures, indent=1), partly=True)
 
-    # --- edits that ruin a model, and mend it ---
+    # --- edits that damage or repair a model ---
 
     @action(4)
     def replace_weights(self, draw: random.Random) -> str:

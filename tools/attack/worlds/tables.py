@@ -18,7 +18,7 @@ LOWER = ("toxicity", "hallucination")
 
 
 class Row(NamedTuple):
-    """A row as it is in the file. higher_is_better: "" where the direction is not stated."""
+    """A row of the file. higher_is_better: "" if the direction is not stated."""
 
     id: str
     metric: str
@@ -40,7 +40,7 @@ class Tables(World):
         return [Row(**{"higher_is_better": "", **row}) for row in rows]
 
     def _write(self, name: str, rows: list[Row]) -> None:
-        """A table in which no direction is stated has no column for it."""
+        """Writes a table. If no row states a direction, it has no column for it."""
         width = 4 if any(row.higher_is_better for row in rows) else 3
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows(row[:width] for row in [Row._fields, *rows])
@@ -96,7 +96,7 @@ class Tables(World):
 
     @action(2)
     def repeat_ids(self, draw: random.Random) -> str:
-        """Each row comes again, beside the first or behind all; in the target, the first is wrong."""
+        """Repeats each row, next to the first or after all rows. In the target, the first one is wrong."""
         is_beside = draw.random() < 0.5
         for name in (BASE, TARGET):
             rows = self._read(name)

@@ -2,8 +2,8 @@
 
     python -m tools.measuring.big_predictions --rows 10000000 --folder /somewhere/with/space
 
-The files are alike in everything but their answers and their order: the variant's begins in the middle, so
-that rows have to be matched.
+The files have the same rows. Their answers differ, and so does their order: the variant's file begins in the
+middle, so that rows have to be matched.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ JUDGE = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", "1", "
 
 
 def make_chunks(model: str, rows: int) -> Iterator[pa.Table]:
-    """The rows of one model, of which the variant's begin in the middle."""
+    """The rows of one model in chunks. The rows of the variant begin in the middle."""
     starts = list(range(0, rows, CHUNK))
     half = len(starts) // 2 if model == "variant" else 0
     for start in [*starts[half:], *starts[:half]]:
@@ -41,7 +41,7 @@ def make_chunks(model: str, rows: int) -> Iterator[pa.Table]:
 
 
 def _make_rows(model: str, start: int, count: int) -> pa.Table:
-    """Labels are the same for both models; which rows are right, and how sure they are of it, is not."""
+    """Rows whose labels are the same for both models. The right rows and the probabilities differ."""
     labels = np.random.default_rng([0, start]).integers(0, len(LABELS), count)
     random = np.random.default_rng([1, start, list(RIGHT).index(model)])
     wrong = random.random(count) >= RIGHT[model]
@@ -59,29 +59,29 @@ def _make_rows(model: str, start: int, count: int) -> pa.Table:
 
 
 def write_predictions(path: Path, model: str, rows: int) -> Path:
-    """Writes a csv or parquet, chunk by chunk."""
+    """Writes a csv or parquet file, chunk by chunk."""
     with ExitStack() as stack:
         writer: Any = None
         for table in make_chunks(model, rows):
             if writer is None:
-                of = pq.ParquetWriter if path.suffix == ".parquet" else pyarrow.csv.CSVWriter
-                writer = stack.enter_context(of(path, table.schema))
+                make_writer = pq.ParquetWriter if path.suffix == ".parquet" else pyarrow.csv.CSVWriter
+                writer = stack.enter_context(make_writer(path, table.schema))
             writer.write_table(table)
     return path
 
 
 def judge(teacher: Path, variant: Path, *arguments: str) -> ChildCost:
-    """`slimgate judge` in a process of its own."""
+    """Runs `slimgate judge` in a separate process."""
     command = [sys.executable, "-m", "slimgate.cli.main", "judge", str(teacher), str(variant), *arguments]
     return run_child(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes, judges and prints a line for each format. Exit code 1 where a judge did not end with 0 or 1."""
+    """Prints a line for each format. Returns 1 if `slimgate judge` ended with another code than 0 or 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
-    parser.add_argument("--folder", type=Path, help="where the files go (default: a scratch folder)")
+    parser.add_argument("--folder", type=Path, help="folder for the files (default: a temporary folder)")
     options = parser.parse_args(arguments)
     codes = []
     if options.folder is not None:

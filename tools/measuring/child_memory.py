@@ -1,4 +1,4 @@
-"""Runs a child process, and samples how much memory it holds."""
+"""Runs a child process, and samples its memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SAMPLED_EVERY = 0.02
 
 @dataclass(frozen=True)
 class ChildCost:
-    """What a child printed, and what it took.
+    """The output of a child, and its cost.
 
-    peak_bytes: its largest resident memory. The kernel's `ru_maxrss` would not do: it is at least that of the
-    parent. anonymous_bytes: the largest part of it that is no mapped file, whose pages the kernel can take
-    back. Both are sampled 50 times a second.
+    peak_bytes: its largest resident memory. The kernel's `ru_maxrss` is no help: it is at least that of the
+    parent. anonymous_bytes: the largest part that is no mapped file, whose pages the kernel can take back.
+    Both are sampled 50 times a second.
     """
 
     code: int
@@ -47,4 +47,11 @@ def run_child(command: Sequence[str]) -> ChildCost:
         output.seek(0)
         text = output.read()
     seconds = time.perf_counter() - start
-    return ChildCost(process.returncode, text, seconds, used.ru_utime + used.ru_stime, peak, anonymous)
+    return ChildCost(
+        code=process.returncode,
+        output=text,
+        seconds=seconds,
+        cpu_seconds=used.ru_utime + used.ru_stime,
+        peak_bytes=peak,
+        anonymous_bytes=anonymous,
+    )

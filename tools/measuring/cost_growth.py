@@ -1,4 +1,4 @@
-"""What judging and reporting cost at a size: CPU seconds of each stage, and peak memory.
+"""The cost of judging and reporting at a size: CPU seconds of each stage, and peak memory.
 
     python -m tools.measuring.growth_report --write reports/cost_growth.md
 
@@ -77,7 +77,7 @@ def draw_outcomes(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
 
 
 def write_stored_outcomes(folder: Path, rows: int) -> list[Path]:
-    """Files of the teacher and of DIFFERENT variants."""
+    """Writes the outcomes of the teacher and of DIFFERENT variants."""
     paths = [folder / f"{place}.parquet" for place in range(DIFFERENT + 1)]
     for place, path in enumerate(paths):
         write_outcomes(draw_outcomes(rows, noise=0.3 if place else 0.0, seed=place), path)

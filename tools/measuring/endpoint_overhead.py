@@ -1,13 +1,14 @@
-"""What slimgate costs over a bare loop of httpx: time and CPU of a request to a server of a known time.
+"""The overhead of slimgate over a bare loop of httpx: time and CPU of a request to a server of a known time.
 
     python -m tools.measuring.endpoint_overhead [--users 8 32] [--answer-ms 100 200 500] [--rounds 12]
         [--requests 20] [--streams]
 
-The server is a process of its own and answers each request after the same time. Both ways send the same JSON
-and read the answer. In a round each way has one block; the order changes by round. `--requests`: of
-each user in a block. `--streams`: answers come in PIECES pieces, as in loads, and both ways take the time of
-each. Times are wall seconds of a block, times users, by requests. CPU is that of this process. Intervals are
-exact ones of the median over the rounds, at 95 %. By hand, on a machine that does nothing else.
+The server runs in a separate process and answers each request after the same time. Both ways send the same
+JSON and read the answer. In a round each way has one block; the order changes from round to round.
+`--requests`: of each user in a block. `--streams`: answers come in PIECES pieces, as in loads, and both ways
+time each piece. The time of a request is the wall time of a block, times users, divided by requests. CPU is
+that of this process. Intervals are exact for the median over the rounds, at 95 %. Run it on a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -40,33 +41,37 @@ BARE, OURS = "bare httpx", "slimgate"
 PROMPT = "question {}: " + "a prompt of some hundred characters, " * 10
 SAMPLING = SamplingParams(max_new_tokens=PIECES)
 OPTIONS = make_request_options(SAMPLING, 0)
-# Sends all requests once; the number that was answered.
+HEAD = """\
+| answer | users | a request, bare | slimgate | more [95 %] | CPU, bare | slimgate | more [95 %] |
+|---:|---:|---:|---:|---:|---:|---:|---:|
+"""
+# Sends all requests once, and returns the number of answers.
 Way = Callable[[], int]
 Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Costs:
-    """(rounds,) seconds of a request, by way: on the wall, and of this process's CPU."""
+    """(rounds,) seconds of a request by way: wall time, and CPU time of this process."""
 
     wall: Mapping[str, Seconds]
     cpu: Mapping[str, Seconds]
 
-    def share(self) -> tuple[float, float, float]:
-        """Wall time that slimgate takes more, as a share of the bare loop's: median and interval."""
+    def compute_wall_share(self) -> tuple[float, float, float]:
+        """Additional wall time of slimgate as a share of the bare loop's: median and interval."""
         return estimate_median(self.wall[OURS] / self.wall[BARE] - 1)
 
     def compute_cpu_share(self) -> tuple[float, float, float]:
-        """CPU time that slimgate takes more, as a share of the bare loop's: median and interval."""
+        """Additional CPU time of slimgate as a share of the bare loop's: median and interval."""
         return estimate_median(self.cpu[OURS] / self.cpu[BARE] - 1)
 
     def compute_cpu_ms(self) -> tuple[float, float, float]:
-        """CPU milliseconds that slimgate takes more: median and interval."""
+        """Additional CPU milliseconds of slimgate: median and interval."""
         return estimate_median(1000 * (self.cpu[OURS] - self.cpu[BARE]))
 
 
 def estimate_median(values: Seconds) -> tuple[float, float, float]:
-    """The interval is nan where six values or fewer cannot have one."""
+    """The median, and its interval. With too few values the interval is nan."""
     from scipy.stats import quantile_test
 
     interval: Any = quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
@@ -95,17 +100,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-HEAD = """\
-| answer | users | a request, bare | slimgate | more [95 %] | CPU, bare | slimgate | more [95 %] |
-|---:|---:|---:|---:|---:|---:|---:|---:|
-"""
-
-
 def format_row(costs: Costs, answer_ms: float, users: int) -> str:
     """A row of the table."""
-    share, low, high = (100 * value for value in costs.share())
+    share, low, high = (100 * value for value in costs.compute_wall_share())
     more, least, largest = costs.compute_cpu_ms()
-    wall, cpu = ({name: 1000 * np.median(of) for name, of in by.items()} for by in (costs.wall, costs.cpu))
+    wall, cpu = (
+        {name: 1000 * np.median(seconds) for name, seconds in by_way.items()}
+        for by_way in (costs.wall, costs.cpu)
+    )
     return (
         f"| {answer_ms:g} ms | {users} | {wall[BARE]:.2f} ms | {wall[OURS]:.2f} ms "
         f"| {share:.1f} % [{low:.1f}, {high:.1f}] | {cpu[BARE]:.3f} ms | {cpu[OURS]:.3f} ms "
@@ -114,7 +116,7 @@ def format_row(costs: Costs, answer_ms: float, users: int) -> str:
 
 
 def measure(calls: Mapping[str, Way], users: int, count: int, *, rounds: int) -> Costs:
-    """A block of each way a round, after one that is not counted. Raises SlimgateError for a lost answer."""
+    """Runs a block of each way in every round; the first round does not count. Raises for a lost answer."""
     wall: dict[str, list[float]] = {name: [] for name in calls}
     cpu: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
@@ -127,11 +129,11 @@ def measure(calls: Mapping[str, Way], users: int, count: int, *, rounds: int) ->
             if number:
                 wall[name].append(spent * users / count)
                 cpu[name].append(used / count)
-    return Costs(*({name: np.asarray(of) for name, of in by.items()} for by in (wall, cpu)))
+    return Costs(*({name: np.asarray(seconds) for name, seconds in by_way.items()} for by_way in (wall, cpu)))
 
 
 def make_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
-    """Whole answers: each is written to a file of the folder, as a run does."""
+    """Both ways for whole answers. slimgate writes each answer to a file of the folder, as a run does."""
     from httpx2 import AsyncClient
 
     endpoint = EndpointTable(url=url, model="m", concurrency=users)
@@ -161,7 +163,7 @@ def make_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
 
 
 def make_streamed_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:  # noqa: ARG001
-    """Answers in pieces: the client of loads, and a bare loop that takes the time of each line."""
+    """Both ways for streamed answers: the client of loads, and a bare loop that times each line."""
     from httpx2 import AsyncClient
 
     endpoint = EndpointTable(url=url, model="m", concurrency=users)
@@ -198,7 +200,7 @@ def make_streamed_ways(url: str, users: int, count: int, folder: Path) -> dict[s
 
 @contextmanager
 def serving(seconds: float) -> Iterator[str]:
-    """The URL of a server in a process of its own, for the block."""
+    """Runs a server in a separate process during the block, and yields its URL."""
     command = [sys.executable, "-m", "tools.measuring.fixed_time_server", str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

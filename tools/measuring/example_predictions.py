@@ -1,9 +1,9 @@
-"""The prediction files of README and docs/: a classifier, and the same with its weights in few bits.
+"""Writes the prediction files of README and docs/: a classifier, and copies with weights of few bits.
 
     python -m tools.measuring.example_predictions docs/example_predictions
 
-Real text of installed packages, TF-IDF with logistic regression. The weights of each class are rounded to the
-nearest of 2^bits - 1 equal steps. All models answer the same held-out files.
+The rows are text of installed packages. The classifier is TF-IDF with logistic regression. The weights of
+each class are rounded to the nearest of 2^bits - 1 equal steps. All models answer the same held-out files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slimgate.plugins.loading import load
 
 Floats = NDArray[np.float64]
 LIBRARIES = ("networkx", "nltk", "sqlalchemy")
-# Bits of a weight; None: as they were learnt, in 64.
+# Bits of a weight; None: unchanged, with 64 bits.
 BITS = {"teacher": None, "small": 8, "four_bits": 4, "two_bits": 2}
 HELD_OUT = 60  # percent of the files
 
@@ -40,9 +40,9 @@ def main(folder: Path) -> None:
     words = TfidfVectorizer(min_df=2, ngram_range=(1, 2), sublinear_tf=True)
     classes = LogisticRegression(C=10.0, max_iter=300)
     make_pipeline(words, classes).fit(_list_texts(train), [row["library"] for row in train])
-    learnt, features = classes.coef_, words.transform(_list_texts(gate))
+    original_weights, features = classes.coef_, words.transform(_list_texts(gate))
     for name, bits in BITS.items():
-        classes.coef_ = learnt if bits is None else round_weights(learnt, bits)
+        classes.coef_ = original_weights if bits is None else round_weights(original_weights, bits)
         answers = classes.predict(features)
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -52,7 +52,7 @@ def main(folder: Path) -> None:
 
 
 def round_weights(weights: Floats, bits: int) -> Floats:
-    """(classes, features) weights, each class on steps of its own: 2^(bits - 1) - 1 on either side of 0."""
+    """Rounds (classes, features) weights. Each class has 2^(bits - 1) - 1 equal steps on each side of 0."""
     step = np.abs(weights).max(1, keepdims=True) / (2 ** (bits - 1) - 1)
     rounded: Floats = step * np.round(weights / step)
     return rounded

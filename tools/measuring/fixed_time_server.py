@@ -2,7 +2,7 @@
 
     python -m tools.measuring.fixed_time_server SECONDS
 
-It writes its port to stdout. It imports nothing of slimgate, so that it starts at once and takes little CPU.
+It writes its port to stdout. It imports nothing of slimgate, so it starts quickly and takes little CPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 
-# A streamed answer has so many pieces, in equal steps of time.
+# The number of pieces of a streamed answer, which come in equal steps of time.
 PIECES = 16
 TEXT = "an answer of a few words, such as a small model gives"
 
@@ -29,25 +29,25 @@ class _Answers(asyncio.Protocol):
     """One connection. Requests on it come one after another; each POST has a Content-Length."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds, self._came = seconds, b""
+        self._seconds, self._received = seconds, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._came += data
-        head, end, body = self._came.partition(b"\r\n\r\n")
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
         if not end:
             return
         if head.startswith(b"GET "):  # it has no settings to state
-            self._came = b""
+            self._received = b""
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return
         lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         if len(body) < int(lengths[0]):
             return
-        self._came, loop = b"", asyncio.get_running_loop()
+        self._received, loop = b"", asyncio.get_running_loop()
         if not json.loads(body).get("stream"):
             loop.call_later(self._seconds, self._transport.write, _WHOLE)
             return
@@ -72,7 +72,7 @@ def _make_whole_answer() -> bytes:
 
 
 def _make_piece(finish: str | None = None) -> bytes:
-    """A chunk with an event; the last one has the end too."""
+    """A chunk with an event. finish: only for the last chunk, which also ends the answer."""
     choice = {"index": 0, "finish_reason": finish, "delta": {"content": " word"}}
     answer = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
     events = f"data: {json.dumps(answer)}\n\n" + ("data: [DONE]\n\n" if finish else "")

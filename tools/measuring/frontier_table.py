@@ -2,10 +2,10 @@
 
     python -m tools.measuring.frontier_table RUN.json …
 
-Of each record: its variants with their drop (over all builds where these are judged together, on the confirm
-rows where these were read); their speed-ups by duel, of the forward call and from text; and how near the
-fastest forward call comes to what its products take at the machine's measured peaks. Then, of each record and
-number of points, the one variant inside them whose least bound is the largest, for both clocks.
+For each record: the variants with their drop (over all builds if these are judged together, on the confirm
+rows if these were read); their speed-ups by duel, of the forward call and from text; and the fastest forward
+call next to the time of its products at the machine's measured peaks. Then, for each record and number of
+points: the variant inside this drop whose smallest lower bound is the largest, for both clocks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Drop:
-    """In points, with its 90 % interval. rows: the split that it was measured on."""
+    """A drop in points, with its 90 % interval. rows: the split that it was measured on."""
 
     points: float
     interval: tuple[float, float]
@@ -41,7 +41,7 @@ class Drop:
 
 
 def find_drop(variant: VariantRecord) -> Drop | None:
-    """What the variant lost; None of the teacher, and of one that was not judged."""
+    """The drop of a variant; None for the teacher, and for a variant that was not judged."""
     for rows, facts in (("confirm", variant.confirm.get(METRIC)), ("gate", variant.quality.get(METRIC))):
         if facts is None or facts.drop_points is None or facts.interval is None:
             continue
@@ -53,7 +53,7 @@ def find_drop(variant: VariantRecord) -> Drop | None:
 
 
 def select_duels(variant: VariantRecord, *, from_text: bool) -> dict[str, LatencyFacts]:
-    """The workloads that were timed beside the teacher, by one of the two clocks."""
+    """The workloads with a duel by one of the two clocks."""
     return {
         name.removesuffix(FROM_TEXT): facts
         for name, facts in variant.latency.items()
@@ -62,7 +62,7 @@ def select_duels(variant: VariantRecord, *, from_text: bool) -> dict[str, Latenc
 
 
 def format_record(record: RunRecord) -> Iterator[str]:
-    """The tables of one run: what each variant is, and, where they were timed, how fast by both clocks."""
+    """The tables of one run: quality and size of each variant, and speed-ups by both clocks if it has any."""
     judged = [variant for variant in record.variants if find_drop(variant)]
     yield _format_table(
         ["variant", "MB", "times smaller", "drop, points", "rows"], map(_format_quality, judged)
@@ -72,23 +72,23 @@ def format_record(record: RunRecord) -> Iterator[str]:
         return
     for from_text, clock in CLOCKS.items():
         duels = {variant.name: select_duels(variant, from_text=from_text) for variant in variants}
-        names = list(dict.fromkeys(name for duels_of_variant in duels.values() for name in duels_of_variant))
+        workloads = list(dict.fromkeys(name for by_workload in duels.values() for name in by_workload))
         lines = (
-            [name, *(_format_speed(duels_of_variant.get(variant)) for variant in names)]
-            for name, duels_of_variant in duels.items()
+            [name, *(_format_speed(by_workload.get(workload)) for workload in workloads)]
+            for name, by_workload in duels.items()
         )
-        yield _format_table([clock, *names], lines)
+        yield _format_table([clock, *workloads], lines)
     teacher = [variant for variant in record.variants if variant.name == TEACHER]
     timed = {
         variant.name: _format_peak_times(variant, find_rates(record.machine))
         for variant in (*teacher, *variants)
     }
-    names = list(dict.fromkeys(name for duels_of_variant in timed.values() for name in duels_of_variant))
+    workloads = list(dict.fromkeys(name for by_workload in timed.values() for name in by_workload))
     lines = (
-        [name, *(duels_of_variant.get(variant, "") for variant in names)]
-        for name, duels_of_variant in timed.items()
+        [name, *(by_workload.get(workload, "") for workload in workloads)]
+        for name, by_workload in timed.items()
     )
-    yield _format_table(["ms at the peaks / ms", *names], lines)
+    yield _format_table(["ms at the peaks / ms", *workloads], lines)
 
 
 def format_goals(records: Sequence[RunRecord]) -> str:
@@ -119,7 +119,7 @@ def _list_lower_bounds(variant: VariantRecord, *, from_text: bool) -> list[float
 
 
 def _format_peak_times(variant: VariantRecord, rates: Rates | None) -> dict[str, str]:
-    """What the products of each forward call take at the peaks, beside its fastest call."""
+    """By workload: the time of the products at the peaks / the fastest forward call."""
     least = {
         name: (compute_peak_ms(variant, name, rates), facts.min_ms)
         for name, facts in variant.latency.items()
@@ -138,11 +138,14 @@ def _format_quality(variant: VariantRecord) -> list[str]:
         variant.name,
         f"{stored / MIB:.3g}" if stored else "",
         f"{smaller:.3g}" if smaller else "",
-        "{} [{}, {}]".format(*(format_fixed(number, 1) for number in (drop.points, *drop.interval)))
-        if drop
-        else "",
-        drop.rows if drop else "",
+        *(_format_drop(drop) if drop else ("", "")),
     ]
+
+
+def _format_drop(drop: Drop) -> tuple[str, str]:
+    """The cells of the drop and of its split."""
+    points, low, high = (format_fixed(number, 1) for number in (drop.points, *drop.interval))
+    return f"{points} [{low}, {high}]", drop.rows
 
 
 def _format_speed(facts: LatencyFacts | None) -> str:

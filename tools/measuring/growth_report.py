@@ -4,7 +4,7 @@
 
 A slope is fitted to the logarithms of size and cost: 1 is linear, 2 is quadratic. It is the slope of the
 three largest sizes. A cost under 0.5 seconds has no slope: the start of a process and noise decide it.
-Each size runs in a process of its own, so its peak memory is its own.
+Each size runs in a separate process, so that its peak memory is not that of another size.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Machine: {machine}. `python -m tools.measuring.growth_report --write reports/cos
 
 @dataclass(frozen=True)
 class Series:
-    """What grows. measure: the cost at a size, by stage, with `peak MB`."""
+    """A kind of work that grows. size: its unit. measure: size -> cost of each stage, and `peak MB`."""
 
     title: str
     size: str
@@ -121,7 +121,7 @@ def measure_series(series: Series, largest: int | None) -> str:
     sizes = [size for size in series.sizes if largest is None or size <= largest] or series.sizes[:1]
     costs = []
     for size in sizes:
-        # spawned afresh: a forked process would begin with its parent's peak
+        # spawned, because a forked process begins with the peak of its parent
         with multiprocessing.get_context("spawn").Pool(1) as alone:
             costs.append(alone.apply(series.measure, (size,)))
         sys.stderr.write(f"{series.size} {size:,}: {costs[-1]}\n")

@@ -1,8 +1,8 @@
-"""Cuts splits from large files of rows, and prints its time and memory beside the size of the file.
+"""Cuts splits from large files of rows, and prints the time and memory next to the size of the file.
 
     python -m tools.measuring.large_rows --rows 1000000 --formats parquet csv jsonl hub --gates 20000 rest
 
-Each cut is a process of its own. Anonymous memory is the part of its memory that is no mapped file: the
+Each cut runs in a separate process. Anonymous memory is the part of its memory that is no mapped file: the
 kernel can take back pages of mapped files. Bytes a row: anonymous memory above that of a file of 30,000 rows.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 LABELS = ("negative", "neutral", "positive")
 FORMATS = ("parquet", "csv", "jsonl", "hub")
 CHUNK = 100_000
-CORPUS = 200_000  # words that texts are cut out of
-FLOOR = 30_000  # rows: the least that the splits can be cut from
+CORPUS = 200_000  # words of the text from which rows are cut
+FLOOR = 30_000  # the smallest number of rows from which the splits can be cut
 MEBIBYTE = 2**20
 SUITE = """\
 [suite]
@@ -54,7 +54,7 @@ shorter = {{ steps = [{{ keep_layers = [0] }}] }}
 
 
 def make_chunks(rows: int) -> Iterator[pa.Table]:
-    """Texts of some 200 characters, three labels, ten rows a user.
+    """Texts of about 200 characters, with three labels and ten rows for each user.
 
     One row of a hundred has the first text of its chunk.
     """
@@ -71,7 +71,7 @@ def make_chunks(rows: int) -> Iterator[pa.Table]:
 
 
 def write_rows(folder: Path, kind: str, rows: int) -> Path:
-    """The file, chunk by chunk; of kind hub a folder with a parquet file."""
+    """Writes the file, chunk by chunk. kind: a format, or hub for a folder with a parquet file."""
     if kind == "hub":
         (folder / "hub").mkdir(exist_ok=True)
     path = folder / ("hub/train.parquet" if kind == "hub" else f"rows.{kind}")
@@ -79,7 +79,7 @@ def write_rows(folder: Path, kind: str, rows: int) -> Path:
         writer: Any = None
         for table in make_chunks(rows):
             writer = writer or stack.enter_context(_open_writer(path, table.schema))
-            _write(writer, table)
+            _write_chunk(writer, table)
     return path
 
 
@@ -89,7 +89,7 @@ def _open_writer(path: Path, schema: pa.Schema) -> Any:
     return (pyarrow.csv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter)(path, schema)
 
 
-def _write(writer: Any, table: pa.Table) -> None:
+def _write_chunk(writer: Any, table: pa.Table) -> None:
     if isinstance(writer, pq.ParquetWriter | pyarrow.csv.CSVWriter):
         writer.write_table(table)
         return
@@ -98,7 +98,7 @@ def _write(writer: Any, table: pa.Table) -> None:
 
 
 def write_suite(folder: Path, kind: str, gate: str, *, grouped: bool = False) -> Path:
-    """A suite on the rows, beside a tiny model that is made where it is not there."""
+    """Writes a suite on the rows, and a tiny model next to it if there is none."""
     from fixtures.models.tiny import write_tiny_bert
 
     if not (folder / "model").exists():
@@ -113,7 +113,7 @@ def write_suite(folder: Path, kind: str, gate: str, *, grouped: bool = False) ->
 
 
 def cut(suite: Path) -> ChildCost:
-    """The splits of the suite in a process of its own and a store that is removed afterwards."""
+    """Cuts the splits of the suite in a separate process, in a temporary store."""
     from tools.measuring.child_memory import run_child  # the child runs this file, and cannot import tools
 
     with TemporaryDirectory(dir=suite.parent) as store:
@@ -143,7 +143,7 @@ def _format_row(kind: str, gate: str, path: Path, rows: int, floor: ChildCost, t
 
 
 def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped: bool) -> Iterator[str]:
-    """A line of the table for each gate."""
+    """Yields a line of the table for each gate."""
     floors: dict[str, ChildCost] = {}
     for count in (FLOOR, rows):
         path = write_rows(folder, kind, count)
@@ -162,23 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--gates", nargs="+", default=["20000", "rest"], help="rows of gate, or rest")
     parser.add_argument("--grouped", action="store_true", help="rows of one user stay in one split")
-    parser.add_argument("--folder", type=Path, help="where the files go (default: a scratch folder)")
+    parser.add_argument("--folder", type=Path, help="folder for the files (default: a temporary folder)")
     parser.add_argument("--cut", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.cut:
         _cut_here(*options.cut)
         return
     names = [
-        "file",
-        "gate",
-        "rows",
-        "MiB",
-        "s",
-        "CPU s",
-        "peak MiB",
-        "anonymous MiB",
-        "bytes a row",
-        "digest",
+        *("file", "gate", "rows", "MiB", "s", "CPU s"),
+        *("peak MiB", "anonymous MiB", "bytes a row", "digest"),
     ]
     sys.stdout.write("| " + " | ".join(names) + " |\n|:--|:--|" + "--:|" * (len(names) - 2) + "\n")
     with TemporaryDirectory(dir=options.folder) as scratch:

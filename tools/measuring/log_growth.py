@@ -1,4 +1,4 @@
-"""What `slimgate judge` costs for logs of a size: CPU seconds of its process, and its peak memory.
+"""The cost of `slimgate judge` for logs of a size: CPU seconds of its process, and its peak memory.
 
 A log of lm-eval is a line of JSON for each sample, with its document, prompt and answer. Prediction files are
 those of `big_predictions`.
@@ -23,14 +23,14 @@ Seconds = dict[str, float]
 
 
 def measure_prediction_files(rows: int) -> Seconds:
-    """Two csv files of so many rows: id, label, prediction and three probabilities."""
+    """Judges two csv files with id, label, prediction and three probabilities."""
     with TemporaryDirectory() as scratch:
         teacher, variant = (write_predictions(Path(scratch, f"{model}.csv"), model, rows) for model in RIGHT)
         return _read_figures(judge(teacher, variant, "--metric", "accuracy", "--drop-points", "1", "--json"))
 
 
 def measure_lm_eval_logs(samples: int) -> Seconds:
-    """Two folders of lm-eval with so many samples of one task."""
+    """Judges two folders of lm-eval with samples of one task."""
     with TemporaryDirectory() as scratch:
         base, target = (write_log(Path(scratch, model), model, samples) for model in RIGHT)
         return _read_figures(judge(base, target, "--metric", "acc", "--drop-points", "1", "--json"))
@@ -42,7 +42,7 @@ def write_log(folder: Path, model: str, samples: int) -> Path:
     right = np.random.default_rng(list(RIGHT).index(model)).random(samples) < RIGHT[model]
     with (folder / f"samples_{TASK}_{TIME}.jsonl").open("w", encoding="utf-8") as file:
         for place, is_right in enumerate(right.tolist()):
-            file.write(json.dumps(_sample(place, is_right)) + "\n")
+            file.write(json.dumps(_make_sample(place, is_right=is_right)) + "\n")
     results = {
         "results": {TASK: {"alias": TASK, "acc,none": float(right.mean())}},
         "higher_is_better": {TASK: {"acc": True}},
@@ -58,7 +58,7 @@ def write_log(folder: Path, model: str, samples: int) -> Path:
     return folder
 
 
-def _sample(place: int, is_right: bool) -> dict[str, Any]:
+def _make_sample(place: int, *, is_right: bool) -> dict[str, Any]:
     prompt = f"Question {place}: is the number {place * 7919} even or odd? Answer with one word."
     return {
         "doc_id": place,

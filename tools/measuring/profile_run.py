@@ -1,13 +1,13 @@
-"""Where the time of `pytest SUITE` goes: cold, in an empty store, and warm, as a table of stages.
+"""Measures the time of each stage of `pytest SUITE`, first in an empty store, and then with a full one.
 
     python -m tools.measuring.profile_run SUITE [PYTEST OPTION …]
 
-Both runs are processes of their own (`pytest SUITE -p tools.measuring.profile_run`), so that starting
-Python and importing count. A stage has its own seconds, without those of stages inside of it: judging is what
-a quality test takes beside building and predicting. The stages of building (train, teacher, …) are those that
-steps log. By hand, on a machine that does nothing else.
+Both runs are separate processes (`pytest SUITE -p tools.measuring.profile_run`), so the start of Python and
+imports count. The time of a stage does not include stages inside it: judging is the time of a quality test
+without building and predicting. The stages of building (train, teacher, …) are those that steps log. Run it
+on a machine that does nothing else.
 
-Overhead is all but `NEEDED`: training, predicting and timing are what a run is for.
+Overhead is the time of all stages except `NEEDED`: training, predicting and timing are the purpose of a run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 VARIABLE = "SLIMGATE_PROFILE"
-# Of building, what is not overhead: the teacher's answers are predicted, and epochs are judged by predicting.
+# The stages that are no overhead. The teacher's answers and the scores of epochs need predictions.
 NEEDED = ("build: train", "build: teacher", "build: evaluate", "predict", "time", "self-test")
 TESTS = {
     "test_quality": "judge quality",
@@ -40,7 +40,7 @@ TESTS = {
     "test_latency": "time",
     "test_speedup": "time",
 }
-# Of modules that a stage names: "module:object" or "module:Class.method", where it is looked up when called.
+# "module:object" or "module:Class.method", in the module that looks it up -> the stage of its calls.
 WRAPPED = {
     "slimgate.run.run:prepare_rows": "rows",
     "slimgate.run.run:Builder._make_artifact": "build: rest",
@@ -53,7 +53,7 @@ HEAVY = frozenset({"torch", "transformers", "datasets", "sklearn", "scipy", "eva
 
 
 class Stages:
-    """Seconds by stage: the innermost one that runs gets the time."""
+    """Seconds by stage. The time counts for the innermost running stage."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
@@ -73,7 +73,7 @@ class Stages:
             self._running.pop()
 
     def move(self, source: str, stage: str, seconds: float) -> None:
-        """Counts a part of a stage's time for another one."""
+        """Counts a part of a stage's time for another stage."""
         self._settle()
         self.seconds[source] = self.seconds.get(source, 0.0) - seconds
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -113,7 +113,7 @@ class Profile:
         setattr(holder, attribute, timed_call)
 
     def _split(self, artifact: Any, stage: str) -> None:
-        """What a step that was built now says of its own time."""
+        """Divides the time of a step that was built now into the stages that it logs."""
         if artifact.entry.from_store:
             return
         for part, seconds in sum_logged_seconds(artifact.manifest["log"]).items():
@@ -133,24 +133,24 @@ class Profile:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self) -> Generator[None, Any, Any]:
-        """Collecting."""
+        """Counts the collection."""
         with self.stages.running("collect"):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """A test, with what its fixtures make and free."""
+        """Counts a test, with the setup and teardown of its fixtures."""
         with self.stages.running(TESTS.get(getattr(item, "originalname", item.name), "other tests")):
             return (yield)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """All stages are over."""
+        """Writes the seconds when all stages are over."""
         self._path.write_text(json.dumps(self.stages.seconds), "utf-8")
 
 
 def sum_logged_seconds(log: Mapping[str, Any]) -> dict[str, float]:
-    """Stage -> seconds of a step's log, with those of the logs inside of it."""
+    """Stage -> seconds of a step's log, with those of the logs inside it."""
     by_part: dict[str, float] = dict(log.get("seconds", {}))
     inside = [*log.values(), *(log["stages"] if isinstance(log.get("stages"), list) else ())]
     for inner in inside:
@@ -161,13 +161,13 @@ def sum_logged_seconds(log: Mapping[str, Any]) -> dict[str, float]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Profiles where the command below asks for it."""
+    """Profiles the run if `main` has set the variable."""
     if path := os.environ.get(VARIABLE):
         config.pluginmanager.register(Profile(Path(path)), "profile-run")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the table to stdout; the runs' own output goes to stderr."""
+    """Writes the table to stdout, and the output of the runs to stderr."""
     parser = argparse.ArgumentParser(prog="python -m tools.measuring.profile_run")
     parser.add_argument("suite", help="the file of a suite; further arguments are options of pytest")
     options, pytest_options = parser.parse_known_args(arguments)
@@ -179,14 +179,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def profile_run(arguments: Sequence[str], scratch: Path, name: str) -> dict[str, float]:
-    """Seconds by stage of one run, and of all of it under "all". Raises RuntimeError where there are none."""
+    """Seconds of a run by stage, and in "all" of the whole run. Raises RuntimeError if the run failed."""
     path = scratch / f"{name}.json"
     folders = [f"--slimgate-store={scratch / 'store'}", f"--slimgate-report={scratch / 'report'}"]
     command = [sys.executable, "-m", "pytest", *arguments, "-p", "tools.measuring.profile_run", *folders]
     start = time.perf_counter()
     done = subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, stdout=sys.stderr, check=False)
     seconds = time.perf_counter() - start
-    if done.returncode not in (0, 1) or not path.is_file():  # 1: a gate failed, which is no matter here
+    if done.returncode not in (0, 1) or not path.is_file():  # 1: a gate failed, which does not matter here
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
     return {**json.loads(path.read_text("utf-8")), "all": seconds}
 
@@ -203,15 +203,15 @@ def format_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     lines += [
         _format_row(stage, [(run.get(stage, 0.0), run["all"]) for run in runs.values()]) for stage in ordered
     ]
-    rest = [(run["all"] - _sum(run, stages), run["all"]) for run in runs.values()]
-    over = [(run["all"] - _sum(run, NEEDED), run["all"]) for run in runs.values()]
+    rest = [(run["all"] - _sum_stages(run, stages), run["all"]) for run in runs.values()]
+    over = [(run["all"] - _sum_stages(run, NEEDED), run["all"]) for run in runs.values()]
     lines += [_format_row("starting Python and pytest, and the rest", rest)]
     lines += [_format_row("**all**", [(run["all"], run["all"]) for run in runs.values()])]
     lines += [_format_row(f"**overhead** (all but {', '.join(NEEDED)})", over)]
     return "\n".join(lines) + "\n"
 
 
-def _sum(run: Mapping[str, float], stages: Sequence[str] | Mapping[str, Any]) -> float:
+def _sum_stages(run: Mapping[str, float], stages: Sequence[str] | Mapping[str, Any]) -> float:
     return sum(run.get(stage, 0.0) for stage in stages)
 
 

@@ -1,11 +1,12 @@
-"""How long 50 variants take on Ray, against the shortest time that any schedule could take.
+"""Measures how long 50 variants take on Ray, compared with the shortest time of any schedule.
 
     python -m tools.measuring.schedule_against_ideal [WORKERS] [SCALE]
 
-Variants of a tiny suite whose steps sleep known times, chains among them. No schedule ends before its longest
-chain has, nor before all work is done by all workers without a pause: the later of the two is the ideal.
-First the order alone, on simulated workers; then Ray on this machine, twice: times unknown, times known.
-WORKERS share its cores (they sleep), so 4 are 4 on 2 cores; SCALE stretches the sleeps.
+The steps of the variants sleep for known times. Some variants form chains. No schedule ends before its
+longest chain ends, or before all workers together have done all work without a pause. The later of the two is
+the ideal time. The program first tests the order of the tasks on simulated workers. Then it runs Ray on this
+machine twice, with unknown and with known times. Steps only sleep, so 4 WORKERS need no 4 cores. SCALE
+multiplies the sleeps.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def pause(model, context, *, seconds: float):
 
 
 def draw_variants(scale: float, *, seed: int = 0) -> dict[str, tuple[str | None, float]]:
-    """(what it starts from, seconds) of each; chains come last, where they hurt an order by name."""
+    """Name -> (parent, seconds). Chains come last, where an order by name is worst."""
     draw = random.Random(seed)
     seconds_by_task: dict[str, tuple[str | None, float]] = {}
     for number in range(SINGLES):
@@ -72,7 +73,7 @@ def draw_variants(scale: float, *, seed: int = 0) -> dict[str, tuple[str | None,
 
 
 def write_suite(folder: Path, sleeps: Mapping[str, tuple[str | None, float]]) -> Suite:
-    """The suite of those variants, in a folder of its own."""
+    """Writes the suite of these variants into a folder."""
     write_tiny_bert(folder / "model", initializer_range=0.2)
     write_rows(folder / "rows.csv", 200)
     (folder / "pauses.py").write_text(PAUSES)
@@ -89,14 +90,14 @@ def write_suite(folder: Path, sleeps: Mapping[str, tuple[str | None, float]]) ->
 
 
 def read_goals(suite: Suite) -> dict[str, Goal]:
-    """Every model, with its answers."""
+    """The goals of a run that needs the answers of every model."""
     return {name: Goal(answers=True) for name in (TEACHER, *suite.variants)}
 
 
 def compute_ideal_seconds(
     tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float], workers: int
 ) -> float:
-    """No schedule takes less: the longest chain, or all work on all workers."""
+    """The shortest time of any schedule: the longest chain, or all work divided by the workers."""
     return max(
         max(find_longest_ways(tasks, seconds).values()), sum(seconds[task] for task in tasks) / workers
     )
@@ -108,7 +109,7 @@ def simulate(
     workers: int,
     expected: Mapping[TaskId, float],
 ) -> float:
-    """When the last task ends, by our order and the expected times, on workers that cost nothing."""
+    """The end of the last task on simulated workers, in slimgate's order by the expected times."""
     schedule = Schedule(tasks, expected)
     ends: list[tuple[float, TaskId]] = []
     now = 0.0
@@ -122,7 +123,7 @@ def simulate(
 
 
 def rebuild_on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayResult:
-    """All of it built anew on Ray, on so many workers."""
+    """Builds everything again on Ray, on this number of workers."""
     store = Store(folder / "store", rebuild=(now := format_now("microseconds")))
     done = build_on_ray(
         RayRequest(
@@ -138,7 +139,7 @@ def rebuild_on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayR
 
 
 def main(workers: int = 4, scale: float = 1.0) -> int:
-    """Prints the ideal, and what came of it."""
+    """Prints the ideal time and the measured times."""
     import psutil
 
     folder = Path(tempfile.mkdtemp(prefix="sleeping-"))
@@ -146,20 +147,20 @@ def main(workers: int = 4, scale: float = 1.0) -> int:
     suite = write_suite(folder, sleeps)
     tasks = list_tasks(suite, read_goals(suite))
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
-    best, say = compute_ideal_seconds(tasks, seconds, workers), sys.stdout.write
+    ideal, say = compute_ideal_seconds(tasks, seconds, workers), sys.stdout.write
     say(f"{len(sleeps)} variants, {sum(seconds.values()):.1f} s of sleep, {workers} workers\n")
-    say(f"ideal {best:.1f} s (longest chain {max(find_longest_ways(tasks, seconds).values()):.1f} s)\n")
+    say(f"ideal {ideal:.1f} s (longest chain {max(find_longest_ways(tasks, seconds).values()):.1f} s)\n")
     for label, expected in (("unknown", dict.fromkeys(seconds, 1.0)), ("known", seconds)):
         took = simulate(tasks, seconds, workers, expected)
-        say(f"order alone, times {label}: {took:.1f} s, {took / best:.3f} of the ideal\n")
+        say(f"order alone, times {label}: {took:.1f} s, {took / ideal:.3f} of the ideal\n")
     cores = psutil.cpu_count() or 1
     for label in ("unknown", "known"):
         done = rebuild_on_ray(suite, folder, workers, cores)
-        within = compute_ideal_seconds(tasks, done.tasks, workers)
+        ideal_of_tasks = compute_ideal_seconds(tasks, done.tasks, workers)
         say(
-            f"Ray, times {label}: {done.seconds:.1f} s, {done.seconds / best:.3f} of the ideal; "
+            f"Ray, times {label}: {done.seconds:.1f} s, {done.seconds / ideal:.3f} of the ideal; "
             f"tasks took {sum(done.tasks.values()):.1f} s with loading and predicting, of which the ideal is "
-            f"{within:.1f} s: {done.seconds / within:.3f}\n"
+            f"{ideal_of_tasks:.1f} s: {done.seconds / ideal_of_tasks:.3f}\n"
         )
     shutil.rmtree(folder)
     return 0

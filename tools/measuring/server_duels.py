@@ -7,7 +7,7 @@ In each run a suite starts the command as teacher and as two variants. All three
 - `again`: the same command behind a proxy that only passes bytes on. A claimed speed is an error.
 - `slower`: the same command behind a proxy that makes each answer slower by `--slower`. It should be seen.
 
-The teacher stands behind the same proxy too. Each run has a store of its own, so nothing is reused. Results
+The teacher is behind the same proxy too. Each run has its own store, so nothing is reused. Results
 are appended to `--log` as JSON lines, and the table counts all lines of that file. `--other` names a second
 command in place of `again`: a duel of two servers.
 """
@@ -54,7 +54,7 @@ server = {{ command = {command}, ready_timeout = 300.0 }}
 
 @dataclass(frozen=True)
 class Duel:
-    """What one run says of one variant's speed. part: the load's id, such as c2 or c2-ttft."""
+    """The speed of a variant in one run. part: the id of the load, such as c2 or c2-ttft."""
 
     run: int
     variant: str
@@ -66,7 +66,7 @@ class Duel:
 
     @property
     def claimed(self) -> bool:
-        """Whether the interval leaves out a speed-up of 1."""
+        """Whether the interval excludes a speed-up of 1."""
         return self.low > 1 or self.high < 1
 
 

@@ -5,7 +5,7 @@
 It starts the command with a free port in place of `{server_port}` and listens on PORT. Each part of an
 answer that came t seconds after its request is sent on after (1 + share) x t seconds. Share 0 only passes
 bytes on.
-It imports nothing of slimgate, so that it starts at once and takes little CPU.
+It imports nothing of slimgate, so it starts quickly and takes little CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK = 1 << 16
 
 
 async def serve(share: float, port: int, command: Sequence[str]) -> int:
-    """Passes connections on until the command ends or SIGTERM comes; the command's exit status."""
+    """Forwards connections until the command ends or SIGTERM comes. Returns the command's exit status."""
     upstream_port = find_free_port()
     words = [word.replace(SERVER_PORT, str(upstream_port)) for word in command]
     upstream = subprocess.Popen(words, env={**os.environ, "PORT": str(upstream_port)})
@@ -41,10 +41,10 @@ async def serve(share: float, port: int, command: Sequence[str]) -> int:
 async def pass_on(
     client: asyncio.StreamReader, answers: asyncio.StreamWriter, port: int, share: float
 ) -> None:
-    """One connection: requests go through at once, the parts of an answer by `share` later."""
+    """Forwards one connection: requests at once, and the parts of an answer after a delay by `share`."""
     try:
         server, requests = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:  # the server does not listen yet: its client tries again
+    except OSError:  # the server does not listen yet, so the client tries again
         answers.close()
         return
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Every step on a tiny model of every kind of transformer: what got smaller, and whether it loads the same.
+"""Applies every step to tiny transformers: the sizes before and after, and whether the result loads the same.
 
     python -m tools.measuring.step_table > reports/steps.md
 
@@ -35,6 +35,20 @@ ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
 LABELS = ("neg", "pos")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
+_HEAD = """# Every step on every kind of transformer
+
+`python -m tools.measuring.step_table` made this table. The program applies each step to random models of
+width 32, so only the sizes are meaningful. A cell gives:
+
+- the size of the weights file, in percent of its size before the step
+- the number of parameters, in percent of the number before the step, if the step removes some
+- the share of zeros among the parameters, if it is above 10 %
+- Δ, the largest change of a logit
+
+After that, a new process loads each saved model. If its logits are not bit-identical to those before saving,
+the cell says LOADS DIFFERENTLY.
+"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -49,8 +63,8 @@ class Case:
     folder: Path
 
 
-def apply(step_name: str, options: Any, architecture: str, folder: Path, base: Path) -> Case:
-    """One step on a tiny model, saved in `folder` with its scores of the `selection` rows."""
+def apply_step(step_name: str, options: Any, architecture: str, folder: Path, base: Path) -> Case:
+    """Applies a step to a tiny model. Saves the result and its scores of `selection` rows in `folder`."""
     context = make_tiny_context(folder / "rows", calibration=16)
     plain = make_tiny_context(folder / "plain", calibration=16)
     context.load_teacher = lambda: load_tiny(base, plain)
@@ -64,7 +78,13 @@ def apply(step_name: str, options: Any, architecture: str, folder: Path, base: P
     step_scores = _compute_scores(model, context)
     np.save(folder / "scores.npy", step_scores)
     return Case(
-        step_name, options, architecture, before, after, float(np.abs(step_scores - scores).max()), folder
+        step=step_name,
+        options=options,
+        architecture=architecture,
+        before=before,
+        after=after,
+        change=float(np.abs(step_scores - scores).max()),
+        folder=folder,
     )
 
 
@@ -83,7 +103,7 @@ def _save_model(model: Any, folder: Path) -> dict[str, int]:
 
 
 def reload_all(folders: Sequence[Path]) -> list[bool]:
-    """Whether each artifact, loaded in one new process, gives the scores that were saved beside it."""
+    """Loads all artifacts in one new process. Whether each gives the scores that were saved next to it."""
     loads = "from tools.measuring.step_table import compare_reloaded"
     code = f"import json, sys; {loads}; print(json.dumps(compare_reloaded(sys.argv[1:])))"
     done = subprocess.run(
@@ -93,17 +113,17 @@ def reload_all(folders: Sequence[Path]) -> list[bool]:
 
 
 def compare_reloaded(folders: Sequence[str]) -> list[bool]:
-    """In the new process: loads and compares."""
-    tries = []
+    """Loads artifacts and compares their scores, in the new process."""
+    results = []
     for folder in map(Path, folders):
         context = make_tiny_context(folder / "again", calibration=16)
         scores = _compute_scores(load_torch_model(folder / "after"), context)
-        tries.append(bool(np.array_equal(scores, np.load(folder / "scores.npy"))))
-    return tries
+        results.append(bool(np.array_equal(scores, np.load(folder / "scores.npy"))))
+    return results
 
 
 def format_rows(cases: Sequence[Case]) -> Iterator[list[str]]:
-    """A row for each step and its options; for each architecture what became of bytes and parameters."""
+    """A row for each step and its options, with a cell for each architecture."""
     same = dict(
         zip((case.folder for case in cases), reload_all([case.folder for case in cases]), strict=True)
     )
@@ -114,11 +134,11 @@ def format_rows(cases: Sequence[Case]) -> Iterator[list[str]]:
         yield [
             step_name,
             options[1:-1] or "–",
-            *(_format_cell(case, same[case.folder]) for case in own_cases),
+            *(_format_cell(case, same=same[case.folder]) for case in own_cases),
         ]
 
 
-def _format_cell(case: Case, same: bool) -> str:
+def _format_cell(case: Case, *, same: bool) -> str:
     size = case.after["weights_bytes"] / case.before["weights_bytes"]
     parameters = case.after["parameters"] / case.before["parameters"]
     nonzero = case.after["nonzero_parameters"] / case.after["parameters"]
@@ -143,7 +163,9 @@ def main() -> None:
             for number, options in enumerate(EXAMPLES[step_name]):
                 for architecture in ARCHITECTURES:
                     folder = Path(root) / f"{step_name}-{number}-{architecture}"
-                    cases.append(apply(step_name, options, architecture, folder, Path(root) / architecture))
+                    cases.append(
+                        apply_step(step_name, options, architecture, folder, Path(root) / architecture)
+                    )
         table = tabulate(
             format_rows(cases),
             headers=["step", "options", *ARCHITECTURES],
@@ -152,20 +174,6 @@ def main() -> None:
         )
     sys.stdout.write(f"{_HEAD}\n{table}\n")
 
-
-_HEAD = """# Every step on every kind of transformer
-
-`python -m tools.measuring.step_table` made this table. The program applies each step to random models of
-width 32, so only the sizes are meaningful. A cell gives:
-
-- the size of the weights file, in percent of its size before the step
-- the number of parameters, in percent of the number before the step, if the step removes some
-- the share of zeros among the parameters, if it is above 10 %
-- Δ, the largest change of a logit
-
-After that, a new process loads each saved model. If its logits are not bit-identical to those before saving,
-the cell says LOADS DIFFERENTLY.
-"""
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""How fast a split is evaluated: by slimgate's `predict_scores`, bare forward calls, and other libraries.
+"""Measures how fast slimgate's `predict_scores`, bare forward calls and other libraries evaluate a split.
 
     python -m tools.measuring.throughput SUITE [ROWS] [ROUNDS] [BATCH]
 
@@ -10,7 +10,7 @@ machine.
 
 | way                        | what is timed                                                            |
 |----------------------------|--------------------------------------------------------------------------|
-| bare forward               | the network on the same sorted batches, tensors made beforehand          |
+| bare forward               | the network on the same sorted batches, with prepared tensors            |
 | slimgate                   | predict_scores: cuts batches, runs the network, restores the row order   |
 | slimgate from text         | the same, with tokenization before it                                    |
 | pipeline                   | transformers' text-classification pipeline at its defaults, from text    |
@@ -130,7 +130,7 @@ def make_ways(case: Case) -> dict[str, Way]:
 
 
 def make_bare_way(case: Case, encoded: EncodedTexts) -> Way:
-    """Only the forward calls, on tensors that are prepared beforehand."""
+    """Only the forward calls, on prepared tensors."""
     import torch
 
     order = np.argsort(-encoded.lengths, kind="stable").tolist()

@@ -151,16 +151,12 @@ def format_table(lines: Sequence[Line]) -> str:
         if line.right is None or line.bytes is None:
             written.append(f"| {line.name} | | | | {line.note} | |")
             continue
-        b, c = int((first.right & ~line.right).sum()), int((~first.right & line.right).sum())
-        low, high = compute_paired_interval(b, c, len(line.right))
-        drop = (
-            ""
-            if line is first
-            else f"{100 * (b - c) / len(line.right):.2f} [{100 * low:.2f}, {100 * high:.2f}]"
-        )
+        lost, won = int((first.right & ~line.right).sum()), int((~first.right & line.right).sum())
+        low, high = compute_paired_interval(lost, won, len(line.right))
+        drop = f"{100 * (lost - won) / len(line.right):.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         written.append(
             f"| {line.name} | {line.bytes / 2**20:.2f} | {first.bytes / line.bytes:.2f} "
-            f"| {line.right.mean():.4f} | {drop} | {line.seconds:.0f} |"
+            f"| {line.right.mean():.4f} | {'' if line is first else drop} | {line.seconds:.0f} |"
         )
     return "\n".join(written) + "\n"
 

@@ -1,6 +1,6 @@
 """Tools that read a network as a graph: onnxruntime and nncf, the latter by OpenVINO.
 
-A function takes the teacher and gives the bytes of the files that its tool writes, and its scores.
+Each function takes the teacher. It returns the bytes of the files that its tool writes, and the scores.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from slimgate.plugins.base import Arrays
 from tools.peers.peer_case import INPUTS, Case, Result, Scores, count_bytes
 
 
-class _Called:
-    """A function of NumPy inputs as a Predictor."""
+class _CallPredictor:
+    """A Predictor that calls a function of NumPy inputs."""
 
     def __init__(self, call: Callable[[dict[str, Any]], Scores]) -> None:
         self._call = call
@@ -37,11 +37,11 @@ class _Called:
         return np.asarray(output, dtype=np.float32)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing, because nothing is open."""
 
 
 class _Logits(nn.Module):
-    """The network as a function of two tensors that gives one, which is what converters read."""
+    """The network with two tensors as inputs and one as output, as converters require."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def measure_onnxruntime_dynamic(case: Case) -> Result:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case.context.threads
     session = onnxruntime.InferenceSession(str(small), options, providers=["CPUExecutionProvider"])
-    scores = predict_scores(_Called(lambda x: session.run(None, x)[0]), case.encoded, batch_size=32)
+    scores = predict_scores(_CallPredictor(lambda x: session.run(None, x)[0]), case.encoded, batch_size=32)
     return Result(small.stat().st_size, scores)
 
 
@@ -133,14 +133,14 @@ def _measure_openvino(case: Case, model: Any) -> Result:
     import openvino
 
     openvino.save_model(model, case.folder / "model.xml", compress_to_fp16=False)
-    scores = predict_scores(_Called(_compile(case, model)), case.encoded, batch_size=32)
+    scores = predict_scores(_CallPredictor(_compile(case, model)), case.encoded, batch_size=32)
     return Result(count_bytes(case.folder), scores)
 
 
 def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
     import openvino
 
-    # on CPUs that have it bfloat16 is the default, which would be another model than the one saved
+    # on CPUs with bfloat16 that is the default, and would change the saved model
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": case.context.threads}
     compiled = openvino.compile_model(model, "CPU", settings)
     return lambda inputs: np.asarray(compiled(inputs)[0])
@@ -149,7 +149,7 @@ def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
 def _make_validation(
     case: Case,
 ) -> tuple[list[dict[str, Any]], Callable[[Any, Any], tuple[float, list[float]]]]:
-    """Rows of `selection`, one by one, and the accuracy of a compiled model on some of them."""
+    """The rows of `selection`, and a function that computes the accuracy of a compiled model on such rows."""
     context, rows = case.context, case.context.rows("selection")
     task: Any = context.task
     encoded = task.encode_rows(context.task_params, rows, case.model.tokenizer)
@@ -168,7 +168,7 @@ def _make_validation(
 
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Without the log lines of these loggers, and with progress bars on stderr: stdout is the report."""
+    """Hides the log lines of these loggers, and moves progress bars to stderr: stdout is the report."""
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)

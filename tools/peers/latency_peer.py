@@ -1,19 +1,18 @@
-"""The latency of one model by optimum-benchmark and by slimgate, workload by workload.
+"""Measures the latency of a model by optimum-benchmark and by slimgate, for each workload.
 
     python -m tools.peers.latency_peer FOLDER PYTHON [TURNS] [SECONDS]
 
-FOLDER: a classifier or an encoder in transformers' form, which gets a head of random weights where it has
-none. PYTHON: the interpreter of an environment that has optimum-benchmark, whose last release (0.6.0) needs
-transformers 4:
+FOLDER: a classifier or an encoder of transformers; an encoder gets a head of random weights. PYTHON: the
+interpreter of an environment that has optimum-benchmark, whose last release (0.6.0) needs transformers 4:
 
     python -m venv peer && peer/bin/pip install torch==2.13.0 "transformers==4.53.*" optimum-benchmark
 
-On one thread, in float32. Each turn (default 4) times every workload by both, in processes of their own, and
-the next turn the other way round, for SECONDS each (default 2). Both call the network on random tokens of the
-workload's shape, as optimum-benchmark makes them. The table has the median over turns of each one's median
-call, and their ratio with the least and the largest of a turn; "bare" is the network called in
-optimum-benchmark's environment without it, for another transformers is another network. By hand, on a machine
-that does nothing else.
+Both use one thread and float32. In each turn (TURNS, default 4), both time every workload for SECONDS
+(default 2) in separate processes; the order changes from turn to turn. Both call the network on random tokens
+of the workload's shape, as optimum-benchmark makes them. The table has the median over turns of the median
+call, and their ratio with its smallest and largest value. "bare" calls the network in the environment of
+optimum-benchmark without optimum-benchmark, because another version of transformers has another network. Run
+it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from slimgate.run.measure.latency import plan_rounds, summarise_times
 from slimgate.runtimes.eager import EagerPredictor
 
 SHAPES = ((1, 25), (1, 128), (32, 32), (32, 64))
-THREADS = 1  # where optimum-benchmark 0.6.0 ends, whatever intra_op_num_threads and torch were told before
+THREADS = 1  # optimum-benchmark 0.6.0 always uses one thread, whatever intra_op_num_threads and torch say
 # Run by the other environment's Python, which has no slimgate.
 THEIRS = """
 import json, logging, sys, time
@@ -57,7 +56,7 @@ report = Benchmark.launch(BenchmarkConfig(
                              input_shapes=shapes),
     launcher=InlineConfig(),
 ))
-found = {"optimum-benchmark": median(report.forward.latency.values) * 1000}
+medians = {"optimum-benchmark": median(report.forward.latency.values) * 1000}
 network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
 inputs = {"input_ids": torch.randint(1, network.config.vocab_size, (int(batch), int(tokens)))}
 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
@@ -67,13 +66,13 @@ with torch.inference_mode():
         before = time.perf_counter()
         network(**inputs)
         times.append(time.perf_counter() - before)
-found["bare"] = median(times[10:]) * 1000
-print(json.dumps(found))
+medians["bare"] = median(times[10:]) * 1000
+print(json.dumps(medians))
 """
 
 
 def time_slimgate(folder: str, batch: int, tokens: int, seconds: float) -> float:
-    """slimgate's median call, in this process."""
+    """Milliseconds of slimgate's median call, in this process."""
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -101,7 +100,7 @@ def time_slimgate(folder: str, batch: int, tokens: int, seconds: float) -> float
 def time_optimum_benchmark(
     python: str, folder: str, batch: int, tokens: int, seconds: float
 ) -> dict[str, float]:
-    """optimum-benchmark's median call, and the bare one of its environment."""
+    """Milliseconds of the median call of optimum-benchmark, and of the bare network in its environment."""
     command = [python, "-c", THEIRS, folder, str(batch), str(tokens), str(seconds), str(THREADS)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
@@ -111,13 +110,13 @@ def time_optimum_benchmark(
 
 
 def time_slimgate_apart(folder: str, batch: int, tokens: int, seconds: float) -> float:
-    """slimgate's median call, in a process of its own."""
+    """Milliseconds of slimgate's median call, in a separate process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
         return alone.submit(time_slimgate, folder, batch, tokens, seconds).result()
 
 
 def measure(folder: str, python: str, turns: int, seconds: float) -> list[list[str]]:
-    """A line a workload."""
+    """A line of the table for each workload."""
     by_shape: dict[tuple[int, int], list[dict[str, float]]] = {shape: [] for shape in SHAPES}
     for turn in range(turns):
         for shape in SHAPES:

@@ -1,4 +1,4 @@
-"""Other people's compression tools by name, each called as its documentation says; see peers.py."""
+"""Other compression tools by name, each called as its documentation says; see compare.py."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ interpreter of an environment that has the tools:
 SPLIT: the rows that are judged (default `gate`). NAME: the tools (default: all); slimgate-VARIANT is a variant
 of the suite that is an ONNX or an OpenVINO graph. The teacher, the variants and the splits are those of the
 suite's own runs, in the store .slimgate. student_tools.py then makes the small models. Each of them answers and
-is timed in a process of its own, beside the teacher. The table has their drop with its 90 % interval over
-groups, as slimgate judge finds it, and how many times as fast they are from text to answer as the teacher in
-eager PyTorch, with the quartiles of 31 turns. FOLDER keeps all files. Run it by hand, on a machine that does
+is timed in a separate process, next to the teacher. The table has their drop with its 90 % interval over
+groups, as `slimgate judge` computes it, and their speed-up from text to answer over the teacher in eager
+PyTorch, with the quartiles of 31 turns. FOLDER keeps all files. Run it by hand, on a machine that does
 nothing else.
 """  # noqa: E501
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_input(run: SuiteRun, folder: Path) -> int:
-    """Writes what student_tools.py reads, and the teacher's answers; gives the bytes of its files."""
+    """Writes the input of student_tools.py and the teacher's answers. Returns the bytes of the teacher."""
     artifact, params = run.build(TEACHER).artifact, run.suite.setup.task.params
     task: Any = run.suite.setup.task.object
     (column,) = task.text_columns(params)
@@ -148,7 +148,7 @@ def sum_build_seconds(run: SuiteRun, name: str | None) -> float:
 
 
 def find_base_folder(run: SuiteRun) -> Path:
-    """Where the model lies that the teacher was made of."""
+    """The folder of the model that the teacher was made from."""
     ref = run.suite.model(TEACHER).ref
     if ref is None or ref.folder is None:
         raise SlimgateError(f"{run.suite.shown} [teacher] model: expected a folder or package:NAME/FOLDER")
@@ -156,7 +156,7 @@ def find_base_folder(run: SuiteRun) -> Path:
 
 
 def list_workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: Any) -> list[str]:
-    """The texts of a call from text, cut to the workload's tokens, for tools that do not cut them."""
+    """The texts of a call, cut to the workload's tokens, for tools that do not cut them."""
     (texts,) = run.make_workload(TEACHER, replace(workload, phase=END_TO_END)).timed
     texts_of_workload = []
     for text in texts.rows.table[column].to_pylist():  # type: ignore[union-attr]
@@ -168,7 +168,7 @@ def list_workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: An
 
 
 def format_drop(folder: Path, name: str) -> str:
-    """The drop in accuracy with its interval, as `slimgate judge` finds it."""
+    """The drop in accuracy with its interval, as `slimgate judge` computes it."""
     pair = read_pair(folder / "teacher.csv", folder / f"{name}.csv", ColumnNames())
     budget = QualityBudget("drop_points", MOST_POINTS)
     judgement = judge_quality(load_metric("accuracy"), pair.teacher, pair.variant, [budget], seed=0)

@@ -1,9 +1,9 @@
-"""What words alone tell: TF-IDF with logistic regression on the very splits that a suite's teacher gets.
+"""A baseline: TF-IDF with logistic regression, on the same splits as a suite's teacher.
 
     python -m tools.peers.tfidf_baseline bench/library_docs.toml
 
 Writes the gate accuracy of word and character features, the regularisation chosen on `selection`, and that of
-the teacher. It is a yardstick: a teacher that is no better is not worth compressing.
+the teacher. A teacher that is no better than this baseline is not worth compressing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
     run = SuiteRun(suite, Store(Path(store)), device="cpu")
     task = suite.setup.task
     classification: Any = task.object
-    data = {name: (_join_texts(rows, task), classification.label_indices(task.params, rows, run.rows.facts))
-            for name, rows in run.rows.splits.items()}  # fmt: skip
+    data = {
+        name: (_join_texts(rows, task), classification.label_indices(task.params, rows, run.rows.facts))
+        for name, rows in run.rows.splits.items()
+    }
     for name, options in FEATURES.items():
         accuracy, strength = measure_baseline(data["train"], data["selection"], data["gate"], options)
         sys.stdout.write(f"TF-IDF {name}: {accuracy:.4f} (C = {strength:g})\n")

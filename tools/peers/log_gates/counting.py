@@ -41,7 +41,7 @@ class Count:
 
 
 def count_tool(tool: Tool, python: Path, draws: int, seed: int) -> dict[str, Any]:
-    """Everything that the page says of one tool. python: of the tool's environment."""
+    """The counts of one tool for the page. python: of the tool's environment."""
     cells: dict[str, dict[str, Any]] = {}
     seconds: list[float] = []
     agreed = called = 0
@@ -54,10 +54,11 @@ def count_tool(tool: Tool, python: Path, draws: int, seed: int) -> dict[str, Any
         first = next(iter(decisions_equal.values()))
         if (cell.runs > 1 and not cell.repeats) or first[0].startswith("refused"):
             continue
-        for at in range(min(COMMANDS, draws)):
-            base, target = (list_rows(cell, side[at]) for side in equal)
+        for number_of_draw in range(min(COMMANDS, draws)):
+            base, target = (list_rows(cell, side[number_of_draw]) for side in equal)
             command = run_command(tool, python, cell, base, target)
-            called, agreed = called + 1, agreed + (tool.read_decision(command) == first[at])
+            called += 1
+            agreed += tool.read_decision(command) == first[number_of_draw]
             seconds.append(command.seconds)
         sys.stderr.write(f"{tool.name}: {cell.name}\n")
     return {

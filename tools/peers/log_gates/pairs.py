@@ -17,9 +17,9 @@ RIGHT = 0.85
 class Cell:
     """Pairs of logs of one kind.
 
-    runs: of each side. repeats: whether the runs are epochs in one log, and not logs of their own. groups:
-    of questions, 0 where each stands alone; they change together with the chance `follow`, or are lost whole
-    where it is None. changes: the share of answers that differ. correlation, shift: of runs, as in
+    runs: of each side. repeats: whether the runs are epochs in one log, and not separate logs. groups: of
+    questions, 0 for none; the answers of a group change together with probability `follow`, or, if that is
+    None, whole groups are lost. changes: the share of answers that differ. correlation, shift: of runs, as in
     `tools.simulations.run_verdicts`.
     """
 
@@ -47,13 +47,13 @@ class Cell:
         return self._draw_pair(rng, drop)
 
     def _draw_pair(self, rng: np.random.Generator, drop: float) -> tuple[Floats, Floats]:
-        from tools.simulations.groups import draw, draw_group_sizes, draw_lost_groups
+        from tools.simulations.groups import draw_group_sizes, draw_groups, draw_lost_groups
 
         sizes = draw_group_sizes(rng, self.rows, self.groups or self.rows, spread=0.0)
         if self.follow is None:
             counts = draw_lost_groups(rng, sizes, drop, by_size=False, runs=1)
         else:
-            counts = draw(rng, sizes, self.changes, drop, self.follow, runs=1)
+            counts = draw_groups(rng, sizes, self.changes, drop, self.follow, runs=1)
         group = np.repeat(np.arange(len(sizes)), sizes)
         place = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         lost, won = counts.lost[0][group], counts.won[0][group]
@@ -86,7 +86,7 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One answer as a log has it."""
+    """An answer in a log."""
 
     id: str
     score: float
@@ -96,7 +96,7 @@ class Row:
 
 
 def list_rows(cell: Cell, scores: Floats) -> list[Row]:
-    """All rows of one log: of every epoch, where the runs are epochs."""
+    """The rows of one log, of all epochs if the runs are epochs."""
     clusters = cell.make_clusters()
     return [
         Row(f"q{at:05}", score, None if clusters is None else f"t{clusters[at]}", epoch, f"question {at}")

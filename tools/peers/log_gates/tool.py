@@ -1,4 +1,4 @@
-"""What the comparison needs of each tool: its functions, its command and its files."""
+"""The base class of the compared tools: their functions, their commands and their files."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ class Tool(ABC):
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes one JSON object a line."""
+    """Writes JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -25,7 +25,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "suite.md": ("every key of a suite file", make_suite_page),
     "steps.md": ("the compression steps, with their options", make_steps_page),
     "families.md": ("the families of models, and which step changes which", make_families_page),
-    "tasks.md": ("the tasks: what a row is, and what is learnt of it", make_tasks_page),
+    "tasks.md": ("the tasks: what a row is, and what a model learns from it", make_tasks_page),
     "metrics.md": ("the metrics, and how each is judged", make_metrics_page),
     "sources.md": ("where rows come from", make_sources_page),
     "runtimes.md": ("what executes an artifact", make_runtimes_page),
@@ -36,7 +36,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 
 def make_reference() -> dict[str, str]:
-    """File name -> text of every page; README.md is the list of them, steps/ has a page for each step."""
+    """File name -> text of every page. README.md lists the pages; steps/ has a page for each step."""
     pages = {name: page() for name, (_, page) in PAGES.items()}
     lines = [f"- [{name.removesuffix('.md')}]({name}): {about}" for name, (about, _) in PAGES.items()]
     head = "# Reference\n\nMade from the code when the site is built. To change a page, edit the code.\n\n"

@@ -17,22 +17,22 @@ PYTEST = "Suites are test files, so all of pytest's own options work on them; th
 
 
 class PytestOptions:
-    """What `pytest_addoption` is given: it keeps what is added."""
+    """Takes the place of pytest's parser in `pytest_addoption`, and collects what is added."""
 
     def __init__(self) -> None:
         self.options: dict[str, Mapping[str, Any]] = {}
         self.ini: dict[str, Mapping[str, Any]] = {}
 
     def getgroup(self, *_: str) -> PytestOptions:
-        """All groups are one."""
+        """Returns itself, because all groups are listed together."""
         return self
 
     def addoption(self, name: str, **about: Any) -> None:
-        """An option of the command line."""
+        """Collects an option of the command line."""
         self.options[name] = about
 
     def addini(self, name: str, help: str, **about: Any) -> None:
-        """A value of pytest.ini."""
+        """Collects a value of pytest.ini."""
         self.ini[name] = {"help": help, **about}
 
 

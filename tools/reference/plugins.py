@@ -30,8 +30,8 @@ def make_steps_page() -> str:
     )
     steps = {name: load("step", name) for name in known_plugins("step")}
     rows = [(f"[`{name}`](steps/{name}.md)", _format_summary(step)) for name, step in steps.items()]
-    claims_told = format_prose(str(claims.__doc__)).split(chr(10) * 2, 2)[2]
-    return f"# Steps\n\n{head}\n\n{claims_told}\n\n{format_table(('step', 'what it does'), rows)}\n"
+    promises = format_prose(str(claims.__doc__)).split("\n\n", 2)[2]
+    return f"# Steps\n\n{head}\n\n{promises}\n\n{format_table(('step', 'what it does'), rows)}\n"
 
 
 def make_step_pages() -> dict[str, str]:

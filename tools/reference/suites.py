@@ -2,7 +2,7 @@
 
     python -m tools.reference.suites      # writes the table again
 
-Of a suite's head comment, the table has the first sentence, what the suite needs, and where its figures are:
+The table has the first sentence of a suite's head comment, what the suite needs, and where its figures are:
 
     # Which words of a docstring are code? The authors put code in back quotes. Needs slimgate[demo,ner].
     # Figures: reports/tags.md
@@ -31,7 +31,7 @@ def make_suites_table() -> str:
 
 
 def update_table(readme: str) -> str:
-    """The text of bench/README.md with the table of today. Raises ValueError if the text has no table."""
+    """The text of bench/README.md with the current table. Raises ValueError if the text has no table."""
     text, replaced = _TABLE.subn(lambda _: f"{make_suites_table()}\n\n", readme)
     if replaced != 1:
         raise ValueError(f"bench/README.md: {replaced} tables with the column {HEADERS[0]}, expected one")

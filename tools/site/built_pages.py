@@ -1,4 +1,4 @@
-"""Checks of the built pages: none loads anything from another host, and links lead to all of them."""
+"""Checks the built pages: no page loads anything from another host, and links lead to all pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import deque
 from pathlib import Path
 
-# What a browser loads by itself; a link (<a href>) waits for a click.
+# Addresses that a browser loads without a click.
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
     r"""|<link\b(?![^>]*rel=["']?canonical)[^>]*?\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
@@ -15,13 +15,13 @@ LOADED = re.compile(
     re.IGNORECASE,
 )
 START = "index.html"
-# Pages that no link has to lead to.
+# Pages that need no link.
 _ALONE = frozenset({"404.html"})
 _HREF = re.compile(r"""<a\b[^>]*?\bhref=["']?([^"'\s>#?]+)""", re.IGNORECASE)
 
 
 def list_outside_addresses(site: Path) -> list[str]:
-    """`FILE: ADDRESS` of everything that a page or a style sheet loads from elsewhere."""
+    """`FILE: ADDRESS` for each address on another host that a page or a style sheet loads."""
     files = sorted(path for path in site.rglob("*") if path.suffix in (".html", ".css", ".svg"))
     return [
         f"{path.relative_to(site)}: {next(filter(None, match.groups()))}"

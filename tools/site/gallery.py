@@ -1,4 +1,4 @@
-"""The reports that docs/gallery.md shows, made by slimgate's own commands from files of the repository."""
+"""Makes the reports of docs/gallery.md with slimgate's commands, from files of the repository."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def list_gallery_files() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as scratch:
         for name, (arguments, code) in JUDGED.items():
             folder = Path(scratch) / name
-            _run(code, "judge", *arguments, "--report", str(folder))
+            _run_slimgate(code, "judge", *arguments, "--report", str(folder))
             yield f"gallery/{name}.html", (folder / "report.html").read_text("utf-8")
         old, new, out = (str(Path(scratch) / name) for name in ("judge_pass", "judge_fail", "compared"))
-        _run(0, "compare", old, new, "--out", out, "--fail-on", "nothing")
+        _run_slimgate(0, "compare", old, new, "--out", out, "--fail-on", "nothing")
         yield "gallery/compare.md", (Path(out) / "compare.md").read_text("utf-8")
         for plot in sorted(Path(out).glob("plots/*.svg")):
             yield f"gallery/plots/{plot.name}", plot.read_text("utf-8")
 
 
-def _run(code: int, *arguments: str) -> None:
+def _run_slimgate(code: int, *arguments: str) -> None:
     """Raises RuntimeError if slimgate ends with another exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "slimgate", *arguments],

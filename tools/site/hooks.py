@@ -54,7 +54,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def generate_pages() -> Iterator[tuple[str, str | bytes]]:
-    """(path on the site, text) of what the code makes."""
+    """(path on the site, content) of each page and file that the code makes."""
     yield from ((f"reference/{name}", text) for name, text in make_reference().items())
     yield from make_api_pages().items()
     for schema in map(make_schema, KINDS):
@@ -64,7 +64,7 @@ def generate_pages() -> Iterator[tuple[str, str | bytes]]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Links to files of the repository lead to the pages that show them; search finds the guides first."""
+    """Changes links to files into links to the pages that show them, and sets the rank in the search."""
     uri = page.file.src_uri
     [path] = [path for path, shown in _pages.items() if shown == uri]
     page.meta["search"] = choose_search_rank(uri)
@@ -78,7 +78,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """A column without a heading has an empty cell, which no screen reader announces as a heading."""
+    """Replaces empty header cells by normal cells, which screen readers do not announce as headings."""
     return _EMPTY_HEADER.sub(r"<td\1></td>", html)
 
 

@@ -9,14 +9,14 @@ from tools.site.links import ROOT
 
 REPOSITORY = "https://github.com/slimgate/slimgate"
 _LONGEST = 155
-# Pages that answer few questions, and would come before those that do.
+# Pages that rank last, because they answer few questions.
 _LAST = ("reports/", "changelog.md")
 _EXCLUDED = ("source/", "hostile_inputs.md", "reports/simulations/")
 _FIRST = ("how_many_rows.md", "faq.md", "run.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
 
 
 def choose_search_rank(page: str) -> dict[str, object]:
-    """What the search is told of a page: guides come first, reports last.
+    """The settings of a page for the search: guides come first, reports last.
 
     Source files, simulations and the page of hostile inputs are left out.
     """
@@ -49,7 +49,7 @@ def _cut(text: str) -> str:
 
 
 def edit_address(path: str) -> str | None:
-    """Where a file of the repository can be edited; None if the page is made by the build."""
+    """The address to edit a file of the repository; None if the build makes the page."""
     return f"{REPOSITORY}/edit/main/{path}" if (ROOT / path).is_file() else None
 
 

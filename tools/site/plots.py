@@ -17,9 +17,9 @@ from tools.site.links import ROOT
 
 REPORTS = ROOT / "reports"
 INK = {"light": "#24292f", "dark": "#d7dae0"}
-# Okabe and Ito's colours, of which each can be told from the others with any colour vision.
+# Okabe and Ito's colours, which people with any colour vision can distinguish.
 LINES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
-# A verdict may be wrong in 5 %.
+# The largest allowed percentage of wrong verdicts.
 AIM = 5.0
 STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "slimgate", "svg.fonttype": "path"}
 
@@ -34,9 +34,9 @@ def draw_plots() -> Iterator[tuple[str, bytes]]:
 
 
 def read_table(page: str, title: str) -> list[Row]:
-    """The rows of the first table behind some words: column -> cell, without bold. page: in the reports.
+    """The rows of the first table after a text of a page in reports/: column -> cell, without bold.
 
-    Raises ValueError where the page has no such table.
+    Raises ValueError if the page has no such table.
     """
     _, title_found, rest = (REPORTS / f"{page}.md").read_text("utf-8").partition(title)
     section = dropwhile(lambda line: not line.startswith("|"), rest.partition("\n## ")[0].splitlines())
@@ -89,21 +89,19 @@ def _draw_legend(axes: Axes, ink: str, **where: Any) -> None:
 
 
 def _draw_series(axes: Axes, rows: Sequence[Row], x: str, columns: Mapping[str, str]) -> None:
-    """A line for each column: column -> its words."""
-    for index, (column, words) in enumerate(columns.items()):
-        values = [parse_number(row[column]) for row in rows]
-        axes.plot(
-            [parse_number(row[x]) for row in rows],
-            values,
-            "o-",
-            color=LINES[index],
-            label=words,
-            markersize=4,
-        )
+    """Draws a line for each column. columns: column -> its label."""
+    places = [parse_number(row[x]) for row in rows]
+    for index, (column, label) in enumerate(columns.items()):
+        _draw_line(axes, index, places, [parse_number(row[column]) for row in rows], label)
+
+
+def _draw_line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float], label: str) -> None:
+    """Draws a line with a marker at each point. index: of its colour."""
+    axes.plot(x, y, "o-", color=LINES[index], label=label, markersize=4)
 
 
 def draw_worst_cells(figure: Figure, ink: str) -> None:
-    """The worst cell of every rule."""
+    """The share of wrong verdicts in the worst cell of every rule."""
     rows = sorted(
         read_table("simulations/README", "# How often"), key=lambda row: parse_number(row["false PASS, %"])
     )
@@ -123,8 +121,8 @@ def draw_worst_cells(figure: Figure, ink: str) -> None:
 
 
 def draw_rules(figure: Figure, ink: str) -> None:
-    """Other rules beside Tango's, where the drop is the margin."""
-    points = {
+    """Tango's rule and others, for a drop that equals the margin."""
+    labels = {
         "Tango": "Tango (slimgate)",
         "Wald": "Wald interval",
         "percentile bootstrap": "percentile bootstrap",
@@ -134,7 +132,7 @@ def draw_rules(figure: Figure, ink: str) -> None:
     rows = read_table("simulations/accuracy_verdicts", "## PASS at a true drop of the margin")
     for axes, margin in zip(_make_axes(figure, ink, columns=2), ("1", "2"), strict=True):
         shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, "2")]
-        _draw_series(axes, shown, "n", points)
+        _draw_series(axes, shown, "n", labels)
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=10)
@@ -154,16 +152,9 @@ def draw_power(figure: Figure, ink: str) -> None:
         for index, margin in enumerate(("1", "2", "5", "10")):
             shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, psi)]
             if shown:
-                values = [parse_number(row["drop 0: PASS"]) for row in shown]
-                label = f"budget {margin}"
-                axes.plot(
-                    [parse_number(row["n"]) for row in shown],
-                    values,
-                    "o-",
-                    color=LINES[index],
-                    label=label,
-                    markersize=4,
-                )
+                rows_of_gate = [parse_number(row["n"]) for row in shown]
+                passes = [parse_number(row["drop 0: PASS"]) for row in shown]
+                _draw_line(axes, index, rows_of_gate, passes, f"budget {margin}")
         axes.axhline(80, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
         _write_words(axes, ink, x="gate rows", title=f"{psi} % of the answers change")
@@ -186,7 +177,7 @@ def draw_groups(figure: Figure, ink: str) -> None:
 
 
 def draw_duels(figure: Figure, ink: str) -> None:
-    """Verdicts on a speed budget of 1.5, by how fast the variant is, on machines of different noise."""
+    """Verdicts on a speed budget by the speed of the variant, on machines of different noise."""
     speeds = {
         "PASS at the budget, %": 1.0,
         "PASS at 1.1 times the budget, %": 1.1,
@@ -197,15 +188,8 @@ def draw_duels(figure: Figure, ink: str) -> None:
     for axes, rounds in zip(_make_axes(figure, ink, columns=2), (12, 60), strict=True):
         for index, noise in enumerate(("0.5", "2", "10", "40")):
             row = rows[f"noise {noise} %, layout 1 %, {rounds} rounds"]
-            values = [parse_number(row[column]) for column in speeds]
-            axes.plot(
-                list(speeds.values()),
-                values,
-                "o-",
-                color=LINES[index],
-                label=f"noise {noise} %",
-                markersize=4,
-            )
+            passes = [parse_number(row[column]) for column in speeds]
+            _draw_line(axes, index, list(speeds.values()), passes, f"noise {noise} %")
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
         _write_words(axes, ink, x="true speed-up / budget", title=f"{rounds} rounds")
         if rounds == 12:
@@ -214,7 +198,7 @@ def draw_duels(figure: Figure, ink: str) -> None:
 
 
 def draw_choosing(figure: Figure, ink: str) -> None:
-    """At least one of many variants that lost their whole budget passes."""
+    """How often at least one of many variants that lost their whole budget passes."""
     rows = read_table("simulations/winners_curse", "## At least one variant at its budget passes")
     [axes] = _make_axes(figure, ink)
     columns = {
@@ -230,7 +214,7 @@ def draw_choosing(figure: Figure, ink: str) -> None:
 
 def draw_log_rules(figure: Figure, ink: str) -> None:
     """Other tools' rules on the same logs: wrong passes and wrong fails by the number of samples."""
-    points = {
+    labels = {
         "slimgate PASS": "slimgate",
         "recovery rounded to 0.97": "recovery, two digits",
         "constant − 0.02": "constant − 0.02",
@@ -245,7 +229,7 @@ def draw_log_rules(figure: Figure, ink: str) -> None:
         (left, bad, "a loss of twice the budget: passes"),
         (right, good, "an equal model: fails"),
     ):
-        _draw_series(axes, shown, "samples", points)
+        _draw_series(axes, shown, "samples", labels)
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
         _write_words(axes, ink, x="samples", title=title)
@@ -327,7 +311,7 @@ def draw_gguf(figure: Figure, ink: str) -> None:
 
 
 def draw_cost_growth(figure: Figure, ink: str) -> None:
-    """CPU seconds of each stage by the size of the work, for what may grow: variants, rows, slices, logs."""
+    """CPU seconds of each stage by the size of the work: variants, rows, slices, logs."""
     titles = (
         "Variants of a suite",
         "Gate rows",
@@ -363,7 +347,7 @@ def _parse_arms(cell: str) -> tuple[float, float, float]:
 
 
 def _compute_wrong_fails(row: Row) -> Row:
-    """The row with what each rule fails; slimgate's INCONCLUSIVE is no FAIL."""
+    """The row with the percentage that each rule fails; slimgate's INCONCLUSIVE is no FAIL."""
     rules = [name for name in row if name not in ("samples", "true drop", "slimgate PASS", "slimgate FAIL")]
     fails = {name: f"{100 - parse_number(row[name]):g}" for name in rules}
     return {**row, **fails, "slimgate PASS": row["slimgate FAIL"]}

@@ -76,8 +76,12 @@ class CallTimes:
         return find_worst_verdict([budget.verdict for budget in self.budgets])
 
 
-def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None) -> CallTimes:
+def judge_call_times(
+    ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None, noise: float = LAYOUT
+) -> CallTimes:
     """Judges budgets on the times of a call. ms: (rounds,) in timing order; tokens: written per call.
+
+    noise: by how much two runs may differ, on the log scale.
 
     PASS if the upper bound of the quantile is within the limit, FAIL if its lower bound is above it. A
     limit on tokens a second is one on the milliseconds of their call; of goodput, `ms` are the milliseconds
@@ -88,7 +92,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
         raise MeasureError("a budget on milliseconds needs timed rounds, and none were timed")
     limits = [_convert_to_ms(budget, tokens) for budget in budgets]
     counted = [count_independent_rounds(ms, limit.limit) for limit in limits]
-    judged = (_judge_budget(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
+    judged = (_judge_budget(ms, *row, tokens, noise) for row in zip(budgets, limits, counted, strict=True))
     return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
 
@@ -101,14 +105,14 @@ def _convert_to_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
 
 
 def _judge_budget(
-    ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
+    ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None, noise: float
 ) -> BudgetFacts:
     quantile = QUANTILES[budget.kind]
     value = compute_sample_quantile(ms, quantile)
-    low, high = compute_claimed_interval(ms, quantile, counted)
+    low, high = compute_claimed_interval(ms, quantile, counted, noise)
     verdict = choose_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
-    needed = count_rounds_needed(ms, in_ms, counted) if undecided else None
+    needed = count_rounds_needed(ms, in_ms, counted, noise) if undecided else None
     if budget.kind in _RATES and tokens:
         value, low, high = (1000 * tokens / time if time else inf for time in (value, high, low))
     return BudgetFacts(
@@ -128,10 +132,14 @@ def compute_sample_quantile(ms: Floats, quantile: float) -> float:
     return float(np.quantile(ms, quantile, method=method))
 
 
-def compute_claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
+def compute_claimed_interval(
+    ms: Floats, quantile: float, counted: int, noise: float = LAYOUT
+) -> tuple[float, float]:
     """The 90 % interval of a quantile, widened by the differences between processes; inf if unbounded."""
+    if not isfinite(noise):
+        return 0.0, inf
     low, high = compute_quantile_interval(ms, quantile, counted)
-    return low * exp(-LAYOUT), high * exp(LAYOUT)
+    return low * exp(-noise), high * exp(noise)
 
 
 def compute_quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
@@ -190,13 +198,13 @@ def _compute_correlation_time(series: Floats) -> float:
     return rounds
 
 
-def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
+def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int, noise: float = LAYOUT) -> int | None:
     """Rounds that decide the budget 80 % of the time if later ones are like these; None if none would.
 
-    A quantile nearer to its limit than LAYOUT stays undecided.
+    A quantile nearer to its limit than the noise stays undecided.
     """
     quantile = QUANTILES[budget.kind]
-    within = [float((ms <= budget.limit * exp(sign * LAYOUT)).mean()) for sign in (-1, 1)]
+    within = [float((ms <= budget.limit * exp(sign * noise)).mean()) for sign in (-1, 1)]
     share = within[0] if within[0] > quantile else within[1]
     if within[0] <= quantile <= within[1]:
         return None

@@ -3,7 +3,8 @@
 The two tests did not alternate, so changes of the machine and the network between them are part of the
 difference. A single run does not show how large that is. So a second run of the base measures it, as the copy
 of the teacher does in a duel (judge/speed.py): the base compared with itself is the noise floor, and every
-claim is widened by it. Without a second run no speed-up is decided.
+claim is widened by it. Without a second run nothing is decided, also not whether the target's own times are
+within a limit.
 
 The quantiles of both have order-statistic intervals of 90 %; requests whose times are correlated count as
 fewer (judge/call_times.py). The ratio's interval goes from the lower end of one divided by the
@@ -16,7 +17,7 @@ A request that failed is slower than every other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
@@ -25,9 +26,11 @@ from slimgate._system.number_text import count_digits_apart
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     P95,
+    CallTimes,
     compute_quantile_interval,
     compute_sample_quantile,
     count_independent_rounds,
+    judge_call_times,
 )
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import choose_verdict, t_quantile
@@ -164,6 +167,24 @@ def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> Bud
         value=comparison.ratio,
         interval=known,
     )
+
+
+def judge_time_limit(
+    times: Floats, budget: LimitBudget, noise_floor: float | None
+) -> tuple[CallTimes, str | None]:
+    """Judges a limit on the target's own times, and says why it is undecided if not by the requests.
+
+    noise_floor: that of the same quantile of the base. Another run of the target may differ by as much.
+    """
+    if noise_floor is None:
+        judged = judge_call_times(times, [budget])
+        undecided = replace(judged.budgets[0], verdict=Verdict.INCONCLUSIVE, n_needed=None)
+        return replace(judged, budgets=(undecided,)), ONE_RUN
+    judged = judge_call_times(times, [budget], noise=noise_floor)
+    if not isfinite(noise_floor):
+        return judged, TOO_FEW
+    [limit] = judged.budgets
+    return judged, AS_NOISY if limit.verdict is Verdict.INCONCLUSIVE and limit.n_needed is None else None
 
 
 def format_ratio_message(

@@ -10,7 +10,7 @@ from typing import Any
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import format_call_times, judge_call_times
+from slimgate.judge.call_times import QUANTILES, format_call_times
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
     MEDIAN,
@@ -20,6 +20,7 @@ from slimgate.judge.load_tests import (
     compare_times,
     format_ratio_message,
     judge_ratio,
+    judge_time_limit,
     list_part_times,
 )
 from slimgate.judge.score_metric import RULES
@@ -212,15 +213,17 @@ def _judge_budget(
 ) -> tuple[BudgetFacts, str]:
     """The verdict and its line. Raises DataError if the tests have no time that the budget limits."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
-    ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)
+    quantile = QUANTILES.get(budget.kind, MEDIAN)
+    ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, quantile)), None)
     if ratio is None:
         raise DataError(
             f"load {pair.name}: no answer has a time of {part}, which the budget {budget.kind} needs"
         )
     if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
-        times = judge_call_times(list_part_times(pair.target_requests, part), [budget])
+        own_times = list_part_times(pair.target_requests, part)
+        times, noisy = judge_time_limit(own_times, budget, ratio.noise_floor)
         judged, undecided = _withhold_pass(times.budgets[0], pair, part, allow)
-        times = replace(times, budgets=(judged,))
+        times, undecided = replace(times, budgets=(judged,)), undecided or noisy
         return judged, format_call_times(name, pair.name, times, timed="requests", undecided=undecided)
     judged, undecided = _withhold_pass(judge_ratio(ratio, budget), pair, part, allow)
     return judged, format_ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)

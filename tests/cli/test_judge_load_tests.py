@@ -15,7 +15,7 @@ from support.load_test_files import make_vllm_result, write_vllm
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.latency_budgets import SpeedBudget
-from slimgate.judge.load_tests import compare_times, judge_ratio
+from slimgate.judge.load_tests import ONE_RUN, compare_times, judge_ratio
 from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
@@ -87,10 +87,10 @@ def test_a_load_test_of_another_model_is_no_repeat(
 def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base, _, target = files(tmp_path)
+    base, again, target = files(tmp_path)
     limits = tmp_path / "limits.toml"
-    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 40.0, p50_ms_max = 30.0 }\n")
-    assert main(["judge", base, target, "--budgets", str(limits), "--json"]) == 1
+    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 60.0, p50_ms_max = 30.0 }\n")
+    assert main(["judge", base, target, "--repeat", again, "--budgets", str(limits), "--json"]) == 1
     [printed] = json.loads(capsys.readouterr().out).values()
     verdicts = {budget["kind"]: budget["verdict"] for budget in printed["load_tests"]["c8"]["budgets"]}
     assert verdicts == {"ttft_p95_ms_max": "PASS", "p50_ms_max": "FAIL"}  # 20 ms to the first, 60 in all
@@ -100,6 +100,17 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     assert parts["answer", 0.5] == pytest.approx(60, rel=0.1)
     assert parts["ttft", 0.5] == pytest.approx(20, rel=0.1)
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
+
+
+def test_limits_on_milliseconds_need_a_second_run_of_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path)
+    limits = tmp_path / "limits.toml"
+    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 400.0, p50_ms_max = 30.0 }\n")
+    assert main(["judge", base, target, "--budgets", str(limits)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count(f"INCONCLUSIVE, {ONE_RUN}") == 2
 
 
 def test_failed_requests_are_counted_and_slower_than_all_others(

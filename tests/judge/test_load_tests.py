@@ -7,6 +7,7 @@ from math import exp, inf, log
 import numpy as np
 import pytest
 
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import compute_quantile_interval, count_independent_rounds
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
@@ -18,6 +19,7 @@ from slimgate.judge.load_tests import (
     compare_times,
     format_ratio_message,
     judge_ratio,
+    judge_time_limit,
     list_part_times,
 )
 from slimgate.judge.speed import LAYOUT
@@ -159,3 +161,37 @@ def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bou
     ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.62, interval, 0.0, (400, 400))
     line = format_ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
     assert line.startswith(f"c8 1.620× the base's speed {bounds}")
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2], ids=["runs differ by 5 %", "runs differ by 20 %"])
+def test_times_at_their_limit_pass_rarely_if_runs_differ(spread: float) -> None:
+    """By the requests of one run alone, 21 and 44 % would pass."""
+    draws, limit = np.random.default_rng(0), LimitBudget("p50_ms_max", 100.0)
+    verdicts = []
+    for _ in range(400):
+        speeds = 100 * np.exp(spread * draws.standard_normal(3))
+        base, again, target = (speed * np.exp(0.1 * draws.standard_normal(200)) for speed in speeds)
+        judged, _ = judge_time_limit(target, limit, compare(base, target, again).noise_floor)
+        verdicts.append(judged.budgets[0].verdict)
+    assert verdicts.count(Verdict.PASS) <= 0.06 * 400
+    assert verdicts.count(Verdict.FAIL) <= 0.06 * 400
+
+
+@pytest.mark.parametrize(
+    ("limit", "noise_floor", "verdict", "reason"),
+    [
+        (130.0, 0.2, Verdict.PASS, None),
+        (70.0, 0.2, Verdict.FAIL, None),
+        (110.0, 0.2, Verdict.INCONCLUSIVE, AS_NOISY),
+        (1000.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
+        (10.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
+        (1000.0, inf, Verdict.INCONCLUSIVE, TOO_FEW),
+    ],
+    ids=["within", "beyond", "as noisy", "fast single run", "slow single run", "few requests"],
+)
+def test_a_limit_on_times_is_decided_beyond_the_noise(
+    limit: float, noise_floor: float | None, verdict: Verdict, reason: str | None
+) -> None:
+    times = np.random.default_rng(0).uniform(98.0, 102.0, 400)
+    judged, undecided = judge_time_limit(times, LimitBudget("p50_ms_max", limit), noise_floor)
+    assert (judged.budgets[0].verdict, undecided) == (verdict, reason)

@@ -164,12 +164,15 @@ class _GrowingColumns:
             self._fill_missing()
 
     def _add_scores(self, row: Row, before: int, shown: str) -> None:
+        # tools leave a failed sample out of their figures, even if they scored it. If only some of its metrics
+        # failed, those are None.
+        failed = row.error is not None and None not in row.scores.values()
         for name, value in row.scores.items():
             if name not in self.scores:
                 if not isinstance(name, str):
                     raise TypeError(f"the metric {name!r} of a row is no text")
                 self.scores[name] = array("d", [nan]) * before
-            score = _read_number(row, name, value, shown)
+            score = nan if failed else _read_number(row, name, value, shown)
             self.scores[name].append(score)
             if isnan(score):
                 self.empty.setdefault(name, array("q")).append(before)

@@ -112,20 +112,5 @@ def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
     ]
 
 
-def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[str]:
-    """A line if samples ended in an error and have every score anyway: they are judged."""
-    counts = []
-    for samples in (base, target):
-        rows = np.flatnonzero(samples.errors)
-        columns = [scores[rows] for scores in samples.scores.values()]
-        counts.append(int(np.isfinite(columns).all(axis=0).sum()) if columns else 0)
-    if not any(counts):
-        return []
-    return [
-        f"{_format_prefix(where)}{format_count(counts[0], 'sample', 'samples')} of the base and "
-        f"{counts[1]:,} of the target have an error and a score; they are judged by the score"
-    ]
-
-
 def _format_prefix(where: str) -> str:
     return f"{where}: " if where else ""

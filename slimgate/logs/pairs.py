@@ -22,7 +22,6 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
     describe_missing_samples,
     describe_not_numbers,
-    describe_scored_errors,
     describe_surplus,
     describe_truncated,
     format_place,
@@ -303,7 +302,6 @@ def _describe_pairs(where: str, base: Samples, target: Samples) -> list[str]:
     return [
         *([f"{where}: metric {lone} is in only one of the logs"] if lone else []),
         *describe_not_numbers(where, base, target),
-        *describe_scored_errors(where, base, target),
         *describe_truncated(where, base, target),
     ]
 

@@ -407,16 +407,16 @@ def test_samples_without_their_images_are_not_one_document(tmp_path: Path) -> No
     assert judge(base, target, directions={"grade": True}).comparisons[0].groups is None
 
 
-def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -> None:
+def test_a_sample_with_an_error_and_a_score_is_missing(tmp_path: Path) -> None:
     failed = {"error": {"message": "time-out"}}
-    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C", **failed)])
+    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "I", **failed)])
     target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
-    verdicts = judge(base, target, directions={"grade": True})
-    assert (verdicts.comparisons[0].counts.judged, verdicts.comparisons[0].worse) == (2, 1)
-    assert (
-        "sums: 1 sample of the base and 0 of the target have an error and a score; they are judged by the "
-        "score"
-    ) in verdicts.notes
+    with pytest.raises(
+        DataError, match=r'1 have no score in the base\'s log \("2"\), first error "time-out"'
+    ):
+        judge(base, target, directions={"grade": True})
+    counts = judge(base, target, directions={"grade": True}, missing="drop").comparisons[0].counts
+    assert (counts.judged, counts.unscored_base) == (1, 1)
 
 
 @pytest.mark.parametrize(

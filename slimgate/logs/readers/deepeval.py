@@ -91,7 +91,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
             errors = [metric["error"] for metric in metrics if metric.get("error")]
             scores: dict[str, float | None] = {}
             for name, metric in _name_metrics(metrics).items():
-                scores[name] = metric.get("score")
+                scores[name] = None if metric.get("error") else metric.get("score")
                 if metric.get("success") is not None:
                     scores[f"{name}.success"] = None if metric.get("error") else float(metric["success"])
             context = convert_to_text(case.get("context"))

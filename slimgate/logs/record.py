@@ -17,7 +17,7 @@ from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log
 from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.comparing.demands import read_judged_demands
-from slimgate.record.files import OUTCOMES, RECORD
+from slimgate.record.files import BASE_LOGS, OUTCOMES, RECORD, digest_base_logs
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
 from slimgate.record.run_verdict import judge_record, judge_this_run
@@ -60,11 +60,13 @@ def write_record(
     judged.check_one_report()
     suite = suite or f"{folder.resolve().name}.toml"
     record = make_record(judged, command=command, seed=seed, suite=suite, title=title, chosen=chosen)
-    record = record.model_copy(update={"baseline": baseline})
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.collect_outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
     _replace_base_logs(judged.base_log, folder)
+    source = {**record.task.source, BASE_LOGS: digest_base_logs(folder)}
+    task = record.task.model_copy(update={"source": source})
+    record = record.model_copy(update={"baseline": baseline, "task": task})
     # last: a run that is interrupted leaves no record next to the base of an earlier run
     write_atomically(folder / RECORD, format_record_json(record))
     return record

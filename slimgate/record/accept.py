@@ -21,7 +21,14 @@ from slimgate.record.comparing.budgets import find_budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.comparing.since_baseline import find_wrong_answers
 from slimgate.record.earlier_results import describe_state
-from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, read_run, read_suite_baselines
+from slimgate.record.files import (
+    OUTCOMES,
+    RECORD,
+    StoredRecord,
+    check_base_logs,
+    read_run,
+    read_suite_baselines,
+)
 from slimgate.record.run import RunRecord, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
@@ -169,7 +176,10 @@ def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[WeakerThan]) -> N
 
 
 def _list_outcome_files(run: StoredRecord) -> list[Path]:
-    """The outcomes of every model that was measured. Raises DataError if one is missing or of another run."""
+    """The outcomes of every model that was measured.
+
+    Raises DataError if one is missing, or if one or a log of the base is of another run.
+    """
     models = [model for model in run.record.variants if model.is_measured]
     files = [run.make_outcomes_path(model.name) for model in models]
     missing = [file.as_posix() for file in files if not file.is_file()]
@@ -182,6 +192,7 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
     for model, file in zip(models, files, strict=True):
         if problem := find_wrong_answers(run.record, model, file):
             raise DataError(f"{file}: {problem}; run again, and accept the whole folder of that run")
+    check_base_logs(run.file)
     return files
 
 

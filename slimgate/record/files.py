@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from slimgate._system.digests import file_sha256
 from slimgate.errors import DataError, did_you_mean, format_suggestion
+from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record
 from slimgate.results.checks import TEACHER
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
+# the key of a record's source that has the digests of the logs of the base next to it
+BASE_LOGS = "base_logs"
 # the record of an earlier run, in the folder of a suite that the last run could not judge
 EARLIER_RECORD = "run.earlier.json"
 
@@ -70,6 +74,25 @@ def find_record_file(path: Path) -> Path:
     elif not path.exists() and path.parent.is_dir():
         hint = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
     raise DataError(f"{file}: no such file, expected a run.json or the folder that holds it{hint}")
+
+
+def digest_base_logs(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each log of the base next to a record, by the name of its file."""
+    files = (folder / BASE_LOG, *sorted(folder.glob(FURTHER_BASE_LOGS)))
+    return {file.name: file_sha256(file) for file in files if file.is_file()}
+
+
+def check_base_logs(record: Path) -> None:
+    """Raises DataError if the logs of the base next to a record are not those that it judged."""
+    stated = read_run(record).task.source.get(BASE_LOGS)
+    actual = digest_base_logs(record.parent)
+    if stated is None or stated == actual:
+        return
+    differing = min(name for name in {*stated, *actual} if stated.get(name) != actual.get(name))
+    raise DataError(
+        f"{record.parent / differing}: it is not the log of the base that {record} judged; restore the whole "
+        "folder of that run, or judge again"
+    )
 
 
 def read_run(file: Path) -> RunRecord:

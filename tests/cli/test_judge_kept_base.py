@@ -74,6 +74,28 @@ def test_a_kept_base_gives_its_logs_verdict_to_the_last_digit(
         assert without_times(judged[1]) == facts
 
 
+@pytest.mark.parametrize("change", ["replaced", "added", "removed"])
+def test_a_base_log_that_was_not_judged_is_refused(
+    judge: Judge, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """A worse base would let every later model pass."""
+    files = [write_scores(tmp_path / f"{name}.jsonl", wrong) for name, wrong in (("base", 0), ("bad", 40))]
+    judge(*files, "--report", tmp_path / "report")
+    judge(*files[::-1], "--report", tmp_path / "other")
+    changed = tmp_path / "report" / ("base-0002.parquet" if change == "added" else "base.parquet")
+    changed.unlink(missing_ok=True)
+    if change != "removed":
+        shutil.copyfile(tmp_path / "other/base.parquet", changed)
+    expected = f"{changed}: it is not the log of the base that {tmp_path / 'report/run.json'} judged"
+    accept = ["accept", str(tmp_path / "report"), "--name", "v1", "--baselines", str(tmp_path / "kept")]
+    capsys.readouterr()
+    assert main([*accept, "--reason", "a test"]) == 4
+    assert expected in capsys.readouterr().err
+    if change != "removed":
+        code, _, error = judge(tmp_path / "report", files[1])
+        assert (code, expected in error) == (4, True)
+
+
 def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> None:
     base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
     judge(base, target, *SHORTENED, "--report", tmp_path / "first")
@@ -176,6 +198,7 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
         Row("a", {"f1": 0.25, "em": None}, "strict", {"prompt": "p" * 900}, "doc", prompt="p" * 900 + "end"),
         Row("b", {"f1": 1.0}, error="time-out", truncated=True, not_numbers=("pairs",), answer="x" * 900),
         Row("c", {}, answer="\ud800", target="t"),
+        Row("d", {"f1": 1.0}),
     ]
     settings = {name: {"given": (1, None, "ü")} for name in SETTINGS}
     log = Log("mine", "logs", {"one": TaskLog(lambda: iter(rows), {"f1": False}, settings)}, "m", ("note",))

@@ -164,8 +164,8 @@ class _GrowingColumns:
             self._fill_missing()
 
     def _add_scores(self, row: Row, before: int, shown: str) -> None:
-        # tools leave a failed sample out of their figures, even if they scored it. If only some of its metrics
-        # failed, those are None.
+        # tools leave a failed sample out of their figures, even if they scored it; if only some of its
+        # metrics failed, those are None
         failed = row.error is not None and None not in row.scores.values()
         for name, value in row.scores.items():
             if name not in self.scores:

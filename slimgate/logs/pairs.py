@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from slimgate._system.number_text import format_count
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
+from slimgate.judge.directions import find_known_direction
 from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
@@ -120,7 +121,8 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             differences.add("filters", name, text)
         else:
             differences.refuse(name, text)
-    better = _join_directions(name, *tasks, differences)
+    shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
+    better = _join_directions(name, base, target, list(dict.fromkeys(shared)), differences)
     pairs = (
         _pair_samples(
             name,
@@ -145,14 +147,29 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     ]
 
 
-def _join_directions(name: str, base: TaskLog, target: TaskLog, differences: Differences) -> dict[str, bool]:
-    """Whether each metric is better when higher, as either log states it. Logs that differ are refused."""
-    for metric, is_better in base.higher_is_better.items():
-        if target.higher_is_better.get(metric, is_better) is not is_better:
-            direction = "higher" if is_better else "lower"
-            text = f"metric {metric} is better when {direction} in one log and not in the other"
-            differences.refuse(name, text)
-    return {**target.higher_is_better, **base.higher_is_better}
+def _join_directions(
+    name: str, base: Log, target: Log, metrics: Sequence[str], differences: Differences
+) -> dict[str, bool]:
+    """Whether each metric is better when higher, as any run states it. Runs that differ are refused.
+
+    A run that does not state it has the usual direction of the name, if there is one.
+    """
+    tasks = [run.tasks[name] for log in (target, base) for run in (*log.further, log)]
+    joined = {metric: better for task in tasks for metric, better in task.higher_is_better.items()}
+    for metric in [metric for metric in metrics if metric in joined]:
+        better = joined[metric]
+        stated = [task.higher_is_better.get(metric) for task in tasks]
+        direction, opposite = ("higher", "lower") if better else ("lower", "higher")
+        text = f"metric {metric} is better when {direction} in one log"
+        if (not better) in stated:
+            differences.refuse(name, f"{text} and not in the other")
+        elif None in stated and find_known_direction(metric) is (not better):
+            differences.refuse(
+                name,
+                f"{text}, the other does not state it, and by its name it is better when {opposite}; state "
+                "it in both logs",
+            )
+    return joined
 
 
 def _add_behaviour(

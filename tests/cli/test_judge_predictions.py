@@ -289,6 +289,29 @@ def test_directions_that_contradict_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stated", [("false", ""), ("", "false")], ids=["base", "target"])
+def test_one_log_does_not_turn_the_direction_of_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: tuple[str, str]
+) -> None:
+    pair = [
+        table(tmp_path / f"{name}.csv", "acc", 0.9, higher_is_better=text)
+        for name, text in zip("bt", stated, strict=True)
+    ]
+    assert main(["judge", *pair, "--drop-points", "2"]) == 4
+    error = capsys.readouterr().err
+    assert "metric acc is better when lower in one log, the other does not state it" in error
+    assert "by its name it is better when higher; state it in both logs" in error
+
+
+def test_a_further_run_states_the_direction_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silent, stating, target = (
+        table(tmp_path / f"{name}.csv", "acc", value, higher_is_better=text)
+        for name, value, text in (("b", 0.9, ""), ("b2", 0.8, "false"), ("t", 0.7, ""))
+    )
+    assert main(["judge", "--base", silent, stating, "--target", target, "--drop-points", "2"]) == 4
+    assert "metric acc is better when lower in one log, the other does not" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stated", "options", "who"),
     [("", ("--lower-is-better", "f1"), "you state"), ("false", (), "the log or its tool states")],

@@ -33,8 +33,9 @@ from slimgate.judge.scores import load_score
             "score",
             "answer",
         ),
-        *("Faithfulness", "Contextual Precision", "Toxicity.success", "match", "labels_f1_micro"),
-        *("Faithfulness.score", "my_scorer.accuracy", "suite.score.success", "choice.score"),
+        *("Faithfulness", "Contextual Precision", "match", "labels_f1_micro"),
+        *("recall.success", "exact-match", "f1-score"),
+        *("Faithfulness.score", "my_scorer.accuracy", "choice.score"),
     ],
 )
 def test_a_known_name_is_better_when_higher(metric: str) -> None:
@@ -70,6 +71,7 @@ def test_a_known_name_is_better_when_lower(metric: str) -> None:
             "toxicity_score",
             "answer_length",
         ),
+        *("jailbreak.success", "bias.passed", "1-acc", "(1 - f1)", "-log_loss", "\u0394acc", "acc\u2193"),
         *("toxicity.score", "refusal.pattern", "my_scorer.answer", ".score.toxicity"),
         *("not_correct", "incorrect", "error_f1", "accuracy_drop", "Bias", "my_metric", "", "12", "rate"),
     ],

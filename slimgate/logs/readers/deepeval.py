@@ -28,12 +28,13 @@ class Deepeval(Reader):
         return path.suffix == ".json" and '"testCases"' in read_beginning(path, 20_000)
 
     def read(self, path: Path) -> Log:
-        ranges = dict.fromkeys(_list_metrics(path), (0.0, 1.0))
+        metrics = _list_metrics(path)
         task = TaskLog(
             partial(_read_rows, path),
             settings={SCORERS: _read_scorers(path)},
             optional_metrics=True,
-            ranges=ranges,
+            ranges=dict.fromkeys(metrics, (0.0, 1.0)),
+            known_directions={f"{name}.success": True for name in metrics},
         )
         return Log("deepeval", str(path), {"": task})
 

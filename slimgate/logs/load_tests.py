@@ -24,13 +24,15 @@ from slimgate.plugins.reader import (
     LoadRun,
     Log,
 )
-from slimgate.plugins.workloads import LoadPart
+from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 
 # Up to this share of a run's requests may fail, and as many may be unfinished; with more, the other times do
 # not describe the server.
 MOST_FAILED = 0.05
 # Lengths are alike up to this difference.
 ALIKE = 0.05
+# No smaller model is this much faster: one file has another unit, or a cache answered.
+_MOST_FASTER = 100
 _CUT = LoadRequest(failed="cut off or cancelled")
 _MANY = 3
 
@@ -149,6 +151,8 @@ def _refuse_differences(
             f"{_count_sent(base):,}, and fewer requests make a shorter queue; send the same number; --allow "
             f"{LOAD} compares them anyway"
         )
+    if LOAD not in allowed:
+        _refuse_unlike_times(base_file, file, name, base, other)
     if PROMPT in allowed:
         return
     before, after = _read_prompt_lengths(base), _read_prompt_lengths(other)
@@ -163,6 +167,20 @@ def _refuse_differences(
             f"{file}: prompts of load {name} have {_describe_lengths(before, after)}: expected the "
             f"prompts of {base_file}; --allow {PROMPT} compares them anyway"
         )
+
+
+def _refuse_unlike_times(base_file: str, file: str, name: str, base: LoadRun, other: LoadRun) -> None:
+    for part in LOAD_PARTS:
+        times = [list_part_times(run.requests, part) for run in (base, other)]
+        if not all(np.isfinite(part_times).any() for part_times in times):
+            continue
+        was, now = (float(np.median(part_times[np.isfinite(part_times)])) for part_times in times)
+        if max(was, now) > _MOST_FASTER * min(was, now):
+            raise DataError(
+                f"{file}: the median time of {part} of load {name} is {now:.3g} ms, and {was:.3g} ms in "
+                f"{base_file}; expected less than {_MOST_FASTER} times of difference: one of the files has "
+                f"another unit, or a cache answered; --allow {LOAD} compares them anyway"
+            )
 
 
 def _count_sent(run: LoadRun) -> int:

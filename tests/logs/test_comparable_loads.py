@@ -441,3 +441,19 @@ def test_a_time_that_cannot_be_is_refused(tmp_path: Path, time: float) -> None:
     words = f"request 7 of load c8 has a time of {1000 * time:g} ms, expected a finite number of at least 0"
     with pytest.raises(DataError, match=words):
         pair_loads(read_any_log(base), read_any_log(target), None, ())
+
+
+@pytest.mark.parametrize("slower", [0.001, 1000.0], ids=["seconds as ms", "ms as seconds"])
+def test_times_of_another_unit_are_refused(tmp_path: Path, judge: Any, slower: float) -> None:
+    """A file with seconds where milliseconds are expected would pass each budget."""
+    base, again = (write_vllm(tmp_path / f"{seed}.json", seed) for seed in range(2))
+    target = write_vllm(tmp_path / "target.json", 2, slower=slower)
+    code, output = judge("speedup_min = 1.2, p50_ms_max = 100", base, target, again)
+    assert code == 4
+    assert "another unit, or a cache answered; --allow load compares them anyway" in output
+    assert judge("speedup_min = 1.2", base, target, again, "--allow", "load")[0] == int(slower > 1)
+
+
+def test_a_target_that_is_much_faster_is_judged(tmp_path: Path, judge: Any) -> None:
+    base, again = (write_vllm(tmp_path / f"{seed}.json", seed) for seed in range(2))
+    assert judge("speedup_min = 20", base, write_vllm(tmp_path / "t.json", 2, slower=0.02), again)[0] == 0

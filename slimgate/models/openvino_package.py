@@ -14,9 +14,23 @@ from slimgate._system.signals import handle_on_own_stack
 
 def load_openvino(user: str) -> Any:
     """Imports the package. user: what needs it. Raises MissingExtra."""
+    _decline_telemetry()
     openvino = import_extra("openvino", "openvino", user)
     handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
     return openvino
+
+
+@cache
+def _decline_telemetry() -> None:
+    """Otherwise OpenVINO and nncf send events to Google Analytics, and fork this process for each of them.
+
+    A conversion sends 35 events. OpenVINO reads the consent when it is imported, and at the first conversion.
+    """
+    try:
+        from openvino_telemetry.utils.opt_in_checker import ConsentCheckResult, OptInChecker
+    except ModuleNotFoundError:  # OpenVINO works without it
+        return
+    OptInChecker.check = lambda *_, **__: ConsentCheckResult.DECLINED
 
 
 @cache

@@ -3,8 +3,8 @@
 The two tests did not alternate, so changes of the machine and the network between them are part of the
 difference. A single run does not show how large that is. So a second run of the base measures it, as the copy
 of the teacher does in a duel (judge/speed.py): the base compared with itself is the noise floor, and every
-claim is widened by it. Without a second run nothing is decided, also not whether the target's own times are
-within a limit.
+claim is widened by it. Without a second run no speed-up is decided, and a limit on the target's own times is
+only decided if they are further away from it than `RUN_FACTOR`.
 
 The quantiles of both have order-statistic intervals of 90 %; requests whose times are correlated count as
 fewer (judge/call_times.py). The ratio's interval goes from the lower end of one divided by the
@@ -17,7 +17,7 @@ A request that failed is slower than every other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
@@ -54,6 +54,9 @@ AS_NOISY = (
     "of a suite)"
 )
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
+# By how much two runs of a server may differ if only one was measured. A target at a limit on its own times then
+# passes in at most 5 % if the logarithms of runs have a standard deviation of up to 0.136: log(1.25) / 1.645.
+RUN_FACTOR = 1.25
 ONE_RUN = (
     "one run of each does not tell how much two runs of one server differ; give --repeat ([logs] repeat)"
 )
@@ -174,17 +177,16 @@ def judge_time_limit(
 ) -> tuple[CallTimes, str | None]:
     """Judges a limit on the target's own times, and says why it is undecided if not by the requests.
 
-    noise_floor: that of the same quantile of the base. Another run of the target may differ by as much.
+    noise_floor: that of the same quantile of the base, on the log scale; None without a second run of the
+    base: then two runs may differ by `RUN_FACTOR`.
     """
-    if noise_floor is None:
-        judged = judge_call_times(times, [budget])
-        undecided = replace(judged.budgets[0], verdict=Verdict.INCONCLUSIVE, n_needed=None)
-        return replace(judged, budgets=(undecided,)), ONE_RUN
-    judged = judge_call_times(times, [budget], noise=noise_floor)
-    if not isfinite(noise_floor):
+    judged = judge_call_times(times, [budget], noise=log(RUN_FACTOR) if noise_floor is None else noise_floor)
+    if noise_floor is not None and not isfinite(noise_floor):
         return judged, TOO_FEW
     [limit] = judged.budgets
-    return judged, AS_NOISY if limit.verdict is Verdict.INCONCLUSIVE and limit.n_needed is None else None
+    if limit.verdict is not Verdict.INCONCLUSIVE or limit.n_needed is not None:
+        return judged, None
+    return judged, ONE_RUN if noise_floor is None else AS_NOISY
 
 
 def format_ratio_message(

@@ -27,7 +27,8 @@ KL_WORDS = {
 _LARGE_MS = 10_000
 _ONE_RUN = (
     "the two servers did not take turns, and one run of the base does not show how much two runs differ: the "
-    "intervals are of the requests alone, and no speed-up is decided. Give a second run of the base: --repeat"
+    "intervals are of the requests alone, and no speed-up is decided. A limit on milliseconds is decided if "
+    "the times are not within a factor of 1.25 of it. Give a second run of the base: --repeat"
 )
 _TWO_RUNS = (
     "the two servers did not take turns: slimgate widens each interval by how much the two runs of the base "

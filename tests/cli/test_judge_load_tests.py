@@ -102,15 +102,16 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
 
 
-def test_limits_on_milliseconds_need_a_second_run_of_the_base(
+def test_a_limit_near_the_times_of_one_run_is_undecided(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, _, target = files(tmp_path)
     limits = tmp_path / "limits.toml"
-    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 400.0, p50_ms_max = 30.0 }\n")
+    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 60.0, p50_ms_max = 65.0 }\n")
     assert main(["judge", base, target, "--budgets", str(limits)]) == 1
     printed = capsys.readouterr().out
-    assert printed.count(f"INCONCLUSIVE, {ONE_RUN}") == 2
+    assert printed.count(f"INCONCLUSIVE, {ONE_RUN}") == 1  # 60 ms in all; the first token came after 20 ms
+    assert printed.endswith("INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)\n")
 
 
 def test_failed_requests_are_counted_and_slower_than_all_others(

@@ -163,6 +163,18 @@ def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bou
     assert line.startswith(f"c8 1.620× the base's speed {bounds}")
 
 
+def test_times_at_their_limit_pass_rarely_by_one_run() -> None:
+    """By the requests alone, 37 % would pass."""
+    draws, limit = np.random.default_rng(0), LimitBudget("p50_ms_max", 100.0)
+    verdicts = []
+    for _ in range(3000):
+        speed = 100 * np.exp(0.136 * draws.standard_normal())
+        judged, _ = judge_time_limit(speed * np.exp(0.1 * draws.standard_normal(200)), limit, None)
+        verdicts.append(judged.budgets[0].verdict)
+    assert verdicts.count(Verdict.PASS) <= 0.06 * 3000
+    assert verdicts.count(Verdict.FAIL) <= 0.06 * 3000
+
+
 @pytest.mark.parametrize("spread", [0.05, 0.2], ids=["runs differ by 5 %", "runs differ by 20 %"])
 def test_times_at_their_limit_pass_rarely_if_runs_differ(spread: float) -> None:
     """By the requests of one run alone, 21 and 44 % would pass."""
@@ -183,11 +195,22 @@ def test_times_at_their_limit_pass_rarely_if_runs_differ(spread: float) -> None:
         (130.0, 0.2, Verdict.PASS, None),
         (70.0, 0.2, Verdict.FAIL, None),
         (110.0, 0.2, Verdict.INCONCLUSIVE, AS_NOISY),
-        (1000.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
-        (10.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
+        (130.0, None, Verdict.PASS, None),
+        (78.0, None, Verdict.FAIL, None),
+        (120.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
+        (82.0, None, Verdict.INCONCLUSIVE, ONE_RUN),
         (1000.0, inf, Verdict.INCONCLUSIVE, TOO_FEW),
     ],
-    ids=["within", "beyond", "as noisy", "fast single run", "slow single run", "few requests"],
+    ids=[
+        "within",
+        "beyond",
+        "as noisy",
+        "one run far within",
+        "one run far beyond",
+        "one run just within",
+        "one run just beyond",
+        "few requests",
+    ],
 )
 def test_a_limit_on_times_is_decided_beyond_the_noise(
     limit: float, noise_floor: float | None, verdict: Verdict, reason: str | None

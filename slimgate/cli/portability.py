@@ -114,7 +114,7 @@ def _judge_answers(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[l
         answers,
         replace(budgets.behaviour, tokens={}),
         metrics={metric: load_metric(metric) for metric in budgets.behaviour.sliced_metrics},
-        columns=find_column_slices(suite.setup, suite_run.rows.gate),
+        column_slices=find_column_slices(suite.setup, suite_run.rows.gate),
     )
     lines = [f"  {format_message(name, judgement)}" for judgement in judged]
     verdicts = [judgement.verdict for judgement in judged]

@@ -80,10 +80,10 @@ def judge_behaviour(
     budgets: BehaviourBudgets,
     *,
     metrics: Mapping[str, Metric],
-    columns: Sequence[Slice] = (),
+    column_slices: Sequence[Slice] = (),
     tokens: TokenKl | None = None,
 ) -> BehaviourJudgement:
-    """Judges flips, tokens, and each of the metrics on every label and on the slices of `columns`.
+    """Judges flips, tokens, and each of the metrics on every label and on the slices of columns.
 
     A budget that no variant can break does not pass (`cannot_fail`).
 
@@ -98,7 +98,7 @@ def judge_behaviour(
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
     judged += _judge_tokens(tokens, [limit for limits in budgets.tokens.values() for limit in limits])
     slices: list[SliceFacts] = []
-    parts = [*columns, *list_label_slices(teacher)]
+    all_slices = [*column_slices, *list_label_slices(teacher)]
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
         limit = None if budget is None else budget.limit
@@ -106,13 +106,15 @@ def judge_behaviour(
             key: slice_budget for key, slice_budget in budgets.named_slices.items() if key.metric == name
         }
         own_limits = {(key.column, key.value): slice_budget.limit for key, slice_budget in named.items()}
-        parts_judged = judge_slices(
-            replace(metric, name=name), teacher, variant, parts, limit, own_limits=own_limits
+        judged_slices = judge_slices(
+            replace(metric, name=name), teacher, variant, all_slices, limit, own_limits=own_limits
         )
-        slices += parts_judged
+        slices += judged_slices
         if budget is not None:
-            judged.append(decide_all_slices(name, parts_judged, budget.limit, budget.reason))
-        judged += [decide_named_slice(key, parts_judged, slice_budget) for key, slice_budget in named.items()]
+            judged.append(decide_all_slices(name, judged_slices, budget.limit, budget.reason))
+        judged += [
+            decide_named_slice(key, judged_slices, slice_budget) for key, slice_budget in named.items()
+        ]
     judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), tokens)
     judgement = _withhold_absent_labels(judgement, teacher, {make_slices_kind(name) for name in metrics})
     if teacher.right is not None:
@@ -211,9 +213,9 @@ def make_behaviour_facts(
     message: str,
     actions: Mapping[str, OnInconclusive] | None = None,
 ) -> BehaviourFacts:
-    """The record's `measure_behaviour`: what was measured, and what was judged of it.
+    """What `measure_behaviour` measured with what was judged of it, for the record.
 
-    message: its line. actions: the value of on_inconclusive for each kind of budget.
+    message: the line of the gate. actions: the value of on_inconclusive for each kind of budget.
     """
     share, flips = judged.flips, None
     if share is not None and measured.flips is not None:

@@ -17,22 +17,21 @@ from slimgate.results.base import OnInconclusive
 # What a verdict is about: the first build on rows like these, or the recipe over its builds and the rows.
 Over = Literal["rows", "builds"]
 
-# The name of a kind of budget on a metric.
-BudgetKind = str
-KINDS: tuple[BudgetKind, ...] = tuple(list_metric_kinds())
+# The names of the kinds of budgets on a metric.
+KINDS: tuple[str, ...] = tuple(list_metric_kinds())
 
 
 @dataclass(frozen=True)
 class QualityBudget:
     """How much worse a variant may be.
 
-    limit: for the kinds in points percentage points of the metric; for the relative kinds a fraction (0.02 is
-    2 %); for floor and ceiling the metric's own unit. Above 0. over: of what the mean is judged.
-    cap, above_cap_max: of metrics without a bound, the most that a row counts for in the mean, in the
+    limit: above 0; percentage points of the metric for the kinds in points, a fraction (0.02 is 2 %) for the
+    relative kinds, the metric's own unit for floor and ceiling. over: what the mean is over.
+    cap, above_cap_max: for a metric without a bound, the most that a row counts for in the mean, in the
     metric's own unit, and the largest share of rows that may lose more; None: the defaults (see `capped`).
     """
 
-    kind: BudgetKind
+    kind: str
     limit: float
     reason: str | None = None
     on_inconclusive: OnInconclusive | None = None
@@ -96,18 +95,19 @@ def _check_cap(metric: MetricProperties, budget: QualityBudget) -> None:
         )
     if budget.cap is not None and budget.above_cap_max is None and metric.unit == "percent":
         check_derived_share(metric.name, budget.cap, 1.0)  # nats a token
-    smallest = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
+    # by kind, the mean that the budget allows, if it is known without rows
+    allowed_means = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
     if budget.cap is not None and metric.unit == "points":
-        smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
+        allowed_means["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
         if budget.above_cap_max is not None:  # else the mean up to 8 caps is judged too
-            smallest["ceiling"] = budget.limit
-    least = smallest.get(budget.kind, 0.0)
-    if budget.cap is not None and budget.cap <= least:
-        allowed = "a mean" if budget.kind == "ceiling" else "a mean loss"
+            allowed_means["ceiling"] = budget.limit
+    allowed = allowed_means.get(budget.kind, 0.0)
+    if budget.cap is not None and budget.cap <= allowed:
+        noun = "a mean" if budget.kind == "ceiling" else "a mean loss"
         raise SuiteError(
-            f"budget cap is {budget.cap:g}, but {budget.kind} = {budget.limit:g} allows {allowed} of "
-            f"{least:g}. A row counts for at most the cap, so the budget would always hold; expected a cap "
-            f"above {least:g}"
+            f"budget cap is {budget.cap:g}, but {budget.kind} = {budget.limit:g} allows {noun} of "
+            f"{allowed:g}. A row counts for at most the cap, so the budget would always hold; expected a cap "
+            f"above {allowed:g}"
         )
 
 
@@ -179,6 +179,6 @@ def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
     return abs(drop_points) if is_two_sided(budgets) else drop_points
 
 
-def list_suited_kinds(metric: MetricProperties) -> tuple[BudgetKind, ...]:
+def list_suited_kinds(metric: MetricProperties) -> tuple[str, ...]:
     """The kinds of budget that a metric can have."""
     return tuple(name for name, kind in list_metric_kinds().items() if kind.suits(metric))

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 from pydantic_core import PydanticCustomError
 
 from slimgate.budgets.registry import list_metric_kinds
-from slimgate.judge.budget_kinds import KINDS, BudgetKind, Over, QualityBudget
+from slimgate.judge.budget_kinds import KINDS, Over, QualityBudget
 from slimgate.plugins.params import Table
 from slimgate.results.base import OnInconclusive
 
@@ -22,18 +22,23 @@ from slimgate.results.base import OnInconclusive
 LEAST_COMPRESSION = 0.5
 
 
-class _Limits(Table):
-    """Base of the tables of several limits, which share a reason."""
+class _WithReason(Table):
+    """Base of all tables of budgets."""
 
     reason: str | None = None
     """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
     a reason."""
+
+
+class _MayBeUndecided(_WithReason):
+    """Base of the tables of budgets that may be INCONCLUSIVE."""
+
     on_inconclusive: OnInconclusive | None = None
     """What happens if the verdict is INCONCLUSIVE: "fail", or "warn" and pass; default: on_inconclusive of
     [measure]."""
 
 
-class LimitsTable(_Limits):
+class MetricLimitsTable(_MayBeUndecided):
     """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
 
     @model_validator(mode="after")
@@ -46,7 +51,7 @@ class LimitsTable(_Limits):
 
     def make_budgets(self) -> tuple[QualityBudget, ...]:
         """A budget for each kind that is set."""
-        limits: dict[BudgetKind, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
+        limits: dict[str, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
         over: Over = getattr(self, "over", "rows")
         cap: float | None = getattr(self, "cap", None)
         above: float | None = getattr(self, "above_cap_max", None)
@@ -57,7 +62,7 @@ class LimitsTable(_Limits):
         )
 
 
-class _CappedLimits(LimitsTable):
+class _CappedLimits(MetricLimitsTable):
     """Base of the tables of limits on a metric that may have a cap: the limits, and the cap."""
 
     cap: float | None = Field(default=None, gt=0)
@@ -117,9 +122,9 @@ BaselineBudgetTable: type[_CappedLimits] = create_model(
         }
     ),
 )
-TeacherBudgetTable: type[LimitsTable] = create_model(
+TeacherBudgetTable: type[MetricLimitsTable] = create_model(
     "TeacherBudgetTable",
-    __base__=LimitsTable,
+    __base__=MetricLimitsTable,
     __doc__="Budgets on a metric of the teacher itself, by its own interval.",
     **_make_limit_fields({name: kind.teacher_description for name, kind in list_metric_kinds().items()}),
 )
@@ -131,22 +136,15 @@ QualityBudgetTable: type[_CappedLimits] = create_model(
 )
 
 
-class Budget(Table):
+class Budget(_WithReason):
     """A table of one limit. kind: its key in the table, and its kind in the record."""
 
     kind: ClassVar[str]
-    reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
-    a reason."""
 
     @property
     def limit(self) -> float:
         """The limit, in the unit of its kind."""
         return float(getattr(self, self.kind))
-
-    def choose_on_inconclusive(self, default: OnInconclusive | None) -> OnInconclusive | None:
-        """What INCONCLUSIVE does: as the table says, else `default`; None if it is never undecided."""
-        return default
 
 
 class SizeBudget(Budget):
@@ -156,9 +154,6 @@ class SizeBudget(Budget):
     compression_min: float = Field(gt=0)
     """Least value of teacher bytes / variant bytes."""
 
-    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
-        """None: bytes are exact."""
-
 
 class QuantizedBudget(Budget):
     """A budget on precision: this share of the weights in a variant's blocks has fewer than 16 bits."""
@@ -166,9 +161,6 @@ class QuantizedBudget(Budget):
     kind = "quantized_share_min"
     quantized_share_min: float = Field(gt=0, le=1)
     """Least share of the weights in the blocks' matrices that is stored in fewer than 16 bits."""
-
-    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
-        """None: weights are counted, so they are exact."""
 
 
 class FlopsBudget(Budget):
@@ -179,22 +171,12 @@ class FlopsBudget(Budget):
     """Largest value of the variant's operations / the teacher's operations; slimgate counts matrix products,
     convolutions and attention."""
 
-    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
-        """None: operations are counted, so they are exact."""
+
+class MeasuredBudget(Budget, _MayBeUndecided):
+    """A table of one limit on a measured figure. Budgets on exact figures are never undecided."""
 
 
-class UndecidedBudget(Budget):
-    """Base of the budgets that may say themselves what INCONCLUSIVE does."""
-
-    on_inconclusive: OnInconclusive | None = None
-    """What happens if the verdict is INCONCLUSIVE: "fail", or "warn" and pass; default: on_inconclusive of
-    [measure]."""
-
-    def choose_on_inconclusive(self, default: OnInconclusive | None) -> OnInconclusive | None:
-        return self.on_inconclusive or default
-
-
-class MemoryBudget(UndecidedBudget):
+class MemoryBudget(MeasuredBudget):
     """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
 
     kind = "memory_ratio_max"
@@ -202,7 +184,7 @@ class MemoryBudget(UndecidedBudget):
     """Largest value of the variant's peak memory / the teacher's peak memory."""
 
 
-class FlipsBudget(UndecidedBudget):
+class FlipsBudget(MeasuredBudget):
     """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
 
     kind = "flips_max_percent"
@@ -210,7 +192,7 @@ class FlipsBudget(UndecidedBudget):
     """Largest percentage of the gate rows that may turn from right to wrong."""
 
 
-class SliceBudget(UndecidedBudget):
+class SliceBudget(MeasuredBudget):
     """A budget on a metric of 0/1 per row: what no slice may lose, or one slice that is named."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset(list_metric_kinds()) - {"drop_points"}
@@ -234,12 +216,9 @@ class LimitBudget:
     above_cap_max: float | None = None
 
 
-class SizeBudgetTable(Table):
+class SizeBudgetTable(_WithReason):
     """Budgets on a variant's files, all of which must hold."""
 
-    reason: str | None = None
-    """Reason for the budget, which the report shows. A budget that is looser than the baseline's budget needs
-    a reason."""
     compression_min: float | None = Field(default=None, gt=0)
     """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. A value under 0.5 needs a
     reason."""
@@ -282,7 +261,7 @@ class SizeBudgetTable(Table):
         return None if limit is None else QuantizedBudget(quantized_share_min=limit, reason=self.reason)
 
 
-class LimitBudgets(_Limits):
+class SeveralLimitsTable(_MayBeUndecided):
     """Base of the tables of several limits, of which at least one is set."""
 
     kinds: ClassVar[tuple[str, ...]]
@@ -304,7 +283,7 @@ class LimitBudgets(_Limits):
         )
 
 
-class KlBudgetTable(LimitBudgets):
+class KlBudgetTable(SeveralLimitsTable):
     """Budgets on KL(teacher || variant) of the next token, in nats, all of which must hold."""
 
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
@@ -354,7 +333,7 @@ class KlBudgetTable(LimitBudgets):
 VALUE_RATIO, VALUE = "value_ratio_max", "value_max"
 
 
-class MeasurementBudgetTable(LimitBudgets):
+class MeasurementBudgetTable(SeveralLimitsTable):
     """Budgets on a figure that a measurement gives, all of which must hold. A smaller figure is better."""
 
     kinds: ClassVar = (VALUE_RATIO, VALUE)
@@ -365,7 +344,7 @@ class MeasurementBudgetTable(LimitBudgets):
     """Largest value of the variant's figure, in the unit of the measurement."""
 
 
-class Top1BudgetTable(LimitBudgets):
+class Top1BudgetTable(SeveralLimitsTable):
     """A budget on the share of tokens for which variant and teacher have the same most likely next token."""
 
     kinds: ClassVar = ("floor",)

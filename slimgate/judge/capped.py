@@ -62,7 +62,7 @@ class CappedRows:
 
     losses: (rows,) or, of several builds of one variant, (builds, rows); sizes: (rows,) what a loss is a rate
     of, such as tokens; groups: (rows,) ids of rows that are not independent, or None. cap: of a row's rate;
-    lowest: below which no rate can be. run: as `UnitLosses` has it.
+    lowest: below which no rate can be. run_length: as `UnitLosses` has it.
     """
 
     losses: Floats
@@ -70,7 +70,7 @@ class CappedRows:
     groups: Ints | None
     cap: float
     lowest: float = -inf
-    run: float = 1.0
+    run_length: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -95,7 +95,7 @@ class CappedRows:
 
     @property
     def _best(self) -> float:
-        """The lowest rate that counts. Low values are what a floor is about, so their own end is no cap."""
+        """The lowest rate that counts: the lowest end, because a floor is about low values, or else -cap."""
         return self.lowest if isfinite(self.lowest) else -self.cap
 
     @cached_property
@@ -106,39 +106,37 @@ class CappedRows:
 
     def _make_units(self, rates: Floats, best: float, worst: float) -> UnitLosses:
         units = sum_by_unit(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
-        return replace(units, run=self.run)
+        return replace(units, run_length=self.run_length)
 
 
-def judge_capped_mean(budget: StatedBudget, rows: CappedRows, at: float) -> BudgetFacts:
-    """The first condition alone. at: the largest mean loss, in the unit of the rows."""
-    return decide(budget, rows.capped.p_at_least(at), rows.capped.p_at_most(at))
+def judge_capped_mean(budget: StatedBudget, rows: CappedRows, limit: float) -> BudgetFacts:
+    """The first condition alone. limit: the largest mean loss, in the unit of the rows."""
+    return decide(budget, rows.capped.p_at_least(limit), rows.capped.p_at_most(limit))
 
 
 def judge_with_share_above(
     judged: BudgetFacts,
     rows: CappedRows,
-    at: float,
+    limit: float,
     *,
     allowed: float,
     above_max: float | None,
     uncapped: float,
-    n: int,
     lost: CappedRows | None = None,
 ) -> BudgetFacts:
     """The verdict on a capped mean, with that on the share above the cap.
 
-    judged: on the capped mean, with its p-values. at: the largest mean of `rows`; allowed: the largest mean
-    loss, from which the limit of the share is derived if `above_max` is None. uncapped: the mean without a
-    cap, in the budget's unit. n: rows, for n_needed. lost: the losses of the rows, if `rows` is another
-    contrast.
+    judged: on the capped mean, with its p-values. limit: the largest mean of `rows`. allowed: the largest
+    mean loss, from which the limit of the share is derived if `above_max` is None. uncapped: the mean without
+    a cap, in the budget's unit. lost: the losses of the rows, if `rows` is another contrast.
     """
     above = (rows if lost is None else lost).above
     share = max(allowed, 0.0) / (WORST * rows.cap) if above_max is None else above_max
-    conditions = [(rows.capped, at), (above, share)]
+    conditions = [(rows.capped, limit), (above, share)]
     p_values = [1.0 if judged.p_value is None else judged.p_value, above.p_at_least(share)]
     if above_max is None:
-        conditions.append((rows.up_to_worst, at))
-        p_values.append(rows.up_to_worst.p_at_least(at))
+        conditions.append((rows.up_to_worst, limit))
+        p_values.append(rows.up_to_worst.p_at_least(limit))
     p_value = max(p_values)
     p_holds = min(1.0 if judged.p_holds is None else judged.p_holds, _FAIL_BY_SHARE * above.p_at_most(share))
     verdict = choose_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
@@ -146,7 +144,7 @@ def judge_with_share_above(
     return replace(
         judged,
         verdict=verdict,
-        n_needed=_count_rows_needed(conditions, p_values, n) if undecided else None,
+        n_needed=_count_rows_needed(conditions, p_values, len(rows.sizes)) if undecided else None,
         p_value=p_value,
         p_holds=p_holds,
         capped=CappedFacts(
@@ -167,11 +165,15 @@ def _count_rows_needed(
     conditions: list[tuple[UnitLosses, float]], p_values: list[float], n: int
 ) -> int | None:
     """Rows that decide it 80 % of the time if all stays as measured: as FAIL if a limit is exceeded."""
-    exceeded = [losses.compute_copies_needed(at) for losses, at in conditions[:2] if losses.mean > at]
+    exceeded = [
+        losses.compute_copies_needed(limit) for losses, limit in conditions[:2] if losses.mean > limit
+    ]
     if exceeded:
         copies = [count for count in exceeded if count is not None]
         return ceil(min(copies) * n) if copies else None
     undecided = [pair for pair, p in zip(conditions, p_values, strict=True) if p > ALPHA]
-    needed = [losses.compute_copies_needed(at) if losses.mean < at else None for losses, at in undecided]
+    needed = [
+        losses.compute_copies_needed(limit) if losses.mean < limit else None for losses, limit in undecided
+    ]
     known = [count for count in needed if count is not None]
     return ceil(max(known) * n) if known and len(known) == len(needed) else None

@@ -35,7 +35,7 @@ class Contrast:
         return self.teacher * before + self.variant * after + self.constant
 
 
-class Paired(Protocol):
+class PairedValues(Protocol):
     """Both models' values at once, as the rows show them: means, resamples, or influence values."""
 
     def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
@@ -63,7 +63,7 @@ class Paired(Protocol):
         """Its standard error."""
 
 
-class ByInterval(ABC):
+class PairedByInterval(ABC):
     """Tests by intervals alone: a p-value is the level at which a bound meets the limit."""
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Relative:
             self.drop.constant - fraction * self.base.constant,
         )
 
-    def compute_interval(self, paired: Paired, start: float) -> Interval | None:
+    def compute_interval(self, paired: PairedValues, start: float) -> Interval | None:
         """The fractions that the excess's interval does not exclude (Fieller's method); None if unbounded.
 
         start: the measured fraction, from which the search for both bounds begins.

@@ -13,16 +13,16 @@ reports/simulations/metric_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import make_contrast_evidence
 from slimgate.judge.group_sizes import add_groups
+from slimgate.judge.metrics.regression import METRICS
 from slimgate.judge.metrics.weighted_correlation import (
     ValuesUnder,
     compute_correlation,
@@ -45,19 +45,6 @@ NO_PASS = (
 )
 
 
-@dataclass(frozen=True)
-class _Score:
-    """A correlation, with the attributes that checks of budgets read."""
-
-    name: str
-    higher_is_better: bool = True
-    value_range: tuple[float, float] = (-1.0, 1.0)
-    resampled: bool = True
-    no_budget: str = ""
-    over_builds: bool = False
-    unit: Unit = "points"
-
-
 def judge_correlation(
     kind: Correlation,
     gold: Floats,
@@ -77,9 +64,9 @@ def judge_correlation(
     """
     from scipy.stats import rankdata
 
-    score = _Score(kind)
+    metric = METRICS[kind]
     for budget in budgets:
-        check_budget(score, budget)
+        check_budget(metric, budget)
     scores_by_name = {"gold": gold, "teacher": teacher, "variant": variant}
     _check_scores(kind, scores_by_name)
     for name, scores in scores_by_name.items():
@@ -112,7 +99,7 @@ def judge_correlation(
         groups=None if groups is None else units - 2,
     )
     warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
-    judged = judge_evidence(score, float(before), float(after), evidence, budgets, warnings=warnings)
+    judged = judge_evidence(metric, float(before), float(after), evidence, budgets, warnings=warnings)
     if kind == "spearman" or not budgets:
         return judged
     return replace(withhold_pass(judged, NO_PASS), warnings=(*warnings, NO_PASS))

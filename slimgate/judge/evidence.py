@@ -9,7 +9,7 @@ from math import nan, sqrt
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, make_drop_contrast
+from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, PairedValues, make_drop_contrast
 from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.extremes import add_pseudo_changes
@@ -52,7 +52,7 @@ class Evidence:
     p_at_least: Callable[[float], float]
     p_at_most: Callable[[float], float]
     needed: Callable[[float, float], int | None]
-    paired: Paired | None
+    paired: PairedValues | None
     groups: int | None = None
     design_effect: float | None = None
     changed: ChangedRows | None = None
@@ -103,7 +103,7 @@ def gather_evidence(
 
 def pair_values(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
-) -> Paired:
+) -> PairedValues:
     """Both models' values of a metric, for any contrast between them. A metric of 0/1 is a mean here."""
     groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
@@ -115,7 +115,7 @@ def pair_values(
 
 def _make_paired(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
-) -> Paired:
+) -> PairedValues:
     if metric.row_mean is not None:
         return make_paired_means(metric, metric.row_mean, teacher, variant)
     if metric.influence is not None and isinstance(teacher, ClassOutcomes):
@@ -239,7 +239,7 @@ def _make_zero_one_means(before: Floats, after: Floats, groups: Ints | None) -> 
 
 
 def make_contrast_evidence(
-    paired: Paired, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
+    paired: PairedValues, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
 ) -> Evidence:
     """The evidence of a drop from both models' values. n: rows; method: as a verdict names it."""
     drop = make_drop_contrast(higher_is_better=higher_is_better)
@@ -276,7 +276,7 @@ def describe_contrast_method(metric: Metric) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class PairedInfluence(ByInterval):
+class PairedInfluence(PairedByInterval):
     """A metric of teacher (index 0) and variant (index 1) by influence values, with pseudo-changes.
 
     An influence value says how much a row moves the metric, so the rows need not be resampled. For ROC-AUC

@@ -33,8 +33,10 @@ _CANDIDATES = 8
 # cost ROC-AUC and log loss the more, the surer they were; with the median row a too-large drop from 1 % of
 # turned rows passed 8 to 15 % of the time at n = 200 to 1,000, with the upper decile at most 6 %.
 _SURENESS = 0.9
-# The rule of three, and a number of rows so small that their effect is in proportion to it.
-_UNSEEN, _FEW = 3.0, 1e-3
+# The rule of three: how many lost units a sample without a loss cannot exclude.
+_UNSEEN = 3.0
+# A number of rows so small that their effect is in proportion to it.
+_FEW = 1e-3
 # By which share of a row a made-up change may be too small: an error rate of 6 % in place of 5 %.
 _SHORT = 0.2
 
@@ -137,7 +139,7 @@ def _make_turned_scores(
     The mistaken row has the two classes swapped or, if that is worse, the scores of a row of the other class.
     None without probabilities.
     """
-    right = _take_row(outcomes, label, label, _SURENESS)
+    right = _take_row(outcomes, label, ordered_by=label, quantile=_SURENESS)
     if right is None:
         return None, None
     if right[label] < right[wrong]:
@@ -145,7 +147,7 @@ def _make_turned_scores(
     turned = _swap_scores(right, label, wrong)
     # Swapped scores of a rare class may still rank above nearly all other rows: 0.2, if these have 0.01. Then
     # a lost row would cost an area under a curve nothing.
-    other = _take_row(outcomes, wrong, label, 1 - _SURENESS)
+    other = _take_row(outcomes, wrong, ordered_by=label, quantile=1 - _SURENESS)
     mistaken = turned if other is None or turned[label] <= other[label] else other
     if mistaken[label] == right[label]:  # as if all scores are equal: the row would not change either
         surest = np.eye(len(right))
@@ -153,18 +155,18 @@ def _make_turned_scores(
     return right, mistaken
 
 
-def _take_row(outcomes: ClassOutcomes, of_class: int, scored: int, at: float) -> Floats | None:
+def _take_row(outcomes: ClassOutcomes, of_class: int, *, ordered_by: int, quantile: float) -> Floats | None:
     """(classes,) probabilities of a row of a class, if possible a right one.
 
-    scored, at: the row at this share of them by the probability of that class. None without probabilities, or
-    without a row of the class.
+    The rows are ordered by the probability of the class `ordered_by`; the row is at this quantile of them.
+    None without probabilities, or without a row of the class.
     """
     of_label = outcomes.labels == of_class
     if outcomes.probabilities is None or not of_label.any():
         return None
     hits = of_label & (outcomes.predictions == of_class)
     rows = outcomes.probabilities[hits if hits.any() else of_label]
-    return np.asarray(rows[np.argsort(rows[:, scored], kind="stable")[int(at * len(rows))]])
+    return np.asarray(rows[np.argsort(rows[:, ordered_by], kind="stable")[int(quantile * len(rows))]])
 
 
 def _swap_scores(scores: Floats, label: int, wrong: int) -> Floats:

@@ -13,7 +13,7 @@ from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, Verdict
 
-# The search for a bound ends at this many interval widths.
+# The search for a bound ends at this distance from the bound of a variant that was not chosen.
 _FURTHEST = 2**30
 _BISECTIONS = 20
 
@@ -103,7 +103,7 @@ def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudge
         return judged
     judged = replace(judged, budgets=tuple(map(_drop_conditions, judged.budgets)))
     level = look.compute_level()
-    why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
+    why = f"decided alone, but not at look {look.number} of {look.looks} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
         p_values = [getattr(budget, name) for budget in judged.budgets]
         judged = _withhold_verdict(judged, [p is None or p > level for p in p_values], verdict, why)

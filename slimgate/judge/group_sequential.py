@@ -20,7 +20,7 @@ from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 MOST_LOOKS = 20
-# Where the integrals over a normal distribution begin (-9) and end, and their number of nodes.
+# Integrals over a normal distribution begin at -_END and have this many nodes.
 _END = 9.0
 _NODES = 200
 
@@ -29,17 +29,17 @@ _NODES = 200
 class Look:
     """The look that is due.
 
-    number: from 1. of: how many looks are planned. rows: so far. planned: rows at the last look.
+    number: from 1. looks: how many are planned. rows: so far. planned_rows: rows at the last look.
     """
 
     number: int
-    of: int
+    looks: int
     rows: int
-    planned: int
+    planned_rows: int
 
     def compute_level(self, alpha: float = ALPHA) -> float:
         """The one-sided level at which this look decides, if all looks together have `alpha`."""
-        return compute_look_levels(self.of, alpha)[self.number - 1]
+        return compute_look_levels(self.looks, alpha)[self.number - 1]
 
 
 @cache
@@ -61,7 +61,7 @@ def compute_look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     mass = weights * _compute_density(nodes / sqrt(times[0])) / sqrt(times[0])
     step = sqrt(1 / looks)
     for at in range(1, looks):
-        bound = _bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
+        bound = _find_bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
         levels.append(float(ndtr(-bound / sqrt(times[at]))))
         next_nodes, weights = _compute_nodes(bound)
         mass = weights * (_compute_density((next_nodes[:, None] - nodes) / step) / step @ mass)
@@ -80,7 +80,7 @@ def find_due_look(rows: int, planned: int, looks: int) -> Look | None:
     return Look(number, looks, rows, planned) if number else None
 
 
-def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
+def _find_bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
     """The bound that the sum exceeds with probability `spend` while no earlier look has decided."""
     from slimgate._system.special_functions import ndtr
 

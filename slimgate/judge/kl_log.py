@@ -115,10 +115,10 @@ def judge_chunks(
 
 def _cap_rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:
     """One value per chunk, every chunk with the same weight."""
-    return CappedRows(values, np.ones(len(values)), None, cap, lowest, _measure_run(values, cap))
+    return CappedRows(values, np.ones(len(values)), None, cap, lowest, _measure_run_length(values, cap))
 
 
-def _measure_run(values: Floats, limit: float) -> float:
+def _measure_run_length(values: Floats, limit: float) -> float:
     """How many consecutive chunks count as one."""
     return len(values) / count_independent_rounds(values, limit)
 
@@ -132,4 +132,4 @@ def _compute_disagreements(chunks: ChunkMeans) -> UnitLosses:
     """The share of tokens in each chunk for which the two models have different most likely tokens."""
     shares = 1 - chunks.same_top
     losses = sum_by_unit(shares, np.ones(len(shares)), None, best=0.0, worst=1.0)
-    return replace(losses, run=_measure_run(shares, float(shares.mean())))
+    return replace(losses, run_length=_measure_run_length(shares, float(shares.mean())))

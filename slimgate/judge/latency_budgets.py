@@ -12,11 +12,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from slimgate.budgets.latency import KINDS
-from slimgate.judge.budget_tables import LimitBudget, LimitBudgets, UndecidedBudget
+from slimgate.judge.budget_tables import LimitBudget, MeasuredBudget, SeveralLimitsTable
 from slimgate.plugins.workloads import TimedPart
 
 
-class SpeedBudget(UndecidedBudget):
+class SpeedBudget(MeasuredBudget):
     """A budget on speed: teacher time / variant time must reach this, on every workload."""
 
     kind = "speedup_min"
@@ -39,7 +39,7 @@ def is_limit_on_part(kind: str, part: TimedPart) -> bool:
     return PART_OF[kind] == part if kind in PART_OF else part in ("forward", "answer")
 
 
-class LatencyBudgetTable(LimitBudgets):
+class LatencyBudgetTable(SeveralLimitsTable):
     """Budgets on the time of a call, all of which must hold on every workload that they apply to."""
 
     kinds: ClassVar = tuple(kind.name for kind in KINDS)

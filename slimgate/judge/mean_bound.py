@@ -52,8 +52,8 @@ class UnitLosses:
 
     losses: (units,) the sum over the rows of each unit; sizes: (units,) its number of rows, above 0 (of
     tokens for rates over tokens). best, worst: the smallest and the largest loss that a row can have.
-    repeats: (units,) how many equal units each entry represents. run: how many units in a row count as one,
-    since neighbours are alike; the made-up unit stays a single one of all of them.
+    repeats: (units,) how many equal units each entry represents. run_length: how many units in a row count as
+    one, since neighbours are alike; the made-up unit stays a single one of all of them.
     """
 
     losses: Floats
@@ -61,7 +61,7 @@ class UnitLosses:
     best: float
     worst: float
     repeats: Floats
-    run: float = 1.0
+    run_length: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -97,7 +97,9 @@ class UnitLosses:
         deviations, towards = self.losses - self.mean * self.sizes, 1.0 if is_inside else -1.0
 
         def p_value(copies: float) -> float:
-            repeats = make_unlucky(deviations, self.repeats, max(copies / self.run, 1.0), towards=towards)
+            repeats = make_unlucky(
+                deviations, self.repeats, max(copies / self.run_length, 1.0), towards=towards
+            )
             unlucky = replace(self, repeats=repeats)
             test = unlucky.p_at_least if is_inside else unlucky.p_at_most
             return test(margin, copies=copies)
@@ -125,12 +127,12 @@ class UnitLosses:
         """The standard error of the mean loss. A unit is one draw of both its loss and its size."""
         rows = float(self.repeats @ self.sizes)
         squares = float(self.repeats @ (self.losses - self.mean * self.sizes) ** 2)
-        return sqrt(self.run * squares) / rows
+        return sqrt(self.run_length * squares) / rows
 
     def _compute_p_value(self, excess: Floats, unseen_excess: float, copies: float) -> float:
         """The p-value from each unit's excess over a margin; unseen_excess: of a made-up row."""
-        values = np.append(excess, self.unseen_size / self.run * unseen_excess)
-        return compute_share_above_zero(values, np.append(copies / self.run * self.repeats, 1.0))
+        values = np.append(excess, self.unseen_size / self.run_length * unseen_excess)
+        return compute_share_above_zero(values, np.append(copies / self.run_length * self.repeats, 1.0))
 
 
 def sum_by_unit(

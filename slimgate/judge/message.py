@@ -205,40 +205,35 @@ def _round(number: float) -> int:
 
 
 def _describe_builds_needed(budget: BudgetFacts, judgement: QualityJudgement) -> str:
-    """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds, rows or both.
-
-    budget: undecided, over builds.
-    """
-    rows = _describe_reachable_rows(budget, judgement)
-    builds = (
-        None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
-    )
-    if budget.needs_both and rows is not None:
-        return f"{builds} together with {rows} would decide"
-    if builds is not None and not budget.needs_both:
-        also = f", or {rows}," if rows is not None else ""
-        return f"{builds}{also} would decide" + ("" if also else "; more rows alone would not")
-    if rows is not None:
-        return f"{rows} would decide; more builds alone would not"
-    return f"too close to its budget: no number of rows, nor {MOST_BUILDS} builds, would decide"
+    """The builds and rows that would decide a budget over builds."""
+    builds = f"{budget.builds_needed} builds in place of {budget.builds}" if budget.builds_needed else None
+    return _describe_plan(budget, judgement, builds, noun="builds", most=f"{MOST_BUILDS} builds")
 
 
 def _describe_runs_needed(budget: BudgetFacts, judgement: QualityJudgement, counts: tuple[int, int]) -> str:
-    """`5 runs of each, or about 4,000 rows, would decide`: more runs, rows or both.
+    """The runs and rows that would decide a budget over runs. counts: the runs that there are."""
+    runs = f"{budget.runs_needed} runs of each" if budget.runs_needed else None
+    most = f"{max(MOST_RUNS, *counts)} runs of each"
+    return _describe_plan(budget, judgement, runs, noun="runs", most=most)
 
-    budget: undecided, over runs. counts: the runs that there are.
+
+def _describe_plan(
+    budget: BudgetFacts, judgement: QualityJudgement, repeats: str | None, *, noun: str, most: str
+) -> str:
+    """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds or runs, more rows, or both.
+
+    repeats: the builds or runs that would decide, in words; None if no number would. most: the largest number
+    that was tried.
     """
     rows = _describe_reachable_rows(budget, judgement)
-    runs = f"{budget.runs_needed} runs of each"
     if budget.needs_both and rows is not None:
-        return f"{runs} together with {rows} would decide"
-    if budget.runs_needed is not None and not budget.needs_both:
+        return f"{repeats} together with {rows} would decide"
+    if repeats is not None and not budget.needs_both:
         also = f", or {rows}," if rows is not None else ""
-        return f"{runs}{also} would decide" + ("" if also else "; more rows alone would not")
+        return f"{repeats}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
-        return f"{rows} would decide; more runs alone would not"
-    limit = max(MOST_RUNS, *counts)
-    return f"too close to its budget: no number of rows, nor {limit} runs of each, would decide"
+        return f"{rows} would decide; more {noun} alone would not"
+    return f"too close to its budget: no number of rows, nor {most}, would decide"
 
 
 def _describe_reachable_rows(budget: BudgetFacts, judgement: QualityJudgement) -> str | None:

@@ -19,7 +19,7 @@ from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
     Interval,
-    Paired,
+    PairedValues,
     Relative,
     make_drop_contrast,
     make_ratio_excess,
@@ -287,14 +287,14 @@ def _judge_by_own_value(
     )
 
 
-def require_paired(evidence: Evidence) -> Paired:
+def require_paired(evidence: Evidence) -> PairedValues:
     """The paired rows of the evidence. Raises MeasureError for a metric that is not resampled."""
     if evidence.paired is None:
         raise MeasureError("a metric without an interval cannot have a budget")
     return evidence.paired
 
 
-def _count_rows_needed(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
+def _count_rows_needed(paired: PairedValues, contrast: Contrast, limit: float, n: int) -> int | None:
     return count_rows(paired.compute_copies_needed(contrast, limit), n)
 
 

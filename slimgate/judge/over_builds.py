@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, find_smallest_level
+from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, PairedValues, find_smallest_level
 from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
 from slimgate.judge.evidence import pair_values
 from slimgate.judge.mean_evidence import PairedMeans
@@ -57,7 +57,7 @@ class BuildsNeeded(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class OverBuilds(ByInterval):
+class OverBuilds(PairedByInterval):
     """A metric of the teacher, before, and of each build on the same n rows, after (builds,).
 
     rows: the evidence of the rows on each build, or one on the mean of the builds row by row. capped: the
@@ -66,7 +66,7 @@ class OverBuilds(ByInterval):
 
     before: float
     after: Floats
-    rows: Sequence[Paired]
+    rows: Sequence[PairedValues]
     n: int
     capped: Sequence[PairedMeans] = ()
 

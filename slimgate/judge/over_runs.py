@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, find_smallest_level
+from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, find_smallest_level
 from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
 from slimgate.judge.mean_bound import UnitLosses
 from slimgate.judge.mean_evidence import PairedMeans
@@ -88,7 +88,7 @@ class SideSpread:
 
 
 @dataclass(frozen=True, eq=False)
-class OverRuns(ByInterval):
+class OverRuns(PairedByInterval):
     """Scores over samples and runs. rows: the mean over the runs of each row; n: the number of rows."""
 
     rows: PairedMeans

@@ -27,7 +27,7 @@ _NAME = re.compile(r"pass([@^])([1-9]\d{0,3})")
 
 
 @dataclass(frozen=True)
-class Pass:
+class PassMetric:
     """The metric pass@k or pass^k.
 
     kind: "@", at least one of k answers is right, or "^", all of them are.
@@ -50,7 +50,7 @@ class Pass:
         return f"pass{self.kind}{self.k}"
 
 
-def compute_pass_scores(metric: Pass, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
+def compute_pass_scores(metric: PassMetric, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
     """The value of each sample, and how much the mean moves with the chance of the sample.
 
     right, repeats: (samples,) the number of right answers and of all answers; at least k repeats.

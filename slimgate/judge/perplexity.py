@@ -148,7 +148,6 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
         allowed=limit,
         above_max=budget.above_cap_max,
         uncapped=_compute_growth(rows.mean),
-        n=len(rows.sizes),
     )
     low, high = rows.capped.compute_interval()
     return replace(

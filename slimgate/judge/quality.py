@@ -285,7 +285,7 @@ def _list_warnings(
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
         warnings += _describe_small_classes(teacher)
         if isinstance(variant, ClassOutcomes):
-            warnings += _recall_of_rare(teacher, variant)
+            warnings += _describe_rare_recall(teacher, variant)
     if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
         warnings.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
@@ -329,7 +329,7 @@ def _describe_small_classes(teacher: ClassOutcomes) -> list[str]:
     return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]
 
 
-def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]:
+def _describe_rare_recall(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]:
     """The recall of both models on each class of under 10 gate rows, the rarest first."""
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
     rare = np.flatnonzero((sizes > 0) & (sizes < _FEWEST_ROWS))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.contrast import ByInterval, Contrast, Interval
+from slimgate.judge.contrast import Contrast, Interval, PairedByInterval
 from slimgate.judge.extremes import add_extreme_rows, add_pseudo_changes
 from slimgate.judge.metrics.base import Metric, call_statistic
 from slimgate.judge.metrics.checked_forms import check_follows_weights
@@ -50,7 +50,7 @@ ValuesOf = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class RandomWeights(ByInterval):
+class RandomWeights(PairedByInterval):
     """A metric of teacher (line 0) and variant (line 1).
 
     Attributes:

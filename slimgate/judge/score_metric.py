@@ -26,7 +26,7 @@ import numpy as np
 from slimgate.budgets.base import is_length_name
 from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.row_sums import divide_sums, make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
@@ -45,6 +45,9 @@ RULES = "rules"
 CONTENTS, ANSWER = "contents", "answer"
 # In place of the digest of the base's answers, if the base has several runs.
 SEVERAL_RUNS = "several runs"
+_RATE = RowSums(
+    lambda outcomes: np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1), divide_sums
+)
 
 
 def make_score_metric(
@@ -175,8 +178,8 @@ def _make_corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints]
         higher_is_better=False,
         value_range=(0.0, inf),
         needs=SIZE,
-        statistic=statistic_of_sums(_SUMS),
-        row_sums=_SUMS,
+        statistic=statistic_of_sums(_RATE),
+        row_sums=_RATE,
         row_mean=RowMean(
             lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE)),
             lambda _teacher, _variant: (0.0, inf),
@@ -189,9 +192,3 @@ def _make_corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints]
 def _compute_perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     return np.asarray(np.exp((weights @ outcomes.column(SCORE)) / (weights @ outcomes.column(SIZE))))
-
-
-_SUMS = RowSums(
-    lambda outcomes: np.stack([outcomes.column(SCORE), outcomes.column(SIZE)], axis=1),
-    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
-)

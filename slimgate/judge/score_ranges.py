@@ -22,75 +22,28 @@ SHARE: Range = (0.0, 1.0)
 
 # Ranges by name, as evaluation tools report the scores of a sample. BLEU and chrF are sacrebleu's, from 0 to
 # 100.
-_NAMES: Mapping[Range, tuple[str, ...]] = {
-    SHARE: (
-        *(
-            "acc",
-            "acc_norm",
-            "acc_norm_tokens",
-            "acc_bytes",
-            "acc_mutual_info",
-            "accuracy",
-            "balanced_accuracy",
-        ),
-        *(
-            "exact_match",
-            "quasi_exact_match",
-            "prefix_exact_match",
-            "quasi_prefix_exact_match",
-            "em",
-            "match",
-        ),
-        *("exact", "includes", "contains", "correct", "right", "success", "pass", "passed", "strict_match"),
-        *(
-            "f1",
-            "f1_score",
-            "f1_macro",
-            "f1_micro",
-            "token_f1",
-            "qa_f1_score",
-            "precision",
-            "recall",
-            "mc1",
-            "mc2",
-        ),
-        *("mcq_acc", "loglikelihood_acc", "pct_stereotype", "mrr", "map", "hit_rate", "meteor", "jaccard"),
-        *("rouge", "rouge_l", "rouge_score", "extractive_match", "normalized_match", "json_valid", "mer"),
-        *(
-            "toxicity",
-            "toxic",
-            "refusal",
-            "refusal_rate",
-            "hallucination",
-            "error_rate",
-            "classification_score",
-        ),
-        *("retrieval_score", "code_sim_score", "same_answers", "truncated", "empty", "looping", "failed"),
-        "refused",
-    ),
-    (-1.0, 1.0): (
-        "mcc",
-        "pearson",
-        "spearman",
-        "cosine",
-        "cosine_similarity",
-        "similar_answers",
-        "bertscore",
-    ),
-    (0.0, 2.0): ("brier", "brier_score"),
-    (0.0, 100.0): (
-        *("bleu", "sacrebleu", "chrf", "chrf++", "chrf_plus", "bleu_max", "rouge1_max", "rouge2_max"),
-        "rougel_max",
-    ),
-    (-100.0, 100.0): ("bleu_diff", "rouge1_diff", "rouge2_diff", "rougel_diff"),
-    (0.0, inf): (
-        *("wer", "cer", "word_error_rate", "char_error_rate", "ter", "perplexity", "word_perplexity", "mse"),
-        *("wer_score", "cer_score", "ter_score"),
-        *("byte_perplexity", "bits_per_byte", "mae", "rmse", "loss", "nll", "log_loss", "latency"),
-        "answer_length",
-    ),
+_NAMES: Mapping[Range, str] = {
+    SHARE: """
+        acc acc_norm acc_norm_tokens acc_bytes acc_mutual_info accuracy balanced_accuracy
+        exact_match quasi_exact_match prefix_exact_match quasi_prefix_exact_match em match
+        exact includes contains correct right success pass passed strict_match
+        f1 f1_score f1_macro f1_micro token_f1 qa_f1_score precision recall mc1 mc2
+        mcq_acc loglikelihood_acc pct_stereotype mrr map hit_rate meteor jaccard
+        rouge rouge_l rouge_score extractive_match normalized_match json_valid mer
+        toxicity toxic refusal refusal_rate hallucination error_rate classification_score
+        retrieval_score code_sim_score same_answers truncated empty looping failed refused
+    """,
+    (-1.0, 1.0): "mcc pearson spearman cosine cosine_similarity similar_answers bertscore",
+    (0.0, 2.0): "brier brier_score",
+    (0.0, 100.0): "bleu sacrebleu chrf chrf++ chrf_plus bleu_max rouge1_max rouge2_max rougel_max",
+    (-100.0, 100.0): "bleu_diff rouge1_diff rouge2_diff rougel_diff",
+    (0.0, inf): """
+        wer cer word_error_rate char_error_rate ter wer_score cer_score ter_score
+        perplexity word_perplexity byte_perplexity bits_per_byte
+        mse mae rmse loss nll log_loss latency answer_length
+    """,
 }
-_BY_NAME: Mapping[str, Range] = {name: ends for ends, names in _NAMES.items() for name in names}
+_BY_NAME: Mapping[str, Range] = {name: ends for ends, names in _NAMES.items() for name in names.split()}
 # ROUGE by variant; shares of the first k results.
 _SHARES = re.compile(
     r"rouge_?(1|2|3|4|l|lsum|w)(_fmeasure|_f1?|_precision|_recall)?"

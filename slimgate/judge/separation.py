@@ -42,7 +42,7 @@ def count_comparable_models(metric: Metric) -> int:
     return _MOST if count is None or count >= CELL_RESAMPLES else _MOST_OF_FEW_RESAMPLES
 
 
-def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts | None:
+def separate_models(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts | None:
     """The pairs and groups of two or more models, the best first; None if the metric has no interval.
 
     For a resampled metric it has the pairs with the best model, and no groups.
@@ -63,12 +63,13 @@ def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts 
         p_values.append(_double_p_value(judged.p_at_least(0.0), resamples))
     # a pair without a test counts as a pair without a shown difference
     adjusted = adjust_by_holm(np.array(p_values + [1.0] * (len(all_pairs) - len(tested)))).tolist()
-    pairs = [_pair(*pair, p) for pair, p in zip(tested, adjusted, strict=False)]
+    pairs = [_make_pair(*pair, p) for pair, p in zip(tested, adjusted, strict=False)]
+    _, _, first = tested[0]
     apart = [(pair.better, pair.worse) for pair in pairs if pair.separable]
     return SeparationFacts(
         metric=metric.name,
-        unit=tested[0][2].unit,
-        n=tested[0][2].n,
+        unit=first.unit,
+        n=first.n,
         values={name: values[name] for name in names},
         pairs=pairs,
         groups=list_unseparated_groups(names, apart) if resamples is None else [],
@@ -82,7 +83,7 @@ def _double_p_value(p_value: float, resamples: int | None) -> float:
     return min(1.0, 2 * p_value)
 
 
-def _pair(better: str, worse: str, judged: QualityJudgement, p_holm: float) -> PairFacts:
+def _make_pair(better: str, worse: str, judged: QualityJudgement, p_holm: float) -> PairFacts:
     low, high = judged.interval or (0.0, 0.0)
     return PairFacts(
         better=better,

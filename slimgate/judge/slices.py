@@ -1,13 +1,12 @@
 """Slices: the drop on each group of gate rows that share a value, and which slices lost too much.
 
-Also Holm's correction: with many tests, the chance to reject any true hypothesis stays at its level.
-
-And the gap between the slices of a column, for teacher and variant: does compression treat groups less
-equally?
+The gap between the slices of a column, for teacher and variant, shows whether compression treats groups less
+equally.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -39,6 +38,7 @@ FEW_ROWS = 50
 def adjust_by_holm(p_values: Floats) -> Floats:
     """Adjusted p-values, in the order given: those at most `level` are rejected at that family-wise level.
 
+    With many tests, the chance to reject any true hypothesis stays at the level.
     p_values: (tests,) in [0, 1]; tests may depend on each other in any way.
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
     """
@@ -87,14 +87,14 @@ def judge_slices(
     teacher: Outcomes,
     variant: Outcomes,
     slices: Sequence[Slice],
-    drop_points: float | None = None,
+    limit: float | None = None,
     *,
     own_limits: Mapping[tuple[str, str], float] | None = None,
 ) -> tuple[SliceFacts, ...]:
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
-    drop_points: the budget, what each slice may lose; None without one. own_limits: the limits of slices with
-    a budget by themselves, by column and value. With a budget, Holm's correction covers all of the slices. A
+    limit: the points that each slice may lose; None without a budget. own_limits: the limits of slices with a
+    budget by themselves, by column and value. With a budget, Holm's correction covers all of the slices. A
     slice that FAILs has lost more than the budget. The chance that any slice FAILs without that loss is 5 %,
     except for Tango's approximation: up to 12 % if every slice is exactly at its budget, under 1 % for an
     equal variant (reports/simulations/count_verdicts.md).
@@ -107,7 +107,7 @@ def judge_slices(
     sign = 1.0 if metric.higher_is_better else -1.0
     evidence = gather_evidence_of_parts(metric, teacher, variant, [part.rows for part in slices])
     limits = [None if own_limits is None else own_limits.get((part.column, part.value)) for part in slices]
-    for_all = _judge_family(evidence, [drop_points] * len(slices))
+    for_all = _judge_family(evidence, [limit] * len(slices))
     by_name = _judge_family(evidence, limits)
     judged = []
     for k, (part, proof) in enumerate(zip(slices, evidence, strict=True)):
@@ -129,7 +129,7 @@ def judge_slices(
             p_value=for_all[k].p_value,
             p_holm=for_all[k].p_holm,
             verdict=for_all[k].verdict,
-            n_needed=_count_slice_rows_needed(proof, for_all[k].verdict, drop_points, drop),
+            n_needed=_count_slice_rows_needed(proof, for_all[k].verdict, limit, drop),
             own_verdict=by_name[k].verdict,
             own_n_needed=_count_slice_rows_needed(proof, by_name[k].verdict, limits[k], drop),
         )
@@ -138,7 +138,7 @@ def judge_slices(
 
 
 def decide_all_slices(
-    metric: str, judged: Sequence[SliceFacts], drop_points: float, reason: str | None = None
+    metric: str, judged: Sequence[SliceFacts], limit: float, reason: str | None = None
 ) -> BudgetFacts:
     """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else INCONCLUSIVE.
 
@@ -150,16 +150,17 @@ def decide_all_slices(
     verdicts = [part.verdict for part in judged if part.verdict is not None]
     verdict = find_worst_verdict(verdicts) or Verdict.INCONCLUSIVE
     undecided = [part for part in judged if part.verdict is Verdict.INCONCLUSIVE]
-    columns = {part.column: 0 for part in judged}
+    column_rows = Counter[str]()
     for part in judged:
-        columns[part.column] += part.n
+        column_rows[part.column] += part.n
     rows = [
-        None if part.n_needed is None else part.n_needed / part.n * columns[part.column] for part in undecided
+        None if part.n_needed is None else part.n_needed / part.n * column_rows[part.column]
+        for part in undecided
     ]
-    known = [part for part in rows if part is not None]
+    known = [count for count in rows if count is not None]
     needed = ceil(max(known)) if verdict is Verdict.INCONCLUSIVE and known == rows and known else None
     return BudgetFacts(
-        kind=make_slices_kind(metric), limit=drop_points, verdict=verdict, reason=reason, n_needed=needed
+        kind=make_slices_kind(metric), limit=limit, verdict=verdict, reason=reason, n_needed=needed
     )
 
 
@@ -212,12 +213,12 @@ def _judge_family(evidence: Sequence[Evidence], limits: Sequence[float | None]) 
 
 
 def _count_slice_rows_needed(
-    evidence: Evidence, verdict: Verdict | None, drop_points: float | None, drop: float
+    evidence: Evidence, verdict: Verdict | None, limit: float | None, drop: float
 ) -> int | None:
     """The rows of a slice that would decide it; None if it is decided, or if no number of rows would."""
-    if verdict is not Verdict.INCONCLUSIVE or drop_points is None:
+    if verdict is not Verdict.INCONCLUSIVE or limit is None:
         return None
-    return evidence.needed(drop_points / 100, drop)
+    return evidence.needed(limit / 100, drop)
 
 
 def list_slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
@@ -225,14 +226,9 @@ def list_slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
     keys = {(part.metric, part.column) for part in judged}
     gaps = (
         _make_gap([part for part in judged if (part.metric, part.column) == key])
-        for key in sorted(keys, key=_rank)
+        for key in sorted(keys, key=lambda key: (key[0], key[1] == LABEL, key[1]))
     )
     return tuple(gap for gap in gaps if gap is not None)
-
-
-def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
-    metric, column = key
-    return metric, column == LABEL, column
 
 
 def _make_gap(slices: Sequence[SliceFacts]) -> SliceGapFacts | None:

@@ -189,7 +189,6 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
         allowed=budget.limit,
         above_max=budget.above_cap_max,
         uncapped=rows.mean,
-        n=len(rows.sizes),
     )
     return replace(judged, value=rows.capped.mean, interval=rows.capped.compute_interval())
 

@@ -23,30 +23,53 @@ Calls = list[ToolCall] | None
 Reader = Callable[[str], Calls]
 
 # Special tokens that are part of a call. A decoder leaves out special tokens, so it has to keep these.
-CALL_TOKENS = frozenset(
-    [
-        *("<tool_call>", "</tool_call>", "<|tool_call|>", "<|/tool_call|>", "<|python_tag|>"),
-        *("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
-        *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"),
-        *("<｜tool▁calls▁end｜>", "｜DSML｜"),
-        *("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>"),
-        *("<|tool_call_argument_begin|>", "<|tool_call_end|>"),
-        *("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|call|>", "<|end|>"),
-        *("<|python_start|>", "<|python_end|>", "<|tool_call_start|>"),
-        *(
-            "<|tool_call>",
-            "<tool_call|>",
-            '<|"|>',
-            "<start_function_call>",
-            "<end_function_call>",
-            "<escape>",
-        ),
-        *("<|START_ACTION|>", "<|END_ACTION|>", "<minimax:tool_call>", "</minimax:tool_call>"),
-    ]
-)
+_CALL_TOKENS = """
+<tool_call> </tool_call> <|tool_call|> <|/tool_call|> <|python_tag|> [TOOL_CALLS] [CALL_ID] [ARGS]
+<｜tool▁calls▁begin｜> <｜tool▁call▁begin｜> <｜tool▁sep｜> <｜tool▁call▁end｜> <｜tool▁calls▁end｜> ｜DSML｜
+<|tool_calls_section_begin|> <|tool_calls_section_end|> <|tool_call_begin|> <|tool_call_argument_begin|>
+<|tool_call_end|> <|start|> <|channel|> <|constrain|> <|message|> <|call|> <|end|>
+<|python_start|> <|python_end|> <|tool_call_start|> <|tool_call> <tool_call|> <|"|>
+<start_function_call> <end_function_call> <escape> <|START_ACTION|> <|END_ACTION|>
+<minimax:tool_call> </minimax:tool_call>
+"""
+CALL_TOKENS = frozenset(_CALL_TOKENS.split())
 _END_OF_THOUGHT = re.compile(r"</think>|\[/THINK\]")
 _JSON_OBJECTS = re.compile(r"\[?\s*\{")
 _PYTHON_CALLS = re.compile(r"\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]", re.DOTALL)
+_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+_FUNCTION = re.compile(r"<function=([^>]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
+_PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
+# Without arguments, only the line break shows that the name is complete.
+_GLM_CALL = re.compile(r"\s*([\w.-]+)(?:\s*<arg_key>.*</arg_value>\s*|[ \t]*\n\s*)", re.DOTALL)
+_GLM_ARGUMENT = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+_MISTRAL_CALL = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+)?\s*(?:\[ARGS\])?\s*(\{.*\})\s*", re.DOTALL)
+_DEEPSEEK_CALL = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_INVOKE = re.compile(r'<(?:｜DSML｜)?invoke name="([^"]+)">(.*?)(?:</(?:｜DSML｜)?invoke>|\Z)', re.DOTALL)
+_INVOKE_PARAMETER = re.compile(
+    r'<(?:｜DSML｜)?parameter name="([^"]+)"(?: string="(true|false)")?>(.*?)</(?:｜DSML｜)?parameter>',
+    re.DOTALL,
+)
+_KIMI_CALL = re.compile(
+    r"<\|tool_call_begin\|>\s*(?:functions\.)?([\w.-]+):\d+\s*<\|tool_call_argument_begin\|>"
+    r"(.*?)(?:<\|tool_call_end\|>|\Z)",
+    re.DOTALL,
+)
+# The recipient stands before or after the channel.
+_HARMONY_CALL = re.compile(
+    r"to=(?:functions\.)?([\w.-]+)[^{}=]{0,100}<\|message\|>(.*?)(?:<\|call\|>|<\|end\|>|<\|start\|>|\Z)",
+    re.DOTALL,
+)
+_PYTHON_BLOCK = re.compile(
+    r"(?:<\|python_start\|>|<\|tool_call_start\|>)(.*?)(?:<\|python_end\|>|<\|tool_call_end\|>|\Z)", re.DOTALL
+)
+_GEMMA_CALL = re.compile(
+    r"(?:<\|tool_call>|<start_function_call>)\s*call:([\w.-]+)(\{.*?\})\s*"
+    r"(?:<tool_call\|>|<end_function_call>|\Z)",
+    re.DOTALL,
+)
+_GEMMA_QUOTE = re.compile(r'<\|"\|>|<escape>')
+_GEMMA_KEY = re.compile(r"([{,])\s*([\w.-]+)\s*:")
 
 
 def read_calls(answer: str) -> Calls:
@@ -115,14 +138,6 @@ def _make_format_after(*marks: str) -> tuple[re.Pattern[str], Reader]:
     return re.compile(begin), read
 
 
-_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FUNCTION = re.compile(r"<function=([^>]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
-# Without arguments, only the line break shows that the name is complete.
-_GLM_CALL = re.compile(r"\s*([\w.-]+)(?:\s*<arg_key>.*</arg_value>\s*|[ \t]*\n\s*)", re.DOTALL)
-_GLM_ARGUMENT = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
-
-
 def _read_blocks(text: str) -> Calls:
     """<tool_call> blocks: JSON of Hermes and Qwen, or the XML of Qwen3-Coder or GLM."""
     blocks = [_read_block(block) for block in _BLOCK.findall(text)]
@@ -153,9 +168,6 @@ def _read_function(name: str, body: str) -> ToolCall | None:
     return ToolCall(name, {key.strip(): Untyped(value) for key, value in arguments.items()})
 
 
-_MISTRAL_CALL = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+)?\s*(?:\[ARGS\])?\s*(\{.*\})\s*", re.DOTALL)
-
-
 def _read_mistral(text: str) -> Calls:
     """JSON after [TOOL_CALLS], or [TOOL_CALLS]NAME[ARGS]{…} once for each call."""
     after_mark = text.removeprefix("[TOOL_CALLS]")
@@ -164,10 +176,6 @@ def _read_mistral(text: str) -> Calls:
     parts = text.split("[TOOL_CALLS]")[1:]
     matches = [_MISTRAL_CALL.fullmatch(part) for part in parts]
     return _collect_calls(None if match is None else _make_call(match[1], match[2]) for match in matches)
-
-
-_DEEPSEEK_CALL = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 
 def _read_deepseek(text: str) -> Calls:
@@ -181,13 +189,6 @@ def _read_deepseek(text: str) -> Calls:
         return _make_call(name.strip(), fenced[1] if fenced else arguments)
 
     return _read_each(_DEEPSEEK_CALL, text, read)
-
-
-_INVOKE = re.compile(r'<(?:｜DSML｜)?invoke name="([^"]+)">(.*?)(?:</(?:｜DSML｜)?invoke>|\Z)', re.DOTALL)
-_INVOKE_PARAMETER = re.compile(
-    r'<(?:｜DSML｜)?parameter name="([^"]+)"(?: string="(true|false)")?>(.*?)</(?:｜DSML｜)?parameter>',
-    re.DOTALL,
-)
 
 
 def _read_invokes(text: str) -> Calls:
@@ -210,26 +211,9 @@ def _read_invokes(text: str) -> Calls:
     return _read_each(_INVOKE, text, read)
 
 
-_KIMI_CALL = re.compile(
-    r"<\|tool_call_begin\|>\s*(?:functions\.)?([\w.-]+):\d+\s*<\|tool_call_argument_begin\|>"
-    r"(.*?)(?:<\|tool_call_end\|>|\Z)",
-    re.DOTALL,
-)
-# The recipient stands before or after the channel.
-_HARMONY_CALL = re.compile(
-    r"to=(?:functions\.)?([\w.-]+)[^{}=]{0,100}<\|message\|>(.*?)(?:<\|call\|>|<\|end\|>|<\|start\|>|\Z)",
-    re.DOTALL,
-)
-
-
 def _read_pairs(part: re.Pattern[str]) -> Reader:
     """The reader of a format whose calls are a name and a JSON object, the groups of a pattern."""
     return lambda text: _read_each(part, text, lambda match: _make_call(match[1], match[2]))
-
-
-_PYTHON_BLOCK = re.compile(
-    r"(?:<\|python_start\|>|<\|tool_call_start\|>)(.*?)(?:<\|python_end\|>|<\|tool_call_end\|>|\Z)", re.DOTALL
-)
 
 
 def _read_python_block(text: str) -> Calls:
@@ -261,15 +245,6 @@ def _read_python_call(call: ast.expr) -> ToolCall | None:
         RecursionError,
     ):  # not a literal, one that JSON lacks, or nested too deeply
         return None
-
-
-_GEMMA_CALL = re.compile(
-    r"(?:<\|tool_call>|<start_function_call>)\s*call:([\w.-]+)(\{.*?\})\s*"
-    r"(?:<tool_call\|>|<end_function_call>|\Z)",
-    re.DOTALL,
-)
-_GEMMA_QUOTE = re.compile(r'<\|"\|>|<escape>')
-_GEMMA_KEY = re.compile(r"([{,])\s*([\w.-]+)\s*:")
 
 
 def _read_gemma_call(match: re.Match[str]) -> ToolCall | None:

@@ -115,14 +115,13 @@ def judge_rows_above(
         for budget, verdict in zip(budgets, judged.budgets, strict=True)
     )
     mean = 100 * lost.capped.mean
-    facts = replace(
+    return replace(
         judged,
         drop_points=mean,
         band=choose_band(mean),
         budgets=judged_budgets,
         n_needed=find_most_rows(judged_budgets),
     )
-    return facts
 
 
 def _judge_budget(
@@ -137,27 +136,23 @@ def _judge_budget(
         return verdict if isfinite(metric.value_range[0]) else withhold_budget_pass(verdict)
     drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
-    contrast, at, unit = drop, budget.limit / 100, 100.0
+    contrast, limit, unit = drop, budget.limit / 100, 100.0
     if budget.kind == "ceiling":
-        contrast, at, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
+        contrast, limit, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
     elif list_metric_kinds()[budget.kind].question == "ratio":
         return _judge_ratio(budget, verdict, pairs, judged)
     elif budget.kind != "drop_points":
         relative = make_relative_to_value(higher_is_better=metric.higher_is_better)
-        contrast, at, unit = (
-            relative.make_excess_contrast(budget.limit),
-            0.0,
-            1 / before if before > 0 else 0.0,
-        )
+        contrast, limit = relative.make_excess_contrast(budget.limit), 0.0
+        unit = 1 / before if before > 0 else 0.0
     lost = _make_capped_rows(pairs, drop)
     facts = judge_with_share_above(
         verdict,
         _make_capped_rows(pairs, contrast),
-        at,
+        limit,
         allowed=_compute_allowed_loss(budget, before),
         above_max=budget.above_cap_max,
         uncapped=unit * lost.mean,
-        n=judged.n,
         lost=lost,
     )
     return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
@@ -177,7 +172,6 @@ def _judge_ratio(
         allowed=compute_allowed_drop(budget, before),
         above_max=budget.above_cap_max,
         uncapped=1 + sign * lost.mean / before,
-        n=judged.n,
         lost=lost,
     )
     return replace(facts, value=1 + sign * lost.capped.mean / before)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, list_names
-from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
-from slimgate.judge.pass_k import Pass
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.pass_k import PassMetric
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
@@ -160,10 +160,10 @@ class LogBudgets:
         return any(pattern.endswith(ANSWER_METRICS) for pattern in (*patterns, *self.measured))
 
     @property
-    def passes(self) -> list[Pass]:
+    def passes(self) -> list[PassMetric]:
         """The pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
         patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
-        named = (Pass.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
+        named = (PassMetric.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
         return list(dict.fromkeys(metric for metric in named if metric is not None))
 
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
@@ -175,7 +175,7 @@ class LogBudgets:
                 if why is not None:
                     raise SuiteError(f'no comparison matches "{pattern}": {why}')
                 hint = did_you_mean(pattern, {text for name in names for text in name})
-                if Pass.parse(pattern.rpartition("/")[2]) is not None:
+                if PassMetric.parse(pattern.rpartition("/")[2]) is not None:
                     hint = "; it is of metrics with scores of 0 and 1 that are better when higher"
                 raise SuiteError(
                     f'no comparison matches "{pattern}"; available: {list_names(known, _MOST_NAMED)}{hint}'
@@ -288,7 +288,7 @@ def make_drop_budgets(
 
 def list_limits_by_metric(
     metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float]
-) -> dict[str, dict[BudgetKind, float]]:
+) -> dict[str, dict[str, float]]:
     """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 
     Each kind has a limit for each metric in order, or one for all. Raises SuiteError for other numbers of
@@ -296,8 +296,8 @@ def list_limits_by_metric(
     """
     if repeated := next((metric for metric in metrics if metrics.count(metric) > 1), None):
         raise SuiteError(f"--metric {repeated} was given twice, expected each metric once")
-    stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
-    limits: dict[str, dict[BudgetKind, float]] = {}
+    stated: dict[str, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
+    limits: dict[str, dict[str, float]] = {}
     for kind, values in stated.items():
         if values and len(values) not in (1, len(metrics)):
             flag = f"--{kind.replace('_', '-')}"

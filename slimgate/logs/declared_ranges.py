@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slimgate.errors import DataError
-from slimgate.judge.pass_k import Pass
+from slimgate.judge.pass_k import PassMetric
 from slimgate.judge.score_ranges import (
     Range,
     find_rows_outside,
@@ -44,7 +44,7 @@ def check_range(
         )
     if ends is None:
         return
-    is_pass = Pass.parse(metric) is not None
+    is_pass = PassMetric.parse(metric) is not None
     sides = (("base", scores.base), ("target", scores.target)) if is_pass else list_scores(scores)
     for who, values in sides:
         outside = find_rows_outside(values, ends)

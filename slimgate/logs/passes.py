@@ -6,7 +6,7 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.pass_k import Pass, compute_pass_scores
+from slimgate.judge.pass_k import PassMetric, compute_pass_scores
 from slimgate.logs.columns import Samples, number_samples
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.score_pairs import PairedScores
@@ -14,7 +14,9 @@ from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import split_epoch
 
 
-def score_sample_passes(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
+def score_sample_passes(
+    name: str, metric: PassMetric, paired: PairedTask, scores: PairedScores
+) -> PairedScores:
     """The pass@k or pass^k of each sample, in place of a score of each row.
 
     The rows of a sample are its epochs. If there are several runs, the answers of all runs count. name: the
@@ -62,7 +64,7 @@ def _read_id(paired: PairedTask, scores: PairedScores, row: int) -> str:
 
 def _check_repeats(
     name: str,
-    metric: Pass,
+    metric: PassMetric,
     side: str,
     paired: PairedTask,
     scores: PairedScores,

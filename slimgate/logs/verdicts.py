@@ -267,11 +267,11 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
     for look, names in named.items():
         due = (
             ""
-            if look.number == look.of
-            else f"; the next is at {compute_look_rows(look.planned, look.of)[look.number]:,}"
+            if look.number == look.looks
+            else f"; the next is at {compute_look_rows(look.planned_rows, look.looks)[look.number]:,}"
         )
         lines.append(
-            f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
+            f"look {look.number} of {look.looks} at {look.rows:,} of {look.planned_rows:,} samples of "
             f"{list_names(names, 3)}: PASS and FAIL at a level of "
             f"{100 * look.compute_level():.2g} %, not 5 %{due}"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from slimgate.errors import DataError, MeasureError, SuiteError
-from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
@@ -136,7 +136,7 @@ def assert_within(
 def _list_budgets(drop_points: float | None, equivalent_points: float | None) -> tuple[QualityBudget, ...]:
     if drop_points is None and equivalent_points is None:
         drop_points = 1.0
-    limits: dict[BudgetKind, float | None] = {
+    limits: dict[str, float | None] = {
         "drop_points": drop_points,
         "equivalent_points": equivalent_points,
     }

@@ -75,15 +75,15 @@ class BudgetFacts:
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
     Both are None if the limited value is a field of the result: a drop in points, a speed-up, a compression.
     on_inconclusive: whether the budget fails the run if it is undecided; None if it never is undecided.
-    p_value: of "the budget does not hold", 1 if no rows could show that it holds; None if the verdict has no
-    p-value. p_holds: of "the budget holds", small if the rows show that it does not hold. For a two-sided
-    budget, p_value is the larger of two one-sided p-values, and p_holds is twice the smaller of the other
-    two. fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs. builds: for a budget
-    over builds, how many were judged, 1 if all are equal; None for a budget over rows. n_needed: the number
-    of rows that would decide an INCONCLUSIVE budget; None if no number would. builds_needed: the number of
-    builds that would decide it on these rows. needs_both: whether it needs both n_needed rows and
-    builds_needed builds. runs_needed: the number of runs of each side that would decide it. capped: only for
-    a mean of values without a bound.
+    p_value: of the hypothesis that the budget does not hold, 1 if no rows could show that it holds; None if
+    the verdict has no p-value. p_holds: of the hypothesis that the budget holds. For a two-sided budget,
+    p_value is the larger of two one-sided p-values, and p_holds is twice the smaller of the other two.
+    fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs.
+    builds: for a budget over builds, how many were judged, 1 if all are equal; None for a budget over rows.
+    n_needed: the number of rows that would decide an INCONCLUSIVE budget; None if no number would.
+    builds_needed: the number of builds that would decide it on these rows. needs_both: whether it needs both
+    n_needed rows and builds_needed builds. runs_needed: the number of runs of each side that would decide it.
+    capped: only for a mean of values without a bound.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD

@@ -13,6 +13,7 @@ from slimgate.judge.budget_tables import (
     Budget,
     FlopsBudget,
     LimitBudget,
+    MeasuredBudget,
     MemoryBudget,
     QuantizedBudget,
     SizeBudget,
@@ -165,7 +166,10 @@ class VariantBudgets:
             for budget in budgets
         }
         for name, kind, single in self._list_single_limits():
-            by_key[name, kind] = _make_limit(single, single.choose_on_inconclusive(default))
+            on_inconclusive = None  # the figures of other budgets are exact, so they are never undecided
+            if isinstance(single, MeasuredBudget):
+                on_inconclusive = single.on_inconclusive or default
+            by_key[name, kind] = _make_limit(single, on_inconclusive)
         return by_key
 
     def _list_single_limits(self) -> Iterator[tuple[str, str, Budget]]:

@@ -34,7 +34,8 @@ from slimgate.data.labels import (
     refuse_other_spellings,
 )
 from slimgate.errors import DataError
-from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
+from slimgate.judge.metrics.classes import GOLD
+from slimgate.judge.metrics.label_sets import PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef

@@ -93,7 +93,7 @@ def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:
 def test_facts_are_read_back_from_json_as_written(counted: Make) -> None:
     pair = counted(400, 30, 2, groups=np.arange(400) // 4)
     columns = [Slice("half", "first", np.arange(200)), Slice("half", "second", np.arange(200, 400))]
-    judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY, columns=columns)
+    judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY, column_slices=columns)
     facts = make_behaviour_facts(measure_behaviour(*pair), judged, format_behaviour_message("x", judged))
     assert BehaviourFacts.model_validate_json(facts.model_dump_json()) == facts
     assert facts.flips is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, compute_allowed_drop, list_actions
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, list_actions
 from slimgate.judge.evidence import ChangedRows
 from slimgate.judge.facts import make_quality_facts, make_since_facts
 from slimgate.judge.quality import make_undecided_verdicts
@@ -199,7 +199,5 @@ def test_a_budget_without_an_action_takes_the_default(default: OnInconclusive) -
         ("ceiling", 0.5, 0.2, 0.3),
     ],
 )
-def test_the_largest_drop_that_a_budget_allows(
-    kind: BudgetKind, limit: float, teacher: float, drop: float
-) -> None:
+def test_the_largest_drop_that_a_budget_allows(kind: str, limit: float, teacher: float, drop: float) -> None:
     assert compute_allowed_drop(QualityBudget(kind, limit), teacher) == pytest.approx(drop)

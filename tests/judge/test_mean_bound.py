@@ -329,7 +329,7 @@ def test_of_a_million_copies_the_share_is_nothing_or_all(values: list[float]) ->
 
 def test_units_in_runs_vary_as_fewer_but_leave_as_little_unseen() -> None:
     units = rows(np.random.default_rng(5).beta(8, 72, 600))
-    alike = replace(units, run=4.0)
+    alike = replace(units, run_length=4.0)
     assert alike.mean == units.mean
     assert alike.standard_error == pytest.approx(2 * units.standard_error)
     low, high = alike.compute_interval()
@@ -338,4 +338,6 @@ def test_units_in_runs_vary_as_fewer_but_leave_as_little_unseen() -> None:
     assert units.mean - low == pytest.approx(2 * (units.mean - units.compute_interval()[0]), rel=0.1)
     assert units.compute_interval()[1] < high < quarter[1]
     # if no unit lost anything, three of all units are unseen, and not three runs
-    assert replace(zero_or_one(0, 600), run=4.0).compute_interval()[1] == pytest.approx(0.005, rel=0.05)
+    assert replace(zero_or_one(0, 600), run_length=4.0).compute_interval()[1] == pytest.approx(
+        0.005, rel=0.05
+    )

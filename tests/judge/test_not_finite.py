@@ -12,7 +12,8 @@ from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
 from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
+from slimgate.judge.metrics.classes import GOLD
+from slimgate.judge.metrics.label_sets import PREDICTED, WRONG
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict

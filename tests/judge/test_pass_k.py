@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from slimgate.judge.pass_k import Pass, compute_pass_scores
+from slimgate.judge.pass_k import PassMetric, compute_pass_scores
 
 
 @pytest.mark.parametrize("kind", ["@", "^"])
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_a_sample_has_the_mean_over_all_choices_of_k_answers(kind: str, k: int) -> None:
-    metric = Pass.parse(f"pass{kind}{k}")
+    metric = PassMetric.parse(f"pass{kind}{k}")
     assert metric is not None
     judge = any if kind == "@" else all
     for right in range(6):
@@ -25,7 +25,7 @@ def test_a_sample_has_the_mean_over_all_choices_of_k_answers(kind: str, k: int) 
 
 def test_the_slope_is_the_chance_of_the_other_answers() -> None:
     # of a wrong answer among 8, 4 of the 7 others are right: two of them are with a chance of 4/7 · 3/6
-    power, any_of = Pass("^", 3), Pass("@", 3)
+    power, any_of = PassMetric("^", 3), PassMetric("@", 3)
     right, repeats = np.array([0.0, 1.0, 4.0]), np.full(3, 8.0)
     assert compute_pass_scores(power, right, repeats)[1] == pytest.approx([0.0, 0.0, 3 * 4 / 7 * 3 / 6])
     wrong = 8 - right
@@ -36,8 +36,8 @@ def test_the_slope_is_the_chance_of_the_other_answers() -> None:
 
 @pytest.mark.parametrize("name", ["pass", "pass@", "pass^0", "pass3", "pass@-1", "my_pass^3", "pass^3 "])
 def test_other_names_are_no_pass(name: str) -> None:
-    assert Pass.parse(name) is None
+    assert PassMetric.parse(name) is None
 
 
 def test_a_pass_is_called_as_it_was_named() -> None:
-    assert [Pass.parse(name).name for name in ("pass@1", "pass^10")] == ["pass@1", "pass^10"]  # type: ignore[union-attr]
+    assert [PassMetric.parse(name).name for name in ("pass@1", "pass^10")] == ["pass@1", "pass^10"]  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from slimgate.judge.exact_paired import compute_exact_p_value
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.separation import count_comparable_models, list_unseparated_groups, separate
+from slimgate.judge.separation import count_comparable_models, list_unseparated_groups, separate_models
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -45,7 +45,9 @@ def test_a_group_is_a_largest_set_without_a_pair_apart(
 
 def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> None:
     _, worse = counted(2000, 80)
-    separation = separate(ACCURACY, {"worse": worse, "even": counted(2000, 1)[1], "best": counted(2000)[1]})
+    separation = separate_models(
+        ACCURACY, {"worse": worse, "even": counted(2000, 1)[1], "best": counted(2000)[1]}
+    )
     assert separation is not None
     assert list(separation.values) == ["best", "even", "worse"]
     assert separation.groups == [["best", "even"], ["worse"]]
@@ -62,7 +64,7 @@ def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> Non
 def test_of_a_loss_less_is_better() -> None:
     right = np.ones(500, dtype=bool)
     surer, less_sure = make_answers(right, 0.9), make_answers(right, 0.6)
-    separation = separate(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
+    separation = separate_models(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
     assert separation is not None
     assert list(separation.values) == ["surer", "less sure"]
     assert separation.pairs[0].separable
@@ -71,7 +73,7 @@ def test_of_a_loss_less_is_better() -> None:
 
 def test_a_metric_without_an_interval_tells_nothing_apart(counted: Counted) -> None:
     teacher, variant = counted(100, 10)
-    assert separate(load_metric("ece"), {"a": teacher, "b": variant}) is None
+    assert separate_models(load_metric("ece"), {"a": teacher, "b": variant}) is None
 
 
 def test_a_perplexity_twice_as_high_is_worse_by_100_percent() -> None:
@@ -81,7 +83,7 @@ def test_a_perplexity_twice_as_high_is_worse_by_100_percent() -> None:
         Outcomes(ids, values={"nats": 10 * np.log(ppl) + noise * ppl / 20, "tokens": np.full(60, 10.0)})
         for ppl in (20.0, 40.0)
     )
-    separation = separate(load_metric("perplexity"), {"high": high, "low": low})
+    separation = separate_models(load_metric("perplexity"), {"high": high, "low": low})
     assert separation is not None
     (pair,) = separation.pairs
     assert (pair.better, pair.worse, pair.separable) == ("low", "high", True)
@@ -94,7 +96,7 @@ def test_variants_of_a_resampled_metric_compare_with_the_best(
     counted: Counted,
 ) -> None:
     losses = {"a": 0, "b": 1, "c": 200, "d": 210}
-    separation = separate(
+    separation = separate_models(
         load_metric("f1_macro"), {name: counted(2000, lost)[1] for name, lost in losses.items()}
     )
     assert separation is not None
@@ -123,7 +125,7 @@ def test_equal_variants_are_grouped_and_a_planted_one_is_not() -> None:
         chances = {"a": 0.03, "b": 0.03, "c": 0.03, "worse": 0.03}
         models = {name: base ^ (rng.random(1500) < chance) for name, chance in chances.items()}
         models["worse"] = models["worse"] & (rng.random(1500) >= 0.06)
-        separation = separate(ACCURACY, {name: make_answers(right) for name, right in models.items()})
+        separation = separate_models(ACCURACY, {name: make_answers(right) for name, right in models.items()})
         assert separation is not None
         together += not any(
             pair.separable for pair in separation.pairs if "worse" not in (pair.better, pair.worse)

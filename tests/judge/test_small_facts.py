@@ -56,7 +56,7 @@ def test_the_share_above_the_cap_is_the_budget_over_eight_caps(cap: float, share
         value=0.0,
         interval=(0.0, 0.001),
     )
-    facts = judge_with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0, n=5_000)
+    facts = judge_with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0)
     assert facts.capped is not None
     assert facts.capped.above_max == pytest.approx(share)
 

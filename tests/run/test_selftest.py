@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.tiny_suite import make_tiny_run
 
-from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, compute_allowed_drop
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
@@ -242,9 +242,7 @@ def test_a_planted_fault_never_passes(metric: str, rows: int, limit: float) -> N
         ("log_loss", "ceiling", 0.7),
     ],
 )
-def test_a_planted_fault_takes_twice_what_any_budget_allows(
-    metric: str, kind: BudgetKind, limit: float
-) -> None:
+def test_a_planted_fault_takes_twice_what_any_budget_allows(metric: str, kind: str, limit: float) -> None:
     outcomes, measured = outcomes_of(4000), load_metric(metric)
     budget = QualityBudget(kind, limit)
     teacher = float(measured.statistic(outcomes, np.ones(4000)))

@@ -122,7 +122,7 @@ def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateR
         results.append(GateResult(QUALITY, name, metric, facts))
     measured = measure_behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
     metrics = {"accuracy": load_metric("accuracy")}
-    judged = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns=())
+    judged = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, column_slices=())
     line = format_behaviour_message(name, judged)
     behaviour = make_behaviour_facts(measured, judged, line).replace(measured=format_now())
     return [*results, GateResult(BEHAVIOUR, name, "", behaviour)]

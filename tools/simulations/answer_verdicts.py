@@ -12,7 +12,6 @@ from itertools import product
 import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_kinds import BudgetKind
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import Outcomes
 from tools.simulations.answers import CHOICE_METRICS, Choices, Floats, Loss, Population, Written
@@ -52,7 +51,7 @@ POPULATIONS: tuple[Population, ...] = (
     *(Choices(metric, noise) for metric, noise in product(CHOICE_METRICS, (1.15, 1.5))),
 )
 # Limits of the value itself, on some of the populations.
-OTHER_KINDS: tuple[tuple[BudgetKind, Population], ...] = (
+OTHER_KINDS: tuple[tuple[str, Population], ...] = (
     ("floor", Written("easy and hard", LITTLE, 0.02, 8)),
     ("floor", Written("right or wrong", WHOLLY, 0.02, 1)),
     ("ceiling", Written("teacher 2 %", WHOLLY, 0.02, 8)),
@@ -65,7 +64,7 @@ class Cell:
     """A population, a kind of budget whose limit the worse variant is at, and a number of prompts."""
 
     population: Population
-    kind: BudgetKind
+    kind: str
     prompts: int
     seed: tuple[int, ...]
 
@@ -120,7 +119,7 @@ class Cell:
 
 def list_cells(seed: int) -> Iterator[Cell]:
     """Every cell, not simulated yet."""
-    drops: tuple[tuple[BudgetKind, Population], ...] = tuple(
+    drops: tuple[tuple[str, Population], ...] = tuple(
         ("drop_points", population) for population in POPULATIONS
     )
     judged = (*drops, *OTHER_KINDS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_kinds import BudgetKind, list_suited_kinds
+from slimgate.judge.budget_kinds import list_suited_kinds
 from slimgate.judge.metrics import load_metric
 from tools.simulations.changes import CASES, GROUP, Case
 from tools.simulations.page import (
@@ -41,7 +41,7 @@ class Cell:
 
     case: Case
     metric: str
-    kind: BudgetKind
+    kind: str
     n: int
     seed: tuple[int, ...]
 

@@ -12,7 +12,6 @@ from math import exp, expm1, isnan, log1p, nan
 import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict
-from slimgate.judge.budget_kinds import BudgetKind
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import judge_perplexity
@@ -69,7 +68,7 @@ class Cell:
     name: str
     population: Documents
     documents: int
-    kind: BudgetKind
+    kind: str
     at: str = "mean"
 
     @property

@@ -18,7 +18,7 @@ from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.over_runs import RunScores, combine_runs
-from slimgate.judge.pass_k import Pass, compute_pass_scores
+from slimgate.judge.pass_k import PassMetric, compute_pass_scores
 from slimgate.outcomes import Floats
 from tools.simulations.page import (
     TARGET,
@@ -165,7 +165,7 @@ def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> flo
     Runs that move by chance also answer some damaged samples, which lowers the drop of pass@3: its estimate
     has no bias, so the mean of many is the drop.
     """
-    of = Pass.parse(cell.kind)
+    of = PassMetric.parse(cell.kind)
     if of is None or cell.shift == 0:
         return drop
     estimates = [[_compute_values(of, side).mean() for side in draw(rng, cell, drop)] for _ in range(_DRAWS)]
@@ -173,7 +173,7 @@ def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> flo
     return float(before - after)
 
 
-def _compute_values(of: Pass, side: Floats) -> Floats:
+def _compute_values(of: PassMetric, side: Floats) -> Floats:
     return compute_pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
 
 
@@ -182,7 +182,7 @@ def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above
     runs = RunScores(base, target)
     values = base.mean(axis=0), target.mean(axis=0)
     if cell.kind in ("pass^3", "pass@3"):
-        of = Pass.parse(cell.kind)
+        of = PassMetric.parse(cell.kind)
         assert of is not None
         (before, base_slopes), (after, target_slopes) = (
             compute_pass_scores(of, side.sum(axis=0), np.full(cell.n, len(side), np.float64))

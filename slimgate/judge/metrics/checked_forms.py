@@ -13,20 +13,24 @@ from slimgate.judge.metrics.base import (
     Metric,
     call_by_row,
     call_statistic,
-    check_classes,
     compute_row_values,
     compute_value,
     convert_plugin_errors,
 )
+from slimgate.judge.metrics.confusion import compute_confusion
 from slimgate.judge.metrics.weighted_correlation import compute_correlation, prepare_ranks, prepare_values
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
-# Of the check of influence values: weightings that are tried, how far weights are moved, and the difference
-# that is allowed, as a share. With few weightings, the parts of few rows may cancel out by chance. So there
-# are more if they are cheap, for at most this many weights.
-_DIRECTIONS, _MOST_DIRECTIONS, _CHEAP, _STEP, _INFLUENCE_ERROR = 4, 64, 2**18, 1e-3, 0.35
-# The two weightings of the check of a metric's fields, in its errors.
-_WEIGHINGS = ("", ", with rows that weigh 1 or 2,")
+# The check of influence values moves the weights by _STEP in random directions. With few directions, the
+# parts of few rows may cancel out by chance. So there are more if they are cheap, for at most _CHEAP weights.
+_DIRECTIONS = 4
+_MOST_DIRECTIONS = 64
+_CHEAP = 2**18
+_STEP = 1e-3
+# The largest allowed difference between the measured and the stated influence, as a share.
+_INFLUENCE_ERROR = 0.35
+# The two sets of weights of the check of a metric's fields, in the words of its errors.
+_WEIGHT_SETS = ("", ", with rows that weigh 1 or 2,")
 
 
 def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
@@ -40,16 +44,16 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
     if metric.resampled:
         weights[1] += np.random.default_rng(0).integers(0, 2, size=len(outcomes))
         values[1] = float(call_statistic(metric, outcomes, weights[1]))
-    for name, figures in _list_figures(metric, outcomes, weights).items():
+    for name, figures in _compute_by_field(metric, outcomes, weights).items():
         if np.shape(figures) != (2,):
             raise MeasureError(
                 f"{metric.name}: its {name} returned the shape {np.shape(figures)} for two sets of counts or "
                 f"sums at once, expected (2,); see `{name}` in slimgate/judge/metrics/base.py"
             )
-        for weighing, by_statistic, figure in zip(_WEIGHINGS, values, figures, strict=True):
+        for weight_set, by_statistic, figure in zip(_WEIGHT_SETS, values, figures, strict=True):
             if not np.isclose(figure, by_statistic, rtol=1e-6, atol=1e-9):
                 raise MeasureError(
-                    f"{metric.name}{weighing} is {by_statistic:.6g} by its statistic, but {figure:.6g} by "
+                    f"{metric.name}{weight_set} is {by_statistic:.6g} by its statistic, but {figure:.6g} by "
                     f"its {name}, which the verdict is computed from; correct one of them, see `{name}` in "
                     "slimgate/judge/metrics/base.py"
                 )
@@ -57,7 +61,7 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
         _check_influence(metric, metric.influence, outcomes, value)
 
 
-def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, Floats]:
+def _compute_by_field(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, Floats]:
     """The values by each of the fields that the judge reads. weights: (sets, rows)."""
     figures: dict[str, Floats] = {}
     if metric.per_row is not None:
@@ -79,12 +83,9 @@ def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[s
             gold, scores = (prepare(side)(weights) for side in metric.correlated.of(outcomes))
             figures["correlated"] = compute_correlation(gold, scores, weights)
     if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
-        check_classes(outcomes)
-        k = len(outcomes.classes)
-        cells = outcomes.labels * k + outcomes.predictions
-        counts = np.stack([np.bincount(cells, weights=line, minlength=k * k) for line in weights])
+        counts = compute_confusion(outcomes, weights)
         with convert_plugin_errors(metric, "from_confusion"):
-            figures["from_confusion"] = metric.from_confusion(counts.reshape(-1, k, k).astype(np.float64))
+            figures["from_confusion"] = metric.from_confusion(counts)
     return figures
 
 
@@ -121,10 +122,13 @@ def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, v
     values = call_statistic(metric, outcomes, 1 + _STEP * np.concatenate([changes, -changes]))
     moved = (values[:directions] - values[directions:]) / (2 * _STEP)
     expected = changes @ by_row / len(outcomes)
-    sizes = [float(np.sqrt(np.mean(numbers**2))) for numbers in (moved, expected, moved - expected)]
-    if not sizes[2] <= _INFLUENCE_ERROR * max(sizes[:2]) + 1e-9 * max(1.0, abs(value)):  # also for NaN
+    moved_size, expected_size, error = (
+        float(np.sqrt(np.mean(numbers**2))) for numbers in (moved, expected, moved - expected)
+    )
+    allowed_error = _INFLUENCE_ERROR * max(moved_size, expected_size) + 1e-9 * max(1.0, abs(value))
+    if not error <= allowed_error:  # also for NaN
         raise MeasureError(
-            f"{metric.name} moves by {sizes[0]:.3g} for each unit of weight that its rows get or lose at "
-            f"random, but by {sizes[1]:.3g} by its influence, which the interval is computed from; correct "
-            "it, see `influence` in slimgate/judge/metrics/base.py"
+            f"{metric.name} moves by {moved_size:.3g} for each unit of weight that its rows get or lose at "
+            f"random, but by {expected_size:.3g} by its influence, which the interval is computed from; "
+            "correct it, see `influence` in slimgate/judge/metrics/base.py"
         )

@@ -32,8 +32,8 @@ CONVENTIONAL = (
 # What makes the negative label of a positive one: not_spam and spam.
 NEGATIONS = ("not", "non", "no")
 _STRAYS = "no label"
-# The name under which a record's outcomes of multi-label rows hold the labels.
-_GOLD = "gold:"
+# Prefix of the columns of 0 and 1 that hold the labels of multi-label rows.
+GOLD = "gold:"
 
 
 def find_conventional_positive(labels: Sequence[str]) -> str | None:
@@ -130,8 +130,8 @@ def list_absent_labels(outcomes: Outcomes) -> list[str]:
     if isinstance(outcomes, ClassOutcomes):
         sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
         return [name for k, name in enumerate(outcomes.label_set) if not sizes[k]]
-    columns = (name for name in outcomes.values if name.startswith(_GOLD))
-    return [name.removeprefix(_GOLD) for name in columns if not outcomes.values[name].any()]
+    columns = (name for name in outcomes.values if name.startswith(GOLD))
+    return [name.removeprefix(GOLD) for name in columns if not outcomes.values[name].any()]
 
 
 def list_single_labels(outcomes: Outcomes) -> list[str]:

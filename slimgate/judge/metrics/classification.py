@@ -32,6 +32,7 @@ from slimgate.judge.metrics.confusion import (
     make_class_counts,
     make_statistic,
 )
+from slimgate.judge.metrics.row_sums import get_share_ends
 from slimgate.outcomes import ClassOutcomes, Floats
 
 PerClass = Callable[[ClassCounts], Floats]
@@ -170,7 +171,7 @@ METRICS: Mapping[str, Metric] = {
     **_RECALL,
     # The recall of the positive label is a mean of 0 and 1 over its rows, and is judged as such. A bootstrap
     # passed a loss of 0.3 % of the rows in 7.5 % of the samples.
-    "recall": replace(_RECALL["recall"], row_mean=RowMean(_mark_positives, ends=lambda *_: (0.0, 1.0))),
+    "recall": replace(_RECALL["recall"], row_mean=RowMean(_mark_positives, get_share_ends)),
     # weighted by the rows of each class, it is the share of right rows, which is accuracy
     "recall_weighted": replace(_RECALL["recall_weighted"], per_row=mark_right_rows),
 }

@@ -19,18 +19,20 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics.base import Metric, RowSums
+from slimgate.judge.metrics.classes import GOLD
 from slimgate.judge.metrics.confusion import divide_or_zero
 from slimgate.judge.metrics.row_sums import (
     compute_usual_row,
+    get_share_ends,
     make_row_mean,
     mean_of,
-    share,
     statistic_of_sums,
 )
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
-# Prefixes of a label's value columns of 0 and 1: the row has the label, the model predicted it.
-GOLD, PREDICTED, WRONG = "gold:", "said:", "labels_wrong"
+# Prefix of the columns of 0 and 1 that hold the predicted labels; GOLD is that of the labels.
+PREDICTED = "said:"
+WRONG = "labels_wrong"
 
 
 def read_label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
@@ -38,7 +40,7 @@ def read_label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
         raise MeasureError(f'outcomes have no values "{GOLD}…": they do not come from a multi_label task')
-    gold, predicted = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, PREDICTED))
+    gold, predicted = ([outcomes.column(f"{prefix}{name}") for name in names] for prefix in (GOLD, PREDICTED))
     return np.stack(gold, axis=1), np.stack(predicted, axis=1)
 
 
@@ -129,6 +131,6 @@ METRICS: Mapping[str, Metric] = {
     ),
     "hamming_loss": replace(
         _make_metric("hamming_loss", mean_of(_compute_wrong_share), higher_is_better=False),
-        row_mean=make_row_mean(_compute_wrong_share, share),
+        row_mean=make_row_mean(_compute_wrong_share, get_share_ends),
     ),
 }

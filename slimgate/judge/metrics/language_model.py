@@ -26,7 +26,7 @@ from math import inf, log
 import numpy as np
 
 from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
-from slimgate.judge.metrics.row_sums import share, statistic_of_sums
+from slimgate.judge.metrics.row_sums import divide_sums, get_share_ends, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Nats a token: the most that a document counts for in a mean, if the budget does not state it.
@@ -64,12 +64,10 @@ def _find_skipped_text(teacher: Outcomes, variant: Outcomes) -> str | None:
     )
 
 
-_BITS = RowSums(_compute_bits_and_bytes, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
-
-
+_BITS = RowSums(_compute_bits_and_bytes, divide_sums)
 _RIGHT = RowSums(
     lambda outcomes: np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1),
-    lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+    divide_sums,
 )
 
 METRICS: Mapping[str, Metric] = {
@@ -108,7 +106,7 @@ METRICS: Mapping[str, Metric] = {
         statistic=statistic_of_sums(_RIGHT),
         row_sums=_RIGHT,
         row_mean=RowMean(
-            lambda outcomes: (outcomes.column("right_tokens"), outcomes.column("tokens")), share
+            lambda outcomes: (outcomes.column("right_tokens"), outcomes.column("tokens")), get_share_ends
         ),
         alike=("tokens",),
     ),

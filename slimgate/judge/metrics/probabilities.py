@@ -35,9 +35,6 @@ def compute_brier_scores(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(distances / 2 if len(outcomes.label_set) == 2 else distances)
 
 
-_BRIER = mean_of(compute_brier_scores)
-
-
 def compute_row_losses(outcomes: ClassOutcomes) -> Floats:
     """-log(probability of the label): (rows,) nats.
 
@@ -47,9 +44,6 @@ def compute_row_losses(outcomes: ClassOutcomes) -> Floats:
     probabilities = read_probabilities(outcomes, "log_loss")
     true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
     return np.asarray(-np.log(np.clip(true_class, _EPS, 1.0)))
-
-
-_LOSS = mean_of(compute_row_losses)
 
 
 def compute_ece_terms(outcomes: ClassOutcomes) -> Floats:
@@ -81,6 +75,8 @@ def compute_ece(sums: Floats) -> Floats:
     return np.asarray(np.abs(sums[..., :BINS]).sum(axis=-1) / sums[..., BINS])
 
 
+_BRIER = mean_of(compute_brier_scores)
+_LOSS = mean_of(compute_row_losses)
 _ECE = RowSums(compute_ece_terms, compute_ece)
 
 METRICS: Mapping[str, Metric] = {

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, share, statistic_of_sums
+from slimgate.judge.metrics.row_sums import get_share_ends, make_row_mean, mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 RANK = "rank"
@@ -41,7 +41,7 @@ def _make_metric(
         needs=needs,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
-        row_mean=make_row_mean(values, share),
+        row_mean=make_row_mean(values, get_share_ends),
         per_row=values if binary else None,
     )
 

@@ -45,9 +45,14 @@ def make_row_mean(
     return RowMean(lambda outcomes: (values(outcomes), np.ones(len(outcomes))), ends)
 
 
-def share(_teacher: Outcomes, _variant: Outcomes) -> tuple[float, float]:
-    """The ends of a value that is a share of its row."""
+def get_share_ends(_teacher: Outcomes, _variant: Outcomes) -> tuple[float, float]:
+    """The lowest and the highest value of a row, if its value is a share."""
     return 0.0, 1.0
+
+
+def divide_sums(sums: Floats) -> Floats:
+    """(…, 2) sums -> (…,) the first divided by the second."""
+    return np.asarray(sums[..., 0] / sums[..., 1])
 
 
 def mean_of(values: Callable[[Any], Floats]) -> RowSums:
@@ -63,7 +68,7 @@ def mean_of(values: Callable[[Any], Floats]) -> RowSums:
     def terms(outcomes: Any) -> Floats:
         return np.stack([values(outcomes), np.ones(len(outcomes))], axis=1)
 
-    return RowSums(terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+    return RowSums(terms, divide_sums)
 
 
 def compute_usual_row(terms: Floats, sizes: Floats) -> Floats:

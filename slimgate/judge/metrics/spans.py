@@ -13,7 +13,7 @@ import numpy as np
 from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.metrics.base import Metric, RowMean, RowSums
 from slimgate.judge.metrics.confusion import divide_or_zero
-from slimgate.judge.metrics.row_sums import compute_usual_row, share, statistic_of_sums
+from slimgate.judge.metrics.row_sums import compute_usual_row, get_share_ends, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
@@ -75,6 +75,8 @@ METRICS: Mapping[str, Metric] = {
         needs="tags_right",
         statistic=statistic_of_sums(_TAGS),
         row_sums=_TAGS,
-        row_mean=RowMean(lambda outcomes: (outcomes.column("tags_right"), outcomes.column("tags")), share),
+        row_mean=RowMean(
+            lambda outcomes: (outcomes.column("tags_right"), outcomes.column("tags")), get_share_ends
+        ),
     ),
 }

@@ -61,7 +61,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         variant.outcomes,
         budgets,
         metrics={name: load_metric(name) for name in (*shown_metrics, *budgets.sliced_metrics)},
-        columns=find_column_slices(suite.setup, variant.run.rows.gate),
+        column_slices=find_column_slices(suite.setup, variant.run.rows.gate),
         tokens=tokens,
     )
     line = "; ".join([format_behaviour_message(variant.name, judged), *findings])

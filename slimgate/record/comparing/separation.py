@@ -9,7 +9,7 @@ from pathlib import Path
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.metrics import Metric, compute_value
-from slimgate.judge.separation import count_comparable_models, separate
+from slimgate.judge.separation import count_comparable_models, separate_models
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.comparing.metrics import is_same_value, load_or_none
 from slimgate.record.files import RECORD, StoredRecord
@@ -72,7 +72,7 @@ def separate_variants(
     left_out = [model.name for model in models if model not in chosen]
     unread = [model.name for model in chosen if model.name not in outcomes_by_name]
     try:
-        facts = separate(metric, outcomes_by_name)
+        facts = separate_models(metric, outcomes_by_name)
     except MeasureError as error:
         every = [model.name for model in models]
         return SeparationFacts(metric=name, n=0, left_out=every, note=str(error), digest=digest)

@@ -142,14 +142,14 @@ def _choose_compared(older: Sequence[StoredRecord], new: StoredRecord) -> Stored
 
 def _format_text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:
     from slimgate._system.files import write_atomically
-    from slimgate.report.compare import compare_report
+    from slimgate.report.compare import format_release_comparison
     from slimgate.report.history import draw_history, format_history, list_gated_metrics
     from slimgate.report.pictures import can_plot
 
     drawn = None
     if out is not None and can_plot() and list_gated_metrics(releases):
         drawn = draw_history(releases, out / "plots" / "history.svg").relative_to(out).as_posix()
-    text = compare_report(comparison)
+    text = format_release_comparison(comparison)
     if len(releases) > 2:
         text += "\n" + format_history(releases, drawn) + "\n"
     elif drawn:

@@ -100,26 +100,40 @@ def judge_behaviour(
     slices: list[SliceFacts] = []
     all_slices = [*column_slices, *list_label_slices(teacher)]
     for name, metric in metrics.items():
-        budget = budgets.slices.get(name)
-        limit = None if budget is None else budget.limit
-        named = {
-            key: slice_budget for key, slice_budget in budgets.named_slices.items() if key.metric == name
-        }
-        own_limits = {(key.column, key.value): slice_budget.limit for key, slice_budget in named.items()}
-        judged_slices = judge_slices(
-            replace(metric, name=name), teacher, variant, all_slices, limit, own_limits=own_limits
+        metric_slices, verdicts = _judge_metric_slices(
+            replace(metric, name=name), teacher, variant, all_slices, budgets
         )
-        slices += judged_slices
-        if budget is not None:
-            judged.append(decide_all_slices(name, judged_slices, budget.limit, budget.reason))
-        judged += [
-            decide_named_slice(key, judged_slices, slice_budget) for key, slice_budget in named.items()
-        ]
+        slices += metric_slices
+        judged += verdicts
     judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), tokens)
     judgement = _withhold_absent_labels(judgement, teacher, {make_slices_kind(name) for name in metrics})
     if teacher.right is not None:
         judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
     return withhold_sure_slices(metrics, judgement)
+
+
+def _judge_metric_slices(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    slices: Sequence[Slice],
+    budgets: BehaviourBudgets,
+) -> tuple[tuple[SliceFacts, ...], list[BudgetFacts]]:
+    """A metric on every slice, and the verdicts of its budgets on slices."""
+    on_all = budgets.slices.get(metric.name)
+    on_named = {name: budget for name, budget in budgets.named_slices.items() if name.metric == metric.name}
+    judged = judge_slices(
+        metric,
+        teacher,
+        variant,
+        slices,
+        None if on_all is None else on_all.limit,
+        own_limits={(name.column, name.value): budget.limit for name, budget in on_named.items()},
+    )
+    verdicts = [decide_named_slice(name, judged, budget) for name, budget in on_named.items()]
+    if on_all is not None:
+        verdicts.insert(0, decide_all_slices(metric.name, judged, on_all.limit, on_all.reason))
+    return judged, verdicts
 
 
 def _withhold_absent_labels(

@@ -26,7 +26,6 @@ class BehaviourBudgets:
     """The budgets on the behaviour of a variant.
 
     flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
-
     tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES). named_slices: on one slice.
     """
 

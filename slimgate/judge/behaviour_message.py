@@ -119,7 +119,7 @@ def _format_slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
         rows = sum(part.n for part in judged if part.column == judged[0].column)
         needed = "" if budget.n_needed is None else f", {describe_rows_needed(budget.n_needed, rows)}"
         return f"{shown}: {budget.verdict}, {format_slice_counts(judged, budget.limit)}{needed}"
-    named = [_slice(part, budget.limit) for part in failed[:_MOST_NAMED]]
+    named = [_format_failed_slice(part, budget.limit) for part in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
@@ -139,6 +139,6 @@ def _format_named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | N
     return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 
 
-def _slice(part: SliceFacts, limit: float) -> str:
+def _format_failed_slice(part: SliceFacts, limit: float) -> str:
     drop, low, high = format_apart((part.drop_points, *part.interval), [limit])
     return f"{part.column} {part.value} (drop {drop} points [{low}, {high}], n={part.n})"

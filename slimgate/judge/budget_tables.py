@@ -1,6 +1,7 @@
 """The tables of [budgets], as a suite writes them and as gates judge by them.
 
-A table of limits on a metric may hold several kinds, each a QualityBudget; all other tables hold one limit.
+A table of limits on a metric makes a QualityBudget of each kind. A table of several limits on other figures
+makes a LimitBudget of each. Other tables are a Budget with one limit.
 """
 
 from __future__ import annotations

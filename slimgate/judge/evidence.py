@@ -235,7 +235,7 @@ def _compute_unlucky_p_value(b: int, c: int, n: int, margin: float, copies: floa
 
 
 def _make_zero_one_means(before: Floats, after: Floats, groups: Ints | None) -> PairedMeans:
-    return PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
+    return PairedMeans(before, after, np.ones(len(before)), groups, ends=(0.0, 1.0), most_lost=1.0)
 
 
 def make_contrast_evidence(

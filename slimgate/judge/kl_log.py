@@ -115,7 +115,14 @@ def judge_chunks(
 
 def _cap_rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:
     """One value per chunk, every chunk with the same weight."""
-    return CappedRows(values, np.ones(len(values)), None, cap, lowest, _measure_run_length(values, cap))
+    return CappedRows(
+        values,
+        np.ones(len(values)),
+        groups=None,
+        cap=cap,
+        lowest=lowest,
+        run_length=_measure_run_length(values, cap),
+    )
 
 
 def _measure_run_length(values: Floats, limit: float) -> float:

@@ -106,18 +106,29 @@ def compare_times(
     part: LoadPart,
     quantile: float,
 ) -> TimeRatio | None:
-    """None if base or target has no answered request with a time of this part."""
-    times = [list_part_times(requests, part) for requests in (base, target)]
-    if not all(np.isfinite(part_times).any() for part_times in times):
+    """Compares a quantile of one part of the requests. repeat: the second run of the base.
+
+    None if base or target has no answered request with a time of this part.
+    """
+    base_times, target_times = list_part_times(base, part), list_part_times(target, part)
+    if not (np.isfinite(base_times).any() and np.isfinite(target_times).any()):
         return None
-    values = [compute_sample_quantile(part_times, quantile) for part_times in times]
-    counted = tuple(
-        count_independent_rounds(request_times, value)
-        for request_times, value in zip(times, values, strict=True)
+    base_value = compute_sample_quantile(base_times, quantile)
+    target_value = compute_sample_quantile(target_times, quantile)
+    ratio, interval = _compute_ratio(base_times, target_times, quantile)
+    return TimeRatio(
+        part=part,
+        quantile=quantile,
+        base=base_value,
+        target=target_value,
+        ratio=ratio,
+        interval=interval,
+        noise_floor=None if repeat is None else _compute_noise_floor(base, repeat, part, quantile),
+        counted=(
+            count_independent_rounds(base_times, base_value),
+            count_independent_rounds(target_times, target_value),
+        ),
     )
-    floor = None if repeat is None else _compute_noise_floor(base, repeat, part, quantile)
-    ratio, interval = _compute_ratio(times[0], times[1], quantile)
-    return TimeRatio(part, quantile, values[0], values[1], ratio, interval, floor, (counted[0], counted[1]))
 
 
 def _compute_noise_floor(
@@ -129,10 +140,10 @@ def _compute_noise_floor(
     two runs are a single estimate of how much runs differ. Without the quantile, a target at its budget
     passed in 11 to 13 % of simulated tests whose runs differ much; with it, in 5.5 to 6.2 %.
     """
-    times = [list_part_times(requests, part) for requests in (base, repeat)]
-    if not all(map(len, times)):
+    base_times, repeat_times = list_part_times(base, part), list_part_times(repeat, part)
+    if not (len(base_times) and len(repeat_times)):
         return inf
-    ratio, (low, high) = _compute_ratio(times[0], times[1], quantile)
+    ratio, (low, high) = _compute_ratio(base_times, repeat_times, quantile)
     if not (low > 0 and isfinite(high) and ratio > 0):
         return inf
     distance, farthest = abs(log(ratio)), max(abs(log(low)), abs(log(high)))

@@ -100,8 +100,10 @@ class PairedMeans:
 
 
 def make_paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
-    """Raises MeasureError if the sizes of the two models differ, one is below 0, or all are 0, or if an
-    amount is outside its ends.
+    """The amounts and sizes of both models, as `row_mean` gives them.
+
+    Raises MeasureError if the sizes of the two models differ, one is below 0, or all are 0, or if an amount
+    is outside its ends.
     """
     (before, sizes), (after, variant_sizes) = row_mean.of(teacher), row_mean.of(variant)
     if not np.array_equal(sizes, variant_sizes):
@@ -126,7 +128,14 @@ def make_paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, vari
             uncapped = of_sample
     largest_loss = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
     return PairedMeans(
-        before, after, sizes.astype(np.float64), teacher.groups, ends, largest_loss, cap, uncapped
+        before,
+        after,
+        sizes.astype(np.float64),
+        teacher.groups,
+        ends=ends,
+        most_lost=largest_loss,
+        cap=cap,
+        uncapped=uncapped,
     )
 
 

@@ -186,7 +186,9 @@ def combine_builds(
     after = np.array([compute_value(metric, outcomes) for outcomes in builds])
     rows = [_average_pairs(means)] if len(means) == len(pairs) else pairs
     capped = [pair for pair in means if pair.cap is not None]
-    return OverBuilds(compute_value(metric, teacher), after, rows, len(teacher), capped)
+    return OverBuilds(
+        before=compute_value(metric, teacher), after=after, rows=rows, n=len(teacher), capped=capped
+    )
 
 
 def _average_pairs(pairs: Sequence[PairedMeans]) -> PairedMeans:

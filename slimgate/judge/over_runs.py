@@ -261,8 +261,12 @@ def _compute_run_reach(base: SideSpread, target: SideSpread, alpha: float) -> fl
 
 def combine_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
     """Combines samples and runs. rows: the mean over the runs of each row; its groups are the units drawn."""
-    sides = [measure_spread(scores, rows.groups) for scores in (runs.base, runs.target)]
-    return OverRuns(rows, sides[0], sides[1], len(rows.before))
+    return OverRuns(
+        rows,
+        base=measure_spread(runs.base, rows.groups),
+        target=measure_spread(runs.target, rows.groups),
+        n=len(rows.before),
+    )
 
 
 def measure_spread(scores: Floats, groups: Ints | None) -> SideSpread:

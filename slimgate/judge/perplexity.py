@@ -44,12 +44,13 @@ def judge_perplexity(
     groups: Ints | None = None,
     cap: float = CAP,
 ) -> QualityJudgement:
-    """Judges increase_relative and ceiling. groups: (documents,) of documents that are not independent.
-
-    cap: nats a token that a document counts for at most, if the budgets do not state it.
+    """Judges increase_relative and ceiling.
 
     teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) the number
-    of tokens of each sum. In the judgement teacher and value are perplexities, drop_points and interval
+    of tokens of each sum. groups: (documents,) of documents that are not independent. cap: nats a token that
+    a document counts for at most, if the budgets do not state it.
+
+    In the judgement teacher and value are perplexities, drop_points and interval
     percent of the teacher's perplexity, n and n_needed documents. The growth and its interval are of the
     capped mean.
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.

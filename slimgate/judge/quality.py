@@ -184,6 +184,13 @@ def _judge_rows(
         judged = judge_rows_above(metric, judged, pairs, budgets)
     if metric.unit == "percent":
         judged = convert_to_growth(metric, judged, evidence)
+    return _withhold_unshown_passes(metric, judged, evidence, teacher)
+
+
+def _withhold_unshown_passes(
+    metric: Metric, judged: QualityJudgement, evidence: Evidence, teacher: Outcomes
+) -> QualityJudgement:
+    """The judgement without a PASS if the rows do not show how the metric varies."""
     has_width = evidence.interval is None or np.ptp(evidence.interval) > _NO_WIDTH
     if not has_width and any(budget.verdict is Verdict.PASS for budget in judged.budgets):
         judged = withhold_pass(judged, "one more wrong answer does not change it on these rows")

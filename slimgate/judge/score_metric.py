@@ -57,18 +57,17 @@ def make_score_metric(
     zero_one: bool,
     score_range: Range | None,
     cap: float | None = None,
-    at: int | None = None,
+    number: int | None = None,
     corpus: CorpusKind | None = None,
 ) -> Metric:
-    """The mean score. zero_one: whether all scores are right or wrong, 1 or 0.
+    """The mean score.
 
-    at: the number of its comparison, if the outcomes hold several.
-
-    score_range: the lowest and the highest score that a sample can have; None: not known. cap: the most that
-    a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, if it
-    is no mean of scores.
+    zero_one: whether all scores are right or wrong, 1 or 0. score_range: the lowest and the highest score
+    that a sample can have; None: not known. cap: the most that a row without an end counts for.
+    number: that of its comparison, if the outcomes hold several. corpus: how the figure is made of the sums
+    of scores and sizes, if it is no mean of scores.
     """
-    rows = None if at is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == at)
+    rows = None if number is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == number)
     if corpus is not None:
         return _make_corpus_metric(name, corpus, rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
@@ -110,10 +109,10 @@ def make_record_metrics(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, M
             zero_one=bool(comparison["zero_one"]),
             score_range=_read_record_range(comparison.get("range")),
             cap=comparison.get("cap"),
-            at=at,
+            number=number,
             corpus=comparison.get("corpus"),
         )
-        for at, comparison in enumerate(comparisons)
+        for number, comparison in enumerate(comparisons)
     }
 
 

@@ -29,14 +29,12 @@ def list_alarms(record: RunRecord) -> Iterator[str]:
     if lacking:
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
     yield from _list_unlearnt_labels(record)
-    new, gone = (
-        [
-            model.name
-            for model in list_models(record)
-            if any(facts.new for facts in model.since_baseline.values())
-        ],
-        record.baseline.gates_gone if record.baseline else [],
-    )
+    new = [
+        model.name
+        for model in list_models(record)
+        if any(facts.new for facts in model.since_baseline.values())
+    ]
+    gone = record.baseline.gates_gone if record.baseline else []
     if new:
         yield f"**New since the baseline {name_baseline(record)}**, so not compared with it: {_join(new)}."
     if gone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
@@ -23,7 +23,7 @@ from slimgate.report.confusions import (
     make_confusion_tables,
     make_tradeoff_tables,
 )
-from slimgate.report.figures import add_note, format_drop_words
+from slimgate.report.figures import add_note, format_drop
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, add_heading, blocks, fold, make_pipe_table, remove_empty_columns
 from slimgate.report.task_figures import make_figures_table
@@ -34,7 +34,8 @@ from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFa
 # The most slices in the table of one variant, apart from those that fail; run.json has all.
 _MOST_SLICES = 8
 # The most slices and rows in report.md, for each variant and in all; report.html has them by variant.
-_SLICES_EACH, _SLICES_IN_ALL, _ROWS_EACH, _ROWS_IN_ALL = 2, 20, 3, 15
+_SLICES_EACH, _SLICES_IN_ALL = 2, 20
+_ROWS_EACH, _ROWS_IN_ALL = 3, 15
 # The most slices in a table with a column for each; run.json has all.
 _MOST_COLUMNS = 12
 # The most characters of a text in a cell, and of a slice's value in the head of a column.
@@ -113,7 +114,9 @@ def format_worst_slices(record: RunRecord) -> tuple[str, str]:
         Column("rows", [_format_slice_rows(part) for _, part in shown], right=True),
         Column("teacher", [format_fixed(part.teacher, 3) for _, part in shown], right=True),
         Column("value", [format_fixed(part.variant, 3) for _, part in shown], right=True),
-        Column("drop, points", [_format_slice_drop(part) for _, part in shown], right=True),
+        Column(
+            "drop, points", [format_drop(part.drop_points, part.interval) for _, part in shown], right=True
+        ),
         Column("verdict", [_format_slice_verdict(part) for _, part in shown]),
     ]
     return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", make_pipe_table(
@@ -147,11 +150,8 @@ def _make_quoted_table(record: RunRecord, choose: Callable[[Flips], Sequence[Quo
     sides = record.task.sides
     columns = [
         Column(sides.other, [escape(model.name) for model, _ in quoted]),
-        *_make_row_columns([row for _, row in quoted], sides),
+        *_make_row_columns([row for _, row in quoted], sides, "its answer"),
     ]
-    columns.insert(
-        -1, Column("its answer", [_format_answer(row.variant, row.variant_confidence) for _, row in quoted])
-    )
     return make_pipe_table(remove_empty_columns(columns))
 
 
@@ -234,7 +234,7 @@ def _format_slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: st
         Column("rows", [_format_slice_rows(part) for part in shown], right=True),
         Column("teacher", [format_fixed(part.teacher, 3) for part in shown], right=True),
         Column(escape(model.name), [format_fixed(part.variant, 3) for part in shown], right=True),
-        Column("drop, points", [_format_slice_drop(part) for part in shown], right=True),
+        Column("drop, points", [format_drop(part.drop_points, part.interval) for part in shown], right=True),
         Column("p, Holm", [format_significant(part.p_holm, 2) for part in shown], right=True),
         Column("verdict", [_format_slice_verdict(part) for part in shown]),
     ]
@@ -249,10 +249,6 @@ def _format_slice_rows(part: SliceFacts) -> str:
 
 def _format_slice_name(part: SliceFacts) -> str:
     return f"{escape(part.column)}: {escape(part.value, longest=_LONGEST)}"
-
-
-def _format_slice_drop(part: SliceFacts) -> str:
-    return (format_drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop ")
 
 
 def _format_slice_verdict(part: SliceFacts) -> str:
@@ -288,11 +284,7 @@ def _fold_won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) ->
 
 
 def _make_answers_table(model: VariantRecord, rows: Sequence[QuotedRow], sides: Sides) -> str:
-    columns = _make_row_columns(rows, sides)
-    columns.insert(
-        -1, Column(escape(model.name), [_format_answer(row.variant, row.variant_confidence) for row in rows])
-    )
-    return make_pipe_table(remove_empty_columns(columns))
+    return make_pipe_table(remove_empty_columns(_make_row_columns(rows, sides, escape(model.name))))
 
 
 def _fold_changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
@@ -300,18 +292,17 @@ def _fold_changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides
     rows = facts.changed_answers
     if not rows:
         return ""
-    columns = _make_row_columns(rows, sides)
-    columns.insert(-1, Column(escape(model.name), [_format_answer(row.variant, None) for row in rows]))
-    return fold(model.name, f", {count(len(rows))} of them", make_pipe_table(remove_empty_columns(columns)))
+    return fold(model.name, f", {count(len(rows))} of them", _make_answers_table(model, rows, sides))
 
 
-def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
-    """Row, label, the answer of the teacher or base, and the text."""
+def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides, variant_head: str) -> list[Column]:
+    """Row, label, the answers of both models, and the text. variant_head: of the variant's answers."""
     labels = [MISSING if row.label is None else escape(row.label, longest=_LONGEST) for row in rows]
     return [
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
         Column(sides.original, [_format_answer(row.teacher, row.teacher_confidence) for row in rows]),
+        Column(variant_head, [_format_answer(row.variant, row.variant_confidence) for row in rows]),
         Column("text", [(MISSING if row.text is None else escape(row.text)) for row in rows]),
     ]
 
@@ -364,24 +355,20 @@ def _make_column_table(behaviours: Sequence[VariantBehaviour], metric: str, colu
     names = sorted(first, key=_make_natural_key)
     gaps = _select_gaps(behaviours, metric, column)
     teacher_gap = next(iter(gaps.values())).teacher_points
-    rows = [
-        ("teacher", [format_fixed(first[name].teacher, 3) for name in names], format_fixed(teacher_gap, 1)),
-        *(
-            (
-                escape(model.name),
-                [(format_fixed(parts[name].variant, 3) if name in parts else MISSING) for name in names],
-                _format_gap(gaps.get(model.name)),
-            )
-            for model, parts in sliced
-        ),
-    ]
-    heads = [_format_head(first[name]) for name in names]
+    gap_cells = [format_fixed(teacher_gap, 1), *(_format_gap(gaps.get(model.name)) for model, _ in sliced)]
     columns = [
-        Column("model", [row[0] for row in rows]),
-        *(Column(head, [row[1][k] for row in rows], right=True) for k, head in enumerate(heads)),
-        Column("gap, points", [row[2] for row in rows], right=True),
+        Column("model", ["teacher", *(escape(model.name) for model, _ in sliced)]),
+        *(_make_slice_column(name, [parts for _, parts in sliced]) for name in names),
+        Column("gap, points", gap_cells, right=True),
     ]
     return blocks(f"**{escape(column)}**, {escape(metric)}:", make_pipe_table(columns))
+
+
+def _make_slice_column(name: str, slices: Sequence[Mapping[str, SliceFacts]]) -> Column:
+    """The values of a slice: the teacher's, then those of the variants. slices: of each variant, by name."""
+    cells = [format_fixed(parts[name].variant, 3) if name in parts else MISSING for parts in slices]
+    teacher = format_fixed(slices[0][name].teacher, 3)
+    return Column(_format_head(slices[0][name]), [teacher, *cells], right=True)
 
 
 def _select_column_slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:

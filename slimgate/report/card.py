@@ -34,7 +34,7 @@ from slimgate.report.status import (
     describe_workload,
     find_median_ms,
     find_teacher,
-    format_standing,
+    format_status_cell,
     format_switched_off,
     list_unjudged_budgets,
 )
@@ -64,7 +64,7 @@ def make_card(
     verdict = (
         f"The {record.task.sides.original}"
         if model.name == TEACHER
-        else f"Verdict on its budgets: {format_standing(record, model)}"
+        else f"Verdict on its budgets: {format_status_cell(record, model)}"
     )
     return blocks(
         format_front_matter(record, model, form=form),

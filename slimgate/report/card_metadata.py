@@ -85,18 +85,18 @@ def name_rows(record: RunRecord) -> str:
     return (
         PurePath(str(identity)).name
         if identity and not _has_hub_rows(record)
-        else str(identity or _name(source))
+        else str(identity or _read_source_name(source))
     )
 
 
-def _name(source: Mapping[str, object]) -> str:
+def _read_source_name(source: Mapping[str, object]) -> str:
     return str(source.get("name", "unknown"))
 
 
 def _has_hub_rows(record: RunRecord) -> bool:
     """Whether the rows are from the hub, not from a folder in its layout."""
     identity = str(record.task.source.get("id") or "")
-    return _name(record.task.source) == "hub" and not PurePath(identity).is_absolute()
+    return _read_source_name(record.task.source) == "hub" and not PurePath(identity).is_absolute()
 
 
 def name_gate_split(record: RunRecord) -> str:

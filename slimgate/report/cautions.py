@@ -178,9 +178,9 @@ def _note_missing_parts(record: RunRecord) -> Iterator[str]:
     if record.verdict.missing:
         missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash (–) marks a missing figure."
-    named = list_budgeted_metrics(record)
+    budgeted = list_budgeted_metrics(record)
     for model in list_variants(record):
-        if model.error is None and (lacking := list_unjudged_budgets(record, model, named)):
+        if model.error is None and (lacking := list_unjudged_budgets(record, model, budgeted)):
             yield f"{escape(model.name)} has no verdict yet on {_join(lacking)}."
 
 
@@ -242,14 +242,12 @@ def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             drop = f"{format_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
             further = f" {more} lost more than the budget for all rows allows." if len(fallen) > 1 else ""
-            of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
-            loss = f"{escape(model.name)} lost {drop} of {of}"
-            on = format_count(len(free), "slice", "slices")
+            rows = format_count(worst.n, "row", "rows")
+            loss = f"{escape(model.name)} lost {drop} of {escape(worst.metric)} on {where} ({rows})"
             is_all = len(free) == len(slices or ())
-            rest = (
-                f"its largest loss on {on}{'. No budget covers slices.' if is_all else ' without a budget.'}"
-            )
-            yield f"**{loss}**, {rest}{further}"
+            budgets = ". No budget covers slices." if is_all else " without a budget."
+            free_slices = format_count(len(free), "slice", "slices")
+            yield f"**{loss}**, its largest loss on {free_slices}{budgets}{further}"
 
 
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
@@ -323,8 +321,8 @@ def _note_overlap(record: RunRecord) -> Iterator[str]:
         share = split.dropped_overlap / max(1, split.n + split.dropped_overlap)
         if share >= _MUCH_OVERLAP:
             rows = format_count(split.dropped_overlap, "row", "rows")
-            of = f"{rows} of {escape(name)} ({format_percent(share, 0)})"
-            yield f"The data overlap: {of} are also in a later split, and were left out."
+            of_split = f"{rows} of {escape(name)} ({format_percent(share, 0)})"
+            yield f"The data overlap: {of_split} are also in a later split, and were left out."
 
 
 def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:

@@ -17,6 +17,7 @@ from slimgate._system.number_text import (
     format_percent,
     format_significant,
 )
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.record.comparing import (
     Comparison,
@@ -48,7 +49,6 @@ _MOST_SLICES = 8
 _SIZE_SHARE = 0.001
 # A slice that moved by less gets no line, unless its test shows a change.
 _SLICE_POINTS = 1.0
-_ALPHA = 0.05
 _HOW = (
     "Drops are in percentage points, or in percent where a % sign follows. A positive drop means that the "
     "new release is worse. slimgate compares the answers on the same gate rows with paired tests. The 90 % "
@@ -59,7 +59,7 @@ _HOW_P_VALUES = "The p-values of slices are corrected with Holm's method."
 _HOW_LOG_SLICES = (
     "A slice is worse or better if the interval of its new drop does not overlap that of its old drop."
 )
-_NEW_ALONE = "## Which variants of the new release can be told apart"
+_SEPARATION_HEADING = "## Which variants of the new release can be told apart"
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 
 
@@ -67,10 +67,10 @@ def make_metric_change_table(comparison: Comparison, models: Sequence[ModelChang
     """A line for each model and metric: between the releases, and compared with the teacher in each."""
     changes = [(model, change) for model in models for change in model.metrics]
     columns = [
-        Column("model", [_name(comparison, model) for model, _ in changes]),
+        Column("model", [_name_model(comparison, model) for model, _ in changes]),
         Column("metric", [escape(change.metric) for _, change in changes]),
         Column("old → new", [_format_both_values(change) for _, change in changes], right=True),
-        Column("drop between releases", [_drop(change) for _, change in changes], right=True),
+        Column("drop between releases", [_format_drop(change) for _, change in changes], right=True),
         Column(
             "the new one is",
             [_describe_metric(change) for _, change in changes],
@@ -83,7 +83,7 @@ def make_metric_change_table(comparison: Comparison, models: Sequence[ModelChang
         ),
     ]
     readings = [
-        f"{_name(comparison, model)}, {escape(change.metric)}: {change.reading}."
+        f"{_name_model(comparison, model)}, {escape(change.metric)}: {change.reading}."
         for model, change in changes
         if change.reading
     ]
@@ -98,14 +98,19 @@ def _describe_metric(change: MetricChange) -> str:
     return _WORDS[change.shown]
 
 
-def _name(comparison: Comparison, model: ModelChange) -> str:
+def _list_models(comparison: Comparison) -> list[ModelChange]:
+    """The teacher, then the variants."""
+    return [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
+
+
+def _name_model(comparison: Comparison, model: ModelChange) -> str:
     """The model's name in the text: the report's word for the model that all others are compared with."""
     return comparison.original if model is comparison.teacher else escape(model.name)
 
 
 def format_moved_slices(comparison: Comparison) -> str:
     """The slices that moved, of the teacher and every variant."""
-    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
+    models = _list_models(comparison)
     moved = [(model, change) for model in models for change in model.slices if _is_worth_telling(change)]
     shown = [
         (model, change)
@@ -115,7 +120,7 @@ def format_moved_slices(comparison: Comparison) -> str:
     if not shown:
         return ""
     columns = [
-        Column("model", [_name(comparison, model) for model, _ in shown]),
+        Column("model", [_name_model(comparison, model) for model, _ in shown]),
         Column(
             "slice", [f"{escape(change.column)} {escape(change.value, longest=60)}" for _, change in shown]
         ),
@@ -140,17 +145,16 @@ def format_moved_slices(comparison: Comparison) -> str:
 
 def make_size_change_table(comparison: Comparison) -> str:
     """Bytes of every model whose size changed, by a thousandth or more."""
-    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     sized = [
         (model, size)
-        for model in models
+        for model in _list_models(comparison)
         if (size := model.size)
         and abs(size.new_bytes - size.old_bytes) > _SIZE_SHARE * max(size.old_bytes, 1)
     ]
     return make_pipe_table(
         remove_empty_columns(
             [
-                Column("model", [_name(comparison, model) for model, _ in sized]),
+                Column("model", [_name_model(comparison, model) for model, _ in sized]),
                 Column("old, MB", [format_megabytes(size.old_bytes) for _, size in sized], right=True),
                 Column("new, MB", [format_megabytes(size.new_bytes) for _, size in sized], right=True),
                 Column(
@@ -178,10 +182,9 @@ def make_size_change_table(comparison: Comparison) -> str:
 
 def make_latency_change_table(comparison: Comparison) -> str:
     """Medians and speed-ups of both releases; a change only if the machine is the same."""
-    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
-    timed = [(model, change) for model in models for change in model.latency]
+    timed = [(model, change) for model in _list_models(comparison) for change in model.latency]
     columns = [
-        Column("model", [_name(comparison, model) for model, _ in timed]),
+        Column("model", [_name_model(comparison, model) for model, _ in timed]),
         Column("workload", [describe_workload(change.workload) for _, change in timed]),
         Column(
             "median ms, old → new",
@@ -195,15 +198,15 @@ def make_latency_change_table(comparison: Comparison) -> str:
         ),
         Column(
             f"old, against its {comparison.original}",
-            [_describe_release_speedup(change, new=False) for _, change in timed],
+            [describe_speedup(change.old_speedup, change.old_interval) or MISSING for _, change in timed],
             right=True,
         ),
         Column(
             f"new, against its {comparison.original}",
-            [_describe_release_speedup(change, new=True) for _, change in timed],
+            [describe_speedup(change.new_speedup, change.new_interval) or MISSING for _, change in timed],
             right=True,
         ),
-        Column("change", [_change(comparison, change) for _, change in timed]),
+        Column("change", [_format_change(comparison, change) for _, change in timed]),
     ]
     return make_pipe_table(remove_empty_columns(columns))
 
@@ -213,7 +216,7 @@ def _format_both_values(change: Moved) -> str:
     return f"{format_fixed(change.old, digits)} → {format_fixed(change.new, digits)}"
 
 
-def _drop(change: Moved) -> str:
+def _format_drop(change: Moved) -> str:
     unit = " %" if change.unit == "percent" else ""
     shown = f"{format_fixed(change.drop_points, 1)}{unit}{_format_bounds(change.interval)}"
     return f"**{shown}**" if change.shown == "worse" else shown
@@ -249,7 +252,7 @@ def _describe_slice_change(change: SliceChange) -> str:
 
 
 def _is_shown_worse(change: SliceChange) -> bool:
-    return change.p_holm is not None and change.p_holm <= _ALPHA
+    return change.p_holm is not None and change.p_holm <= ALPHA
 
 
 def _format_slice_drops(change: SliceChange) -> str:
@@ -268,7 +271,7 @@ def make_measurement_change_table(comparison: Comparison) -> str:
     """The figures of measurements in both releases; empty text if there are none."""
     measured = [(model, change) for model in comparison.variants for change in model.measurements]
     columns = [
-        Column("model", [_name(comparison, model) for model, _ in measured]),
+        Column("model", [_name_model(comparison, model) for model, _ in measured]),
         Column("measurement", [escape(change.name) for _, change in measured]),
         Column(
             "old → new",
@@ -289,19 +292,12 @@ def make_measurement_change_table(comparison: Comparison) -> str:
             [format_with_bounds(change.new_ratio, change.new_interval) for _, change in measured],
             right=True,
         ),
-        Column("change", [_change(comparison, change) for _, change in measured]),
+        Column("change", [_format_change(comparison, change) for _, change in measured]),
     ]
     return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 
 
-def _describe_release_speedup(change: LatencyChange, *, new: bool) -> str:
-    speedup, interval = (
-        (change.new_speedup, change.new_interval) if new else (change.old_speedup, change.old_interval)
-    )
-    return describe_speedup(speedup, interval) or MISSING
-
-
-def _change(comparison: Comparison, change: LatencyChange | MeasurementChange) -> str:
+def _format_change(comparison: Comparison, change: LatencyChange | MeasurementChange) -> str:
     if not comparison.same_machine:
         return "another machine"
     if change.change in ("slower", "larger"):
@@ -309,7 +305,7 @@ def _change(comparison: Comparison, change: LatencyChange | MeasurementChange) -
     return change.change or MISSING
 
 
-def compare_report(comparison: Comparison) -> str:
+def format_release_comparison(comparison: Comparison) -> str:
     """The whole text."""
     slices = format_moved_slices(comparison)
     return (
@@ -332,7 +328,7 @@ def compare_report(comparison: Comparison) -> str:
             add_heading("### Size", make_size_change_table(comparison)),
             add_heading("### Latency", make_latency_change_table(comparison)),
             add_heading("### Measurements", make_measurement_change_table(comparison)),
-            format_separation(comparison.separation, _NEW_ALONE),
+            format_separation(comparison.separation, _SEPARATION_HEADING),
             _HOW,
             _HOW_LOG_SLICES
             if any(change.of_log_slice for model in comparison.variants for change in model.metrics)

@@ -10,6 +10,8 @@ from slimgate.record.run import RunRecord
 from slimgate.report.status import describe_workload
 from slimgate.report.tables import blocks, format_bullets
 
+# Of the speed-ups that were judged again, more than this are counted and not named.
+_MOST_AGAIN = 2
 _EXPLANATION = (
     "The confirm rows judge only what passed on the gate rows, and no step reads them. Nothing is chosen by "
     "them before their first look, so the variants that were tried before need no correction here."
@@ -40,9 +42,6 @@ def format_confirm_lines(record: RunRecord) -> Iterator[str]:
             f"the {count(confirmed.n)} confirm rows were looked at "
             f"{_describe_repeated_looks(confirmed.looks, confirmed.models)}"
         )
-
-
-_MOST_AGAIN = 2  # more are counted and not named
 
 
 def list_look_cautions(record: RunRecord) -> Iterator[str]:

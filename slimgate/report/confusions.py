@@ -1,13 +1,13 @@
-"""Confusion of teacher and variant with the difference: whole for few classes, else the largest changes.
+"""The answers of classifiers: confusions, accuracy by confidence, precision and recall by threshold.
 
-Teacher and variants next to each other: how often they are right at each confidence, and above each
-threshold.
+A confusion of few classes is shown whole, with the difference to the teacher. Of many classes, the largest
+changes are shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
@@ -30,7 +30,19 @@ _MOST_PAIRS = 10
 _MOST_OF_VARIANT, _MOST_OF_ALL = 3, 15
 _LONGEST = 60
 
-Cell = tuple[int, int, int, int]
+
+class Cell(NamedTuple):
+    """The rows with a label and a prediction, of the teacher and of the variant."""
+
+    label: int
+    prediction: int
+    before: int
+    after: int
+
+    @property
+    def change(self) -> int:
+        """How many more rows the variant has."""
+        return self.after - self.before
 
 
 def make_calibration_tables(behaviours: Sequence[VariantBehaviour]) -> str:
@@ -126,7 +138,7 @@ def make_confusion_tables(behaviours: Sequence[VariantBehaviour], classes: Seque
     if len(names) > MOST_CLASSES:
         return blocks(*(_format_changed_pairs(model, cells, names) for model, cells in known))
     note = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
-    before = _make_matrix_table("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
+    before = _make_matrix_table("teacher", [cell._replace(after=cell.before) for cell in known[0][1]], names)
     moved = [(model, cells) for model, cells in known if select_changed_cells(cells)]
     same = [escape(model.name) for model, cells in known if not select_changed_cells(cells)]
     unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
@@ -144,17 +156,17 @@ def format_worst_confusions(
     """How many of the confusions that grew are shown, and a table with the worst of each variant."""
     names = [escape(name, longest=_LONGEST) for name in classes]
     grown = [
-        (model, sorted(list_new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
+        (model, sorted(list_new_mistakes(facts, len(names)), key=lambda cell: -cell.change))
         for model, facts in behaviours
     ]
     shown = [(model, cell) for model, cells in grown for cell in cells[:_MOST_OF_VARIANT]][:_MOST_OF_ALL]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
-        Column("label", [names[cell[0]] for _, cell in shown]),
-        Column("answered", [names[cell[1]] for _, cell in shown]),
-        Column("rows, teacher", [count(cell[2]) for _, cell in shown], right=True),
-        Column("rows, variant", [count(cell[3]) for _, cell in shown], right=True),
-        Column("more", [f"{cell[3] - cell[2]:+,}" for _, cell in shown], right=True),
+        Column("label", [names[cell.label] for _, cell in shown]),
+        Column("answered", [names[cell.prediction] for _, cell in shown]),
+        Column("rows, teacher", [count(cell.before) for _, cell in shown], right=True),
+        Column("rows, variant", [count(cell.after) for _, cell in shown], right=True),
+        Column("more", [f"{cell.change:+,}" for _, cell in shown], right=True),
     ]
     return f"{count(len(shown))} of {count(sum(len(cells) for _, cells in grown))}", make_pipe_table(columns)
 
@@ -164,16 +176,19 @@ def list_new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
 
     classes: how many labels have a name; an answer without a label has none.
     """
-    wrong = [cell for cell in list_matrix_cells(facts) if cell[0] != cell[1] and max(cell[:2]) < classes]
-    return [cell for cell in wrong if cell[3] > cell[2]]
+    return [
+        cell
+        for cell in list_matrix_cells(facts)
+        if cell.label != cell.prediction and max(cell.label, cell.prediction) < classes and cell.change > 0
+    ]
 
 
 def list_matrix_cells(facts: BehaviourFacts) -> list[Cell]:
-    """(label, prediction, rows of the teacher, rows of the variant) of the cells that are not empty."""
+    """The cells that are not empty."""
     if facts.confusion_cells is not None:
-        return facts.confusion_cells
+        return [Cell(*cell) for cell in facts.confusion_cells]
     return [
-        (label, prediction, before, after)
+        Cell(label, prediction, before, after)
         for label, rows in enumerate(zip(facts.confusion_teacher or [], facts.confusion or [], strict=False))
         for prediction, (before, after) in enumerate(zip(*rows, strict=True))
         if before or after
@@ -181,11 +196,11 @@ def list_matrix_cells(facts: BehaviourFacts) -> list[Cell]:
 
 
 def select_changed_cells(cells: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell[2] != cell[3]]
+    return [cell for cell in cells if cell.change]
 
 
 def _make_matrix_table(head: str, cells: Sequence[Cell], names: Sequence[str]) -> str:
-    shown = {(label, prediction): _change(before, after) for label, prediction, before, after in cells}
+    shown = {(cell.label, cell.prediction): _format_cell(cell) for cell in cells}
     columns = [
         Column(name, [shown.get((label, k), "0") for label in range(len(names))], right=True)
         for k, name in enumerate(names)
@@ -193,8 +208,8 @@ def _make_matrix_table(head: str, cells: Sequence[Cell], names: Sequence[str]) -
     return make_pipe_table([Column(f"{head}, label", names), *columns])
 
 
-def _change(before: int, after: int) -> str:
-    return count(after) if before == after else f"{count(after)} ({after - before:+,})"
+def _format_cell(cell: Cell) -> str:
+    return count(cell.after) + (f" ({cell.change:+,})" if cell.change else "")
 
 
 def _format_changed_pairs(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
@@ -202,13 +217,16 @@ def _format_changed_pairs(model: VariantRecord, cells: Sequence[Cell], names: Se
     moved = select_changed_cells(cells)
     if not moved:
         return f"**{escape(model.name)}**: every pair of label and prediction has as many rows as before."
-    largest = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
+    largest = sorted(moved, key=lambda cell: (-abs(cell.change), cell))[:_MOST_PAIRS]
     columns = [
-        Column("label", [names[cell[0]] for cell in largest]),
-        Column("prediction", ["(right)" if a == b else names[b] for a, b, _, _ in largest]),
-        Column("teacher", [count(cell[2]) for cell in largest], right=True),
-        Column(escape(model.name), [count(cell[3]) for cell in largest], right=True),
-        Column("difference", [f"{cell[3] - cell[2]:+,}" for cell in largest], right=True),
+        Column("label", [names[cell.label] for cell in largest]),
+        Column(
+            "prediction",
+            ["(right)" if cell.label == cell.prediction else names[cell.prediction] for cell in largest],
+        ),
+        Column("teacher", [count(cell.before) for cell in largest], right=True),
+        Column(escape(model.name), [count(cell.after) for cell in largest], right=True),
+        Column("difference", [f"{cell.change:+,}" for cell in largest], right=True),
     ]
     shown_words = f"{count(len(largest))} of the {count(len(moved))} pairs whose count changed"
     return blocks(f"**{escape(model.name)}**, {shown_words}, most first:", make_pipe_table(columns))

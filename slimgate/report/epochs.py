@@ -71,7 +71,7 @@ def sum_seconds(step: StepFacts) -> dict[str, float]:
     return totals
 
 
-def _list_stage_logs(step: StepFacts) -> Epochs:
+def _list_stage_logs(step: StepFacts) -> list[Mapping[str, Any]]:
     """The logs of the stages of a step (progressive_distill), or of the steps inside it (in_tower)."""
     logged = step.log.get("stages")
     stages = [log for log in logged if isinstance(log, Mapping)] if isinstance(logged, list) else []

@@ -10,10 +10,11 @@ from slimgate._system.number_text import (
     MISSING,
     count,
     format_apart,
+    format_fixed,
     format_significant,
     format_significant_apart,
 )
-from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
+from slimgate.judge.budget_kinds import Limited, format_kind
 
 if TYPE_CHECKING:
     from slimgate.results.figures import SizeFacts
@@ -134,14 +135,18 @@ def format_drop_words(
 def format_drop(
     points: float | None,
     interval: tuple[float, float] | None,
-    budgets: Sequence[Limited],
+    limits: Sequence[float] = (),
     *,
     unit: str = "points",
 ) -> str:
     """`0.3 [-0.2, 0.8]` for a column that names the unit; `grown 2.1 %` if the unit differs."""
-    return str(format_drop_words(points, interval, list_point_limits(budgets), unit=unit)).removeprefix(
-        "drop "
-    )
+    words = format_drop_words(points, interval, limits, unit=unit)
+    return MISSING if words is None else words.removeprefix("drop ")
+
+
+def format_metric_value(value: float | None) -> str:
+    """0.826; two decimals for values that are not shares, such as 23.41."""
+    return format_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
 def format_limits(budgets: Sequence[Limited]) -> str:

@@ -66,14 +66,14 @@ def write_comparison(record: RunRecord, folder: Path, baseline: StoredRecord, na
     folder: the folder of run.json and outcomes/, to which it writes.
     """
     from slimgate.record.comparing.releases import compare
-    from slimgate.report.compare import compare_report
+    from slimgate.report.compare import format_release_comparison
 
     comparison = compare(baseline, StoredRecord(folder / RECORD, record))
     named = {"old": name, "new": "this run"}
     releases = {
         side: getattr(comparison, side).model_copy(update={"name": name}) for side, name in named.items()
     }
-    write_atomically(folder / COMPARISON, compare_report(comparison.model_copy(update=releases)))
+    write_atomically(folder / COMPARISON, format_release_comparison(comparison.model_copy(update=releases)))
 
 
 def _list_releases(record: RunRecord, baseline: Path | None) -> list[StoredRecord]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from slimgate._system.escape import escape_invisible
 from slimgate.record.budgets import list_judged_budgets
@@ -19,6 +20,14 @@ _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
 _WORST_FIRST = ("error", "warning")
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
+
+
+class Finding(NamedTuple):
+    """An annotation. level: "error" or "warning"."""
+
+    level: str
+    title: str
+    message: str
 
 
 def is_in_actions(environment: Mapping[str, str]) -> bool:
@@ -36,11 +45,11 @@ def list_budget_annotations(record: RunRecord, file: str) -> list[str]:
     ages = {message: f" (carried over, measured {date})" for message, date in dates.items()}
     return [
         f"::{level} file={_escape(file, _PROPERTY)},"
-        f"title={_escape(title + ages.get(message, ''), _PROPERTY)}::"
-        f"{_escape(_make_visible(message), _DATA)}"
+        f"title={_escape(finding.title + ages.get(finding.message, ''), _PROPERTY)}::"
+        f"{_escape(_make_visible(finding.message), _DATA)}"
         for level in _WORST_FIRST
-        for severity, title, message in findings
-        if severity == level
+        for finding in findings
+        if finding.level == level
     ]
 
 
@@ -50,34 +59,33 @@ def append_summary(path: Path, text: str) -> None:
         summary.write(text + "\n")
 
 
-def _iter_findings(record: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """level, title, message."""
+def _iter_findings(record: RunRecord) -> Iterator[Finding]:
     for model in record.variants:
         if model.error is not None:
-            yield "error", f"slimgate: {model.name}", model.error
+            yield Finding("error", f"slimgate: {model.name}", model.error)
         if model.gated:
             yield from _list_variant_findings(model)
     for part in record.self_test.failures.values():
-        yield "error", "slimgate: the gate itself", part.message
+        yield Finding("error", "slimgate: the gate itself", part.message)
 
 
-def _list_variant_findings(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
+def _list_variant_findings(model: VariantRecord) -> Iterator[Finding]:
     """The findings of a variant. Budgets that share a line, such as two on a metric, give the worst only."""
-    annotations: dict[str, tuple[str, str, str]] = {}
+    by_message: dict[str, Finding] = {}
     for judged in list_judged_budgets(model):
         if judged.facts.verdict is Verdict.PASS:
             continue
-        level = _LEVELS[judged.facts.verdict]
         message = judged.message or f"{judged.facts.kind} {judged.facts.limit:g}: {judged.facts.verdict}"
-        if message not in annotations or _WORST_FIRST.index(level) < _WORST_FIRST.index(
-            annotations[message][0]
-        ):
-            annotations[message] = level, f"slimgate: {model.name}, {judged.name}", message
+        title = f"slimgate: {model.name}, {judged.name}"
+        finding = Finding(_LEVELS[judged.facts.verdict], title, message)
+        earlier = by_message.setdefault(message, finding)
+        by_message[message] = min(earlier, finding, key=lambda known: _WORST_FIRST.index(known.level))
     for name, facts in model.confirm.items():
         if facts.verdict is not None and facts.verdict is not Verdict.PASS:
             message = facts.message or f"confirm: {name}: {facts.verdict}"
-            annotations[message] = _LEVELS[facts.verdict], f"slimgate: {model.name}, confirm {name}", message
-    yield from annotations.values()
+            title = f"slimgate: {model.name}, confirm {name}"
+            by_message[message] = Finding(_LEVELS[facts.verdict], title, message)
+    yield from by_message.values()
 
 
 def _make_visible(message: str) -> str:

@@ -1,4 +1,5 @@
 """The first screen: the verdict, why, what to ship, and what to know before trusting it.
+
 It lists the models that could not be built or measured: which, why, their logs, and how to try again.
 """
 
@@ -104,12 +105,9 @@ def format_first_screen(record: RunRecord) -> str:
 
 def describe_weaker(record: RunRecord) -> str:
     """The statement that the gate demands less than its baseline, and in what; empty if it does not."""
-    baseline = record.baseline
-    return (
-        ""
-        if baseline is None
-        else format_weaker_gate(baseline.weaker, f"the baseline {name_baseline(record)}")
-    )
+    if record.baseline is None:
+        return ""
+    return format_weaker_gate(record.baseline.weaker, f"the baseline {name_baseline(record)}")
 
 
 def _make_tables(record: RunRecord) -> tuple[str, ...]:
@@ -255,15 +253,15 @@ def list_worst_losses(record: RunRecord) -> list[str]:
 def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[str]:
     slices = [part for part in behaviour.slices or () if part.interval[0] > 0]
     if slices:
-        worst = max(
-            slices, key=lambda part: part.interval[0]
-        )  # the surest loss: few rows lose much by chance
+        # the surest loss, because few rows lose much by chance
+        worst = max(slices, key=lambda part: part.interval[0])
         where = f"{escape(worst.column)} {escape(worst.value, longest=_LONGEST)}"
         values = f"{escape(worst.metric)} {format_fixed(worst.teacher, 3)} → {format_fixed(worst.variant, 3)}"
         drop = format_drop_words(worst.drop_points, worst.interval)
         yield f"on {where} ({format_count(worst.n, 'row', 'rows')}): {values}, {drop}"
     names = [escape(name, longest=_LONGEST) for name in record.task.classes]
     if mistakes := list_new_mistakes(behaviour, len(names)):
-        label, answer, before, after = max(mistakes, key=lambda cell: cell[3] - cell[2])
-        more = format_count(after - before, "more row", "more rows")
-        yield f"by answering {names[answer]} for {names[label]} ({more}, {before} before)"
+        worst_mistake = max(mistakes, key=lambda cell: cell.change)
+        more = format_count(worst_mistake.change, "more row", "more rows")
+        answer, label = names[worst_mistake.prediction], names[worst_mistake.label]
+        yield f"by answering {answer} for {label} ({more}, {worst_mistake.before} before)"

@@ -21,6 +21,7 @@ from slimgate.report.figures import add_note
 from slimgate.report.pictures import picture
 from slimgate.report.status import (
     describe_workload,
+    find_model,
     list_budgeted_metrics,
     list_model_metrics,
     list_workloads,
@@ -169,7 +170,7 @@ def _make_history_table(
 
 
 def _format_release_cell(release: StoredRecord, name: str, cell: Cell) -> str:
-    model = next((variant for variant in release.record.variants if variant.name == name), None)
+    model = find_model(release.record, name)
     return MISSING if model is None else cell(model)
 
 
@@ -215,6 +216,6 @@ def _draw_panel(axes: Axes, releases: Sequence[StoredRecord], metric: str) -> No
 
 def find_metric_value(release: StoredRecord, name: str, metric: str) -> float | None:
     """The value of a model's metric in a release. None if it has no value."""
-    model = next((variant for variant in release.record.variants if variant.name == name), None)
+    model = find_model(release.record, name)
     facts = model.quality.get(metric) if model else None
     return facts.value if facts else None

@@ -39,11 +39,11 @@ from slimgate.report.markdown import list_full_sections
 from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.changed_rows import Texts, make_changed_rows
-from slimgate.report.page.charts import chart_data
+from slimgate.report.page.charts import make_chart_data
 from slimgate.report.page.details import list_details
 from slimgate.report.page.embedding import embed_json
-from slimgate.report.page.sections import inline, render_section
-from slimgate.report.page.table import KINDS, list_heads, rows
+from slimgate.report.page.sections import render_inline, render_section
+from slimgate.report.page.table import KINDS, list_heads, list_rows
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import list_models, list_shippable
 
@@ -68,8 +68,8 @@ def render_html_report(
         texts: quotes gate rows, by their places.
         releases: earlier ones and this run, the oldest first, shown as history.
     """
-    table = rows(record)
-    kinds = [row.kind for row in table]
+    rows = list_rows(record)
+    kinds = [row.kind for row in rows]
     return _render(
         "page.html",
         record=record,
@@ -88,12 +88,12 @@ def render_html_report(
         origin=format_origin(record),
         described_run=describe_run(record),
         heads=list_heads(record),
-        rows=table,
+        rows=rows,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=list_details(record),
         budgets=rank_budgets(list_models(record)),
         folded=[_split_section(text) for text in list_full_sections(record, format_history(releases))],
-        data=embed_json(chart_data(record, releases)),
+        data=embed_json(make_chart_data(record, releases)),
         changed=embed_json(make_changed_rows(record, folder, texts)),
     )
 
@@ -139,7 +139,7 @@ def _make_template_environment() -> Environment:
         lstrip_blocks=True,
         finalize=_make_visible,
     )
-    environment.filters |= {"inline": inline, "count": count, "said": escape}
+    environment.filters |= {"inline": render_inline, "count": count, "escaped": escape}
     style = _read_asset("page.css")
     script = "\n".join(_read_asset(f"{name}.js") for name in _SCRIPTS)
     environment.globals |= {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate._system.number_text import MISSING, count
 from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
-from slimgate.judge.budget_kinds import measure_harm
+from slimgate.judge.budget_kinds import list_point_limits, measure_harm
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
-from slimgate.report.figures import format_drop, format_drop_words, format_limits
+from slimgate.report.figures import format_drop, format_limits, format_metric_value
 from slimgate.report.page.budgets import make_behaviour_budget
 from slimgate.report.status import describe_budget
 from slimgate.report.tables import Column, blocks, make_pipe_table
@@ -85,9 +85,9 @@ def _make_metric_line(name: str, facts: QualityFacts) -> Line:
     return (
         escape(name),
         count(facts.n),
-        _format_by_magnitude(facts.teacher),
-        _format_by_magnitude(facts.value),
-        format_drop(facts.drop_points, facts.interval, facts.budgets, unit=facts.unit),
+        format_metric_value(facts.teacher),
+        format_metric_value(facts.value),
+        format_drop(facts.drop_points, facts.interval, list_point_limits(facts.budgets), unit=facts.unit),
         format_limits(facts.budgets),
         "not gated" if facts.verdict is None else _format_bold_verdict(facts.verdict),
     )
@@ -103,13 +103,12 @@ def _make_behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
     limit = f"{budget.limit:g}"
     if is_named_slice_kind(budget.kind) and parts:
         part = parts[0]
-        drop = str(format_drop_words(part.drop_points, part.interval, [budget.limit])).removeprefix("drop ")
         return (
             name,
             count(part.n),
-            _format_by_magnitude(part.teacher),
-            _format_by_magnitude(part.variant),
-            drop,
+            format_metric_value(part.teacher),
+            format_metric_value(part.variant),
+            format_drop(part.drop_points, part.interval, [budget.limit]),
             limit,
             verdict,
         )
@@ -129,10 +128,6 @@ def _describe_slices(parts: list[SliceFacts]) -> str:
     more = f" and {count(len(names) - _MOST_NAMED)} more" if len(names) > _MOST_NAMED else ""
     holding = f"{count(len(parts) - len(names))} of {count(len(parts))} hold"
     return f": {holding}, not {', '.join(names[:_MOST_NAMED])}{more}"
-
-
-def _format_by_magnitude(value: float) -> str:
-    return format_fixed(value, 3 if abs(value) < 10 else 2)
 
 
 def _format_bold_verdict(verdict: Verdict | None) -> str:

@@ -12,7 +12,7 @@ from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_speedup
 from slimgate.report.peaks import find_rates
-from slimgate.report.status import describe_workload
+from slimgate.report.status import describe_workload, find_model
 from slimgate.report.tables import Column, blocks, make_pipe_table, remove_empty_columns
 from slimgate.report.variant_tables import format_speed_cell
 from slimgate.results.checks import TEACHER
@@ -164,7 +164,7 @@ def _make_speedup_table(
 
 
 def _find_times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
-    model = next((variant for variant in record.variants if variant.name == name), None)
+    model = find_model(record, name)
     return model.latency.get(workload) if model is not None else None
 
 

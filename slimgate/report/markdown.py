@@ -127,7 +127,8 @@ def list_full_sections(record: RunRecord, history: str = "") -> list[str]:
 
 def _list_folded_sections(record: RunRecord) -> list[str]:
     """The folded sections, ordered by how many readers want them."""
-    verdicts, (heading_words, slices) = list_verdict_lines(record), format_worst_slices(record)
+    verdicts = list_verdict_lines(record)
+    slice_words, slices = format_worst_slices(record)
     mistake_words, mistakes = format_worst_mistakes(record)
     flips = [model.behaviour.flips for model in record.variants if model.behaviour is not None]
     confident = any(has_confidence(counted.quoted) for counted in flips if counted is not None)
@@ -138,7 +139,7 @@ def _list_folded_sections(record: RunRecord) -> list[str]:
             f", {format_count(len(verdicts), 'line', 'lines')} with methods",
         ),
         _fold_if_any("KL to the teacher", make_kl_tables(record), ", token by token"),
-        _fold_if_any("Slices that lost most", slices, f", {heading_words}"),
+        _fold_if_any("Slices that lost most", slices, f", {slice_words}"),
         _fold_if_any("Wrong answers that grew most", mistakes, f", {mistake_words}"),
         _fold_if_any(
             "Rows from right to wrong",

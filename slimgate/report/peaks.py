@@ -24,7 +24,7 @@ from slimgate.results.latency import LatencyFacts
 # those of AMX, more than ten times is usual too: most of the time goes to the other operations, in float32.
 # So a model also has to be slower than float32 products would be, which usually reach a third of their peak.
 _TIMES_AS_LONG, _TIMES_FLOAT32 = 10.0, 3.0
-# In milliseconds of the products at their peaks. Below it, a call's overhead and small matrices dominate.
+# With fewer rows, or if the products take less time at their peaks, overhead and small matrices dominate.
 _LEAST_BATCH, _LEAST_MS = 16, 1.0
 _WORKLOAD = re.compile(r"b(\d+)(?:x\d+)?")
 
@@ -80,10 +80,8 @@ def list_slow_runtimes(record: RunRecord) -> Iterator[str]:
         ]
         if slow:
             times, workload, took, least = max(slow)
-            name, calls = (
-                escape(model.name),
-                f"{describe_workload(workload)} took at least {format_significant(took)} ms",
-            )
+            name = escape(model.name)
+            calls = f"{describe_workload(workload)} took at least {format_significant(took)} ms"
             peaks = f"at this machine's measured peaks ({format_significant(least)} ms)"
             yield (
                 f"**{name} is far slower than its operations explain**: {calls}, "

@@ -231,7 +231,7 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
         for model in list_variants(record)
         if model.behaviour is not None and (cells := list_matrix_cells(model.behaviour))
     ]
-    moved = [panel for panel in known if select_changed_cells(panel[1])][: _MOST_PANELS - 1]
+    moved = [(name, cells) for name, cells in known if select_changed_cells(cells)][: _MOST_PANELS - 1]
     names = record.task.classes
     if not moved or not 2 <= len(names) <= _MOST_DRAWN_CLASSES:
         return None
@@ -240,10 +240,12 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
     path = folder / f"{CONFUSION}.svg"
     with picture(path, (across * _PANEL_SIDE + 0.4, down * _PANEL_SIDE)) as figure:
         plots = figure.subplots(down, across, squeeze=False).flatten()
-        _draw_confusion_panel(plots[0], "teacher, rows", [cell[:3] for cell in known[0][1]], names)
-        largest = max(abs(after - before) for _, cells in moved for _, _, before, after in cells)
+        _, first_cells = known[0]
+        teacher = [(cell.label, cell.prediction, cell.before) for cell in first_cells]
+        _draw_confusion_panel(plots[0], "teacher, rows", teacher, names)
+        largest = max(abs(cell.change) for _, cells in moved for cell in cells)
         for axes, (name, cells) in zip(plots[1:], moved, strict=False):
-            changes = [(label, prediction, after - before) for label, prediction, before, after in cells]
+            changes = [(cell.label, cell.prediction, cell.change) for cell in cells]
             _draw_confusion_panel(axes, f"{name} − teacher", changes, names, largest)
         for place, axes in enumerate(plots):
             axes.set_axis_off() if place > len(moved) else _draw_labels(axes, names, left=place % across == 0)
@@ -281,21 +283,18 @@ def _draw_labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
 def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
     """A line for each model through the thresholds; the teacher's line is black."""
     behaviours = [(model, model.behaviour) for model in list_variants(record) if model.behaviour is not None]
-    lines = [
-        (name, shown)
+    known_points = [
+        (name, [point for point in points if point.precision is not None and point.recall is not None])
         for name, points in list_tradeoffs(behaviours)
-        if len(
-            shown := [point for point in points if point.precision is not None and point.recall is not None]
-        )
-        > 1
-    ][: _MOST_LINES + 1]
+    ]
+    lines = [(name, points) for name, points in known_points if len(points) > 1][: _MOST_LINES + 1]
     if not lines:
         return None
     path = folder / f"{TRADEOFF}.svg"
     with picture(path, (8.0, 4.5)) as figure:
         axes = figure.add_subplot()
-        for place, (name, shown) in enumerate(lines):
-            _draw_tradeoff_line(axes, name, shown, place)
+        for place, (name, points) in enumerate(lines):
+            _draw_tradeoff_line(axes, name, points, place)
         axes.set(xlabel="recall", ylabel="precision", title="Precision and recall at thresholds 0.1 to 0.9")
         axes.grid(alpha=0.25)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
@@ -303,9 +302,9 @@ def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
 
 
 def _draw_tradeoff_line(axes: Axes, name: str, points: Sequence[TradeoffFacts], place: int) -> None:
-    colour, marker = (
-        ("black", "D") if name == TEACHER else (COLOURS[place % len(COLOURS)], "os^vPX*hp"[place % 9])
-    )
+    colour, marker = COLOURS[place % len(COLOURS)], "os^vPX*hp"[place % 9]
+    if name == TEACHER:
+        colour, marker = "black", "D"
     xs, ys = [point.recall for point in points], [point.precision for point in points]
     axes.plot(
         cast("list[float]", xs),

@@ -12,6 +12,7 @@ from slimgate.record.verdicts import Weakening
 from slimgate.report.alarms import list_alarms
 from slimgate.report.confirm import format_confirm_lines
 from slimgate.report.head import (
+    describe_weaker,
     explain_variants_table,
     fold_warnings,
     format_overall,
@@ -67,11 +68,7 @@ def format_pr_comment(
             make_uncut_piece("an error", heading),
             _make_lines_piece("", "suites that could not be judged", lines),
         ]
-    weaker = [
-        format_weaker_gate(record.baseline.weaker, f"the baseline {name_baseline(record)}")
-        for record in records
-        if record.baseline
-    ]
+    weaker = map(describe_weaker, records)
     pieces += [make_uncut_piece("how the gate got weaker", text) for text in weaker if text]
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
@@ -97,7 +94,7 @@ def _list_pieces(record: RunRecord) -> list[Piece]:
     """The first screen of the report, with the worst variants first."""
     heading = f"## slimgate: {escape(record.suite.title, longest=200)}"
     reason_words, confirm = list_reasons(record), [escape(line) for line in format_confirm_lines(record)]
-    lost, models = list_broken_models(record), sort_worst_first(record)
+    broken, models = list_broken_models(record), sort_worst_first(record)
     since = add_heading(f"Since the baseline {name_baseline(record)}:", make_since_table(record))
     return [
         make_uncut_piece(
@@ -114,7 +111,7 @@ def _list_pieces(record: RunRecord) -> list[Piece]:
             "budgets that do not hold",
             [escape(message, longest=_LONGEST) for message in reason_words],
         ),
-        _make_lines_piece("**What was not built or measured**", "variants that were not built", lost),
+        _make_lines_piece("**What was not built or measured**", "variants that were not built", broken),
         _make_lines_piece("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
         make_uncut_piece("what to ship", add_heading("**What to ship**", format_bullets(recommend(record)))),
         make_uncut_piece("warnings", add_heading("**Before you trust this**", fold_warnings(record))),

@@ -8,7 +8,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import count, format_count, format_significant
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import add_note, describe_duel, format_bounded_drop
+from slimgate.report.figures import add_note, describe_duel, format_bounded_drop, format_metric_value
 from slimgate.report.status import (
     MOST_WORKLOADS,
     choose_workloads,
@@ -23,8 +23,11 @@ from slimgate.report.status import (
     list_verdicts,
     list_workloads,
 )
-from slimgate.report.variant_tables import format_metric_value, format_quality_cell, format_size_cell
+from slimgate.report.variant_tables import format_quality_cell, format_size_cell
 from slimgate.results.base import Verdict
+
+# Name of a variant -> the workloads on which it is fastest; None -> those without a faster variant.
+Fast = dict[str | None, list[str]]
 
 
 def recommend(record: RunRecord) -> list[str]:
@@ -37,34 +40,34 @@ def recommend(record: RunRecord) -> list[str]:
     if failures := record.self_test.failures:
         tests = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({tests}), so no verdict can be trusted."]
-    able = list_shippable(record)
-    if not able:
+    shippable = list_shippable(record)
+    if not shippable:
         return [_explain_no_recommendation(record)]
-    small, fast = _find_smallest(record, able), _find_fastest(record, able)
+    small, fast = _find_smallest(record, shippable), _find_fastest(record, shippable)
     if small is None:
-        measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
+        measured = any(model.artifact is not None and model.artifact.bytes is not None for model in shippable)
         smaller = ", but not smaller than the teacher" if measured else ""
-        ship = f"Ship {_join_names(able, 'or')}: inside all budgets{smaller}."
-        return [ship, *_list_chosen_lines(record, able), *_list_fastest_lines(record, fast)]
+        ship = f"Ship {_join_names(shippable, 'or')}: inside all budgets{smaller}."
+        return [ship, *_list_chosen_lines(record, shippable), *_list_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_format_size(small), *_describe_speeds(record, small, fast[small.name])])
-        lines = [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}."]
+        lines = [f"Ship {_format_name(small)}, the smallest and fastest inside its budgets: {shown}."]
         if metrics := _list_first_metrics(record, small):
             lines.append(f"Its quality: {', '.join(metrics)}.")
         return lines
     facts = [_format_size(small), *_list_first_metrics(record, small)]
     return [
-        f"For size, ship {_name(small)}: {', '.join(facts)}.",
+        f"For size, ship {_format_name(small)}: {', '.join(facts)}.",
         *_list_fastest_lines(record, fast),
     ]
 
 
-def _list_chosen_lines(record: RunRecord, able: Sequence[VariantRecord]) -> list[str]:
+def _list_chosen_lines(record: RunRecord, shippable: Sequence[VariantRecord]) -> list[str]:
     """The quality of each variant with a bound that allows for the choice; empty without a choice."""
     names = list_budgeted_metrics(record)[:2]
     return [
-        f"{_name(model)}: {', '.join(_list_first_metrics(record, model))}."
-        for model in able
+        f"{_format_name(model)}: {', '.join(_list_first_metrics(record, model))}."
+        for model in shippable
         if all(name in model.quality and model.quality[name].among not in (None, 1) for name in names)
     ]
 
@@ -99,8 +102,8 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int) -> str
     _, other = records[0].task.sides
     if unjudged:
         return f"**Ship nothing yet**: {format_count(unjudged, 'suite', 'suites')} could not be judged."
-    able = [{model.name for model in list_shippable(record)} for record in records]
-    names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
+    shippable = [{model.name for model in list_shippable(record)} for record in records]
+    names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in shippable)]
     exempt = any(is_above_switched_off(model) for record in records for model in list_variants(record))
     if not names and not exempt and not any(record.verdict.fails for record in records):
         return f"**Not decided**: no {other} passed all of its budgets in all {len(records)} suites."
@@ -135,11 +138,11 @@ def _may_ship(record: RunRecord) -> bool:
     )
 
 
-def _find_smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:
+def _find_smallest(record: RunRecord, shippable: list[VariantRecord]) -> VariantRecord | None:
     """None if no variant is smaller than the teacher."""
     original = find_teacher(record)
     limit = None if original is None or original.artifact is None else original.artifact.bytes
-    sizes = [(model.artifact.bytes, model) for model in able if model.artifact is not None]
+    sizes = [(model.artifact.bytes, model) for model in shippable if model.artifact is not None]
     sized = [(size, model) for size, model in sizes if size is not None and (limit is None or size < limit)]
     return min(sized, key=lambda pair: pair[0])[1] if sized else None
 
@@ -186,16 +189,12 @@ def _count_choices(record: RunRecord, metric: str) -> int:
     )
 
 
-Fast = dict[str | None, list[str]]
-
-
-def _find_fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
-    """Name of a variant -> the workloads on which it is fastest; None -> those without a faster variant."""
+def _find_fastest(record: RunRecord, shippable: list[VariantRecord]) -> Fast:
     fastest: Fast = {}
     for workload in list_workloads(record):
         shown = [
             (rate, model)
-            for model in able
+            for model in shippable
             if (rate := _find_lower_speedup(record, model, workload)) is not None
         ]
         faster = [(rate, model) for rate, model in shown if rate > 1]
@@ -238,12 +237,13 @@ def _describe_speeds(record: RunRecord, model: VariantRecord, lines: list[str]) 
 def _list_fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
     """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
     shown = choose_workloads(record)
-    named = [
-        f"{_name(record.variant(name))}: {', '.join(_describe_speeds(record, record.variant(name), faster))}"
-        for name, faster in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1]))
-        if name
-    ]
-    lines = [f"For speed, ship {'; '.join(named)}."] if named else []
+    fast_models = []
+    for name, workloads in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1])):
+        if name:
+            model = record.variant(name)
+            speeds = ", ".join(_describe_speeds(record, model, workloads))
+            fast_models.append(f"{_format_name(model)}: {speeds}")
+    lines = [f"For speed, ship {'; '.join(fast_models)}."] if fast_models else []
     if None in fastest:
         number = f"{len(fastest[None])} of {len(list_workloads(record))} workloads"
         is_long = len(fastest[None]) > MOST_WORKLOADS
@@ -253,9 +253,9 @@ def _list_fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
 
 
 def _join_names(models: Sequence[VariantRecord], word: str) -> str:
-    return f" {word} ".join(map(_name, models))
+    return f" {word} ".join(map(_format_name, models))
 
 
-def _name(model: VariantRecord) -> str:
+def _format_name(model: VariantRecord) -> str:
     """The name in bold print."""
     return f"**{escape(model.name)}**"

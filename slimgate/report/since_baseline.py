@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate._system.number_text import MISSING, count
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import format_drop_words
+from slimgate.report.figures import format_drop, format_metric_value
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.quality import SinceFacts
@@ -45,7 +45,7 @@ def make_since_table(record: RunRecord) -> str:
         Column(
             "then → now",
             [
-                f"{_format_by_magnitude(facts.baseline)} → {_format_by_magnitude(facts.value)}"
+                f"{format_metric_value(facts.baseline)} → {format_metric_value(facts.value)}"
                 for _, _, facts in results
             ],
             right=True,
@@ -64,14 +64,9 @@ def name_baseline(record: RunRecord) -> str:
     return escape(baseline.name or baseline.path) if baseline else ""
 
 
-def _format_by_magnitude(value: float | None) -> str:
-    return format_fixed(value, 3 if value is None or abs(value) < 10 else 2)
-
-
 def _format_since_drop(facts: SinceFacts) -> str:
     limits = list_point_limits(facts.budgets)
-    words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
-    return words.removeprefix("drop ")
+    return format_drop(facts.drop_points, facts.interval, limits, unit=facts.unit)
 
 
 def _format_flips(facts: SinceFacts) -> str:

@@ -1,7 +1,7 @@
-"""The cost of each step of a combination in quality, and its gain in size.
+"""How models were built: steps, the trace, losses per epoch, artifacts.
 
-Also how models were built: steps, the trace, losses per epoch, artifacts. The trace has every stage of every
-model in order, with the rows that it read and the artifact that it left.
+The trace has every stage of every model in order, with the rows that it read and the artifact that it left.
+For a combination of steps, a table has the cost of each step in quality, and its gain in size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from slimgate.record.build import ArtifactFacts, StageFacts, StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.epochs import find_logged_count, make_epoch_table, read_epochs, sum_seconds
 from slimgate.report.figures import add_note
-from slimgate.report.status import list_models, list_variants
+from slimgate.report.status import find_model, list_models, list_variants
 from slimgate.report.tables import (
     Column,
     add_heading,
@@ -61,7 +61,7 @@ def format_built_section(record: RunRecord) -> str:
     return blocks(
         "## What was built from what",
         format_step_table(record),
-        trace(record),
+        format_trace(record),
         add_heading("### Loss and quality per epoch", make_epoch_table(record)),
         format_stages(record),
         add_heading("### What the steps noted", format_bullets(_list_log_notes(record))),
@@ -165,13 +165,13 @@ def _format_gigaflops(model: VariantRecord) -> str:
 
 def _list_unknown_flops(record: RunRecord) -> list[str]:
     """Why operations are not known, each reason with its models."""
-    models_by_type: dict[str, list[str]] = {}
+    models_by_note: dict[str, list[str]] = {}
     for model in list_models(record):
         if model.flops is not None and model.flops.note is not None:
-            models_by_type.setdefault(model.flops.note, []).append(escape(model.name))
+            models_by_note.setdefault(model.flops.note, []).append(escape(model.name))
     return [
         f"FLOPs of {', '.join(names)} are not known: {escape(note)}."
-        for note, names in models_by_type.items()
+        for note, names in models_by_note.items()
     ]
 
 
@@ -239,14 +239,14 @@ def _make_stages_table(stages: list[StageFacts]) -> str:
     first = metrics[0] if metrics else ""
     values = [stage.selection.get(first) for stage in stages]
     columns = [
-        Column("stage", [_name(stage) for stage in stages]),
+        Column("stage", [_format_stage_name(stage) for stage in stages]),
         *(
             Column(metric, [format_fixed(stage.selection.get(metric), 4) for stage in stages], right=True)
             for metric in metrics
         ),
         Column("change", _format_stage_changes(values), right=True),
         Column("files, MB", [format_megabytes(stage.bytes) for stage in stages], right=True),
-        Column("of the start", [_share(stage.bytes, stages[0].bytes) for stage in stages], right=True),
+        Column("of the start", [_format_share(stage.bytes, stages[0].bytes) for stage in stages], right=True),
         Column("parameters", [count(stage.parameters) for stage in stages], right=True),
         Column("nonzero", [count(stage.nonzero_parameters) for stage in stages], right=True),
         Column("built in", [format_duration(stage.seconds) for stage in stages], right=True),
@@ -257,7 +257,7 @@ def _make_stages_table(stages: list[StageFacts]) -> str:
     return make_pipe_table(remove_empty_columns(columns))
 
 
-def _name(stage: StageFacts) -> str:
+def _format_stage_name(stage: StageFacts) -> str:
     return escape(stage.variant) if stage.step is None else f"{escape(stage.variant)}: {escape(stage.step)}"
 
 
@@ -269,13 +269,13 @@ def _format_stage_changes(values: list[float | None]) -> list[str]:
     ]
 
 
-def _share(size: int, start: int) -> str:
+def _format_share(size: int, start: int) -> str:
     return f"{100 * size / start:.1f} %"
 
 
 def _describe_twin(record: RunRecord, model: VariantRecord) -> str:
     """The result on the gate rows of the variant's twin, which is the same without the step in question."""
-    twin = next((other for other in record.variants if other.name == model.twin), None)
+    twin = find_model(record, model.twin)
     if twin is None:
         return ""
     clauses = [
@@ -295,7 +295,7 @@ def _format_change(facts: QualityFacts, before: float) -> str:
     return f"{100 * (facts.value - before):+z.1f} points"
 
 
-def trace(record: RunRecord) -> str:
+def format_trace(record: RunRecord) -> str:
     """The section; empty if no model has a step."""
     stages_of_models = [stage for model in list_models(record) for stage in _list_stages(model)]
     if not stages_of_models:

@@ -19,7 +19,7 @@ _NO_BUDGET = "no budget"
 # The note of the loading step on a model whose files hold the head.
 _OWN_HEAD = "the model's own"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
-_LATENCY = "latency "  # how the name of a speed-up begins
+_LATENCY = "latency "  # the beginning of the name of a speed-up
 _LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
 _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
@@ -41,8 +41,13 @@ def list_variants(record: RunRecord) -> list[VariantRecord]:
     return [model for model in record.variants if model.name != TEACHER]
 
 
+def find_model(record: RunRecord, name: str | None) -> VariantRecord | None:
+    """The model of this name; None if the record has none."""
+    return next((model for model in record.variants if model.name == name), None)
+
+
 def find_teacher(record: RunRecord) -> VariantRecord | None:
-    return next((model for model in record.variants if model.name == TEACHER), None)
+    return find_model(record, TEACHER)
 
 
 def find_new_head(model: VariantRecord) -> str | None:
@@ -103,9 +108,9 @@ def describe_workload(workload: str) -> str:
     `8 users, first token` for c8-ttft, `2.5 requests/s` for r2.5.
     """
     if (load := _LOAD.fullmatch(workload)) is not None:
-        how, number, part = load.groups()
-        arrive = f"{number} user{'s' * (number != '1')}" if how == "c" else f"{number} requests/s"
-        return arrive + _LOAD_PARTS[part]
+        kind, number, part = load.groups()
+        arrivals = f"{number} user{'s' * (number != '1')}" if kind == "c" else f"{number} requests/s"
+        return arrivals + _LOAD_PARTS[part]
     if (writing := _WRITING.fullmatch(workload)) is not None:
         prompt, new, rows, phase = writing.groups()
         return f"batch {rows}, prompt {prompt} + {new} tokens{_PHASES[phase]}"
@@ -143,8 +148,8 @@ def describe_budget(kind: str) -> str:
     known = find_kind(kind, "top1_agreement") or find_kind(kind)
     if known is not None and known.title is not None:
         return known.title
-    of, _, metric = kind.partition(".")
-    return f"{of} {escape(metric)}" if metric else escape(kind)
+    table, _, metric = kind.partition(".")
+    return f"{table} {escape(metric)}" if metric else escape(kind)
 
 
 def format_switched_off(model: VariantRecord) -> list[str]:
@@ -164,25 +169,25 @@ def _format_budget(budget: SwitchedOffBudget) -> str:
 
 
 def list_unjudged_budgets(
-    record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None
+    record: RunRecord, model: VariantRecord, budgeted: Sequence[str] | None = None
 ) -> list[str]:
     """The variant's budgets in the suite that were not judged; its size may be known anyway.
 
-    named: list_budgeted_metrics(record), for callers with many models: computing it reads all of them.
+    budgeted: list_budgeted_metrics(record), for callers with many models: computing it reads all of them.
     """
-    names = list_budgeted_metrics(record) if named is None else named
+    names = list_budgeted_metrics(record) if budgeted is None else budgeted
     return _remove_repeats([*(name for name in names if name not in model.quality), *model.awaited])
 
 
-def format_standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
-    """A table's cell: the worst verdict, what has it, and when, if by an earlier run.
+def format_status_cell(record: RunRecord, model: VariantRecord, budgeted: Sequence[str] | None = None) -> str:
+    """The worst verdict, the budgets that have it, and when it was judged, if by an earlier run.
 
-    named: as in `list_unjudged_budgets`.
+    budgeted: as in `list_unjudged_budgets`.
     """
-    return _format_verdict(record, model, named) + describe_age(model)
+    return _format_verdict(record, model, budgeted) + describe_age(model)
 
 
-def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
+def _format_verdict(record: RunRecord, model: VariantRecord, budgeted: Sequence[str] | None) -> str:
     """The verdict without its age."""
     if model.name == TEACHER and not (list_verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
@@ -193,7 +198,7 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
             would = "undecided"
         return f"not gated ({would})" if would else "not gated"
-    missing = ", ".join(map(escape, list_unjudged_budgets(record, model, named)))
+    missing = ", ".join(map(escape, list_unjudged_budgets(record, model, budgeted)))
     if model.error is None and worst is None:
         return "not judged yet" if missing else _NO_BUDGET
     if model.error is None and worst is Verdict.PASS:
@@ -217,14 +222,14 @@ def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
 
 def list_inside_budgets(record: RunRecord) -> list[VariantRecord]:
     """Gated variants whose budgets were all judged and all hold."""
-    named = list_budgeted_metrics(record)
+    budgeted = list_budgeted_metrics(record)
     return [
         model
         for model in list_variants(record)
         if model.gated
         and model.error is None
         and set(list_verdicts(model).values()) == {Verdict.PASS}
-        and not list_unjudged_budgets(record, model, named)
+        and not list_unjudged_budgets(record, model, budgeted)
     ]
 
 

@@ -86,7 +86,7 @@ class Column:
     right: bool = False
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return all(cell in ("", MISSING) for cell in self.cells)
 
 
@@ -106,7 +106,7 @@ def make_pipe_table(columns: Sequence[Column]) -> str:
 
 def remove_empty_columns(columns: Iterable[Column]) -> list[Column]:
     """The columns that have a figure in any cell."""
-    return [column for column in columns if not column.empty]
+    return [column for column in columns if not column.is_empty]
 
 
 def format_bullets(lines: Iterable[str]) -> str:

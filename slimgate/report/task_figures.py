@@ -12,7 +12,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, format_fixed, format_significant
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import format_drop_words
+from slimgate.report.figures import format_drop
 from slimgate.report.status import list_budgeted_metrics, list_model_metrics, list_variants
 from slimgate.report.tables import Column, add_heading, blocks, make_pipe_table, remove_empty_columns
 from slimgate.results.behaviour import BehaviourFacts
@@ -34,7 +34,7 @@ def format_teacher_labels(record: RunRecord) -> str:
     """The section on the rows that the teacher labelled; empty if no variant chose rows."""
     logged = sorted(
         ((model, log) for model in list_variants(record) if (log := find_active_log(model)) is not None),
-        key=_make_rows_key,
+        key=_make_sort_key,
     )
     if not logged:
         return ""
@@ -51,7 +51,7 @@ def find_active_log(model: VariantRecord) -> Log | None:
     return logs[-1] if logs else None
 
 
-def _make_rows_key(model: LoggedModel) -> tuple[int, bool, str]:
+def _make_sort_key(model: LoggedModel) -> tuple[int, bool, str]:
     _, log = model
     return int(log["asked"]), log["strategy"] != RANDOM, str(log["strategy"])
 
@@ -72,16 +72,15 @@ def _make_labels_table(logged: Sequence[LoggedModel], named: Sequence[str]) -> s
                 [format_fixed(None if result is None else result.value, 3) for result in facts],
                 right=True,
             ),
-            Column("drop, points", [_drop(result) for result in facts], right=True),
+            Column("drop, points", [_format_drop(result) for result in facts], right=True),
             Column("mean drop of the builds", [_format_builds_mean(result) for result in facts], right=True),
             Column("over random, points", spared, right=True),
         ]
     return make_pipe_table(remove_empty_columns(columns))
 
 
-def _drop(facts: QualityFacts | None) -> str:
-    shown = None if facts is None else format_drop_words(facts.drop_points, facts.interval)
-    return MISSING if shown is None else shown.removeprefix("drop ")
+def _format_drop(facts: QualityFacts | None) -> str:
+    return MISSING if facts is None else format_drop(facts.drop_points, facts.interval)
 
 
 def _format_builds_mean(facts: QualityFacts | None) -> str:

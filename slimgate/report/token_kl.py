@@ -71,10 +71,10 @@ def _make_kl_table(measured: list[Measured]) -> str:
 def _format_kl(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None or interval is None:
         return MISSING
-    return f"{format_significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
+    return f"{format_significant(value)} [{_format_bound(interval[0])}, {_format_bound(interval[1])}]"
 
 
-def _bound(value: float) -> str:
+def _format_bound(value: float) -> str:
     return "∞" if isinf(value) else format_significant(value)
 
 

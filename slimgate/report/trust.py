@@ -1,7 +1,6 @@
 """The basis of the figures: the rows or the files, the gate's self-test, the machine, the command.
 
-It also has the words on the planted delay, and the suite author's published figures: their own markdown, made
-harmless.
+The suite author's published figures are their own markdown, made harmless.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ _UNDERLINE = re.compile(r"^( {0,3})(=+|-+)[ \t]*$", re.MULTILINE)
 _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
 # More labels than these are summed up in a line a split.
 _MOST_LABELS = 12
+_SHA256_DIGITS = 64
 
 
 def describe_delay(delay: PlantedDelay) -> str:
@@ -50,14 +50,14 @@ def format_self_test(record: RunRecord) -> str:
     tests = record.self_test
     undecided = "**The rows could not decide it**" if tests.undecided_fault is not None else "As expected"
     lines = [
-        _format_check("identical copy", tests.identical, _state(tests, "identical", "As expected")),
-        _format_check("planted fault", tests.planted_fault, _state(tests, "planted_fault", undecided)),
+        _format_check("identical copy", tests.identical, _choose_state(tests, "identical", "As expected")),
+        _format_check("planted fault", tests.planted_fault, _choose_state(tests, "planted_fault", undecided)),
         _format_check("planted delay", tests.planted_delay, _format_delay_state(tests.planted_delay)),
     ]
     return blocks("## Self-test of the gate", format_bullets(lines))
 
 
-def _state(self_test: SelfTest, name: str, default: str) -> str:
+def _choose_state(self_test: SelfTest, name: str, default: str) -> str:
     return "**The gate cannot be trusted**" if name in self_test.failures else default
 
 
@@ -238,9 +238,6 @@ def _summarize_labels(split: str, counts: dict[str, int]) -> str:
     (rare, fewest), (common, largest) = by_size[0], by_size[-1]
     spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"
     return f"{escape(split)}: {spread}, most {count(largest)} ({escape(common)})"
-
-
-_SHA256_DIGITS = 64
 
 
 def describe_files(record: RunRecord) -> Iterator[str]:

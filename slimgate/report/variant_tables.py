@@ -28,14 +28,16 @@ from slimgate.report.figures import (
     describe_compression,
     format_drop_words,
     format_duel_speedup,
+    format_metric_value,
     format_with_bounds,
 )
 from slimgate.report.peaks import compute_peak_ms, find_rates
 from slimgate.report.status import (
     choose_workloads,
     describe_workload,
+    find_model,
     find_shown_name,
-    format_standing,
+    format_status_cell,
     list_budgeted_metrics,
     list_model_metrics,
     list_models,
@@ -57,11 +59,11 @@ _FIXED_COLUMNS = 3
 
 def make_variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     """The one table of the first screen: a line for each model, with the figures that were judged."""
-    named = list_budgeted_metrics(record)
+    budgeted = list_budgeted_metrics(record)
     return make_pipe_table(
         [
             Column("variant", [escape(model.name) for model in models]),
-            Column("verdict", [format_standing(record, model, named) for model in models]),
+            Column("verdict", [format_status_cell(record, model, budgeted) for model in models]),
             Column("size, MB", [format_size_cell(model) for model in models], right=True),
             *(
                 Column(
@@ -71,7 +73,7 @@ def make_variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> s
                 )
                 for name in choose_workloads(record)
             ),
-            *(_make_metric_column(models, name) for name in _split_metrics(record)[0]),
+            *(_make_metric_column(models, name) for name in _list_table_metrics(record)),
         ]
     )
 
@@ -87,9 +89,15 @@ def format_twins(record: RunRecord) -> str:
 def format_more_metrics(record: RunRecord) -> str:
     """The gated metrics that the table of variants has no room for; empty if there are none.
 
-    Empty for files too, whose first table has a line for each metric.
+    A metric that has a budget only since the baseline is among them. Empty for files too, whose first table
+    has a line for each metric.
     """
-    return "" if record.task.is_of_files else _make_gated_metrics_table(record, _split_metrics(record)[1])
+    if record.task.is_of_files:
+        return ""
+    elsewhere = {*_list_table_metrics(record), *list_unbudgeted_metrics(record)}
+    return _make_gated_metrics_table(
+        record, [name for name in list_model_metrics(record) if name not in elsewhere]
+    )
 
 
 def format_unbudgeted_metrics(record: RunRecord) -> str:
@@ -118,11 +126,6 @@ def _format_over_builds(facts: QualityFacts) -> str | None:
     return None
 
 
-def format_metric_value(value: float) -> str:
-    """0.826; two decimals for values that are not shares, such as 23.41."""
-    return format_fixed(value, 3 if abs(value) < 10 else 2)
-
-
 def format_size_cell(model: VariantRecord, *, unit: str = "") -> str:
     """`22.7 (3.8× smaller)`, `320 (1.6× smaller; a shared table is stored twice)`."""
     if model.artifact is None or model.artifact.bytes is None:
@@ -138,14 +141,10 @@ def format_size_cell(model: VariantRecord, *, unit: str = "") -> str:
     )
 
 
-def _split_metrics(record: RunRecord) -> tuple[list[str], list[str]]:
-    """Gated metrics: those of the main table, and those that it has no room for.
-
-    A metric that has a budget only since the baseline is among the latter.
-    """
+def _list_table_metrics(record: RunRecord) -> list[str]:
+    """The gated metrics that the table of variants has room for."""
     room = _WIDEST - _FIXED_COLUMNS - len(choose_workloads(record))
-    shown, free = list_budgeted_metrics(record)[:room], list_unbudgeted_metrics(record)
-    return shown, [name for name in list_model_metrics(record) if name not in shown and name not in free]
+    return list_budgeted_metrics(record)[:room]
 
 
 def format_parameters_cell(artifact: ArtifactFacts | None) -> str:
@@ -220,7 +219,7 @@ def _make_gated_metrics_table(record: RunRecord, names: list[str]) -> str:
 
 
 def _describe_twin_gain(record: RunRecord, model: VariantRecord) -> str | None:
-    twin = next((other for other in record.variants if other.name == model.twin), None)
+    twin = find_model(record, model.twin)
     if twin is None:
         return None
     gains = [line for name in list_model_metrics(record) if (line := _describe_gain(name, model, twin))]

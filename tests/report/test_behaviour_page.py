@@ -9,7 +9,7 @@ from support.sample_record import make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
 from slimgate.report.html import render_html_report
-from slimgate.report.page.charts import chart_data
+from slimgate.report.page.charts import make_chart_data
 from slimgate.report.page.diagrams import make_confusion, make_tradeoff_curve
 from slimgate.report.plots import draw_behaviour
 from slimgate.results.base import BudgetFacts, Verdict
@@ -67,7 +67,7 @@ def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
     curve = make_tradeoff_curve(model)
     assert curve is not None
     assert curve.low == "0.5"
-    assert [(spot.x, spot.y) for spot in curve.of_variant] == [(40.0, 40.0), (0.0, 10.0)]
+    assert [(spot.x, spot.y) for spot in curve.variant] == [(40.0, 40.0), (0.0, 10.0)]
     assert curve.path == "M40.0 40.0L0.0 10.0"
     assert curve.rows[0] == ("0.5", "0.800", "0.700", "90 %", "0.820", "0.700")
 
@@ -100,7 +100,7 @@ def test_growth_of_perplexity_is_in_percent_with_its_budget() -> None:
     shown = QualityFacts.model_validate({**common, **better, "budgets": [budget]})
     before = QualityFacts.model_validate({**common, "value": 380.0})
     teacher = make_sample_record().variants[0].model_copy(update={"quality": {"perplexity": before}})
-    data = chart_data(
+    data = make_chart_data(
         make_sample_record(variants=[teacher, make_variant("x", quality={"perplexity": shown})])
     )
     assert data["units"] == {"perplexity": "percent"}

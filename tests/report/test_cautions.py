@@ -14,7 +14,7 @@ from slimgate.report.cautions import Severity, format_notes, list_notes
 from slimgate.report.head import MOST_CAUTIONS, fold_warnings, format_first_screen, format_verdict_line
 from slimgate.report.page.table import choose_kind
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import format_standing
+from slimgate.report.status import format_status_cell
 from slimgate.report.terminal.summary import list_summary_lines
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
@@ -96,7 +96,7 @@ def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
     models = [make_variant("pruned", quality=metrics, behaviour=behaviour)]
     record = make_sample_record(variants=models, verdict=judge_record(models, SelfTest(), 0))
     assert format_verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
-    assert format_standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
+    assert format_status_cell(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
     last = "".join(text for text, _ in list_summary_lines(record, "report.md")[-1])
     assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in last

@@ -18,7 +18,7 @@ from slimgate.report.confirm import format_confirm_section
 from slimgate.report.github import list_budget_annotations
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import format_standing, list_inside_budgets
+from slimgate.report.status import format_status_cell, list_inside_budgets
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest
 
@@ -77,7 +77,7 @@ def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
     failed, undecided = judged_again(Verdict.FAIL), judged_again(Verdict.INCONCLUSIVE)
     assert failed.verdict.status == "FAIL"
     assert failed.verdict.messages == ["confirm: int8: accuracy, drop 0.4: FAIL"]
-    assert format_standing(failed, failed.variants[0]) == "**FAIL** (confirm accuracy)"
+    assert format_status_cell(failed, failed.variants[0]) == "**FAIL** (confirm accuracy)"
     assert undecided.verdict.status == "INCONCLUSIVE"
     assert is_ended_by_undecided(undecided)
     assert list_inside_budgets(failed) == list_inside_budgets(undecided) == []

@@ -20,7 +20,7 @@ from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.history import format_history
 from slimgate.report.page.budgets import list_budgets
-from slimgate.report.page.charts import chart_data
+from slimgate.report.page.charts import make_chart_data
 from slimgate.report.variant_tables import format_size_cell, format_speed_cell, make_memory_table
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
@@ -67,7 +67,7 @@ def test_the_page_and_the_history_do_not_round_to_a_budget() -> None:
             make_variant("x", latency={"b1": duel}, quality={"accuracy": drop}),
         ]
     )
-    assert chart_data(record)["models"][1]["drops"]["accuracy"][3] == "drop 1.20 [0.50, 2.04]"
+    assert make_chart_data(record)["models"][1]["drops"]["accuracy"][3] == "drop 1.20 [0.50, 2.04]"
     assert "1.620× (1.497 to 1.750)" in format_history([StoredRecord(Path("run.json"), record)])
 
 

@@ -13,7 +13,7 @@ from slimgate.report.markdown import format_suite_report
 from slimgate.report.page.table import list_heads
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.since_baseline import format_since_baseline
-from slimgate.report.status import format_standing
+from slimgate.report.status import format_status_cell
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.quality import SinceFacts
 
@@ -61,7 +61,7 @@ def test_every_report_has_the_section_and_the_variants_verdict(write) -> None:  
     assert "Since the baseline v1" in text
     assert "30 / 2" in text
     assert "0.943 → 0.939" in text
-    assert "baseline accuracy" in format_standing(record(LOST), record(LOST).variant("int8"))
+    assert "baseline accuracy" in format_status_cell(record(LOST), record(LOST).variant("int8"))
 
 
 def test_a_variant_that_is_not_gated_would_fail() -> None:

@@ -14,7 +14,7 @@ from slimgate.report.cautions import format_notes
 from slimgate.report.page.budgets import list_budgets
 from slimgate.report.page.table import choose_kind
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import format_standing, list_inside_budgets
+from slimgate.report.status import format_status_cell, list_inside_budgets
 from slimgate.report.terminal.summary import make_summary_table
 from slimgate.report.variant_tables import format_size_cell
 from slimgate.results.base import BudgetFacts, Verdict
@@ -102,7 +102,9 @@ def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
     def format_undecided(*workloads: str) -> str:
         times = {name: make_latency(3.0, speedup=1.4, verdict=U) for name in workloads}
         model = make_judged("odd", P, U, latency=times)
-        return format_standing(make_sample_record(variants=[make_sample_record().variants[0], model]), model)
+        return format_status_cell(
+            make_sample_record(variants=[make_sample_record().variants[0], model]), model
+        )
 
     assert format_undecided("b1") == "**INCONCLUSIVE** (f1_macro, latency batch 1)"
     assert format_undecided("b1", "b32x64") == "**INCONCLUSIVE** (f1_macro, latency on 2 workloads)"
@@ -115,9 +117,9 @@ def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
     )
     record = make_sample_record(variants=[make_sample_record().variants[0], waiting])
     assert format_size_cell(waiting) == "23.5"
-    assert format_standing(record, waiting) == "PASS so far (size not judged yet)"
+    assert format_status_cell(record, waiting) == "PASS so far (size not judged yet)"
     assert "small has no verdict yet on size." in list(format_notes(record))
-    assert format_standing(record, make_judged("small", awaited=["size"])) == "not judged yet"
+    assert format_status_cell(record, make_judged("small", awaited=["size"])) == "not judged yet"
 
 
 def test_the_fastest_is_named_on_the_workloads_of_the_tables() -> None:
@@ -145,12 +147,13 @@ def test_a_verdict_not_of_the_last_run_says_when_it_was_measured() -> None:
         for name in ("accuracy", "f1_macro")
     ]
     record = make_sample_record()
-    assert format_standing(record, make_judged("a", P, P)) == "PASS"
+    assert format_status_cell(record, make_judged("a", P, P)) == "PASS"
     assert (
-        format_standing(record, make_judged("a", P, P, carried=old)) == "PASS, measured 2026-11-20 14:02 UTC"
+        format_status_cell(record, make_judged("a", P, P, carried=old))
+        == "PASS, measured 2026-11-20 14:02 UTC"
     )
     assert (
-        format_standing(record, make_judged("a", P, P, carried=old[:1]))
+        format_status_cell(record, make_judged("a", P, P, carried=old[:1]))
         == "PASS, partly measured 2026-11-20 14:02 UTC"
     )
 
@@ -170,7 +173,7 @@ def test_growth_is_reported_in_percent_as_its_limit_is() -> None:
 
 def test_a_teacher_that_waits_for_its_verdict_is_unfinished() -> None:
     record = make_sample_record(variants=[make_variant("teacher", awaited=["latency b1"])])
-    assert format_standing(record, record.variants[0]) == "not judged yet"
+    assert format_status_cell(record, record.variants[0]) == "not judged yet"
     assert choose_kind(record, record.variants[0]) == "unfinished"
     reference = make_sample_record(variants=[make_variant("teacher")])
     assert choose_kind(reference, reference.variants[0]) == "reference"

@@ -15,7 +15,7 @@ from slimgate.record.run import RunRecord, VariantRecord, format_record_json, re
 from slimgate.record.run_verdict import judge_record
 from slimgate.report.markdown import format_verdict_section
 from slimgate.report.page.budgets import list_budgets
-from slimgate.report.status import describe_workload, format_standing, list_verdicts
+from slimgate.report.status import describe_workload, format_status_cell, list_verdicts
 from slimgate.report.variant_tables import make_latency_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.latency import TimeLimitFacts
@@ -63,7 +63,7 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
         "p50 batch 1": "PASS",
         "p95 batch 1": "INCONCLUSIVE",
     }
-    assert format_standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
+    assert format_status_cell(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
     (line,) = (
         line for line in make_lines(record_of(model)) if line.kind == "latency" and line.variant == "fast"
     )

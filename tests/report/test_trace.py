@@ -14,7 +14,7 @@ from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord
 from slimgate.report import format_suite_report
 from slimgate.report.plots import write_plots
-from slimgate.report.stages import trace
+from slimgate.report.stages import format_trace
 
 
 def step(name: str, **fields: Any) -> StepFacts:
@@ -39,7 +39,7 @@ def cells(table: str, first: str) -> list[str]:
 
 def test_each_stage_says_what_it_starts_from_reads_and_leaves() -> None:
     trained = {"rows": 6000, "tokens": 81_000, "epochs": epochs(0.9, 0.8)}
-    shown = trace(
+    shown = format_trace(
         record_of(step("keep_layers"), step("distill", reads={"train": 6000, "selection": 50}, log=trained))
     )
     assert cells(shown, "x: keep_layers")[1:5] == ["teacher", "–", "–", "–"]
@@ -55,31 +55,31 @@ def test_each_stage_says_what_it_starts_from_reads_and_leaves() -> None:
 
 def test_the_seconds_of_a_step_say_where_they_went() -> None:
     spent = {"tokenise": 0.2, "train": 1.0, "teacher": 0.28, "save": 0.001}
-    shown = trace(record_of(step("keep_layers"), step("distill", log={"seconds": spent})))
+    shown = format_trace(record_of(step("keep_layers"), step("distill", log={"seconds": spent})))
     assert cells(shown, "x: distill")[-2:] == ["1.5 s", "train 1.0 s, teacher 0.3 s, tokenise 0.2 s"]
     stages = {"stages": [{"seconds": {"train": 0.5}}, {"seconds": {"train": 0.7}}], "seconds": {"load": 0.1}}
-    shown = trace(record_of(step("progressive_distill", log=stages)))
+    shown = format_trace(record_of(step("progressive_distill", log=stages)))
     assert cells(shown, "x: progressive_distill")[-1] == "train 1.2 s, load 0.1 s"
-    assert "of them" not in trace(record_of(step("keep_layers"))).splitlines()[4]
+    assert "of them" not in format_trace(record_of(step("keep_layers"))).splitlines()[4]
 
 
 def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
     facts = step("distill", reads={"train": 60}, log={"rows": 90, "tokens": 1, "epochs": epochs(0.5)})
-    assert cells(trace(record_of(facts)), "x: distill")[2] == "trained on 90, train 60"
+    assert cells(format_trace(record_of(facts)), "x: distill")[2] == "trained on 90, train 60"
 
 
 def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:
     log = {"stages": [{"rows": 7, "tokens": 70, "epochs": epochs(0.9)}, {"rows": 7, "epochs": epochs(0.4)}]}
     record = record_of(step("progressive_distill", reads={"train": 7}, log=log))
     assert "0.9000, 0.4000" in format_all_sections(record)
-    assert cells(trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
+    assert cells(format_trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
 
 
 def test_steps_inside_a_step_have_their_epochs_and_warnings() -> None:
     trained = {"rows": 7, "tokens": 70, "epochs": epochs(0.9, 0.4), "warning": "few tokens"}
     log = {"text keep_layers": {"blocks_after": 2}, "text distill": trained}
     record = record_of(step("in_tower", reads={"train": 7}, log=log))
-    assert cells(trace(record), "x: in_tower")[2:5] == ["train 7", "70", "2"]
+    assert cells(format_trace(record), "x: in_tower")[2:5] == ["train 7", "70", "2"]
     assert "x, in_tower: few tokens." in format_suite_report(record)
 
 

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MISSING, count, format_count, format_fixed
-from slimgate.judge.budget_kinds import is_two_sided
+from slimgate.judge.budget_kinds import is_two_sided, list_point_limits
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
@@ -91,7 +91,10 @@ def _format_table(comparisons: Sequence[Comparison]) -> str:
             "base": format_fixed(row.judged.teacher, 3),
             "target": format_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                row.judged.drop_points, row.judged.interval, row.judged.budgets, unit=row.judged.unit
+                row.judged.drop_points,
+                row.judged.interval,
+                list_point_limits(row.judged.budgets),
+                unit=row.judged.unit,
             ),
             "worse / better": f"{count(row.worse)} / {count(row.better)}",
             **(_format_changes(row) if noisy else {}),

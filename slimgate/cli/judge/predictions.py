@@ -15,6 +15,7 @@ from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.options import ROLES, name_targets
 from slimgate.errors import SuiteError
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
@@ -98,7 +99,9 @@ def _format_table(judged: JudgedPair) -> str:
             "teacher": format_fixed(metric.judged.teacher, 3),
             "variant": format_fixed(metric.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                metric.judged.drop_points, metric.judged.interval, metric.judged.budgets
+                metric.judged.drop_points,
+                metric.judged.interval,
+                list_point_limits(metric.judged.budgets),
             ),
             "budget": format_limits(metric.judged.budgets),
             "verdict": metric.judged.verdict.value if metric.judged.verdict else "not gated",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.number_text import MISSING, format_apart
-from slimgate.budgets.base import MetricBudgetKind
+from slimgate.budgets.base import BudgetKind, MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.behaviour_budgets import is_slices_kind
@@ -36,7 +36,7 @@ _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetLine:
     """A line of the budgets: name, measured value and limit in words.
 
     picture: the interval next to the limit. margin: the same as a share of what the budget allows.
@@ -55,7 +55,7 @@ class ModelBudget:
     """A budget of a model."""
 
     model: str
-    budget: Budget
+    budget: BudgetLine
 
 
 def rank_budgets(models: Iterable[VariantRecord]) -> list[ModelBudget]:
@@ -66,17 +66,17 @@ def rank_budgets(models: Iterable[VariantRecord]) -> list[ModelBudget]:
     return sorted(lines, key=lambda line: _rank(line.budget))
 
 
-def _rank(budget: Budget) -> tuple[int, float]:
+def _rank(budget: BudgetLine) -> tuple[int, float]:
     verdict = len(_WORST_FIRST) if budget.verdict is None else _WORST_FIRST.index(budget.verdict)
     return verdict, 100.0 if budget.margin is None else budget.margin.low
 
 
-def list_budgets(model: VariantRecord) -> list[Budget]:
+def list_budgets(model: VariantRecord) -> list[BudgetLine]:
     """The budgets on quality, behaviour, size, memory and times."""
     return [_make_budget(result, budget) for result in model.results() for budget in result.facts.budgets]
 
 
-def _make_budget(result: Result, budget: BudgetFacts) -> Budget:
+def _make_budget(result: Result, budget: BudgetFacts) -> BudgetLine:
     match result.facts:
         case QualityFacts() as facts:
             return _make_quality_budget(escape(result.name), facts, budget)
@@ -97,24 +97,24 @@ def _make_budget(result: Result, budget: BudgetFacts) -> Budget:
             words = _format_teacher_part(ratio, None, budget.limit)
             return _make_drawn_budget("FLOPs", words, budget, ratio, None, zero=1.0)
         case MeasurementFacts(title=title):
-            of = f"{escape(title)}, {describe_budget(budget.kind)}"
+            name = f"{escape(title)}, {describe_budget(budget.kind)}"
             words = format_with_bounds(budget.value, budget.interval, limits=[budget.limit])
             zero = 1.0 if budget.kind == VALUE_RATIO else 0.0
-            return _make_drawn_budget(of, words, budget, budget.value, budget.interval, zero=zero)
+            return _make_drawn_budget(name, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
-            of = f"{result.subject}, {describe_workload(result.name)}"
+            name = f"{result.subject}, {describe_workload(result.name)}"
             words = describe_speedup(speedup, interval, [budget.limit]) or MISSING
-            return _make_drawn_budget(of, words, budget, speedup, interval, zero=1.0)
+            return _make_drawn_budget(name, words, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
-            of = f"{result.subject}, {describe_workload(result.name)}, {describe_budget(budget.kind)}"
+            name = f"{result.subject}, {describe_workload(result.name)}, {describe_budget(budget.kind)}"
             known = find_kind(budget.kind)
             unit = "" if known is None else known.unit
             words = format_with_bounds(budget.value, budget.interval, f" {unit}", [budget.limit])
-            return _make_drawn_budget(of, words, budget, budget.value, budget.interval)
+            return _make_drawn_budget(name, words, budget, budget.value, budget.interval)
         case LoadTestFacts() | KlLogFacts():
             words = format_with_bounds(budget.value, budget.interval, limits=[budget.limit])
-            of = f"{result.title}, {describe_budget(budget.kind)}"
-            return _make_drawn_budget(escape(of), words, budget, budget.value, budget.interval)
+            name = f"{result.title}, {describe_budget(budget.kind)}"
+            return _make_drawn_budget(escape(name), words, budget, budget.value, budget.interval)
 
 
 def _format_teacher_part(ratio: float | None, spread: tuple[float, float] | None, limit: float) -> str:
@@ -131,7 +131,7 @@ def _format_quantized_percent(budget: BudgetFacts) -> str:
     return f"{share} %"
 
 
-def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
+def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> BudgetLine:
     value, interval = budget.value, budget.interval
     if value is None and is_in_points(budget.kind):
         value, interval = facts.drop_points, facts.interval
@@ -149,7 +149,7 @@ def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: Bu
     return _make_drawn_budget(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
-def make_behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
+def make_behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> BudgetLine:
     """A budget on flips, slices, calibration or the tokens of a language model."""
     value, interval = budget.value, budget.interval
     if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
@@ -173,22 +173,29 @@ def _make_drawn_budget(
     interval: tuple[float, float] | None,
     *,
     zero: float = 0.0,
-) -> Budget:
+) -> BudgetLine:
     ends = [end for end in (value, *(interval or ())) if end is not None]
     limits = list_point_limits([budget]) or [budget.limit]
     scale = make_scale(ends, limits, zero=zero, wide=True)
     picture = draw_bar(scale, value, interval, limits, zero=zero)
-    kind = find_kind("drop_points", "slices") if is_slices_kind(budget.kind) else find_kind(budget.kind)
+    kind = _find_any_kind(budget.kind)
     margin = None
     if kind is not None:
         two_sided = isinstance(kind, MetricBudgetKind) and kind.two_sided
         margin = draw_margin(
             value, interval, budget.limit, zero=zero, is_minimum=kind.is_minimum, two_sided=two_sided
         )
-    return Budget(name, words, format_limit_words(budget.kind, budget.limit), budget.verdict, picture, margin)
+    return BudgetLine(
+        name, words, format_limit_words(budget.kind, budget.limit), budget.verdict, picture, margin
+    )
 
 
 def format_limit_words(kind: str, limit: float) -> str:
     """`drop at most 2 points`; the name of an unknown kind."""
-    known = find_kind("drop_points", "slices") if is_slices_kind(kind) else find_kind(kind)
+    known = _find_any_kind(kind)
     return f"{escape(kind)} {limit:g}" if known is None else known.format_limit(limit)
+
+
+def _find_any_kind(name: str) -> BudgetKind | None:
+    """The kind of that name in a record, where the kind of a budget on slices names the metric."""
+    return find_kind("drop_points", "slices") if is_slices_kind(name) else find_kind(name)

@@ -25,7 +25,7 @@ from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.score_metric import COMPARISON, RECORD_KIND
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
-from slimgate.report.page.embedding import number
+from slimgate.report.page.embedding import round_number
 from slimgate.report.status import list_variants
 from slimgate.results.behaviour import QuotedRow
 
@@ -56,10 +56,10 @@ class _Rows:
             return None
         return self.words.setdefault(shorten(text, LONGEST_QUOTE), len(self.words))
 
-    def number_row(self, key: str, of: Callable[[], list[Any]]) -> int:
+    def number_row(self, key: str, make: Callable[[], list[Any]]) -> int:
         if key not in self.places:
             self.places[key] = len(self.rows)
-            self.rows.append(of())
+            self.rows.append(make())
         return self.places[key]
 
 
@@ -83,8 +83,8 @@ def make_changed_rows(
             if counts:
                 shown = _list_shown_rows(rows, places, (teacher, answers), kinds)
                 models[answers.model] = {**counts, "shown": shown}
-    for row, place in zip(rows.rows, _quote_texts(rows, places, texts, by_id), strict=True):
-        row[2] = place
+    for row, text in zip(rows.rows, _quote_texts(rows, places, texts, by_id), strict=True):
+        row[2] = text
     models |= dict(_list_quoted_rows(record, rows, set(models)))
     return {"rows": rows.rows, "words": list(rows.words), "models": models}
 
@@ -163,9 +163,9 @@ def _list_shown_rows(
 ) -> list[list[Any]]:
     """The chosen rows as the page has them. pair: the teacher's answers and the model's."""
     teacher, model = pair
-    sure = _find_confidences(model), _find_confidences(teacher)
+    model_confidences, teacher_confidences = _find_confidences(model), _find_confidences(teacher)
 
-    def of_teacher(row: int) -> list[Any]:
+    def make_teacher_row(row: int) -> list[Any]:
         places[row] = len(places)
         label = teacher.format_label(row) or _format_given(teacher, row)
         answer = rows.number_word(_format_answer(teacher, row))
@@ -174,15 +174,15 @@ def _list_shown_rows(
             rows.number_word(label),
             None,
             answer,
-            _round_value_at(sure[1], row),
+            _round_value_at(teacher_confidences, row),
         ]
 
     return [
         [
-            rows.number_row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
+            rows.number_row(str(row), lambda row=row: make_teacher_row(row)),  # type: ignore[misc]
             kind,
             rows.number_word(_format_answer(model, row)),
-            _round_value_at(sure[0], row),
+            _round_value_at(model_confidences, row),
         ]
         for row, kind in kinds
     ]
@@ -196,8 +196,8 @@ def _find_flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Plac
 
 
 def _sort_by_confidence(model: Answers, rows: Places) -> Places:
-    sure = _find_confidences(model)
-    return rows if sure is None else rows[np.argsort(-sure[rows], kind="stable")]
+    confidences = _find_confidences(model)
+    return rows if confidences is None else rows[np.argsort(-confidences[rows], kind="stable")]
 
 
 def _find_confidences(model: Answers) -> npt.NDArray[np.float64] | None:
@@ -205,7 +205,7 @@ def _find_confidences(model: Answers) -> npt.NDArray[np.float64] | None:
 
 
 def _round_value_at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
-    return None if values is None else number(float(values[row]), 3)
+    return None if values is None else round_number(float(values[row]), 3)
 
 
 def _format_answer(model: Answers, row: int) -> str | None:
@@ -243,7 +243,7 @@ def _list_quoted_rows(
                 page_rows.number_row(f"id {row.id}", lambda row=row: _make_quoted_row(page_rows, row)),  # type: ignore[misc]
                 kind,
                 page_rows.number_word(row.variant),
-                number(row.variant_confidence, 3),
+                round_number(row.variant_confidence, 3),
             ]
             for kind, rows in ((LOST, flips.quoted), (WON, flips.quoted_better))
             for row in rows
@@ -256,4 +256,4 @@ def _list_quoted_rows(
 def _make_quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = rows.number_word(row.teacher), rows.number_word(row.label)
     text = None if row.text is None else shorten(row.text, LONGEST_QUOTE)
-    return [shorten(row.id, LONGEST_QUOTE), label, text, answer, number(row.teacher_confidence, 3)]
+    return [shorten(row.id, LONGEST_QUOTE), label, text, answer, round_number(row.teacher_confidence, 3)]

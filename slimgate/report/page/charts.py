@@ -18,13 +18,13 @@ from slimgate.report.figures import (
 )
 from slimgate.report.history import find_metric_value, list_gated_metrics, list_model_names
 from slimgate.report.page.drawing import select_drop_limits
-from slimgate.report.page.embedding import number
+from slimgate.report.page.embedding import round_number
 from slimgate.report.plots import name_series
 from slimgate.report.status import (
     describe_workload,
     find_median_ms,
     find_teacher,
-    format_standing,
+    format_status_cell,
     list_budgeted_metrics,
     list_model_metrics,
     list_models,
@@ -40,15 +40,17 @@ from slimgate.results.quality import QualityFacts
 _CURVE = 3
 
 
-def chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
+def make_chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
     """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
     names = list(dict.fromkeys([*list_budgeted_metrics(record), *list_model_metrics(record)]))
-    able = {model.name for model in list_shippable(record)}
-    shown = [_make_model_entry(record, model, inside=model.name in able) for model in list_models(record)]
+    shippable = {model.name for model in list_shippable(record)}
+    shown = [
+        _make_model_entry(record, model, inside=model.name in shippable) for model in list_models(record)
+    ]
     return {
         "metrics": names,
         "units": {name: _find_unit(record, name) for name in names},
-        "limits": {name: _limit(record, name) for name in names},
+        "limits": {name: _find_shared_limit(record, name) for name in names},
         "workloads": {name: describe_workload(name) for name in list_workloads(record)},
         "axes": [
             key
@@ -79,7 +81,7 @@ def _make_history(releases: Sequence[StoredRecord]) -> dict[str, Any] | None:
 def _list_values_by_model(releases: Sequence[StoredRecord], metric: str) -> dict[str, list[float | None]]:
     """A value for each release, of the models that have any."""
     lines = {
-        name: [number(find_metric_value(release, name, metric)) for release in releases]
+        name: [round_number(find_metric_value(release, name, metric)) for release in releases]
         for name in list_model_names(releases)
     }
     return {name: line for name, line in lines.items() if any(value is not None for value in line)}
@@ -90,11 +92,11 @@ def _make_model_entry(record: RunRecord, model: VariantRecord, *, inside: bool) 
     entry: dict[str, Any] = {
         "name": model.name,
         "series": name_series(model.name),
-        "standing": format_standing(record, model).replace("*", ""),
+        "standing": format_status_cell(record, model).replace("*", ""),
         "teacher": model.name == TEACHER,
         "inside": inside,
         "gated": model.gated,
-        "drops": {name: _drop(model, facts) for name, facts in model.quality.items()},
+        "drops": {name: _make_drop_entry(model, facts) for name, facts in model.quality.items()},
         "speed": {name: _make_speed_entry(original, model, name) for name in list_workloads(record)},
         "times": {name: _make_times_entry(facts) for name, facts in model.latency.items()},
     }
@@ -106,15 +108,17 @@ def _make_model_entry(record: RunRecord, model: VariantRecord, *, inside: bool) 
         entry |= {
             "bytes": artifact.bytes,
             "size": f"{format_megabytes(artifact.bytes)} MB",
-            "compression": number(compression),
+            "compression": round_number(compression),
             "smaller": smaller_words or MISSING,
-            "bits": number(8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4),
-            "sparsity": number(_compute_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
+            "bits": round_number(
+                8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4
+            ),
+            "sparsity": round_number(_compute_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
         }
     return entry
 
 
-def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
+def _make_drop_entry(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
     """[drop, low, high, in words]: how much worse the value is than the teacher's."""
     if model.name == TEACHER:
         return [0.0, 0.0, 0.0, "reference"]
@@ -122,7 +126,7 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
         return None
     low, high = facts.interval or (None, None)
     words = format_drop_words(facts.drop_points, facts.interval, select_drop_limits(facts), unit=facts.unit)
-    row = [number(facts.drop_points), number(low), number(high), words]
+    row = [round_number(facts.drop_points), round_number(low), round_number(high), words]
     return None if row[0] is None else row
 
 
@@ -135,11 +139,15 @@ def _make_speed_entry(
     facts = model.latency.get(workload)
     if facts is not None and facts.speedup is not None and facts.speedup_interval is not None:
         words = describe_duel(facts)
-        return [number(facts.speedup), number(facts.speedup_interval[0]), words]
+        return [round_number(facts.speedup), round_number(facts.speedup_interval[0]), words]
     before, after = find_median_ms(original, workload), find_median_ms(model, workload)
     if before is None or not after:
         return None
-    return [number(before / after), None, f"{describe_speedup(before / after)} by the medians, no interval"]
+    return [
+        round_number(before / after),
+        None,
+        f"{describe_speedup(before / after)} by the medians, no interval",
+    ]
 
 
 def _make_times_entry(facts: LatencyFacts) -> dict[str, Any]:
@@ -150,7 +158,7 @@ def _make_times_entry(facts: LatencyFacts) -> dict[str, Any]:
         "p95": facts.p95_ms,
         "p99": facts.p99_ms,
     }
-    known = {name: number(value, 4) for name, value in entry.items()}
+    known = {name: round_number(value, 4) for name, value in entry.items()}
     return {
         **{name: value for name, value in known.items() if value is not None},
         "words": ", ".join(
@@ -168,7 +176,8 @@ def _find_unit(record: RunRecord, metric: str) -> str:
     return "percent" if units == {"percent"} else "points"
 
 
-def _limit(record: RunRecord, metric: str) -> float | None:
+def _find_shared_limit(record: RunRecord, metric: str) -> float | None:
+    """The drop that the budgets of all gated models allow; None if they differ."""
     limits = {
         limit
         for model in record.variants

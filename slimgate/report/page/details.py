@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
@@ -17,9 +16,10 @@ from slimgate._system.number_text import (
     format_significant,
 )
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
+from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import describe_duel, format_drop_words, format_flops
-from slimgate.report.page.budgets import Budget, list_budgets
+from slimgate.report.figures import describe_duel, format_drop, format_flops
+from slimgate.report.page.budgets import BudgetLine, list_budgets
 from slimgate.report.page.diagrams import (
     Confusion,
     Curve,
@@ -42,16 +42,30 @@ _ORIGIN = {True: "from the store", False: "built in this run", None: None}
 
 @dataclass(frozen=True)
 class Times:
-    """Times of one workload. picture: its times on a scale that holds the teacher's too."""
+    """Times of one workload, in milliseconds: the smallest, p50, p90, p95 and p99.
+
+    picture: the times on a scale that holds the teacher's too.
+    """
 
     workload: str
-    medians: Sequence[str]
+    milliseconds: Sequence[str]
     speedup: str
     picture: Drawn | None
 
 
 @dataclass(frozen=True)
-class Sliced:
+class StepLine:
+    """A build step, as markdown. size: of the model's files after it. notes: what it logged."""
+
+    name: str
+    options: str
+    seconds: str
+    size: str
+    notes: str
+
+
+@dataclass(frozen=True)
+class SliceLine:
     facts: SliceFacts
     name: str
     drop: str
@@ -65,9 +79,9 @@ class Details:
     model: VariantRecord
     number: int
     facts: Sequence[tuple[str, str]]
-    budgets: Sequence[Budget]
-    steps: Sequence[tuple[str, str, str, str, str]]
-    slices: Sequence[Sliced]
+    budgets: Sequence[BudgetLine]
+    steps: Sequence[StepLine]
+    slices: Sequence[SliceLine]
     slices_in_all: int
     times: Sequence[Times]
     reliability: Reliability | None
@@ -77,32 +91,32 @@ class Details:
 
 def list_details(record: RunRecord) -> list[Details]:
     """The details of all models, in the order of the table."""
-    # As markdown: step, options, seconds, size after the step, and its notes.
     return [
         Details(
-            model,
-            number,
-            list(_list_facts(record, model)),
-            list_budgets(model),
-            [
-                (
-                    escape(step.name),
-                    format_params_cell(step),
-                    format_duration(step.seconds),
-                    MISSING if step.bytes is None else f"{format_megabytes(step.bytes)} MB",
-                    escape(format_value(select_other_log(step)), longest=300) or MISSING,
-                )
-                for step in model.steps
-            ],
-            _list_slices(model.behaviour),
-            len((model.behaviour.slices if model.behaviour else None) or []),
-            [_make_times(record, model, name, facts) for name, facts in model.latency.items()],
-            make_reliability(model),
-            make_tradeoff_curve(model),
-            make_confusion(record, model),
+            model=model,
+            number=number,
+            facts=list(_list_facts(record, model)),
+            budgets=list_budgets(model),
+            steps=[_make_step_line(step) for step in model.steps],
+            slices=_list_slices(model.behaviour),
+            slices_in_all=len((model.behaviour.slices if model.behaviour else None) or []),
+            times=[_make_times(record, model, name, facts) for name, facts in model.latency.items()],
+            reliability=make_reliability(model),
+            tradeoff=make_tradeoff_curve(model),
+            confusion=make_confusion(record, model),
         )
         for number, model in enumerate(list_models(record))
     ]
+
+
+def _make_step_line(step: StepFacts) -> StepLine:
+    return StepLine(
+        name=escape(step.name),
+        options=format_params_cell(step),
+        seconds=format_duration(step.seconds),
+        size=MISSING if step.bytes is None else f"{format_megabytes(step.bytes)} MB",
+        notes=escape(format_value(select_other_log(step)), longest=300) or MISSING,
+    )
 
 
 def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
@@ -160,17 +174,17 @@ def _list_behaviour_facts(behaviour: BehaviourFacts | None, original: str) -> It
         )
 
 
-def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
+def _list_slices(behaviour: BehaviourFacts | None) -> list[SliceLine]:
     """The slices with the largest drops, and every slice that fails its budget."""
     known = (behaviour.slices if behaviour else None) or []
     shown = sorted(known, key=lambda part: -part.drop_points)
     shown = shown[:_MOST_SLICES] + [part for part in shown[_MOST_SLICES:] if part.worst is Verdict.FAIL]
     scale = make_scale(end for part in shown for end in (part.drop_points, *part.interval))
     return [
-        Sliced(
+        SliceLine(
             part,
             f"{part.column}: {shorten(part.value, LONGEST_QUOTE)}",
-            (format_drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop "),
+            format_drop(part.drop_points, part.interval),
             draw_bar(scale, part.drop_points, part.interval),
         )
         for part in shown
@@ -179,17 +193,10 @@ def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
 
 def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
     values = [facts.min_ms, facts.p50_ms, facts.p90_ms, facts.p95_ms, facts.p99_ms]
-    latencies: Any = [
-        measured.latency.get(workload) for measured in (find_teacher(record), model) if measured is not None
-    ]
-    highest = [
-        top
-        for latency in latencies
-        if latency
-        for top in (latency.p95_ms or latency.p50_ms,)
-        if top is not None
-    ]
-    scale = make_scale([0.0, *highest, *(value for value in values if value is not None)])
+    teacher = find_teacher(record)
+    latencies = [measured.latency.get(workload) for measured in (teacher, model) if measured is not None]
+    highest = [latency.p95_ms or latency.p50_ms for latency in latencies if latency is not None]
+    scale = make_scale([0.0, *(value for value in (*highest, *values) if value is not None)])
     low, high = facts.min_ms, next((value for value in reversed(values) if value is not None), None)
     ends = None if low is None or high is None else (low, high)
     return Times(

@@ -13,7 +13,7 @@ from math import floor
 from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
 from slimgate.data.quoting import shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, select_changed_cells
+from slimgate.report.confusions import MOST_CLASSES, Cell, list_matrix_cells, select_changed_cells
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
 _LONGEST_NAME = 40
@@ -21,8 +21,8 @@ _MOST_PAIRS = 12
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Rows of a cell; change: in words, empty if none; tone: `better 2`, `worse 3`, or empty."""
+class ConfusionCell:
+    """A cell to draw. change: in words, empty if none. tone: `better by-2`, `worse by-3`, or empty."""
 
     rows: str
     change: str
@@ -37,8 +37,8 @@ class Confusion:
     """
 
     names: Sequence[str]
-    lines: Sequence[tuple[str, Sequence[Moved]]]
-    pairs: Sequence[tuple[str, str, str, Moved]]
+    lines: Sequence[tuple[str, Sequence[ConfusionCell]]]
+    pairs: Sequence[tuple[str, str, str, ConfusionCell]]
     moved: int
 
 
@@ -49,27 +49,35 @@ def make_confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     if not moved:
         return None
     names = [shorten(name, _LONGEST_NAME) for name in record.task.classes]
-    largest = max(abs(after - before) for _, _, before, after in moved)
-    moves = {(a, b): _format_move(a == b, before, after, largest) for a, b, before, after in cells}
+    largest = max(abs(cell.change) for cell in moved)
+    drawn = {(cell.label, cell.prediction): _make_confusion_cell(cell, largest) for cell in cells}
     if len(names) <= MOST_CLASSES:
-        empty = Moved("0", "", "")
+        empty = ConfusionCell("0", "", "")
         lines = [
-            (name, [moves.get((a, b), empty) for b in range(len(names))]) for a, name in enumerate(names)
+            (name, [drawn.get((label, prediction), empty) for prediction in range(len(names))])
+            for label, name in enumerate(names)
         ]
         return Confusion(names, lines, [], len(moved))
-    worst = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
+    worst = sorted(moved, key=lambda cell: (-abs(cell.change), cell))[:_MOST_PAIRS]
     pairs = [
-        (names[a], "(right)" if a == b else names[b], count(before), moves[a, b]) for a, b, before, _ in worst
+        (
+            names[cell.label],
+            "(right)" if cell.label == cell.prediction else names[cell.prediction],
+            count(cell.before),
+            drawn[cell.label, cell.prediction],
+        )
+        for cell in worst
     ]
     return Confusion(names, [], pairs, len(moved))
 
 
-def _format_move(right: bool, before: int, after: int, largest: int) -> Moved:
-    if before == after:
-        return Moved(count(after), "", "")
-    strength = 1 + min(2, int(3 * abs(after - before) / largest))
-    tone = "better" if (after > before) == right else "worse"
-    return Moved(count(after), f"{after - before:+,}", f"{tone} by-{strength}")
+def _make_confusion_cell(cell: Cell, largest: int) -> ConfusionCell:
+    """largest: the largest change of a cell."""
+    if not cell.change:
+        return ConfusionCell(count(cell.after), "", "")
+    strength = 1 + min(2, int(3 * abs(cell.change) / largest))
+    tone = "better" if (cell.change > 0) == (cell.label == cell.prediction) else "worse"
+    return ConfusionCell(count(cell.after), f"{cell.change:+,}", f"{tone} by-{strength}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Bin:
 class Reliability:
     """Bins that hold rows, of the model and of its teacher; rows: the same as a table."""
 
-    of_variant: Sequence[Bin]
+    variant: Sequence[Bin]
     teacher: Sequence[Bin]
     rows: Sequence[tuple[str, str, str, str]]
 
@@ -151,14 +159,14 @@ class Curve:
     """
 
     low: str
-    of_variant: Sequence[Spot]
+    variant: Sequence[Spot]
     teacher: Sequence[Spot]
     rows: Sequence[tuple[str, ...]]
 
     @property
     def path(self) -> str:
         """The model's line."""
-        return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.of_variant)
+        return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.variant)
 
 
 def make_tradeoff_curve(model: VariantRecord) -> Curve | None:

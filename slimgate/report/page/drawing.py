@@ -75,12 +75,12 @@ def draw_bar(
         return None
     low, value, high = ends
     return Drawn(
-        scale.find_place(low),
-        scale.find_place(value),
-        scale.find_place(high),
-        scale.find_place(zero),
-        tuple(scale.find_place(limit) for limit in limits),
-        not scale.low <= value <= scale.high,
+        low=scale.find_place(low),
+        value=scale.find_place(value),
+        high=scale.find_place(high),
+        zero=scale.find_place(zero),
+        limits=tuple(scale.find_place(limit) for limit in limits),
+        cut=not scale.low <= value <= scale.high,
     )
 
 
@@ -126,4 +126,5 @@ def draw_margin(
     margins = sorted((number - limit if is_minimum else limit - number) / allowance for number in values)
     scale = Scale(-1.0, 1.0)
     low, value, high = map(scale.find_place, margins)
-    return Drawn(low, value, high, 50.0, (50.0,), not -1.0 <= margins[1] <= 1.0)
+    cut = not scale.low <= margins[1] <= scale.high
+    return Drawn(low=low, value=value, high=high, zero=50.0, limits=(50.0,), cut=cut)

@@ -34,6 +34,6 @@ def _make_all_visible(value: object) -> object:
     return value
 
 
-def number(value: float | None, digits: int = 6) -> float | None:
+def round_number(value: float | None, digits: int = 6) -> float | None:
     """Rounds to this many significant digits; None if the number is not known or not finite."""
     return None if value is None or not isfinite(value) else float(f"{value:.{digits}g}")

@@ -58,37 +58,38 @@ function markOf(point) {
   return draw("circle", { cx: x, cy: y, r });
 }
 
-/** Points of the models for a metric and an axis; null where the model has not both. */
+/** The point of a model for a metric and an axis; null if the model lacks a figure of either. */
 function pointOf(model, metric, axis) {
   const drop = model.drops[metric];
   const gain = axis.of(model);
   if (!drop || gain === null || gain === undefined) return null;
-  const [value, low, high] = drop;
+  const [value, low, high, dropText] = drop;
   return { model, x: gain.bound, proved: gain.proved, y: axis.interval ? value : high ?? value, low: low ?? value,
-    high: high ?? value, said: gain.said, drop: drop[3] };
+    high: high ?? value, text: gain.text, drop: dropText };
 }
 
-/** What can stand across: gains, whose bound counts, or what is stored. */
+/** The horizontal axes: gains, whose bound counts, or properties of the files. */
 const AXES = {
   speed: (workload, words) => ({
     label: `speed-up, ${words}, at least`, log: true, unit: "×",
     of: (model) => {
-      const found = model.speed[workload];
-      return found && { bound: found[1] ?? found[0], proved: found[1] !== null, said: found[2] };
+      if (!model.speed[workload]) return null;
+      const [speedup, lowest, text] = model.speed[workload];
+      return { bound: lowest ?? speedup, proved: lowest !== null, text };
     },
   }),
   compression: () => ({
     label: "times smaller than the teacher", log: true, unit: "×",
-    of: (model) => (model.compression ? { bound: model.compression, proved: true, said: `${model.size}, ${model.smaller}` } : null),
+    of: (model) => (model.compression ? { bound: model.compression, proved: true, text: `${model.size}, ${model.smaller}` } : null),
   }),
   bits: () => ({
     label: "bits a parameter, in the files", interval: true,
-    of: (model) => (model.bits ? { bound: model.bits, proved: true, said: `${model.bits} bits a parameter` } : null),
+    of: (model) => (model.bits ? { bound: model.bits, proved: true, text: `${model.bits} bits a parameter` } : null),
   }),
   sparsity: () => ({
     label: "sparsity, share of zeros", interval: true,
     of: (model) => (model.sparsity !== null && model.sparsity !== undefined
-      ? { bound: model.sparsity, proved: true, said: `sparsity ${model.sparsity}` } : null),
+      ? { bound: model.sparsity, proved: true, text: `sparsity ${model.sparsity}` } : null),
   }),
 };
 
@@ -127,7 +128,7 @@ function dropChart(host, axes) {
 function fillTable(asTable, points, front, axis, metric) {
   asTable.querySelector(".scroll")?.remove();
   if (!asTable.open) return;
-  const rows = [...points].sort((a, b) => b.x - a.x).map((point) => [point.model.name, point.said, point.drop,
+  const rows = [...points].sort((a, b) => b.x - a.x).map((point) => [point.model.name, point.text, point.drop,
     point.model.size ?? "–", front.includes(point) ? "yes" : "no", point.model.standing]);
   const heads = ["model", axis.label, `${metric}, drop`, "files", "on the line", "verdict"];
   asTable.append(textTable(`${metric} against ${axis.label}`, heads, rows));
@@ -169,7 +170,7 @@ function drawPoints(points, front, axis, state, hint) {
     draw("text", { class: "label", x: 16, y: HEIGHT / 2, "text-anchor": "middle", transform: `rotate(-90 16 ${HEIGHT / 2})` },
       `${state.metric}, ${unit}${axis.interval ? "" : ", at most"}`));
   for (const line of axis.interval ? seriesOf(points) : [front]) {
-    if (line.length > 1) svg.append(draw("path", { class: "front", d: `M${line.map((one) => `${one.px} ${one.py}`).join("L")}` }));
+    if (line.length > 1) svg.append(draw("path", { class: "front", d: `M${line.map(({ px, py }) => `${px} ${py}`).join("L")}` }));
   }
   if (axis.interval) {
     for (const { px, low: best, high: worst, below } of points) {
@@ -189,19 +190,19 @@ function drawPoints(points, front, axis, state, hint) {
 
 /** Points of variants whose names differ in one number, from left to right. */
 function seriesOf(points) {
-  const found = Map.groupBy(points, (point) => point.model.series);
-  return [...found.values()].map((line) => line.sort((a, b) => a.px - b.px));
+  const bySeries = Map.groupBy(points, (point) => point.model.series);
+  return [...bySeries.values()].map((line) => line.sort((a, b) => a.px - b.px));
 }
 
 function markedPoint(point, state, hint) {
   const { model } = point;
   const kind = model.teacher ? "reference" : model.inside ? "inside" : model.gated ? "outside" : "free";
   const beyond = point.below ? ", below the axis" : "";
-  const said = `${model.name}: ${point.said}; ${state.metric} ${point.drop}${beyond}; ${model.size ?? "size not known"}; ${model.standing}`;
-  const mark = draw("g", { class: `point ${kind}${point.proved ? "" : " guessed"}`, role: "button", tabindex: -1, "aria-label": said }, markOf(point));
-  const tell = () => { hint.textContent = said; };
-  mark.addEventListener("mouseenter", tell);
-  mark.addEventListener("focus", tell);
+  const words = `${model.name}: ${point.text}; ${state.metric} ${point.drop}${beyond}; ${model.size ?? "size not known"}; ${model.standing}`;
+  const mark = draw("g", { class: `point ${kind}${point.proved ? "" : " guessed"}`, role: "button", tabindex: -1, "aria-label": words }, markOf(point));
+  const showHint = () => { hint.textContent = words; };
+  mark.addEventListener("mouseenter", showHint);
+  mark.addEventListener("focus", showHint);
   mark.addEventListener("click", () => openModel(model.name));
   return mark;
 }
@@ -211,16 +212,16 @@ function roving(svg, marks) {
   if (!marks.length) return;
   marks[0].setAttribute("tabindex", 0);
   svg.addEventListener("keydown", (event) => {
-    const here = marks.indexOf(document.activeElement);
-    if (here < 0) return;
-    const moves = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: marks.length - 1 };
+    const place = marks.indexOf(document.activeElement);
+    if (place < 0) return;
+    const moves = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1, Home: 0, End: marks.length - 1 };
     if (event.key in moves) {
       const next = marks[Math.min(marks.length - 1, Math.max(0, moves[event.key]))];
-      marks[here].setAttribute("tabindex", -1);
+      marks[place].setAttribute("tabindex", -1);
       next.setAttribute("tabindex", 0);
       next.focus();
     } else if (event.key === "Enter" || event.key === " ") {
-      marks[here].dispatchEvent(new Event("click"));
+      marks[place].dispatchEvent(new Event("click"));
     } else return;
     event.preventDefault();
   });
@@ -228,10 +229,10 @@ function roving(svg, marks) {
 
 if (models && data().metrics.length && data().models.length > 1) {
   const fits = (axis) => data().models.filter((model) => axis.of(model)).length > 1;
-  const kept = (axes) => Object.fromEntries(Object.entries(axes).filter(([, axis]) => fits(axis)));
+  const usable = (axes) => Object.fromEntries(Object.entries(axes).filter(([, axis]) => fits(axis)));
   const speeds = Object.entries(data().workloads).map(([name, words]) => [`speed ${name}`, AXES.speed(name, words)]);
-  const gains = kept({ ...Object.fromEntries(speeds), compression: AXES.compression() });
-  const stored = kept(Object.fromEntries(data().axes.map((name) => [name, AXES[name]()])));
+  const gains = usable({ ...Object.fromEntries(speeds), compression: AXES.compression() });
+  const stored = usable(Object.fromEntries(data().axes.map((name) => [name, AXES[name]()])));
   if (Object.keys(gains).length) dropChart(byId("front"), gains);
   if (Object.keys(stored).length) dropChart(byId("curves"), stored);
 }

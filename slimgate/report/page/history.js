@@ -41,7 +41,7 @@ function drawHistory(history, metric) {
   for (const line of lines) svg.append(drawModel(line, byName.get(line.name), history, across, down));
   const ends = lines.map(({ name, values }) => ({ name, y: down.at(values.findLast((value) => value !== null) ?? down.low) }))
     .sort((a, b) => a.y - b.y);
-  ends.forEach((one, k) => { if (k) one.y = Math.max(one.y, ends[k - 1].y + BETWEEN_NAMES); });
+  ends.forEach((label, k) => { if (k) label.y = Math.max(label.y, ends[k - 1].y + BETWEEN_NAMES); });
   svg.append(...ends.map(({ name, y }) => draw("text", { class: "name", x: end + 6, y: y + 4 }, cutTo(name, WIDTH - end - 8))));
   return svg;
 }

@@ -5,27 +5,27 @@ const byId = (id) => document.getElementById(id);
 
 /** An HTML element with properties and children; texts become text, never markup. */
 function make(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  element.append(...children);
+  return element;
 }
 
-/** What the page carries as JSON, read when it is first asked for. */
-function carried(id) {
+/** A function that returns the JSON of an element of the page, which is parsed once. */
+function jsonReader(id) {
   let read;
   return () => (read ??= JSON.parse(byId(id)?.textContent || "null"));
 }
 
-const data = carried("data");
-const changed = carried("changed");
+const data = jsonReader("data");
+const changed = jsonReader("changed");
 
-/** A table of texts: the first cell of a row is its head; number: places of columns that stand right. */
-function textTable(caption, heads, rows, number = []) {
-  const side = (k) => (number.includes(k) ? "number" : "");
+/** A table of texts: the first cell of a row is its head; rightAligned: places of columns. */
+function textTable(caption, heads, rows, rightAligned = []) {
+  const side = (k) => (rightAligned.includes(k) ? "number" : "");
   const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", className: side(k) }, text)));
   const body = rows.map((row) =>
     make("tr", {}, ...row.map((text, k) =>
@@ -50,8 +50,8 @@ function choice(label, choices, onchange) {
   return labelled(label, select);
 }
 
-/** One word of a number: 1 row, 2 rows. */
-const counted = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+/** A number with its noun: 1 row, 2 rows. */
+const counted = (number, singular, plural) => `${number.toLocaleString("en")} ${number === 1 ? singular : plural}`;
 
 /** A link to a folded section opens it. */
 document.addEventListener("click", (event) => {

@@ -2,26 +2,26 @@ const KINDS_OF_CHANGE = ["right to wrong", "wrong to right", "moved", "worse", "
 const ROWS_AT_ONCE = 10;
 
 /** A row's answers and text beside the teacher's. */
-function changedRow([row, kind, answer, sure], found) {
-  const [id, label, text, before, beforeSure] = found.rows[row];
-  const word = (place, confidence) => {
+function changedRow([row, kind, answer, confidence], { rows, words }) {
+  const [id, label, text, teacherAnswer, teacherConfidence] = rows[row];
+  const word = (place, sure) => {
     if (place === null) return "–";
-    return confidence === null ? found.words[place] : `${found.words[place]} (${confidence.toFixed(2)})`;
+    return sure === null ? words[place] : `${words[place]} (${sure.toFixed(2)})`;
   };
   return {
     kind,
-    cells: [id, KINDS_OF_CHANGE[kind], word(label, null), word(before, beforeSure), word(answer, sure),
-      text ?? "–"],
+    cells: [id, KINDS_OF_CHANGE[kind], word(label, null), word(teacherAnswer, teacherConfidence),
+      word(answer, confidence), text ?? "–"],
   };
 }
 
 /** The rows that changed under a model, some at a time, with a filter; nothing where none are known. */
 function fillChanged(name, host) {
-  const own = changed().models[name];
-  if (!own) return;
-  host.append(make("h3", {}, "Rows that changed"), make("p", { className: "quiet" }, own.about));
-  if (!own.shown.length) return;
-  const all = own.shown.map((one) => changedRow(one, changed()));
+  const rows = changed().models[name];
+  if (!rows) return;
+  host.append(make("h3", {}, "Rows that changed"), make("p", { className: "quiet" }, rows.about));
+  if (!rows.shown.length) return;
+  const all = rows.shown.map((row) => changedRow(row, changed()));
   const filter = make("input", { type: "search", autocomplete: "off" });
   const status = make("p", { role: "status", className: "quiet" });
   const more = make("button", { type: "button" });
@@ -44,10 +44,10 @@ function fillChanged(name, host) {
   };
   filter.addEventListener("input", () => { most = ROWS_AT_ONCE; draw(); });
   more.addEventListener("click", () => { most += 4 * ROWS_AT_ONCE; draw(); });
-  const found = [...new Set(all.map((row) => row.kind))].sort();
+  const kinds = [...new Set(all.map((row) => row.kind))].sort();
   const tools = make("div", { className: "tools" }, labelled("Filter rows", filter));
-  if (found.length > 1) {
-    const choices = [["all", "all"], ...found.map((one) => [String(one), KINDS_OF_CHANGE[one]])];
+  if (kinds.length > 1) {
+    const choices = [["all", "all"], ...kinds.map((number) => [String(number), KINDS_OF_CHANGE[number]])];
     tools.append(choice("Change", choices, (value) => { kind = value; most = ROWS_AT_ONCE; draw(); }));
   }
   tools.append(status);

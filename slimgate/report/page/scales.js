@@ -1,4 +1,4 @@
-/** How wide the charts are drawn: as wide as they stand, so that their text is as large on a phone. */
+/** The width of the charts in pixels: that of their place, so that their text is as large on a phone. */
 let WIDTH = 900;
 const widthOf = (host) => Math.min(1400, Math.max(320, host.clientWidth || 900));
 
@@ -16,10 +16,10 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** An SVG element with attributes and children. */
 function draw(tag, attributes = {}, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
 }
 
 /** Values from low to high onto places from start to end; ticks at round values. */

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>]*)</summary>")
 
 
-def inline(markdown: str) -> Markup:
+def render_inline(markdown: str) -> Markup:
     """Renders one line, which may have escapes and bold print."""
     return Markup(_make_parser().renderInline(_remove_marks(markdown)))
 

@@ -22,7 +22,7 @@ function toggle(body, open) {
 
 /** Shows a model in the table, whatever the filter says, with its details open. */
 function openModel(name) {
-  const body = bodies().find((one) => one.dataset.name === name);
+  const body = bodies().find((other) => other.dataset.name === name);
   if (body.hidden) {
     byId("filter").value = "";
     for (const box of byId("kinds").querySelectorAll("input")) box.checked = true;

@@ -15,7 +15,7 @@ from slimgate.report.status import (
     find_median_ms,
     find_shown_name,
     find_teacher,
-    format_standing,
+    format_status_cell,
     list_budgeted_metrics,
     list_model_metrics,
     list_models,
@@ -51,10 +51,10 @@ _METRICS = 3
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column. number: whether its cells are aligned right. note: a smaller second line."""
+    """The head of a column. is_number: whether its cells are aligned right. note: a smaller second line."""
 
     text: str
-    number: bool = True
+    is_number: bool = True
     note: str | None = None
 
 
@@ -97,7 +97,7 @@ def list_heads(record: RunRecord) -> list[Head]:
     return [head for head, _ in _list_figure_columns(record)]
 
 
-def rows(record: RunRecord) -> list[Row]:
+def list_rows(record: RunRecord) -> list[Row]:
     """A row for each model: the teacher first, then the variants in the suite's order."""
     columns = [cells for _, cells in _list_figure_columns(record)]
     return [
@@ -124,8 +124,8 @@ def _list_figure_columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
 def _list_all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
     shown = list_models(record)
     yield (
-        Head("verdict", number=False),
-        [Cell(format_standing(record, model), KINDS.index(choose_kind(record, model))) for model in shown],
+        Head("verdict", is_number=False),
+        [Cell(format_status_cell(record, model), KINDS.index(choose_kind(record, model))) for model in shown],
     )
     for name in _choose_metrics(record):
         scale = make_metric_scale(record, name)

@@ -32,8 +32,8 @@ function timesChart(host) {
 
 function drawTimes(shown, workload, teacher) {
   const ends = shown.map(({ times }) => {
-    const found = times[workload];
-    return [found.min ?? found.p50, found.p99 ?? found.p95 ?? found.p90 ?? found.p50];
+    const { min, p50, p90, p95, p99 } = times[workload];
+    return [min ?? p50, p99 ?? p95 ?? p90 ?? p50];
   });
   const [low, high] = [Math.min(...ends.map(([min]) => min)), Math.max(...ends.map(([, max]) => max))];
   const wide = high / low > 12;
@@ -51,18 +51,18 @@ function drawTimes(shown, workload, teacher) {
     svg.append(draw("path", { class: "limit", d: `M${scale.at(teacher)} 8V${height - 34}` }));
   }
   shown.forEach((model, k) => {
-    const found = model.times[workload];
+    const { p50, p90, words } = model.times[workload];
     const y = 8 + LINE * (k + 0.5);
     const [min, max] = ends[k].map(scale.at);
-    const thick = scale.at(found.p90 ?? found.p50);
+    const thick = scale.at(p90 ?? p50);
     const name = model.name.length * 6.6 > nameRoom() - 12 ? `${model.name.slice(0, Math.floor(nameRoom() / 6.6) - 3)}…` : model.name;
     svg.append(draw("g", { class: `times ${model.teacher ? "reference" : model.inside ? "inside" : "outside"}` },
-      draw("title", {}, `${model.name}: ${found.words}`),
+      draw("title", {}, `${model.name}: ${words}`),
       draw("text", { class: "name", x: nameRoom() - 10, y: y + 4, "text-anchor": "end" }, name),
       draw("path", { class: "whisker", d: `M${min} ${y}H${max}` }),
       draw("rect", { x: min, y: y - 5, width: Math.max(thick - min, 1), height: 10 }),
-      draw("path", { class: "median", d: `M${scale.at(found.p50)} ${y - 8}V${y + 8}` }),
-      draw("text", { class: "tick", x: max + 8, y: y + 4 }, tickText(Number(found.p50.toPrecision(3))))));
+      draw("path", { class: "median", d: `M${scale.at(p50)} ${y - 8}V${y + 8}` }),
+      draw("text", { class: "tick", x: max + 8, y: y + 4 }, tickText(Number(p50.toPrecision(3))))));
   });
   return svg;
 }

@@ -32,7 +32,7 @@ class LiveLines:
     column: Callable[[], int]
     colour: bool
     clock: Callable[[], float] = time.monotonic
-    _stages: list[tuple[Stage, bool]] = field(default_factory=list)
+    _stages: list[Stage] = field(default_factory=list)
     _visible: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -47,12 +47,12 @@ class LiveLines:
         ends: bool = True,  # noqa: ARG002  lines that go away do not say that a stage is over
     ) -> Iterator[Progress]:
         """As in Watch; inside another stage it takes its place."""
-        stage = Stage(activity, self.clock(), expected)
+        stage = Stage(activity, self.clock(), expected, is_timed=still)
         self.pause()
-        self._stages.append((stage, still))
+        self._stages.append(stage)
         self.resume()
         try:
-            yield lambda state, done, total: stage.tell(state, done, total, self.clock())
+            yield lambda state, done, total: stage.update(state, done, total, self.clock())
         finally:
             self.pause()
             self._stages.pop()
@@ -72,8 +72,8 @@ class LiveLines:
         """Shows the current stage, if there is one."""
         if not self._stages:
             return
-        stage, still = self._stages[-1]
-        if still:
+        stage = self._stages[-1]
+        if stage.is_timed:
             self._draw(lambda width: list_still_lines(stage, width=width, colour=self.colour))
             return
         self._stop = threading.Event()

@@ -35,7 +35,7 @@ class PlainLines:
     quiet: bool = False
     every: float = EVERY_SECONDS
     clock: Callable[[], float] = time.monotonic
-    _stages: list[tuple[Stage, bool]] = field(default_factory=list)
+    _stages: list[Stage] = field(default_factory=list)
     _last: float | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -45,24 +45,24 @@ class PlainLines:
         self, activity: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> Iterator[Progress]:
         """As in Watch; inside another stage it takes its place."""
-        stage, ended = Stage(activity, self.clock(), expected), "gave up after "
+        stage, outcome = Stage(activity, self.clock(), expected, is_timed=still), "gave up after "
         self._pause()
         if still and self._is_overdue():
-            self._tell(
+            self._write_line(
                 self.write, f"{escape_invisible(activity)}, timed, so the next line comes when it is over"
             )
-        self._stages.append((stage, still))
+        self._stages.append(stage)
         self._resume()
         try:
-            yield lambda state, done, total: stage.tell(state, done, total, self.clock())
-            ended = ""
+            yield lambda state, done, total: stage.update(state, done, total, self.clock())
+            outcome = ""
         finally:
             self._pause()
             self._stages.pop()
             seconds = self.clock() - stage.began
             if ends and self._is_worth_a_line(activity, seconds, still=still):
-                self._tell(
-                    self.write, f"{escape_invisible(activity)}, {ended}{_format_short_duration(seconds)}"
+                self._write_line(
+                    self.write, f"{escape_invisible(activity)}, {outcome}{_format_short_duration(seconds)}"
                 )
             self._resume()
 
@@ -76,7 +76,7 @@ class PlainLines:
             self._last = self.clock()
         return self.clock() - self._last >= self.every
 
-    def _tell(self, write: Callable[[str], None], line: str) -> None:
+    def _write_line(self, write: Callable[[str], None], line: str) -> None:
         self._last = self.clock()
         write(f"slimgate: {line}")
 
@@ -88,18 +88,18 @@ class PlainLines:
 
     def _resume(self) -> None:
         """Starts a thread that reports the current stage, unless something is timed in it."""
-        if not self._stages or self._stages[-1][1] or self.write_from_thread is None:
+        if not self._stages or self._stages[-1].is_timed or self.write_from_thread is None:
             return
         self._is_overdue()  # the first stage starts the clock
         self._stop = threading.Event()
-        previous = (self._stages[-1][0], self._stop, self.write_from_thread)
-        self._thread = threading.Thread(target=self._keep_telling, args=previous, daemon=True)
+        arguments = (self._stages[-1], self._stop, self.write_from_thread)
+        self._thread = threading.Thread(target=self._keep_reporting, args=arguments, daemon=True)
         self._thread.start()
 
-    def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
+    def _keep_reporting(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
         while not stop.wait(max(SHORT_SECONDS, (self._last or 0.0) + self.every - self.clock())):
             if self._is_overdue():
-                self._tell(write, format_log_line(stage, self.clock()))
+                self._write_line(write, format_log_line(stage, self.clock()))
 
 
 def format_log_line(stage: Stage, now: float) -> str:
@@ -118,19 +118,21 @@ def _format_short_duration(seconds: float) -> str:
 class Stage:
     """A current stage.
 
-    activity: what is counted now. note: the text after it. began, activity_began: seconds of the same clock.
+    is_timed: whether something is timed in it, so that nothing may be written. activity: what is counted now.
+    note: the text after it. began, activity_began: seconds of the same clock.
     """
 
     title: str
     began: float
     expected: float | None = None
+    is_timed: bool = False
     activity: str = ""
     note: str = ""
     done: int = 0
     total: int = 0
     activity_began: float = 0.0
 
-    def tell(self, text: str, done: int, total: int, now: float) -> None:
+    def update(self, text: str, done: int, total: int, now: float) -> None:
         """Updates the progress; rate and remaining time count from the beginning of an activity."""
         activity, _, self.note = text.partition(" · ")
         if activity != self.activity or done < self.done:

@@ -21,7 +21,7 @@ from slimgate.report.figures import format_duel_speedup
 from slimgate.report.head import list_broken_lines
 from slimgate.report.status import (
     choose_workloads,
-    format_standing,
+    format_status_cell,
     list_budgeted_metrics,
     list_models,
     list_verdicts,
@@ -144,8 +144,9 @@ def _list_summary_notes(record: RunRecord) -> list[str]:
 def make_summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many variants, the worst first."""
     names = list_budgeted_metrics(record)
-    # What fails the run, then what is undecided, then the rest.
-    shown = sorted(list_models(record), key=_rank) if len(record.variants) > MOST + 1 else list_models(record)
+    shown = list_models(record)
+    if len(shown) > MOST + 1:  # what fails the run, then what is undecided, then the rest
+        shown = sorted(shown, key=_rank_severity)
     heads = {name: f"{name} {'growth, %' if _is_growth(record, name) else 'drop'}" for name in names}
     timed = choose_workloads(record)
     speeds = f"speed-up ({' / '.join(timed)})" if timed != list_workloads(record) else "speed-up"
@@ -154,8 +155,8 @@ def make_summary_table(record: RunRecord, where: str, *, width: int | None = Non
             "variant": escape_invisible(model.name),
             "MB": _format_megabytes(model),
             speeds: _format_speedups(model, timed),
-            **{heads[name]: _drop(model.quality.get(name)) for name in names},
-            "verdict": escape_invisible(format_standing(record, model, names).replace("*", "")),
+            **{heads[name]: _format_drop_cell(model.quality.get(name)) for name in names},
+            "verdict": escape_invisible(format_status_cell(record, model, names).replace("*", "")),
         }
         for model in shown[: MOST + 1]
     ]
@@ -173,7 +174,7 @@ def list_machine_warnings(record: RunRecord) -> list[str]:
     return [f"times may be off: {escape_invisible('; '.join(warnings))}"] if warnings else []
 
 
-def _rank(model: VariantRecord) -> int:
+def _rank_severity(model: VariantRecord) -> int:
     if model.name == TEACHER:
         return 0
     outcomes = list_verdicts(model).values()
@@ -193,7 +194,7 @@ def _describe_more_models(
     """
     counts: dict[str, int] = {}
     for model in left:
-        word = format_standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
+        word = format_status_cell(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
         counts[word] = counts.get(word, 0) + 1
     words = ", ".join(f"{n} {escape_invisible(word)}" for word, n in counts.items())
     return f"… and {len(left)} more ({words}): {where}"
@@ -210,12 +211,9 @@ def _style_message(text: str, width: int | None) -> list[Line]:
     lines = wrap_text(text, width, "  ")
     for at, line in reversed(list(enumerate(lines))):
         shown = join_line(line)
-        split_at = max(
-            ((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE")), default=(-1, "")
-        )
-        if split_at[0] >= 0:
-            start, end = split_at[0], split_at[0] + len(split_at[1])
-            lines[at] = [(shown[:start], ""), (shown[start:end], _STYLES[split_at[1]]), (shown[end:], "")]
+        start, word = max((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE"))
+        if start >= 0:
+            lines[at] = [(shown[:start], ""), (word, _STYLES[word]), (shown[start + len(word) :], "")]
             break
     return lines
 
@@ -263,7 +261,7 @@ def _is_growth(record: RunRecord, metric: str) -> bool:
     )
 
 
-def _drop(facts: QualityFacts | None) -> str:
+def _format_drop_cell(facts: QualityFacts | None) -> str:
     if facts is None or facts.drop_points is None or facts.interval is None:
         return MISSING
     numbers = (facts.drop_points, *facts.interval)

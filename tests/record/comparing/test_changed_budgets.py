@@ -24,7 +24,7 @@ from slimgate.record.comparing import compare
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import ConfirmFacts, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
-from slimgate.report.compare import compare_report
+from slimgate.report.compare import format_release_comparison
 from slimgate.results.base import Verdict
 
 
@@ -72,7 +72,7 @@ def test_a_budget_that_fails_on_the_confirm_rows_has_regressed(
     (change,) = comparison.regressed
     assert (change.budget, change.kind) == ("accuracy", "drop_points")
     assert (change.before, change.after) == (Verdict.PASS, Verdict.FAIL)
-    text = compare_report(comparison)
+    text = format_release_comparison(comparison)
     assert "1 budget held and does not hold now" in text
     assert "\n- confirm: int8: accuracy: FAIL\n" in text
 
@@ -148,7 +148,7 @@ def test_what_was_undecided_and_fails_is_a_regression(
     comparison = compare_folders(tmp_path / "old", new)
     assert bool(comparison.regressed) is regressed
     if before is UNSURE and after is LOST:
-        assert "1 budget was undecided and fails now" in compare_report(comparison)
+        assert "1 budget was undecided and fails now" in format_release_comparison(comparison)
 
 
 def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -
     (change,) = comparison.verdicts
     assert (change.before, change.after, change.limits) == (Verdict.PASS, Verdict.INCONCLUSIVE, (4.0, 1.5))
     assert comparison.regressed == []
-    assert "accuracy, drop_points 4 → 1.5" in compare_report(comparison)
+    assert "accuracy, drop_points 4 → 1.5" in format_release_comparison(comparison)
 
 
 def test_a_metric_that_fell_is_reported_whatever_the_budgets_say(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_metric_that_fell_is_reported_whatever_the_budgets_say(tmp_path: Path)
         ("int8", "accuracy"),
     ]
     assert comparison.regressed == []
-    assert "2 metrics got worse" in compare_report(comparison)
+    assert "2 metrics got worse" in format_release_comparison(comparison)
     rose = compare_changed(tmp_path, teacher={name: range(60) for name in CLASSES})
     assert rose.fell == []
 

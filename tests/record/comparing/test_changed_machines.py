@@ -14,7 +14,7 @@ from support.releases import (
 )
 
 from slimgate.record.machine import PeakRates, Rates
-from slimgate.report.compare import compare_report
+from slimgate.report.compare import format_release_comparison
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
     comparison = compare_folders(tmp_path / "old", slower)
     assert comparison.notes == ["Measured peaks differ: float32 142 → 88.4 GFLOP/s. This may change times."]
     assert comparison.same_machine
-    assert comparison.notes[0] in compare_report(comparison)
+    assert comparison.notes[0] in format_release_comparison(comparison)
     near = write_release(tmp_path / "near", machine=make_machine(peak_rates=with_rates(130.0, None)))
     assert compare_folders(tmp_path / "old", near).notes == []
     assert (

@@ -16,7 +16,7 @@ from slimgate.errors import DataError
 from slimgate.record.accept import accept
 from slimgate.record.comparing import compare
 from slimgate.record.files import StoredRecord, read_record_file, read_run, read_suite_baselines
-from slimgate.report.compare import compare_report
+from slimgate.report.compare import format_release_comparison
 
 N = 800
 
@@ -337,4 +337,4 @@ def test_a_slice_of_logs_is_worse_by_its_intervals_alone(tmp_path: Path, lost: i
     assert slices["qa/acc[cat=a]"].drop_points == pytest.approx(lost / 2)
     assert [metric.metric for _, metric in comparison.fell if metric.of_log_slice] == fell
     words = r"\*\*worse\*\*" if fell else "no change shown"
-    assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", compare_report(comparison))
+    assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", format_release_comparison(comparison))

@@ -32,7 +32,7 @@ from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import AcceptedFacts
-from slimgate.report.compare import compare_report, format_moved_slices
+from slimgate.report.compare import format_moved_slices, format_release_comparison
 from slimgate.results.figures import MeasurementFacts, SizeFacts
 from slimgate.results.quality import QualityFacts
 
@@ -371,7 +371,7 @@ def test_a_measurement_is_compared_by_its_ratio(
     (int8,) = [model for model in comparison.variants if model.name == "int8"]
     (measured,) = int8.measurements
     assert (measured.old_value, measured.new_value, measured.change) == (1.0, 2 * ratio, change)
-    row = next(line for line in compare_report(comparison).splitlines() if "load_time" in line)
+    row = next(line for line in format_release_comparison(comparison).splitlines() if "load_time" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:2] == ["int8", "load_time"]
     assert cells[2:5] == [f"1.00 → {2 * ratio:#.3}", "s", "0.500 [0.450, 0.550]"]

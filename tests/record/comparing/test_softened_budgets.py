@@ -17,7 +17,7 @@ from slimgate.record.comparing.budgets import describe_weaker_tests, find_weaker
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import RunRecord, format_record_json
-from slimgate.report.compare import compare_report
+from slimgate.report.compare import format_release_comparison
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 
@@ -50,7 +50,7 @@ def test_only_warning_now_is_a_looser_budget_without_a_reason(tmp_path: Path) ->
         "- **Loosened**: int8, accuracy, drop\\_points 1, INCONCLUSIVE failed the run and now only warns: "
         "no reason"
     )
-    assert line.replace("\\_", "_") in compare_report(comparison)
+    assert line.replace("\\_", "_") in format_release_comparison(comparison)
 
 
 def test_failing_now_is_a_tighter_one(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_lost_groups_builds_and_slices_are_a_weaker_gate(tmp_path: Path) -> None
         "accuracy was judged over 3 builds and is judged on one build now",
         "the slices of part are not judged any more",
     ]
-    assert "- the slices of part are not judged any more (no reason)" in compare_report(comparison)
+    assert "- the slices of part are not judged any more (no reason)" in format_release_comparison(comparison)
     arguments = ["compare", str(old.file), str(new.file), "--fail-on"]
     assert main([*arguments, "loosened"]) == 1
     assert main([*arguments, "regressed"]) == 1

@@ -28,24 +28,24 @@ def test_without_an_earlier_run_nothing_is_said_of_what_is_left() -> None:
 
 def test_a_rate_needs_a_twentieth_done_to_say_what_is_left() -> None:
     stage = Stage("x", began=0.0)
-    stage.tell("train rows · epoch 1 of 2 · loss 0.512", 0, 1000, now=10.0)
-    stage.tell("train rows · epoch 1 of 2 · loss 0.512", 40, 1000, now=14.0)
+    stage.update("train rows · epoch 1 of 2 · loss 0.512", 0, 1000, now=10.0)
+    stage.update("train rows · epoch 1 of 2 · loss 0.512", 40, 1000, now=14.0)
     assert shown(stage, 14.0)[1].endswith(" train rows 40/1,000 · 10/s · epoch 1 of 2 · loss 0.512")
-    stage.tell("train rows · epoch 1 of 2 · loss 0.400", 100, 1000, now=20.0)
+    stage.update("train rows · epoch 1 of 2 · loss 0.400", 100, 1000, now=20.0)
     assert "100/1,000 · 10/s · 1 min 30 s left · epoch 1 of 2 · loss 0.400" in shown(stage, 20.0)[1]
 
 
 def test_another_activity_counts_its_rate_from_its_own_beginning() -> None:
     stage = Stage("x", began=0.0)
-    stage.tell("teacher", 500, 500, now=50.0)
-    stage.tell("train rows", 0, 100, now=60.0)
-    stage.tell("train rows", 50, 100, now=65.0)
+    stage.update("teacher", 500, 500, now=50.0)
+    stage.update("train rows", 0, 100, now=60.0)
+    stage.update("train rows", 50, 100, now=65.0)
     assert "50/100 · 10/s · 5 s left" in shown(stage, 65.0)[1]
 
 
 def test_a_narrow_terminal_cuts_lines_and_never_wraps_them() -> None:
     stage = Stage("a-variant-of-a-long-name · step 1 of 2: progressive_distill", began=0.0)
-    stage.tell("train rows · epoch 1 of 2 · loss 0.512", 500, 1000, now=1.0)
+    stage.update("train rows · epoch 1 of 2 · loss 0.512", 500, 1000, now=1.0)
     lines = shown(stage, 2.0, width=40)
     assert max(map(len, lines)) == 40
     assert all(line.endswith("…") for line in lines)
@@ -53,7 +53,7 @@ def test_a_narrow_terminal_cuts_lines_and_never_wraps_them() -> None:
 
 def test_control_characters_of_data_are_shown_not_obeyed() -> None:
     stage = Stage("\x1b[31mred\x07 · [bold]step[/bold]", began=0.0)
-    stage.tell("train\x1b[2J", 1, 2, now=0.0)
+    stage.update("train\x1b[2J", 1, 2, now=0.0)
     text = "".join(shown(stage, 1.0))
     assert "\x1b" not in text
     assert "\x07" not in text

@@ -24,8 +24,8 @@ from slimgate._system.timestamps import format_now
 from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.driver import RayRequest, RayResult, build_on_ray
 from slimgate.run.cluster.needs import RequestedNeeds
-from slimgate.run.cluster.schedule import Schedule, find_longest_ways
-from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
+from slimgate.run.cluster.schedule import Schedule, compute_chain_seconds
+from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -95,16 +95,16 @@ def read_goals(suite: Suite) -> dict[str, Goal]:
 
 
 def compute_ideal_seconds(
-    tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float], workers: int
+    tasks: Mapping[TaskId, ModelTask], seconds: Mapping[TaskId, float], workers: int
 ) -> float:
     """The shortest time of any schedule: the longest chain, or all work divided by the workers."""
     return max(
-        max(find_longest_ways(tasks, seconds).values()), sum(seconds[task] for task in tasks) / workers
+        max(compute_chain_seconds(tasks, seconds).values()), sum(seconds[task] for task in tasks) / workers
     )
 
 
 def simulate(
-    tasks: Mapping[TaskId, Task],
+    tasks: Mapping[TaskId, ModelTask],
     seconds: Mapping[TaskId, float],
     workers: int,
     expected: Mapping[TaskId, float],
@@ -149,7 +149,7 @@ def main(workers: int = 4, scale: float = 1.0) -> int:
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
     ideal, say = compute_ideal_seconds(tasks, seconds, workers), sys.stdout.write
     say(f"{len(sleeps)} variants, {sum(seconds.values()):.1f} s of sleep, {workers} workers\n")
-    say(f"ideal {ideal:.1f} s (longest chain {max(find_longest_ways(tasks, seconds).values()):.1f} s)\n")
+    say(f"ideal {ideal:.1f} s (longest chain {max(compute_chain_seconds(tasks, seconds).values()):.1f} s)\n")
     for label, expected in (("unknown", dict.fromkeys(seconds, 1.0)), ("known", seconds)):
         took = simulate(tasks, seconds, workers, expected)
         say(f"order alone, times {label}: {took:.1f} s, {took / ideal:.3f} of the ideal\n")

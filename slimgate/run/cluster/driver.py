@@ -24,8 +24,8 @@ from slimgate.run.cluster.schedule import (
     estimate_seconds,
     find_missing_tasks,
 )
-from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
-from slimgate.run.cluster.worker import EntryKey, Job, Report, check_machine, do_task, remove_own_store
+from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
+from slimgate.run.cluster.worker import EntryKey, Report, RunSpec, check_machine, do_task, remove_own_store
 from slimgate.run.key_inputs import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import ray
     from ray import ObjectRef
 
+R = TypeVar("R")
 # How often a task goes to another worker if one is lost; the task's own errors are not retried.
 RETRIES = 3
 EVERY_SECONDS = 1.0
@@ -109,17 +110,14 @@ def _touch_mark(request: RayRequest) -> Iterator[str]:
         file.unlink(missing_ok=True)
 
 
-R = TypeVar("R")
-
-
 class _Driver:
     """Runs the tasks of one connection."""
 
     def __init__(self, request: RayRequest, ray: ModuleType, mark: str) -> None:
         self._request, self._ray = request, ray
-        self._jobs = {path: _make_job(request, run, mark) for path, run in request.runs.items()}
+        self._specs = {path: _make_spec(request, run, mark) for path, run in request.runs.items()}
         self._work = ray.remote(num_returns=2, max_retries=RETRIES, retry_exceptions=False)(_work_remotely)
-        self._graph: dict[TaskId, Task] = {}
+        self._graph: dict[TaskId, ModelTask] = {}
         self._sent: dict[EntryKey, Any] = {}
         self._shared_keys: dict[Path, set[EntryKey]] = {path: set() for path in request.runs}
         self._hosts: Counter[str] = Counter()
@@ -129,7 +127,7 @@ class _Driver:
         """Sends all tasks and waits for them."""
         began = time.perf_counter()
         shared = self._check_machines()
-        self._jobs = {path: replace(job, shared=shared) for path, job in self._jobs.items()}
+        self._specs = {path: replace(spec, shared=shared) for path, spec in self._specs.items()}
         tasks, seconds = self._plan_tasks(shared=shared)
         for task in tasks.values():
             check_fits(self._ray, task.name, self._find_needs(task))
@@ -154,16 +152,16 @@ class _Driver:
                 raise BuildError(check.problem)
         return all(check.sees_store for check in checks)
 
-    def _run_everywhere(self, function: Callable[[Job], R]) -> list[R]:
-        """The results of a function for each job on each machine."""
+    def _run_everywhere(self, function: Callable[[RunSpec], R]) -> list[R]:
+        """The results of a function for each spec on each machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         remote = self._ray.remote(num_cpus=0)(function)
         strategies = [NodeAffinitySchedulingStrategy(node, soft=True) for node in list_machines(self._ray)]
         refs = [
-            remote.options(scheduling_strategy=strategy).remote(job)
+            remote.options(scheduling_strategy=strategy).remote(spec)
             for strategy in strategies
-            for job in self._jobs.values()
+            for spec in self._specs.values()
         ]
         try:
             results: list[Any] = self._ray.get(refs)
@@ -172,9 +170,9 @@ class _Driver:
             raise BuildError(f"a machine of the Ray cluster cannot be used: {reason}") from error
         return results
 
-    def _plan_tasks(self, *, shared: bool) -> tuple[dict[TaskId, Task], dict[TaskId, float]]:
+    def _plan_tasks(self, *, shared: bool) -> tuple[dict[TaskId, ModelTask], dict[TaskId, float]]:
         """The missing tasks, and the seconds that each is expected to take."""
-        tasks: dict[TaskId, Task] = {}
+        tasks: dict[TaskId, ModelTask] = {}
         seconds: dict[TaskId, float] = {}
         for path, run in self._request.runs.items():
             graph = list_tasks(run.suite, self._request.goals[path], shared=shared)
@@ -184,15 +182,15 @@ class _Driver:
             seconds |= estimate_seconds(run, missing)
         return tasks, seconds
 
-    def _find_needs(self, task: Task) -> Needs:
+    def _find_needs(self, task: ModelTask) -> Needs:
         run = self._request.runs[task.id.suite]
         return self._request.needs.find_needs(task.name, threads=run.suite.threads, device=run.device)
 
-    def _run_tasks(self, schedule: Schedule, tasks: Mapping[TaskId, Task], progress: Progress) -> None:
-        refs: dict[Any, tuple[Task, Any]] = {}
+    def _run_tasks(self, schedule: Schedule, tasks: Mapping[TaskId, ModelTask], progress: Progress) -> None:
+        refs: dict[Any, tuple[ModelTask, Any]] = {}
         try:
             while not schedule.over:
-                running = [self._find_needs(tasks[task_id]) for task_id in schedule.under_way]
+                running = [self._find_needs(tasks[task_id]) for task_id in schedule.running]
                 total = self._ray.cluster_resources()
                 for task in list(
                     choose_startable(schedule.list_ready_tasks(), running, total, self._find_needs)
@@ -200,7 +198,7 @@ class _Driver:
                     schedule.start(task)
                     report, packed = self._start_task(task)
                     refs[report] = task, packed
-                names = ", ".join(task_id.name for task_id in schedule.under_way)
+                names = ", ".join(task_id.name for task_id in schedule.running)
                 progress(f"Ray · {names}", len(tasks) - schedule.count_left, len(tasks))
                 done, _ = self._ray.wait(list(refs), num_returns=1, timeout=EVERY_SECONDS)
                 for report in done:
@@ -209,17 +207,19 @@ class _Driver:
             for report in refs:
                 self._ray.cancel(report, force=True)
 
-    def _start_task(self, task: Task) -> tuple[Any, Any]:
+    def _start_task(self, task: ModelTask) -> tuple[Any, Any]:
         """Sends a task; returns Ray's references to its report and to its packed entries."""
-        needs, job = self._find_needs(task), self._jobs[task.id.suite]
-        needed = [] if job.shared else [(key, self._put_entry(task, key)) for key in self._list_entries(task)]
+        needs, spec = self._find_needs(task), self._specs[task.id.suite]
+        needed = (
+            [] if spec.shared else [(key, self._put_entry(task, key)) for key in self._list_entries(task)]
+        )
         remote_work = self._work.options(
             name=task.name, num_cpus=needs.cpus, num_gpus=needs.gpus, memory=needs.memory or None
         )
-        report, packed = remote_work.remote(job, task, needed)
+        report, packed = remote_work.remote(spec, task, needed)
         return report, packed
 
-    def _list_entries(self, task: Task) -> list[EntryKey]:
+    def _list_entries(self, task: ModelTask) -> list[EntryKey]:
         """The entries that a task starts from: the rows, and the artifacts of all models it is built from."""
         run = self._request.runs[task.id.suite]
         lookup = StoreLookup(run)
@@ -234,7 +234,7 @@ class _Driver:
         splits = ("splits", make_splits_key(run.suite))
         return [splits, *dict.fromkeys(keys), *self._shared_keys[task.id.suite]]
 
-    def _put_entry(self, task: Task, key: EntryKey) -> Any:
+    def _put_entry(self, task: ModelTask, key: EntryKey) -> Any:
         """The entry's bytes in Ray's object store, which every task can read."""
         if key not in self._sent:
             entry = self._request.runs[task.id.suite].store.find(*key)
@@ -242,7 +242,7 @@ class _Driver:
             self._sent[key] = self._ray.put(pack_entry(entry))
         return self._sent[key]
 
-    def _take_result(self, schedule: Schedule, ref: ObjectRef, task: Task, packed: ObjectRef) -> None:
+    def _take_result(self, schedule: Schedule, ref: ObjectRef, task: ModelTask, packed: ObjectRef) -> None:
         """Stores the result of a task."""
         run = self._request.runs[task.id.suite]
         try:
@@ -265,22 +265,24 @@ class _Driver:
         self._shared_keys[task.id.suite] |= {key for key in report.used if key[0] not in PLANNED_KINDS}
         schedule.finish(task.id)
 
-    def _note_failure(self, schedule: Schedule, task: Task, error: SlimgateError, *, built: bool) -> None:
+    def _note_failure(
+        self, schedule: Schedule, task: ModelTask, error: SlimgateError, *, built: bool
+    ) -> None:
         self._request.runs[task.id.suite].note_failed_elsewhere(task.name, task.id.seed, error, built=built)
         schedule.fail(task.id, built=built)
 
 
 def _work_remotely(
-    job: Job, task: Task, needed: Sequence[tuple[EntryKey, ray.ObjectRef]]
+    spec: RunSpec, task: ModelTask, needed: Sequence[tuple[EntryKey, ray.ObjectRef]]
 ) -> tuple[Report, list[Packed]]:
     """Runs a task in a Ray worker."""
     import ray
 
-    return do_task(job, task, needed, ray.get)
+    return do_task(spec, task, needed, ray.get)
 
 
-def _make_job(request: RayRequest, run: SuiteRun, mark: str) -> Job:
-    return Job(
+def _make_spec(request: RayRequest, run: SuiteRun, mark: str) -> RunSpec:
+    return RunSpec(
         suite=run.suite.path,
         shown=run.suite.shown.partition(" (extends ")[0],
         digest=run.suite.digest,
@@ -295,7 +297,7 @@ def _make_job(request: RayRequest, run: SuiteRun, mark: str) -> Job:
     )
 
 
-def _make_task_error(task: Task, error: Exception, ray: ModuleType) -> SlimgateError:
+def _make_task_error(task: ModelTask, error: Exception, ray: ModuleType) -> SlimgateError:
     """The error for a task without a report, in one line."""
     if isinstance(error, SlimgateError):
         return type(error)(f"{task.name}: {error}")

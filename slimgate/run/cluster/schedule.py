@@ -1,7 +1,7 @@
-"""Which tasks a run still has to do, their expected times, and which to start next.
+"""Lists the tasks that a run still has to do, estimates their times, and chooses which to start next.
 
-Of the ready ones that is the task with the longest chain behind it. Tasks that the store has results of are
-not among them."""
+The task with the longest chain behind it starts first. Tasks that the store has results of are left out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.cluster.needs import Needs
-from slimgate.run.cluster.tasks import Task, TaskId
+from slimgate.run.cluster.tasks import ModelTask, TaskId
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import Lookup, NotStored, PlannedModel, plan_models
@@ -31,47 +31,47 @@ class Schedule:
     failed: not built; unanswered: not built, or built without answers.
     """
 
-    def __init__(self, tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float]) -> None:
+    def __init__(self, tasks: Mapping[TaskId, ModelTask], seconds: Mapping[TaskId, float]) -> None:
         """tasks: each after those that it waits for; tasks that are not listed are done already.
 
         seconds: the expected time of each.
         """
         self._waiting = dict(tasks)
-        self._under_way: dict[TaskId, Task] = {}
-        self._ways = find_longest_ways(tasks, seconds)
+        self._running: dict[TaskId, ModelTask] = {}
+        self._chain_seconds = compute_chain_seconds(tasks, seconds)
         self.failed: set[TaskId] = set()
         self.unanswered: set[TaskId] = set()
 
     @property
     def over(self) -> bool:
-        return not self._waiting and not self._under_way
+        return not self._waiting and not self._running
 
     @property
     def count_left(self) -> int:
         """The number of tasks that wait or are running."""
-        return len(self._waiting) + len(self._under_way)
+        return len(self._waiting) + len(self._running)
 
     @property
-    def under_way(self) -> Collection[TaskId]:
-        return self._under_way.keys()
+    def running(self) -> Collection[TaskId]:
+        return self._running.keys()
 
-    def list_ready_tasks(self) -> list[Task]:
+    def list_ready_tasks(self) -> list[ModelTask]:
         """The tasks that wait for no other, the longest chain first; equal ones in the suite's order."""
-        open_ones = self._waiting.keys() | self._under_way.keys()
+        open_ones = self._waiting.keys() | self._running.keys()
         free = [task for task in self._waiting.values() if open_ones.isdisjoint(task.after)]
-        return sorted(free, key=lambda task: -self._ways[task.id])
+        return sorted(free, key=lambda task: -self._chain_seconds[task.id])
 
-    def start(self, task: Task) -> None:
+    def start(self, task: ModelTask) -> None:
         """Notes that the task is running."""
-        self._under_way[task.id] = self._waiting.pop(task.id)
+        self._running[task.id] = self._waiting.pop(task.id)
 
     def finish(self, task: TaskId) -> None:
         """Notes that the task is done; tasks that waited for it may start."""
-        del self._under_way[task]
+        del self._running[task]
 
     def fail(self, task: TaskId, *, built: bool = False) -> None:
         """Notes that the task failed; unless it was built, tasks that depend on it never start."""
-        del self._under_way[task]
+        del self._running[task]
         self.unanswered.add(task)
         if built:
             return
@@ -83,23 +83,25 @@ class Schedule:
                 del self._waiting[waiting.id]
 
 
-def find_longest_ways(tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float]) -> dict[TaskId, float]:
+def compute_chain_seconds(
+    tasks: Mapping[TaskId, ModelTask], seconds: Mapping[TaskId, float]
+) -> dict[TaskId, float]:
     """The seconds from the start of each task to the end of the longest chain that begins with it."""
-    ways = dict.fromkeys(tasks, 0.0)
+    chain_seconds = dict.fromkeys(tasks, 0.0)
     for task in reversed(list(tasks.values())):
-        ways[task.id] += seconds[task.id]
+        chain_seconds[task.id] += seconds[task.id]
         for before in task.after:
-            if before in ways:
-                ways[before] = max(ways[before], ways[task.id])
-    return ways
+            if before in chain_seconds:
+                chain_seconds[before] = max(chain_seconds[before], chain_seconds[task.id])
+    return chain_seconds
 
 
 def choose_startable(
-    ready: Iterable[Task],
+    ready: Iterable[ModelTask],
     running: Iterable[Needs],
     total: Mapping[str, float],
-    needs_of: Callable[[Task], Needs],
-) -> Iterator[Task]:
+    needs_of: Callable[[ModelTask], Needs],
+) -> Iterator[ModelTask]:
     """The ready tasks that fit into the cluster together with the running ones, and AHEAD more.
 
     A task that does not fit does not block smaller ones.
@@ -137,7 +139,7 @@ class StoreLookup:
         self._first = Lookup(run)
         self._lookups = {run.suite.seed: self._first}
 
-    def has(self, task: Task) -> bool:
+    def has(self, task: ModelTask) -> bool:
         """Whether nothing is left to do. That includes a model that cannot be built: the run reports why."""
         try:
             artifact = self._make_lookup(task.id.seed).build(task.name).artifact
@@ -149,7 +151,7 @@ class StoreLookup:
         model = AnsweringModel(run.suite, run.rows, artifact, runtime, run.device)
         return not task.answers or has_answers(model, GATE, run.store)
 
-    def list_artifacts(self, task: Task) -> list[str]:
+    def list_artifacts(self, task: ModelTask) -> list[str]:
         """The keys of a model's own steps, if the store has them."""
         try:
             return [step.entry.folder.name for step in self._make_lookup(task.id.seed).build(task.name).steps]
@@ -162,7 +164,7 @@ class StoreLookup:
         return self._lookups[seed]
 
 
-def find_missing_tasks(run: SuiteRun, tasks: Mapping[TaskId, Task]) -> dict[TaskId, Task]:
+def find_missing_tasks(run: SuiteRun, tasks: Mapping[TaskId, ModelTask]) -> dict[TaskId, ModelTask]:
     """The tasks that still have something to do, in order."""
     looking = StoreLookup(run)
     return {key: task for key, task in tasks.items() if not looking.has(task)}

@@ -35,7 +35,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Task:
+class ModelTask:
     """The work of one worker: building a model. answers: also predict the gate rows.
 
     stages: also predict `selection` after each of the model's own steps.
@@ -51,7 +51,7 @@ class Task:
         return self.id.name
 
 
-def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) -> dict[TaskId, Task]:
+def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) -> dict[TaskId, ModelTask]:
     """The tasks for the models in `goals` and all models that they are built from, in dependency order.
 
     shared: all machines see one store. Its locks ensure that common steps of variants are built once. If not
@@ -61,11 +61,12 @@ def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) 
     for name, goal in goals.items():
         seeds = suite.seeds if goal.rebuilds and suite.is_stochastic(name) else suite.seeds[:1]
         answers_by_task |= {_make_id(suite, name, seed): goal.answers for seed in seeds}
-    tasks: dict[TaskId, Task] = {}
+    tasks: dict[TaskId, ModelTask] = {}
     owners: dict[tuple[str, int], TaskId] = {}
-    # They are on the way to variants with several steps.
-    ways = [_list_owners(suite, name) for name, goal in goals.items() if goal.answers and name != TEACHER]
-    staged = {owner for way in ways if len(way) > 2 for owner in way}
+    # Only variants with several steps show stages; the first stage is no step.
+    answered = [name for name, goal in goals.items() if goal.answers and name != TEACHER]
+    owners_by_variant = [_list_owners(suite, name) for name in answered]
+    staged = {owner for stage_owners in owners_by_variant if len(stage_owners) > 2 for owner in stage_owners}
 
     def visit(task: TaskId) -> None:
         if task in tasks:
@@ -79,7 +80,7 @@ def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) 
             if not shared and owner != task:
                 after.append(owner)
         stages = task.name in staged and task.seed == suite.seed
-        tasks[task] = Task(task, tuple(dict.fromkeys(after)), answers_by_task.get(task, False), stages)
+        tasks[task] = ModelTask(task, tuple(dict.fromkeys(after)), answers_by_task.get(task, False), stages)
 
     for task in answers_by_task:
         visit(task)

@@ -25,7 +25,7 @@ from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
 from slimgate.plugins.suite_folders import add_import_folder
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
-from slimgate.run.cluster.tasks import Task
+from slimgate.run.cluster.tasks import ModelTask
 from slimgate.run.key_inputs import describe_software
 from slimgate.run.run import SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
@@ -42,7 +42,7 @@ LEFTOVER_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Job:
+class RunSpec:
     """The run that a task belongs to.
 
     mark: the name of a file in the store's locks. threads: the suite's. shared: whether all machines saw the
@@ -105,9 +105,9 @@ class _Workspace:
 _WORKSPACES: dict[str, _Workspace] = {}
 
 
-def is_store_visible(job: Job) -> bool:
+def is_store_visible(spec: RunSpec) -> bool:
     """Whether this machine can read and write the run's store at its path."""
-    return (job.store / "locks" / job.mark).is_file() and os.access(job.store, os.W_OK)
+    return (spec.store / "locks" / spec.mark).is_file() and os.access(spec.store, os.W_OK)
 
 
 class MachineCheck(NamedTuple):
@@ -118,18 +118,18 @@ class MachineCheck(NamedTuple):
     problem: str | None
 
 
-def check_machine(job: Job) -> MachineCheck:
+def check_machine(spec: RunSpec) -> MachineCheck:
     """Checks this machine. Also removes the stores of killed runs."""
     clear_leftovers()
     try:
-        _check_software(job)
+        _check_software(spec)
     except SlimgateError as error:
         return MachineCheck(socket.gethostname(), sees_store=False, problem=str(error))
-    return MachineCheck(socket.gethostname(), is_store_visible(job), problem=None)
+    return MachineCheck(socket.gethostname(), is_store_visible(spec), problem=None)
 
 
 def do_task(
-    job: Job, task: Task, needed: Iterable[tuple[EntryKey, Sent]], fetch: Callable[[Sent], Packed]
+    spec: RunSpec, task: ModelTask, needed: Iterable[tuple[EntryKey, Sent]], fetch: Callable[[Sent], Packed]
 ) -> tuple[Report, list[Packed]]:
     """Builds the task's model and predicts its answers. Without a shared store, returns new entries as bytes.
 
@@ -142,10 +142,10 @@ def do_task(
     log = ""
     try:
         with redirect_stdout(output), redirect_stderr(output):
-            _check_software(job)
-            workspace = _open_workspace(job)
+            _check_software(spec)
+            workspace = _open_workspace(spec)
             sent = _fetch_entries(workspace, needed, fetch)
-            run = _open_run(job, workspace)
+            run = _open_run(spec, workspace)
             run.build(task.name, task.id.seed)
             built = True
             _predict_answers(run, task)
@@ -162,9 +162,9 @@ def do_task(
     return report, [pack_entry(entry) for entry in entries if entry is not None]
 
 
-def remove_own_store(job: Job) -> None:
+def remove_own_store(spec: RunSpec) -> None:
     """Removes this machine's own store."""
-    shutil.rmtree(_find_own_store(job), ignore_errors=True)
+    shutil.rmtree(_find_own_store(spec), ignore_errors=True)
 
 
 def clear_leftovers() -> None:
@@ -188,20 +188,20 @@ def make_plain_error(error: SlimgateError) -> SlimgateError:
     return kind(str(error))
 
 
-def _check_software(job: Job) -> None:
+def _check_software(spec: RunSpec) -> None:
     """Raises BuildError if this machine has other software or does not see the suite."""
     versions = describe_software()
-    for name, version in job.software.items():
+    for name, version in spec.software.items():
         if versions.get(name) != version:
             raise _make_error(
                 f"has {name} {versions.get(name)}, this run has {version}; install the same version on "
                 "all machines"
             )
     with suppress(OSError):
-        if _find_suite_file(job).is_file():
+        if _find_suite_file(spec).is_file():
             return
     raise _make_error(
-        f"does not see the suite {job.suite}; put the repository at the same path on all machines"
+        f"does not see the suite {spec.suite}; put the repository at the same path on all machines"
     )
 
 
@@ -209,31 +209,33 @@ def _make_error(problem: str) -> BuildError:
     return BuildError(f"the Ray worker on {socket.gethostname()} {problem}")
 
 
-def _find_suite_file(job: Job) -> Path:
+def _find_suite_file(spec: RunSpec) -> Path:
     """The suite's file: at its path, else in the folder that Ray has copied for the run."""
-    if job.suite.is_file() or not job.suite.is_relative_to(job.root):
-        return job.suite
-    return Path.cwd() / job.suite.relative_to(job.root)
+    if spec.suite.is_file() or not spec.suite.is_relative_to(spec.root):
+        return spec.suite
+    return Path.cwd() / spec.suite.relative_to(spec.root)
 
 
-def _open_workspace(job: Job) -> _Workspace:
-    if job.mark not in _WORKSPACES:
+def _open_workspace(spec: RunSpec) -> _Workspace:
+    if spec.mark not in _WORKSPACES:
         _WORKSPACES.clear()  # an earlier run's
-        shared = is_store_visible(job)
-        if job.shared and not shared:
+        shared = is_store_visible(spec)
+        if spec.shared and not shared:
             raise _make_error(
-                f"does not see the store {job.store}, which other workers saw at the start; mount the "
+                f"does not see the store {spec.store}, which other workers saw at the start; mount the "
                 "store and run again"
             )
-        store = RecordingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
-        _WORKSPACES[job.mark] = _Workspace(store, shared)
-    workspace = _WORKSPACES[job.mark]
+        store = RecordingStore(
+            spec.store if shared else _find_own_store(spec), rebuild_mark=spec.rebuild_mark
+        )
+        _WORKSPACES[spec.mark] = _Workspace(store, shared)
+    workspace = _WORKSPACES[spec.mark]
     workspace.store.used_entries.clear()
     return workspace
 
 
-def _find_own_store(job: Job) -> Path:
-    return Path(tempfile.gettempdir()) / OWN_STORE.format(job.mark)
+def _find_own_store(spec: RunSpec) -> Path:
+    return Path(tempfile.gettempdir()) / OWN_STORE.format(spec.mark)
 
 
 def _fetch_entries(
@@ -251,21 +253,21 @@ def _fetch_entries(
     return keys
 
 
-def _open_run(job: Job, workspace: _Workspace) -> SuiteRun:
-    if job.suite not in workspace.runs:
-        path = _find_suite_file(job)
-        add_import_folder(job.root if path == job.suite else Path.cwd())
-        suite = replace(load_suite(path, job.shown), threads=job.threads)
-        if suite.digest != job.digest:
+def _open_run(spec: RunSpec, workspace: _Workspace) -> SuiteRun:
+    if spec.suite not in workspace.runs:
+        path = _find_suite_file(spec)
+        add_import_folder(spec.root if path == spec.suite else Path.cwd())
+        suite = replace(load_suite(path, spec.shown), threads=spec.threads)
+        if suite.digest != spec.digest:
             raise _make_error(f"has another {path}; use the same repository on all machines")
-        suite = replace(suite, path=job.suite)
-        workspace.runs[job.suite] = SuiteRun(
-            suite, workspace.store, device=job.device, time_limit=job.time_limit
+        suite = replace(suite, path=spec.suite)
+        workspace.runs[spec.suite] = SuiteRun(
+            suite, workspace.store, device=spec.device, time_limit=spec.time_limit
         )
-    return workspace.runs[job.suite]
+    return workspace.runs[spec.suite]
 
 
-def _predict_answers(run: SuiteRun, task: Task) -> None:
+def _predict_answers(run: SuiteRun, task: ModelTask) -> None:
     if task.answers:
         run.measure_outcomes(task.name, task.id.seed)
     if task.stages and len(run.rows.splits.get("selection", ())):

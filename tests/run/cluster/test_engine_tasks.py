@@ -8,8 +8,8 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from slimgate.run.cluster.needs import Needs
-from slimgate.run.cluster.schedule import Schedule, choose_startable, find_longest_ways
-from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
+from slimgate.run.cluster.schedule import Schedule, choose_startable, compute_chain_seconds
+from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
 from slimgate.suite.suite import Suite
 from tools.measuring import schedule_against_ideal as against
 
@@ -30,7 +30,7 @@ def suite(tmp_path: Path) -> Suite:
     return make_tiny_run(tmp_path, **replaced).suite
 
 
-def list_predecessors(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]]]:
+def list_predecessors(tasks: dict[TaskId, ModelTask]) -> dict[tuple[str, int], set[tuple[str, int]]]:
     """The name and seed of each task, with those that it comes after."""
     return {
         (task.name, task.id.seed): {(other.name, other.seed) for other in task.after}
@@ -83,28 +83,24 @@ def test_stages_answer_where_many_steps_lead_to_a_variant(suite: Suite) -> None:
     assert not any(task.stages for task in list_tasks(suite, {"pruned": Goal(answers=True)}).values())
 
 
-def graph(**after: str) -> dict[TaskId, Task]:
+def graph(**after: str) -> dict[TaskId, ModelTask]:
     """Tasks by name, each after those that its words name."""
     ids = {name: TaskId(Path("suite.toml"), name, 0) for name in after}
     return {
-        ids[name]: Task(ids[name], tuple(ids[word] for word in words.split()))
+        ids[name]: ModelTask(ids[name], tuple(ids[word] for word in words.split()))
         for name, words in after.items()
     }
 
 
-def names(tasks: list[Task]) -> list[str]:
+def names(tasks: list[ModelTask]) -> list[str]:
     return [task.name for task in tasks]
 
 
-def test_the_longest_way_starts_first() -> None:
+def test_the_longest_chain_starts_first() -> None:
     tasks = graph(quick="", slow="", first="", second="first", third="second")
     seconds = dict(zip(tasks, (1.0, 3.0, 1.5, 1.5, 1.5), strict=True))
-    assert [
-        way
-        for _, way in sorted(
-            (task_id.name, way) for task_id, way in find_longest_ways(tasks, seconds).items()
-        )
-    ] == [
+    chains = {task.name: chain for task, chain in compute_chain_seconds(tasks, seconds).items()}
+    assert [chains[name] for name in sorted(chains)] == [
         4.5,
         1.0,
         3.0,
@@ -139,7 +135,7 @@ def test_a_task_without_room_keeps_no_smaller_one_waiting() -> None:
     tasks = list(graph(big="", bigger="", small="", smaller="").values())
     needs = {"big": Needs(4), "bigger": Needs(4), "small": Needs(1), "smaller": Needs(1)}
 
-    def of(task: Task) -> Needs:
+    def of(task: ModelTask) -> Needs:
         return needs[task.name]
 
     assert names(list(choose_startable(tasks, [], {"CPU": 2.0}, of))) == ["big", "small", "smaller"]

@@ -15,21 +15,21 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import BuildError
 from slimgate.run.cluster import worker
-from slimgate.run.cluster.driver import RayRequest, _make_job
+from slimgate.run.cluster.driver import RayRequest, _make_spec
 from slimgate.run.cluster.needs import RequestedNeeds
 from slimgate.run.cluster.packing import pack_entry, publish_entry
-from slimgate.run.cluster.tasks import Task, TaskId
-from slimgate.run.cluster.worker import Job, check_machine, do_task
+from slimgate.run.cluster.tasks import ModelTask, TaskId
+from slimgate.run.cluster.worker import RunSpec, check_machine, do_task
 from slimgate.run.key_inputs import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 
 
-def job_of(run: SuiteRun, **replaced: object) -> Job:
-    """A job that finds the run's mark in its store."""
+def spec_of(run: SuiteRun, **replaced: object) -> RunSpec:
+    """A spec that finds the run's mark in its store."""
     (run.store.root / "locks" / "ray-here").touch()
-    job = Job(
+    spec = RunSpec(
         suite=run.suite.path,
         shown=run.suite.shown,
         digest=run.suite.digest,
@@ -42,7 +42,7 @@ def job_of(run: SuiteRun, **replaced: object) -> Job:
         software=describe_software(),
         shared=True,
     )
-    return replace(job, **replaced)  # type: ignore[arg-type]
+    return replace(spec, **replaced)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +50,14 @@ def _own_process() -> Iterator[None]:
     """A worker keeps the run from task to task; a test is a process of its own here."""
     worker._WORKSPACES.clear()
     yield
-    for job in list(worker._WORKSPACES):
-        del worker._WORKSPACES[job]
+    for spec in list(worker._WORKSPACES):
+        del worker._WORKSPACES[spec]
 
 
 def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
-    task = Task(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
-    report, packed = do_task(job_of(run), task, [], fetch=pytest.fail)
+    task = ModelTask(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
+    report, packed = do_task(spec_of(run), task, [], fetch=pytest.fail)
     assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
     kinds = [kind for (kind, _), new in report.used.items() if new]
     assert sorted(kinds) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
@@ -72,13 +72,13 @@ def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) 
     splits = run.store.find("splits", make_splits_key(run.suite))
     assert splits is not None
     needed = [(("splits", splits.folder.name), splits), (("artifacts", teacher.folder.name), teacher)]
-    job = job_of(run, mark=f"ray-{tmp_path.name}-none", shared=False)
+    spec = spec_of(run, mark=f"ray-{tmp_path.name}-none", shared=False)
     try:
         report, packed = do_task(
-            job, Task(TaskId(run.suite.path, "pruned", 0), answers=True), needed, pack_entry
+            spec, ModelTask(TaskId(run.suite.path, "pruned", 0), answers=True), needed, pack_entry
         )
     finally:
-        worker.remove_own_store(job)
+        worker.remove_own_store(spec)
     assert (report.error, report.shared) == (None, False)
     assert [entry.kind for entry in packed] == ["artifacts", "outcomes"]  # not what it was given
     for entry in packed:
@@ -114,7 +114,7 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
     )
     monkeypatch.syspath_prepend(tmp_path)
     run = make_tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
-    report, _ = do_task(job_of(run), Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    report, _ = do_task(spec_of(run), ModelTask(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert isinstance(report.error, BuildError)
     assert str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off"
     assert not report.built
@@ -131,9 +131,9 @@ def test_a_step_has_the_runs_time_limit_on_another_machine(
     run = make_tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
     run.time_limit = 1.0
     request = RayRequest(runs={run.suite.path: run}, goals={}, needs=RequestedNeeds(), root=tmp_path)
-    job = replace(_make_job(request, run, "ray-here"), shown=run.suite.shown, shared=True)
-    (run.store.root / "locks" / job.mark).touch()
-    report, _ = do_task(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    spec = replace(_make_spec(request, run, "ray-here"), shown=run.suite.shown, shared=True)
+    (run.store.root / "locks" / spec.mark).touch()
+    report, _ = do_task(spec, ModelTask(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert str(report.error) == (
         "pruned: step sleepers:sleep: building pruned took longer than --slimgate-time-limit 1 (seconds)"
     )
@@ -167,13 +167,15 @@ def test_stores_of_killed_runs_are_removed_and_those_in_use_stay(
 
 def test_a_machine_with_other_software_or_suite_is_refused(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
-    job = job_of(run)
-    assert check_machine(job)[1:] == (True, None)
-    _, _, wrong = check_machine(replace(job, software={**job.software, "torch": "1.0"}))
+    spec = spec_of(run)
+    assert check_machine(spec)[1:] == (True, None)
+    _, _, wrong = check_machine(replace(spec, software={**spec.software, "torch": "1.0"}))
     assert wrong is not None
     assert "this run has 1.0; install the same version on all machines" in wrong
-    _, _, wrong = check_machine(replace(job, suite=tmp_path / "elsewhere.toml"))
+    _, _, wrong = check_machine(replace(spec, suite=tmp_path / "elsewhere.toml"))
     assert wrong is not None
     assert "does not see the suite" in wrong
-    report, _ = do_task(replace(job, digest="0"), Task(TaskId(job.suite, "pruned", 0)), [], pytest.fail)
+    report, _ = do_task(
+        replace(spec, digest="0"), ModelTask(TaskId(spec.suite, "pruned", 0)), [], pytest.fail
+    )
     assert "has another" in str(report.error)

@@ -1,14 +1,14 @@
 """Builds a cascade of finished models: chooses its thresholds on `selection` rows, copies the models.
 
-The rule chooses the threshold that passes on the fewest rows, among those with which the cascade loses at
-most `drop_points` of accuracy to its last model. A threshold counts only if no larger share of rows passed on
-loses more, so one lucky dip of the curve does not decide. With three models the last pair is chosen first,
-with half of `drop_points`; the first model gets the rest. The model's temperature is 1, or the temperature
-with the least log loss on the same rows if that passes on fewer rows.
+`choose_deferral_rule` takes the threshold that passes on the fewest rows, among those with which the cascade
+loses at most `drop_points` of accuracy to its last model. A threshold counts only if no larger share of rows
+passed on loses more, so one lucky dip of the curve does not decide. With three models the last pair is chosen
+first, with half of `drop_points`; the first model gets the rest. The model's temperature is 1, or the
+temperature with the least log loss on the same rows if that passes on fewer rows.
 
 In an ensemble a model's scores are first averaged with those of the models before it. The weight has the
-least log loss on these rows at the best temperature (stacking: Wolpert 1992, Neural Networks 5:241-259). The
-rule then uses each mean in place of the model, and the mean of all in place of the last one.
+least log loss on these rows at the best temperature (stacking: Wolpert 1992, Neural Networks 5:241-259). Each
+mean then takes the place of the model, and the mean of all takes the place of the last one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from slimgate._system.digests import read_versions
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import list_code_modules, load
 from slimgate.record.build import CascadeFacts
@@ -44,15 +44,14 @@ from slimgate.store.store import list_files
 from slimgate.suite.cascade_table import FROM_SELECTION
 from slimgate.suite.suite import Suite, Variant, dump_params
 
-Floats = npt.NDArray[np.float64]
 SELECTION = "selection"
 # The temperature is searched between these; that of a trained network is well inside.
 COLDEST, HOTTEST = 0.05, 20.0
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One model's answers on the selection rows: (rows, classes) scores, (rows,) labels, (rows,) is right."""
+class SelectionAnswers:
+    """One model's answers on the selection rows: scores (rows, classes), labels (rows,), right (rows,)."""
 
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -60,8 +59,11 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """When a model answers: its temperature and least probability. passed_on: (rows,) it does not answer."""
+class DeferralRule:
+    """When a model answers by itself: if its best probability at `temperature` is at least `threshold`.
+
+    passed_on: (rows,) whether it passes the row on to the next model; empty if rows were not predicted.
+    """
 
     temperature: float
     threshold: float
@@ -133,7 +135,7 @@ def make_cascade(
     assert table is not None
     members = make_members(suite, variant, artifacts)
     log: dict[str, Any] = {"models": list(table.models)}
-    answers, weights = list[Answers](), [1.0] * len(members)
+    answers, weights = list[SelectionAnswers](), [1.0] * len(members)
     if table.reads_selection:
         with context.time_stage("evaluate"):
             answers = [
@@ -143,33 +145,36 @@ def make_cascade(
         answers, weights = average_answers(answers)
         log["weights"] = weights[1:]
     if table.threshold == FROM_SELECTION:
-        gates = choose_gates(answers, table.drop_points)
-        log["selection"] = _summarise_selection(gates, answers) | {"drop_points": table.drop_points}
+        rules = choose_deferral_rules(answers, table.drop_points)
+        log["selection"] = _summarise_selection(rules, answers) | {"drop_points": table.drop_points}
     else:
-        # 1 is raised above 1, so that rows whose probability rounds to 1 are passed on
-        raised = [
-            float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
-            for threshold in table.thresholds
-        ]
-        gates = [Gate(1.0, threshold, np.zeros(0, dtype=np.bool_)) for threshold in raised]
+        rules = [_make_stated_rule(threshold) for threshold in table.thresholds]
     log |= {
-        "thresholds": [gate.threshold for gate in gates],
-        "temperatures": [gate.temperature for gate in gates],
+        "thresholds": [rule.threshold for rule in rules],
+        "temperatures": [rule.temperature for rule in rules],
     }
     context.log["cascade"] = log
     members = tuple(
         member.model_copy(update={"weight": weight}) for member, weight in zip(members, weights, strict=True)
     )
     decided = [
-        member.model_copy(update={"threshold": gate.threshold, "temperature": gate.temperature})
-        for member, gate in zip(members, gates, strict=False)
+        member.model_copy(update={"threshold": rule.threshold, "temperature": rule.temperature})
+        for member, rule in zip(members, rules, strict=False)
     ]
     packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
     cascade = Cascade(members=(*decided, members[-1]), packages=dict(read_versions(tuple(sorted(packages)))))
     return CascadeModel(cascade, artifacts)
 
 
-def _predict_answers(suite: Suite, member: Member, artifact: Artifact, context: BuildContext) -> Answers:
+def _make_stated_rule(threshold: float) -> DeferralRule:
+    """The rule of a threshold in the suite. 1 is raised, so that rows whose probability rounds to 1 go on."""
+    raised = float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
+    return DeferralRule(1.0, raised, np.zeros(0, dtype=np.bool_))
+
+
+def _predict_answers(
+    suite: Suite, member: Member, artifact: Artifact, context: BuildContext
+) -> SelectionAnswers:
     """Predicts the selection rows with one model, in the suite's batches."""
     rows, task = context.rows(SELECTION), suite.setup.task
     encoded = task.object.row_encoder(task.params, artifact.folder)(rows)
@@ -198,10 +203,10 @@ def _predict_answers(suite: Suite, member: Member, artifact: Artifact, context: 
     outcomes = task.object.outcomes(context.facts, rows, scores, task.params, None)
     if not isinstance(outcomes, ClassOutcomes):
         raise BuildError(f"{member.name}: task {task.name} gives no class probabilities")
-    return Answers(scores, outcomes.labels, outcomes.right > 0)
+    return SelectionAnswers(scores, outcomes.labels, outcomes.right > 0)
 
 
-def average_answers(answers: Sequence[Answers]) -> tuple[list[Answers], list[float]]:
+def average_answers(answers: Sequence[SelectionAnswers]) -> tuple[list[SelectionAnswers], list[float]]:
     """Averages each model's scores with those of the models before it.
 
     Returns the means, and the weight of each model's own scores in its mean; it is 1 for the first model.
@@ -210,48 +215,48 @@ def average_answers(answers: Sequence[Answers]) -> tuple[list[Answers], list[flo
     for model_answers in answers[1:]:
         weight = find_best_weight(means[-1], model_answers)
         scores = blend_scores(means[-1].scores, model_answers.scores, weight)
-        means.append(Answers(scores, model_answers.labels, scores.argmax(axis=1) == model_answers.labels))
+        means.append(
+            SelectionAnswers(scores, model_answers.labels, scores.argmax(axis=1) == model_answers.labels)
+        )
         weights.append(weight)
     return means, weights
 
 
-def find_best_weight(before: Answers, answers: Answers) -> float:
+def find_best_weight(before: SelectionAnswers, answers: SelectionAnswers) -> float:
     """The weight of `answers` whose mean with `before` has the least log loss at its best temperature."""
     from scipy.optimize import minimize_scalar
 
     def loss(weight: float) -> float:
         scores = blend_scores(before.scores, answers.scores, weight)
-        mean = Answers(scores, answers.labels, answers.right)
+        mean = SelectionAnswers(scores, answers.labels, answers.right)
         return log_loss(mean, find_best_temperature(mean))
 
     return float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
 
 
-def choose_gates(answers: Sequence[Answers], drop_points: float) -> list[Gate]:
-    """The gate of each model but the last. answers: those of all models, in order."""
+def choose_deferral_rules(answers: Sequence[SelectionAnswers], drop_points: float) -> list[DeferralRule]:
+    """The rule of each model but the last. answers: those of all models, in order."""
     last = answers[-1].right
-    after, gates = last, list[Gate]()
+    after, rules = last, list[DeferralRule]()
     for number, model_answers in enumerate(reversed(answers[:-1]), 1):
         allowed = drop_points * number / (len(answers) - 1)
         candidates = [
-            choose_gate(model_answers, after, last, allowed, t)
-            for t in (1.0, find_best_temperature(model_answers))
+            choose_deferral_rule(model_answers, after, last, allowed, temperature)
+            for temperature in (1.0, find_best_temperature(model_answers))
         ]
-        gate = min(
-            candidates, key=lambda candidate: int(candidate.passed_on.sum())
-        )  # the first of equal ones
-        after = np.where(gate.passed_on, after, model_answers.right)
-        gates.append(gate)
-    return gates[::-1]
+        rule = min(candidates, key=lambda candidate: int(candidate.passed_on.sum()))  # at a tie, the first
+        after = np.where(rule.passed_on, after, model_answers.right)
+        rules.append(rule)
+    return rules[::-1]
 
 
-def choose_gate(
-    answers: Answers,
+def choose_deferral_rule(
+    answers: SelectionAnswers,
     after: npt.NDArray[np.bool_],
     last: npt.NDArray[np.bool_],
     allowed: float,
     temperature: float,
-) -> Gate:
+) -> DeferralRule:
     """The threshold that passes on the fewest rows and loses at most `allowed` points, as do all larger ones.
 
     after: (rows,) whether the models behind are right; last: (rows,) whether the last model is right; the
@@ -268,7 +273,7 @@ def choose_gate(
     bad = np.flatnonzero(possible & (lost > allowed))
     count = int(np.flatnonzero(possible & (np.arange(len(lost)) > (bad[-1] if len(bad) else -1)))[0])
     threshold = _place_threshold(ranked, count)
-    return Gate(temperature, threshold, sure < threshold)
+    return DeferralRule(temperature, threshold, sure < threshold)
 
 
 def _place_threshold(ranked: Floats, count: int) -> float:
@@ -281,7 +286,7 @@ def _place_threshold(ranked: Floats, count: int) -> float:
     return middle if middle > ranked[count - 1] else float(ranked[count])
 
 
-def find_best_temperature(answers: Answers) -> float:
+def find_best_temperature(answers: SelectionAnswers) -> float:
     """The temperature with the least log loss (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
     from scipy.optimize import minimize_scalar
 
@@ -292,7 +297,7 @@ def find_best_temperature(answers: Answers) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def log_loss(answers: Answers, temperature: float) -> float:
+def log_loss(answers: SelectionAnswers, temperature: float) -> float:
     """The mean negative log probability of the label."""
     scores = answers.scores.astype(np.float64) / temperature
     scores -= scores.max(axis=1, keepdims=True)
@@ -300,12 +305,14 @@ def log_loss(answers: Answers, temperature: float) -> float:
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - labelled))
 
 
-def _summarise_selection(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[str, Any]:
+def _summarise_selection(
+    rules: Sequence[DeferralRule], answers: Sequence[SelectionAnswers]
+) -> dict[str, Any]:
     """The cost of the thresholds on the rows they were chosen on; this estimate is optimistic."""
     reached, right = np.ones(len(answers[0].right), dtype=np.bool_), answers[0].right
     shares = []
-    for gate, after in zip(gates, answers[1:], strict=True):
-        reached = reached & gate.passed_on
+    for rule, after in zip(rules, answers[1:], strict=True):
+        reached = reached & rule.passed_on
         shares.append(float(reached.mean()))
         right = np.where(reached, after.right, right)
     lost = 100.0 * (int(answers[-1].right.sum()) - int(right.sum())) / len(right)

@@ -18,10 +18,10 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.rows import Encoded, Rows
 from slimgate.plugins.workloads import Workload
 from slimgate.run.cascade import (
-    Answers,
+    SelectionAnswers,
     average_answers,
-    choose_gate,
-    choose_gates,
+    choose_deferral_rule,
+    choose_deferral_rules,
     describe_cascade,
     find_best_temperature,
     find_best_weight,
@@ -40,10 +40,12 @@ from slimgate.runtimes.eager import runtime as eager
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
 
 
-def answers(margins: list[float], right: list[bool]) -> Answers:
+def answers(margins: list[float], right: list[bool]) -> SelectionAnswers:
     """Two classes; margins: score of class 0 above that of class 1, which is what the model says."""
     scores = np.asarray([[margin, 0.0] for margin in margins], dtype=np.float32)
-    return Answers(scores, np.asarray([0 if is_right else 1 for is_right in right]), np.asarray(right))
+    return SelectionAnswers(
+        scores, np.asarray([0 if is_right else 1 for is_right in right]), np.asarray(right)
+    )
 
 
 SURE = [4.0, 3.0, 2.0, 1.0, 0.5]  # rising doubt
@@ -66,7 +68,7 @@ def test_confidence_is_the_top_probability_after_the_temperature() -> None:
     ],
 )
 def test_the_fewest_rows_for_the_allowed_loss_are_passed_on(allowed: float, passed: list[bool]) -> None:
-    gate = choose_gate(SMALL, LARGE, LARGE, allowed, 1.0)
+    gate = choose_deferral_rule(SMALL, LARGE, LARGE, allowed, 1.0)
     assert gate.passed_on.tolist() == passed
     assert (compute_confidence(SMALL.scores, 1.0) < gate.threshold).tolist() == passed
 
@@ -75,14 +77,14 @@ def test_one_lucky_dip_of_the_curve_does_not_decide() -> None:
     """Passing on nothing loses nothing, one row loses one of four, and so on to the end: the dip is at 0."""
     small = answers([4.0, 3.0, 2.0, 1.0], [False, True, True, True])
     large = np.asarray([True, True, True, False])
-    gate = choose_gate(small, large, large, 0.0, 1.0)
+    gate = choose_deferral_rule(small, large, large, 0.0, 1.0)
     # 0 rows: 3 right; 1 row: 2; 2 rows: 2; 3 rows: 2; 4 rows: 3 right, as many as the last model
     assert gate.passed_on.all()
 
 
 def test_rows_of_equal_confidence_stay_together() -> None:
     small = answers([3.0, 1.0, 1.0, 1.0], [True, True, False, True])
-    gate = choose_gate(small, np.ones(4, dtype=bool), np.ones(4, dtype=bool), 0.0, 1.0)
+    gate = choose_deferral_rule(small, np.ones(4, dtype=bool), np.ones(4, dtype=bool), 0.0, 1.0)
     assert gate.passed_on.tolist() == [False, True, True, True]
 
 
@@ -93,7 +95,7 @@ def test_of_three_models_each_pair_has_its_share_of_the_loss() -> None:
     first = answers(margins.tolist(), (chance < 1 / (1 + np.exp(-margins))).tolist())
     second = answers((1.5 * margins).tolist(), (chance < 1 / (1 + np.exp(-1.5 * margins))).tolist())
     last = answers((4 * margins).tolist(), (chance < 1 / (1 + np.exp(-4 * margins))).tolist())
-    gates = choose_gates([first, second, last], 2.0)
+    gates = choose_deferral_rules([first, second, last], 2.0)
     right = np.where(gates[0].passed_on, np.where(gates[1].passed_on, last.right, second.right), first.right)
     assert 0 < gates[0].passed_on.mean() < 1
     assert 100 * (last.right.mean() - right.mean()) <= 2.0 + 1e-9
@@ -106,16 +108,16 @@ def test_the_best_temperature_is_that_which_made_scores_too_sure() -> None:
     scores = generator.normal(0, 2, (4000, 3))
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     labels = np.asarray([generator.choice(3, p=share) for share in shares])
-    answers = Answers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
+    answers = SelectionAnswers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
     assert find_best_temperature(answers) == pytest.approx(3.0, rel=0.1)
 
 
-def noisy(rows: int, noise: float, seed: int) -> Answers:
+def noisy(rows: int, noise: float, seed: int) -> SelectionAnswers:
     """Three classes: a score of 1 for the right one, and noise of its own on all."""
     generator = np.random.default_rng(seed)
     labels = np.random.default_rng(9).integers(3, size=rows)
     scores = (np.eye(3)[labels] + generator.normal(0, noise, (rows, 3))).astype(np.float32)
-    return Answers(scores, labels, scores.argmax(1) == labels)
+    return SelectionAnswers(scores, labels, scores.argmax(1) == labels)
 
 
 def test_the_mean_of_two_models_beats_both_weighed_by_noise() -> None:
@@ -134,16 +136,16 @@ def test_rows_that_both_models_separate_still_have_a_weight() -> None:
     """Without a bound on the scores' scale the log loss would have no least value."""
     labels = np.asarray([0, 1] * 8)
     right = np.ones(16, dtype=bool)
-    first = Answers((30 * np.eye(2)[labels]).astype(np.float32), labels, right)
-    weight = find_best_weight(first, Answers(2 * first.scores, labels, right))
+    first = SelectionAnswers((30 * np.eye(2)[labels]).astype(np.float32), labels, right)
+    weight = find_best_weight(first, SelectionAnswers(2 * first.scores, labels, right))
     assert 0 <= weight <= 1
-    assert find_best_weight(first, Answers(2 * first.scores, labels, right)) == weight
+    assert find_best_weight(first, SelectionAnswers(2 * first.scores, labels, right)) == weight
 
 
 def test_a_model_that_knows_nothing_has_no_weight() -> None:
     good = noisy(2000, 0.5, 1)
     scores = np.random.default_rng(3).normal(0, 1, (2000, 3)).astype(np.float32)
-    useless = Answers(scores, good.labels, scores.argmax(1) == good.labels)
+    useless = SelectionAnswers(scores, good.labels, scores.argmax(1) == good.labels)
     assert find_best_weight(good, useless) == pytest.approx(0.0, abs=0.02)
     assert find_best_weight(useless, good) == pytest.approx(1.0, abs=0.02)
 
@@ -270,7 +272,7 @@ def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> N
     members = read_cascade(run.build("fast").artifact.folder).members
     answers = [selection_answers(run, name) for name in names]
     means, weights = average_answers(answers)
-    gates = choose_gates(means, 3.0)
+    gates = choose_deferral_rules(means, 3.0)
     assert [member.weight for member in members] == pytest.approx(weights)
     assert [member.threshold for member in members[:-1]] == pytest.approx([gate.threshold for gate in gates])
     assert [member.temperature for member in members[:-1]] == pytest.approx(
@@ -279,7 +281,7 @@ def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> N
     assert not all(member.weight in (0.0, 1.0) for member in members[1:])
 
 
-def selection_answers(run: SuiteRun, name: str) -> Answers:
+def selection_answers(run: SuiteRun, name: str) -> SelectionAnswers:
     """What a model says of the selection rows, by the network itself."""
     artifact, rows = run.build(name).artifact, run.rows.splits["selection"]
     task = run.suite.setup.task
@@ -289,7 +291,7 @@ def selection_answers(run: SuiteRun, name: str) -> Answers:
     predictor.close()
     outcomes = task.object.outcomes(run.rows.facts, rows, scores, task.params, None)
     assert isinstance(outcomes, ClassOutcomes)
-    return Answers(scores, outcomes.labels, outcomes.right > 0)
+    return SelectionAnswers(scores, outcomes.labels, outcomes.right > 0)
 
 
 def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:

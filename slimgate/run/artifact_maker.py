@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ArtifactJob:
     """What makes one artifact.
 
     where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
@@ -106,14 +106,14 @@ class ArtifactMaker:
         # Seconds that the steps of each variant have taken so far.
         self._spent: defaultdict[str, float] = defaultdict(float)
 
-    def make(self, job: Job) -> Artifact:
+    def make(self, job: ArtifactJob) -> Artifact:
         """Finds the artifact in the store, or makes it."""
         digest = digest_json(job.key)
         entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
         is_new = digest in self._settings.built_elsewhere
         return Artifact(replace(entry, from_store=False) if is_new else entry)
 
-    def _fill(self, folder: Path, job: Job) -> Json:
+    def _fill(self, folder: Path, job: ArtifactJob) -> Json:
         """Makes the model, saves it in the folder and returns the artifact's manifest."""
         import torch
 
@@ -153,7 +153,7 @@ class ArtifactMaker:
             "parents": job.list_parents(),
         }
 
-    def _make_and_save(self, folder: Path, job: Job, context: BuildContext) -> Saved:
+    def _make_and_save(self, folder: Path, job: ArtifactJob, context: BuildContext) -> Saved:
         with explain_step_errors(job.where), self._limit_time(job.place.model):
             with guard_process_state():
                 model = job.make(context)

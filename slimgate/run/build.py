@@ -16,7 +16,7 @@ from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents, graph_loading, keys
-from slimgate.run.artifact_maker import ArtifactMaker, BuildSettings, Job, Place
+from slimgate.run.artifact_maker import ArtifactJob, ArtifactMaker, BuildSettings, Place
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.past_times import LOAD, digest_steps
 from slimgate.run.rows import PreparedRows
@@ -112,7 +112,7 @@ class Builder:
         key = keys.make_endpoint_key(variant, self._suite.path.parent)
         model = EndpointModel(variant.runtime.params, key["served"])
         return self._make_artifact(
-            Job(
+            ArtifactJob(
                 where=f"{self._format_variant(variant)}: endpoint {ref.text}",
                 step_name=LOAD,
                 params=str(ref.text),
@@ -133,7 +133,7 @@ class Builder:
             return make_cascade(suite, variant, artifacts, context)
 
         return self._make_artifact(
-            Job(
+            ArtifactJob(
                 where=f"{self._format_variant(variant)}: cascade",
                 step_name=CASCADE,
                 params=dump_params(table),
@@ -165,7 +165,7 @@ class Builder:
             precision=self._resolve_precision("auto"),
         )
         return self._make_artifact(
-            Job(
+            ArtifactJob(
                 where=where,
                 step_name=LOAD,
                 params=str(ref.text),
@@ -230,7 +230,7 @@ class Builder:
             return self._contexts.read_held_out_texts()(texts)
 
         return self._make_artifact(
-            Job(
+            ArtifactJob(
                 where=where,
                 step_name=step.name,
                 params=dump_params(step.params),
@@ -278,7 +278,7 @@ class Builder:
 
         return resolve_precision(precision, self._device)
 
-    def _make_artifact(self, job: Job) -> Artifact:
+    def _make_artifact(self, job: ArtifactJob) -> Artifact:
         """Finds the artifact in the store, or makes it."""
         return self.maker.make(job)
 

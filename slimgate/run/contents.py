@@ -43,6 +43,7 @@ _SETTINGS = frozenset(
     {".sh", ".bash", ".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env"}
 )
 _MAX_TEXT_BYTES = 256 * 1024
+_LONGEST_PATH = 1000
 # Variables from which servers read options.
 _SERVER_PREFIXES = ("GGML_", "LLAMA_", "OLLAMA_", "SGLANG_", "VLLM_")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
@@ -81,14 +82,9 @@ def digest_option_files(options: Any) -> dict[str, str]:
     digests: dict[str, str] = {}
     for option, text in _list_texts(options):
         path = Path(text)
-        if (
-            not text
-            or len(text) > 1000
-            or "\0" in text
-            or not (path.is_absolute() or "/" in text or path.suffix)
-        ):
-            continue
-        if (digest := _digest_content(path)) is not None:
+        is_possible = 0 < len(text) <= _LONGEST_PATH and "\0" not in text
+        looks_like_path = path.is_absolute() or "/" in text or path.suffix
+        if is_possible and looks_like_path and (digest := _digest_content(path)) is not None:
             digests[option] = digest
     return digests
 
@@ -275,7 +271,8 @@ def _find_paths(text: str, folders: Collection[Path]) -> Iterator[Path]:
 def _can_be_path(word: str) -> bool:
     """Whether a word can name a file or a folder. Dots and slashes alone must name the folder of a model."""
     is_only_dots = word.strip("./") == ""
-    return 0 < len(word) <= 1000 and "\0" not in word and (not is_only_dots or _is_model(Path(word)))
+    is_possible = 0 < len(word) <= _LONGEST_PATH and "\0" not in word
+    return is_possible and (not is_only_dots or _is_model(Path(word)))
 
 
 def _find_imported_files(file: Path, folders: Collection[Path]) -> list[Path]:

@@ -23,7 +23,7 @@ from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Keys of a suite that demand nothing by themselves, and why. A test holds every key against this list.
+# Keys of a suite that demand nothing by themselves, and why. A test compares every key with this list.
 NO_DEMAND: Mapping[str, str] = {
     "suite.title": "it is a heading",
     "suite.seed": "suite.seeds has it",
@@ -48,24 +48,7 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
     names = suite.models
     off = {name: suite.find_budgets(name).switched_off for name in names}
     return Demands(
-        budgets=[
-            budget
-            for name in names
-            for budget in (
-                DemandedBudget(
-                    variant=name,
-                    budget=budget,
-                    kind=kind,
-                    limit=limit.limit,
-                    on_inconclusive=limit.on_inconclusive,
-                    options=dict(limit.options),
-                    reason=limit.reason,
-                )
-                for (budget, kind), limit in suite.find_budgets(name)
-                .list_limits(suite.measure.on_inconclusive)
-                .items()
-            )
-        ],
+        budgets=[budget for name in names for budget in _list_budgets(suite, name)],
         gated={name: variant.gated for name, variant in suite.variants.items()},
         switched_off={
             name: [SwitchedOffBudget(**asdict(budget)) for budget in budgets]
@@ -76,6 +59,21 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
         rows={} if rows is None else _describe_rows(suite, rows),
         reason=suite.weaker_reason,
     )
+
+
+def _list_budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
+    """The budgets of a model."""
+    limits = suite.find_budgets(name).list_limits(suite.measure.on_inconclusive)
+    for (budget, kind), limit in limits.items():
+        yield DemandedBudget(
+            variant=name,
+            budget=budget,
+            kind=kind,
+            limit=limit.limit,
+            on_inconclusive=limit.on_inconclusive,
+            options=dict(limit.options),
+            reason=limit.reason,
+        )
 
 
 def _describe_rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:
@@ -114,10 +112,10 @@ def list_settings(suite: Suite) -> dict[str, Any]:
     return {**portable, **{f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}}
 
 
-def _list_fields(table: str, values: BaseModel, of: type[BaseModel]) -> dict[str, Any]:
+def _list_fields(table: str, values: BaseModel, declared_by: type[BaseModel]) -> dict[str, Any]:
     """Each field of a table by its dotted key, without `seeds`, which the caller adds as resolved."""
     dumped = values.model_dump(mode="json")
-    return {f"{table}.{name}": dumped[name] for name in of.model_fields if name != "seeds"}
+    return {f"{table}.{name}": dumped[name] for name in declared_by.model_fields if name != "seeds"}
 
 
 def _make_portable(value: object, base: Path) -> Any:

@@ -23,20 +23,21 @@ from slimgate.run.run import SuiteRun
 FILE = "gate_texts.parquet"
 _ROWS_AT_ONCE = 10_000
 _SCHEMA = pa.schema({"text": pa.string()})
-Texts = Callable[[Iterable[int]], Sequence[str]]
+# The positions of gate rows -> their texts, shortened.
+QuoteRows = Callable[[Iterable[int]], Sequence[str]]
 # The position of a row, and why it was chosen.
 ChosenRow = tuple[int, str]
 
 
-def write_gate_texts(texts: Texts, rows: int, folder: Path) -> None:
+def write_gate_texts(quote_rows: QuoteRows, rows: int, folder: Path) -> None:
     """Writes the texts of all gate rows, in their order, in batches. rows: the number of rows."""
     with replacing(folder / FILE) as new, pq.ParquetWriter(new, _SCHEMA) as writer:
         for start in range(0, rows, _ROWS_AT_ONCE):
-            batch = texts(range(start, min(start + _ROWS_AT_ONCE, rows)))
+            batch = quote_rows(range(start, min(start + _ROWS_AT_ONCE, rows)))
             writer.write_table(pa.table({"text": pa.array(batch, pa.string())}))
 
 
-def open_gate_texts(folder: Path) -> Texts:
+def open_gate_texts(folder: Path) -> QuoteRows:
     """A function that quotes rows by their positions, from the file. Raises DataError if there is none."""
     try:
         column = pq.read_table(folder / FILE, memory_map=True)["text"]
@@ -57,14 +58,16 @@ def follow_rows(run: SuiteRun, record: RunRecord, folder: Path) -> list[Followed
     return describe_followed_rows(answers[0], answers[1:], make_row_quoter(run))
 
 
-def make_row_quoter(run: SuiteRun) -> Texts:
+def make_row_quoter(run: SuiteRun) -> QuoteRows:
     """A function that quotes gate rows by their positions, shortened; it reads the rows when called."""
     task = run.suite.setup.task
     return lambda rows: quote_row_texts(run.rows.gate, task.object.quoted_columns(task.params), rows)
 
 
-def describe_followed_rows(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:
-    """The chosen rows with the answers of all models. texts(places) gives the rows' texts, short."""
+def describe_followed_rows(
+    teacher: Answers, variants: Sequence[Answers], quote_rows: QuoteRows
+) -> list[FollowedRow]:
+    """The chosen rows with the answers of all models."""
     variants = [variant for variant in variants if variant.ids == teacher.ids]
     if not variants or not len(teacher):
         return []
@@ -81,7 +84,7 @@ def describe_followed_rows(teacher: Answers, variants: Sequence[Answers], texts:
             given=teacher.read_given_numbers(row),
             answers=[model.read_answer(row) for model in (teacher, *variants)],
         )
-        for (row, whys), text in zip(reasons.items(), texts(reasons), strict=True)
+        for (row, whys), text in zip(reasons.items(), quote_rows(reasons), strict=True)
     ]
 
 

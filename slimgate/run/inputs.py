@@ -17,7 +17,7 @@ from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.artifact_maker import BuildSettings, Job
+from slimgate.run.artifact_maker import ArtifactJob, BuildSettings
 from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
@@ -29,10 +29,10 @@ from slimgate.suite.suite import Suite
 Digests = Mapping[str, str]
 
 
-class Inputs(Builder):
-    """A builder that builds nothing: it digests an artifact's inputs in place of the artifact."""
+class KeyBuilder(Builder):
+    """A builder that builds nothing: the key of an artifact takes the place of the artifact."""
 
-    def _make_artifact(self, job: Job) -> Artifact:
+    def _make_artifact(self, job: ArtifactJob) -> Artifact:
         digest = digest_json(job.key)
         # answers of an unknown kind count as this processor's, and so do the results of a record
         return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, from_store=False))
@@ -55,11 +55,11 @@ def digest_inputs(run: SuiteRun, *, threads: int) -> dict[str, Digests]:
 
 def _make_answer_keys(suite: Suite, run: SuiteRun) -> dict[str, str]:
     """For each model the key under which its answers to the gate rows would be stored."""
-    inputs = Inputs(suite, run.rows, run.store, BuildSettings(run.device))
+    builder = KeyBuilder(suite, run.rows, run.store, BuildSettings(run.device))
     answer_keys = {}
     for name in suite.models:
         try:
-            artifact = inputs.build(name).artifact
+            artifact = builder.build(name).artifact
         except SlimgateError:  # its own tests say why
             continue
         model = AnsweringModel(suite, run.rows, artifact, suite.model(name).runtime, run.device)

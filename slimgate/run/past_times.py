@@ -63,9 +63,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Work:
-    """A step, or the prediction of a split. rows: of each split that it reads; None if not noted.
+    """A step, or the prediction of a split.
 
     recipe: the digest of the model's steps so far; None if not noted. params: JSON.
+    rows: the number of rows of each split that it reads; None if not noted.
+    machine: the kind of device, such as "cpu", and the number of threads; None if not noted.
     """
 
     recipe: str | None

@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.artifact_maker import BuildSettings, Job
+from slimgate.run.artifact_maker import ArtifactJob, BuildSettings
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
@@ -70,7 +70,7 @@ class Lookup(Builder):
         super().__init__(run.suite, run.rows, run.store, settings, seed=seed, teacher=teacher)
         self.artifacts: dict[str, Artifact] = {}
 
-    def _make_artifact(self, job: Job) -> Artifact:
+    def _make_artifact(self, job: ArtifactJob) -> Artifact:
         entry = self._store.find("artifacts", digest_json(job.key))
         if entry is None:
             raise NotStored(job.where)

@@ -45,12 +45,12 @@ EXCHANGED = "answers exchanged"
 class Fault:
     """A planted fault and the gate's verdict.
 
-    fault: what was damaged. verdict: FAIL also if the damaged copy could not be judged; None if no damage was
-    large enough, so nothing is tested. wrong: the gate missed a fault that it must detect. description: the
-    drop and the budget.
+    damage: what was damaged. verdict: FAIL also if the damaged copy could not be judged; None if no damage
+    was large enough, so nothing is tested. wrong: the gate missed a fault that it must detect. description:
+    the drop and the budget.
     """
 
-    fault: str
+    damage: str
     metric: str
     verdict: Verdict | None
     wrong: bool
@@ -67,7 +67,7 @@ class Fault:
         undecided = (
             ", too few rows to tell" if self.verdict is Verdict.INCONCLUSIVE and not self.wrong else ""
         )
-        return f"{self.fault}: {self.metric} {self.description}: {outcome}{undecided}"
+        return f"{self.damage}: {self.metric} {self.description}: {outcome}{undecided}"
 
 
 def judge_exchanged_answers(

@@ -26,11 +26,13 @@ from slimgate.suite.suite import Suite, dump_params
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Splits by name: train, calibration, selection, gate; unlabelled and confirm if the suite asks for them.
+    """The rows of a suite, cut into splits.
 
-    reports: the facts of each split; facts: those that models share; source_digest: of the data, independent
-    of the splits. task: the inputs of the task when the run began (keys.make_task_key), so that all models
-    are scored by the same version.
+    splits: train, calibration, selection, gate; also unlabelled and confirm if the suite asks for them.
+    reports: the facts of each split. facts: those that models share.
+    source_digest: the digest of the data, independent of the splits.
+    task: the inputs of the task when the run began (keys.make_task_key), so that all models are scored by
+        the same version.
     """
 
     splits: Mapping[str, Rows]
@@ -104,7 +106,7 @@ def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
 
 
 def _check_folders(suite: Suite, facts: TaskFacts) -> None:
-    """Raises if a model in a folder cannot predict the classes of these rows."""
+    """Raises SuiteError if a model in a folder cannot predict the classes of these rows."""
     task = suite.setup.task
     for name in suite.models:
         ref = suite.model(name).ref
@@ -141,7 +143,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         raise DataError(
             f'task "{setup.task.name}": its text_columns returned no column, expected at least one'
         )
-    done = cut_splits(
+    cut = cut_splits(
         parts,
         setup.sizes,
         text_columns=text_columns,
@@ -150,8 +152,8 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         seed=suite.seed,
         read_columns=setup.task.object.columns(setup.task.params),
     )
-    write_splits(done, folder)
-    return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}
+    write_splits(cut, folder)
+    return {"source": setup.source.name, "rows": {name: report.n for name, report in cut.reports.items()}}
 
 
 def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

@@ -26,7 +26,7 @@ from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
     PROCESSOR,
-    Encoder,
+    SplitEncoder,
     StoredAnswers,
     describe_stored_answers,
     make_outcomes,
@@ -113,7 +113,7 @@ class SuiteRun:
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: dict[str, SplitEncoder] = {}
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
         self._built_elsewhere: set[str] = set()
@@ -151,11 +151,11 @@ class SuiteRun:
         return self._rows is not None
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> SplitEncoder:
         """The rows of the run's split, tokenised once for each tokenizer."""
         return self.get_encoder(self.split)
 
-    def get_encoder(self, split: str) -> Encoder:
+    def get_encoder(self, split: str) -> SplitEncoder:
         """The rows of a split, tokenised once for each tokenizer.
 
         Raises DataError for a split that only judges, unless it is the run's own.
@@ -163,7 +163,7 @@ class SuiteRun:
         if split in JUDGING and split != self.split:
             raise DataError(f"a run on {self.split} asked for {split} rows, which are for verdicts only")
         if split not in self._encoders:
-            self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
+            self._encoders[split] = SplitEncoder(self.suite, self.rows.splits[split], split)
         return self._encoders[split]
 
     def build(self, name: str, seed: int | None = None) -> Built:

@@ -18,7 +18,7 @@ from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.damaged_layer import damage_largest_matrix_
-from slimgate.run.measure.quality import Encoder, predict_outcomes
+from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
@@ -88,7 +88,7 @@ def _predict_copy(
             copy = Artifact(Entry(Path(folder), copy.manifest, from_store=False))
         predicted = predict_outcomes(
             AnsweringModel(run.suite, run.rows, copy, teacher.variant.runtime, run.device),
-            Encoder(run.suite, sample),
+            SplitEncoder(run.suite, sample),
             order=generator.permutation(count) if shuffle else None,
         )
     stored = teacher.outcomes.take(positions)

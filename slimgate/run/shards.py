@@ -19,10 +19,12 @@ from slimgate.results.checks import TEACHER
 from slimgate.run.gate_results import GateResults, list_expected_checks
 from slimgate.suite.suite import Suite
 
-# Work in rough units: only its proportions matter, and all shards must see the same.
+# Costs in rough units: only their proportions matter, and all shards must see the same.
 STEP, TRAINING, MEASURING = 1, 8, 3
-
-Work = Mapping[str, int]
+# The digest of a step, and of the steps before it -> its cost.
+StepCosts = Mapping[str, int]
+# The load of each shard, and its variants.
+Assignment = tuple[list[int], list[set[str]]]
 
 
 class Shard(NamedTuple):
@@ -54,23 +56,19 @@ def assign_variants(suite: Suite, count: int) -> list[tuple[str, ...]]:
     Of several assignments it chooses the one with the least work, longest and mean shard taken together: a
     chain of `from` stays together if building its beginning twice would cost more than it saves.
     """
-    work = {name: _list_work(suite, name) for name in suite.variants}
-    steps = {step: cost for steps_of_variant in work.values() for step, cost in steps_of_variant.items()}
-    total = sum(steps.values()) + MEASURING * len(work)
-    longest = max(
-        (MEASURING + sum(steps_of_variant.values()) for steps_of_variant in work.values()), default=0
-    )
-    max_load, ways = max(longest, -(-total // count)), []
-    order = _order_by_chain(suite, work)
+    costs = {name: _list_step_costs(suite, name) for name in suite.variants}
+    steps = {step: cost for variant_costs in costs.values() for step, cost in variant_costs.items()}
+    total = sum(steps.values()) + MEASURING * len(costs)
+    heaviest = max((MEASURING + sum(variant_costs.values()) for variant_costs in costs.values()), default=0)
+    max_load, candidates = max(heaviest, -(-total // count)), []
+    order = _order_by_chain(suite, costs)
     while max_load < total:
-        ways.append(_pack_shards(order, work, count, max_load))
+        candidates.append(_pack_shards(order, costs, count, max_load))
         max_load += max(1, max_load // 8)
-    ways.append(_pack_shards(order, work, count, total))
-    _, shares = min((way for way in ways if way is not None), key=lambda way: _rate_loads(way[0]))
+    candidates.append(_pack_shards(order, costs, count, total))
+    possible = [assignment for assignment in candidates if assignment is not None]
+    _, shares = min(possible, key=lambda assignment: _rate_loads(assignment[0]))
     return [tuple(name for name in suite.variants if name in shard_variants) for shard_variants in shares]
-
-
-Way = tuple[list[int], list[set[str]]]
 
 
 def _rate_loads(loads: Sequence[int]) -> tuple[int, int]:
@@ -78,15 +76,15 @@ def _rate_loads(loads: Sequence[int]) -> tuple[int, int]:
 
 
 def _pack_shards(
-    order: Sequence[str], work: Mapping[str, Work], shard_count: int, max_load: int
-) -> Way | None:
+    order: Sequence[str], costs: Mapping[str, StepCosts], shard_count: int, max_load: int
+) -> Assignment | None:
     """Assigns each variant to the shard that has most of its steps; None if a shard exceeds `max_load`."""
     loads, shares = [0] * shard_count, [set[str]() for _ in range(shard_count)]
     built = [set[str]() for _ in range(shard_count)]
     for name in order:
-        variant_steps = work[name]
+        variant_costs = costs[name]
         more = [
-            MEASURING + sum(variant_steps[step] for step in variant_steps.keys() - shard_steps)
+            MEASURING + sum(variant_costs[step] for step in variant_costs.keys() - shard_steps)
             for shard_steps in built
         ]
         room = [k for k in range(shard_count) if loads[k] + more[k] <= max_load]
@@ -95,11 +93,11 @@ def _pack_shards(
         chosen = min(room, key=lambda k: (more[k], loads[k], k))
         loads[chosen] += more[chosen]
         shares[chosen].add(name)
-        built[chosen] |= variant_steps.keys()
+        built[chosen] |= variant_costs.keys()
     return loads, shares
 
 
-def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
+def _order_by_chain(suite: Suite, costs: Mapping[str, StepCosts]) -> list[str]:
     """The variants ordered by chain, the heaviest chain first; each chain from its beginning on."""
     chains: dict[str, list[str]] = {}
     for name in suite.variants:
@@ -107,14 +105,14 @@ def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
         while (parent := _find_parent(suite, first)) is not None:
             first = parent
         chains.setdefault(first, []).append(name)
-    cost = {
-        first: sum({step: cost for name in chain for step, cost in work[name].items()}.values())
+    chain_costs = {
+        first: sum({step: cost for name in chain for step, cost in costs[name].items()}.values())
         for first, chain in chains.items()
     }
     return [
         name
-        for first in sorted(chains, key=lambda first: -cost[first])
-        for name in sorted(chains[first], key=lambda name: len(work[name]))
+        for first in sorted(chains, key=lambda first: -chain_costs[first])
+        for name in sorted(chains[first], key=lambda name: len(costs[name]))
     ]
 
 
@@ -123,17 +121,17 @@ def _find_parent(suite: Suite, name: str) -> str | None:
     return parent if parent in suite.variants else None
 
 
-def _list_work(suite: Suite, name: str) -> dict[str, int]:
+def _list_step_costs(suite: Suite, name: str) -> dict[str, int]:
     """The cost of each step from the teacher, which every shard has, to a variant and its assistants."""
     from slimgate.run.past_times import digest_steps
 
     variant = suite.variants[name]
     before = [other for other in (_find_parent(suite, name), *variant.assistants) if other is not None]
-    work = {step: cost for other in before for step, cost in _list_work(suite, other).items()}
+    costs = {step: cost for other in before for step, cost in _list_step_costs(suite, other).items()}
     builds = len(suite.seeds) if suite.is_stochastic(variant.name) else 1
     load = [STEP] if variant.ref is not None else []
     own_costs = [(TRAINING if step.object.stochastic else STEP) * builds for step in variant.steps]
-    return work | dict(zip(digest_steps(suite, variant), load + own_costs, strict=True))
+    return costs | dict(zip(digest_steps(suite, variant), load + own_costs, strict=True))
 
 
 def make_shard_facts(

@@ -20,9 +20,7 @@ def explain_plugin_errors(kind: str, name: str) -> Iterator[None]:
     except Exception as error:  # a user's plug-in may raise anything
         if ":" not in name:
             raise
-        frame = extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise DataError(f'{kind} "{name}": {format_error(error)} ({where})') from error
+        raise DataError(f'{kind} "{name}": {format_error(error)} ({format_error_place(error)})') from error
 
 
 @contextmanager
@@ -34,6 +32,12 @@ def explain_step_errors(where: str) -> Iterator[None]:
         raise type(error)(_join_message(where, str(error))) from error
     except Exception as error:  # a user's step may raise anything; the cause stays chained
         raise BuildError(f"{where}: {format_error(error)}") from error
+
+
+def format_error_place(error: Exception) -> str:
+    """The file and the line that raised an error."""
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _join_message(where: str, message: str) -> str:

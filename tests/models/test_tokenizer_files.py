@@ -20,7 +20,7 @@ from slimgate.report.cautions import format_notes
 from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents
-from slimgate.run.measure.quality import Encoder
+from slimgate.run.measure.quality import SplitEncoder
 from slimgate.tasks import image_text
 from slimgate.tasks.parts.encoding import encode_texts
 
@@ -65,7 +65,7 @@ def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
     folders: list[Path] = []
     digest = contents.digest_tokenizer
     monkeypatch.setattr(contents, "digest_tokenizer", lambda folder: folders.append(folder) or digest(folder))
-    encoder = Encoder(run.suite, run.rows.gate)
+    encoder = SplitEncoder(run.suite, run.rows.gate)
     assert encoder.encode_for(artifact) is encoder.encode_for(artifact)
     assert encoder.measure_unreadable(artifact) == 0
     assert folders == [artifact.folder]
@@ -81,7 +81,7 @@ def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> Non
     ]
     column = table.schema.get_field_index("text")
     strange = Rows(table.set_column(column, "text", pa.array(texts)))
-    assert Encoder(run.suite, strange).measure_unreadable(artifact) == 0.5
+    assert SplitEncoder(run.suite, strange).measure_unreadable(artifact) == 0.5
 
     record = make_sample_record()
     assert list_unreadable_rows(record) == []

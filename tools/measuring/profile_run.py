@@ -45,7 +45,7 @@ WRAPPED = {
     "slimgate.run.run:prepare_rows": "rows",
     "slimgate.run.run:Builder._make_artifact": "build: rest",
     "slimgate.run.run:make_outcomes": "predict",
-    "slimgate.run.run:Encoder.encode_for": "tokenise",
+    "slimgate.run.run:SplitEncoder.encode_for": "tokenise",
     "slimgate.plugin.suite_session:SuiteSession.write_record": "report",
     "slimgate.plugin.session:Session.finish": "report",
 }

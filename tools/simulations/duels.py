@@ -34,8 +34,9 @@ from tabulate import tabulate
 
 from fixtures.models.tiny import make_tiny_tokenizer
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled
+from slimgate.outcomes import Floats
 from slimgate.plugins.base import Arrays
-from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
+from slimgate.run.measure.duel import Contender, ContenderSpec, run_duel, time_call
 
 NAMES = ("teacher", "copy", "variant")
 LIMIT = 0.05  # of pytest-benchmark's comparison

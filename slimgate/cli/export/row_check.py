@@ -32,7 +32,7 @@ from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.runtime import Runtime
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.measure.quality import Encoder, predict_outcomes
+from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
@@ -176,7 +176,7 @@ def _compute_artifact_answers(
     if texts == 1 and len(columns) == 2:
         runtime = Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
     model = AnsweringModel(gate.suite, gate.rows, artifact, runtime, device="cpu")
-    return predict_outcomes(model, Encoder(gate.suite, gate.compared), order=order)
+    return predict_outcomes(model, SplitEncoder(gate.suite, gate.compared), order=order)
 
 
 def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:

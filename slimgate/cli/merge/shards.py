@@ -32,7 +32,7 @@ from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import SelfTest, SelfTestFacts
-from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
+from slimgate.run.followed_rows import QuoteRows, describe_followed_rows, open_gate_texts
 from slimgate.run.result_keys import MODEL, make_separation_key
 
 # Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
@@ -223,7 +223,7 @@ def _copy_logs(ordered: Sequence[StoredRecord], folder: Path) -> None:
                     shutil.copyfile(run.make_log_path(name), new)
 
 
-def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
+def _follow_rows(record: RunRecord, folder: Path, texts: QuoteRows) -> RunRecord:
     answers = read_answers_of_record(record, folder)
     rows = describe_followed_rows(answers[0], answers[1:], texts) if answers else []
     return record.model_copy(update={"followed": rows})

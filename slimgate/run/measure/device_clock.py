@@ -1,6 +1,6 @@
 """Measures how long a call takes on its device, and how much of the device's memory was in use.
 
-    clock = device_clock("cuda:0")
+    clock = make_device_clock("cuda:0")
     seconds = clock.time(predictor.forward, prepared)
 
 A GPU works through a queue, so the wall clock around a call that only fills the queue says nothing. There the
@@ -64,9 +64,9 @@ def make_device_clock(device: str) -> DeviceClock:
 
 
 def read_device_peak(device: str) -> int | None:
-    """The peak bytes of GPU memory that this process's tensors used; None on the CPU.
+    """The peak bytes of GPU memory that tensors used since this process began; None on the CPU.
 
-    Since the process began, also of freed memory. CUDA's own memory is not included.
+    CUDA's own memory is not included.
     """
     if not device.startswith("cuda"):
         return None

@@ -24,20 +24,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate._system.forkserver import start_forkserver
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
+from slimgate.outcomes import Floats
 from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.duel_worker import serve
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.timed_call import CallInputs
 
-Floats = npt.NDArray[np.float64]
 # Gets one time for each round by contender; says whether the rounds so far suffice.
 Enough = Callable[[Mapping[str, Floats]], bool]
 
@@ -68,6 +67,13 @@ class ContenderSpec:
     params: Any
     device: str
     threads: int
+
+
+class BlockSize(NamedTuple):
+    """The calls of a block, for each of its batches, and the calls discarded before them."""
+
+    calls: int
+    discard: int
 
 
 @dataclass(frozen=True)
@@ -188,11 +194,13 @@ def run_duel(
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)
-    once = {contender.spec.name: time_call(contender) for contender in contenders}
+    call_seconds = {contender.spec.name: time_call(contender) for contender in contenders}
     batches = len(next(iter(inputs.values())))
-    sizes = choose_block_sizes(once) if batches == 1 else dict.fromkeys(once, (CALLS_OF_A_ROW, 1))
+    sizes = dict.fromkeys(call_seconds, BlockSize(CALLS_OF_A_ROW, discard=1))
+    if batches == 1:
+        sizes = choose_block_sizes(call_seconds)
     rows = 1 if batches == 1 else _count_rows(next(iter(inputs.values()))[0])
-    least = MIN_ROUNDS * (2 if fmean(once.values()) < SHORT_CALL_SECONDS else 1)
+    least = MIN_ROUNDS * (2 if fmean(call_seconds.values()) < SHORT_CALL_SECONDS else 1)
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
     while rounds < least or (rounds < MAX_ROUNDS and time.perf_counter() - start < max_seconds):
@@ -204,15 +212,16 @@ def run_duel(
             generator.shuffle(turns)
         called = choose_turns(rounds, batches, rows)
         for contender in turns:
-            calls, discard = sizes[contender.spec.name]
-            blocks[contender.spec.name].append(contender.time_block(calls, discard=discard, turns=called))
+            size = sizes[contender.spec.name]
+            block = contender.time_block(size.calls, discard=size.discard, turns=called)
+            blocks[contender.spec.name].append(block)
         rounds += 1
     fastest = {name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()}
     return DuelTimes(
         blocks=_compute_times(blocks),
         fastest=fastest,
         rounds=rounds,
-        calls={name: calls for name, (calls, _) in sizes.items()},
+        calls={name: size.calls for name, size in sizes.items()},
         queued_threads={
             name: median(block.queued_threads for block in own_blocks) for name, own_blocks in blocks.items()
         },
@@ -229,24 +238,24 @@ def choose_turns(number: int, batches: int, rows: int) -> list[int]:
     return [(number * size + call) % batches for call in range(size)]
 
 
-def choose_block_sizes(once: Mapping[str, float]) -> dict[str, tuple[int, int]]:
-    """By contender the calls of a block, and the calls discarded before them. once: the seconds of a call.
+def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:
+    """The size of each contender's blocks.
 
     A quartile of few calls is lower than one of many, so contenders of nearly the same speed make equally
     many calls. But two calls of 0.3 ms next to a teacher of 9 ms are a block that one hiccup decides: a
     speed-up of 18 was reported as [7.4, 29].
     """
-    shared = fmean(once.values())
+    shared = fmean(call_seconds.values())
     return {
         name: choose_block_size(own_seconds if own_seconds < shared / 2 else shared)
-        for name, own_seconds in once.items()
+        for name, own_seconds in call_seconds.items()
     }
 
 
-def choose_block_size(once: float) -> tuple[int, int]:
-    """Calls that fill a block, and calls discarded before them, for a call that takes `once` seconds."""
-    calls = int(np.clip(round(BLOCK_SECONDS / max(once, 1e-9)), 1, MOST_CALLS))
-    return calls, 2 if once < SHORT_CALL_SECONDS else 1
+def choose_block_size(call_seconds: float) -> BlockSize:
+    """The number of calls that fills a block."""
+    calls = int(np.clip(round(BLOCK_SECONDS / max(call_seconds, 1e-9)), 1, MOST_CALLS))
+    return BlockSize(calls, discard=2 if call_seconds < SHORT_CALL_SECONDS else 1)
 
 
 def _compute_times(blocks: Mapping[str, Sequence[Block]]) -> dict[str, Floats]:
@@ -275,12 +284,10 @@ def find_fastest_call(blocks: Sequence[Block]) -> float:
 
 def time_call(contender: Contender) -> float:
     """The time of a call, after calls that warm the model up: the first ones allocate memory."""
-    once = float(compute_block_seconds([contender.time_block(1, discard=1)])[0])
-    return (
-        once
-        if once > BLOCK_SECONDS
-        else float(compute_block_seconds([contender.time_block(5, discard=3)])[0])
-    )
+    block = contender.time_block(1, discard=1)
+    if compute_block_seconds([block])[0] <= BLOCK_SECONDS:
+        block = contender.time_block(5, discard=3)
+    return float(compute_block_seconds([block])[0])
 
 
 def _start_process() -> tuple[Any, Any]:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 # spin for ever.
 _POLL_SECONDS, _MAX_SPINNING_SECONDS = 0.0005, 0.03
 _THREADS = Path("/proc/self/task")
+T = TypeVar("T")
 
 
 class QueueClock:
@@ -142,9 +143,6 @@ def count_running_threads(tasks: Path, *, without: str) -> int:
 def _parse_queued_seconds(schedstat: bytes) -> float:
     """The time on a run queue: the second number of a schedstat file, in nanoseconds."""
     return int(schedstat.split()[1]) / 1e9
-
-
-T = TypeVar("T")
 
 
 def delay_call(call: Callable[[T], object], seconds: float) -> Callable[[T], object]:

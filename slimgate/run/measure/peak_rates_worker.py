@@ -105,9 +105,9 @@ def measure_peak(product: Callable[[int], Call], seconds: float, sizes: dict[str
     fits = [size for size in SIZES if _LEAST_CALLS * small * (size / SMALL) ** 3 <= left]
     sizes[name] = fits[0] if fits else SMALL
     small_rate = 2 * SMALL**3 / small
-    return (
-        max(small_rate, 2 * fits[0] ** 3 / time_fastest(product(fits[0]), until=end)) if fits else small_rate
-    )
+    if not fits:
+        return small_rate
+    return max(small_rate, 2 * fits[0] ** 3 / time_fastest(product(fits[0]), until=end))
 
 
 def _measure_torch(

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.process_state import guard_process_state
 from slimgate.run.rows import check_task
+from slimgate.run.user_errors import format_error_place
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
@@ -59,7 +59,7 @@ class StoredAnswers(UserWarning):
     """Answers of a server that slimgate did not start came from the store: it may be another one now."""
 
 
-class Encoder:
+class SplitEncoder:
     """Tokenises the rows of a split once for all artifacts with the same tokenizer."""
 
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
@@ -105,7 +105,7 @@ class Encoder:
 
 def make_outcomes(
     model: AnsweringModel,
-    encoder: Encoder,
+    encoder: SplitEncoder,
     store: Store,
     *,
     progress: Progress = no_progress,
@@ -202,7 +202,7 @@ def has_answers(model: AnsweringModel, split: str, store: Store) -> bool:
 
 def predict_outcomes(
     model: AnsweringModel,
-    encoder: Encoder,
+    encoder: SplitEncoder,
     *,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
@@ -257,7 +257,7 @@ def _check_finite(scores: npt.NDArray[Any], split: str) -> None:
         )
 
 
-def _check_rows(outcomes: object, task: str, encoder: Encoder) -> None:
+def _check_rows(outcomes: object, task: str, encoder: SplitEncoder) -> None:
     """Raises MeasureError unless a task's outcomes are one for each row, in the order of the rows."""
     if not isinstance(outcomes, Outcomes):
         raise MeasureError(
@@ -282,9 +282,7 @@ def _errors_in_one_line(*plugins: str) -> Iterator[None]:
         user_plugins = [name for name in plugins if ":" in name]
         if not user_plugins and not isinstance(error, (RuntimeError, MemoryError)):
             raise
-        frame = extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}, line {frame.lineno}; {', '.join(user_plugins)}"
-        where = f" ({place})" if user_plugins else ""
+        where = f" ({format_error_place(error)}; {', '.join(user_plugins)})" if user_plugins else ""
         raise MeasureError(f"predicting failed: {format_error(error)}{where}") from error
 
 

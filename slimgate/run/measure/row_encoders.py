@@ -20,7 +20,7 @@ def make_row_encoder(task: SuiteTask, folder: Path) -> Callable[[Rows], Encoded]
     encoders = make_row_encoders(task, folder)
     if len(encoders) == 1:
         return encoders[0]
-    return lambda rows: EncodedTwice(tuple(encode(rows) for encode in encoders))
+    return lambda rows: CascadeRows(tuple(encode(rows) for encode in encoders))
 
 
 def make_row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], Encoded]]:
@@ -30,8 +30,8 @@ def make_row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], En
 
 
 @dataclass(frozen=True)
-class EncodedTwice:
-    """The same rows, encoded by several tokenizers. A batch has the inputs of all (cascade.input_name).
+class CascadeRows:
+    """Rows encoded by each tokenizer of a cascade. A batch has the inputs of all (`format_input_name`).
 
     Lengths are those of the first tokenizer, whose model reads every row.
     """
@@ -46,14 +46,14 @@ class EncodedTwice:
     def row_of(self) -> None:
         return None
 
-    def take(self, positions: Sequence[int]) -> EncodedTwice:
+    def take(self, positions: Sequence[int]) -> CascadeRows:
         """Some of the rows, in that order."""
-        return EncodedTwice(tuple(encoding.take(positions) for encoding in self.encodings))
+        return CascadeRows(tuple(encoding.take(positions) for encoding in self.encodings))
 
-    def join(self, more: EncodedTwice) -> EncodedTwice:
-        """These rows and more behind them."""
+    def join(self, more: CascadeRows) -> CascadeRows:
+        """These rows, followed by more rows."""
         pairs = zip(self.encodings, more.encodings, strict=True)
-        return EncodedTwice(tuple(encoding.join(other) for encoding, other in pairs))
+        return CascadeRows(tuple(encoding.join(other) for encoding, other in pairs))
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """The extra arrays of the first tokenizer."""

@@ -9,7 +9,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.base import Json
 from slimgate.record.run import RowShapes
 from slimgate.run import keys
-from slimgate.run.measure.quality import Encoder
+from slimgate.run.measure.quality import SplitEncoder
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Store
@@ -23,7 +23,7 @@ FACTS = "shapes"
 def make_row_shapes(
     rows: PreparedRows,
     artifact: Artifact,
-    encoder: Encoder,
+    encoder: SplitEncoder,
     store: Store,
     *,
     row: int,
@@ -43,7 +43,7 @@ def make_row_shapes(
     return RowShapes.model_validate(store.make("shapes", key, fill).manifest[FACTS])
 
 
-def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
+def _follow_row(artifact: Artifact, encoder: SplitEncoder, row: int, device: str) -> Json:
     import torch
 
     from slimgate.models.module_outputs import UNKNOWN, follow_row

@@ -24,6 +24,9 @@ from slimgate.plugins.models import Predictor, TimedWriter
 from slimgate.plugins.workloads import END_TO_END, TimedPart
 from slimgate.run.measure.end_to_end import Texts, read_texts
 
+# The inputs of a call: the arrays of a batch, or the rows of a call that is timed end to end.
+CallInputs = Arrays | Texts
+
 
 @dataclass(frozen=True)
 class TimedCall:
@@ -36,10 +39,6 @@ class TimedCall:
     def __call__(self) -> object:
         """Makes one call without timing it."""
         return self.call(self.begin())
-
-
-# The inputs of a call: the arrays of a batch, or the rows of a call that is timed end to end.
-CallInputs = Arrays | Texts
 
 
 def prepare_inputs(predictor: Predictor, inputs: Sequence[CallInputs]) -> list[Any]:

@@ -19,7 +19,7 @@ from slimgate.outcomes import FAILED, Outcomes
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.measure.quality import Encoder, check_answered, make_outcomes, predict_outcomes
+from slimgate.run.measure.quality import SplitEncoder, check_answered, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
 from slimgate.suite.named_plugin import Plugin
@@ -241,7 +241,7 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     runtime = replace(run.suite.teacher.runtime, object=Broken())
     model = AnsweringModel(run.suite, run.rows, artifact, runtime, "cpu")
     with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
-        predict_outcomes(model, Encoder(run.suite, run.rows.gate))
+        predict_outcomes(model, SplitEncoder(run.suite, run.rows.gate))
 
 
 class Reshaped(Tempered):

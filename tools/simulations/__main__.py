@@ -2,7 +2,7 @@
 
 python -m tools.simulations [--folder reports/simulations] [--only NAME …]
 
-`duels` is not among them: it times real models, and takes an idle machine.
+`duels` is left out: it times real models and needs an idle machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FOLDER = Path(__file__).parents[2] / "reports" / "simulations"
 
 
 def main() -> None:
-    """Each in a process of its own, so that its minutes are its own."""
+    """Runs each simulation in a separate process, so that its page has its own CPU minutes."""
     parser = argparse.ArgumentParser(prog="python -m tools.simulations")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES, help="the summary is of all pages")

@@ -1,4 +1,4 @@
-"""How often accuracy is judged wrongly: slimgate's Tango beside the rules that others use.
+"""How often accuracy is judged wrongly, by slimgate's Tango test and by the rules of other tools.
 
 python -m tools.simulations.accuracy_verdicts [--reps N] [--seed S] [--out FILE]
 """
@@ -37,11 +37,15 @@ PSI = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
 MARGINS = (0.01, 0.02, 0.05, 0.10)
 PEERS = (LM_EVAL, RECOVERY, RECOVERY_DEFAULT)
 RULES = (*(rule.name for rule in PAIRED), *PEERS)
+# The thresholds of llm-compressor that come nearest to margins of 1 and 2 points.
+_NEAREST = (compute_threshold(0.01), compute_threshold(0.02))
+# Headers of the columns that `_format_key` fills.
+_KEY = ("margin, points", "psi, %", "n")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Chances of wrong verdicts. false_pass: at a true drop of the margin, false_fail: at none, by rule."""
+    """Chances of wrong verdicts by rule: false_pass at a true drop of the margin, false_fail at no drop."""
 
     n: int
     psi: float
@@ -72,14 +76,15 @@ def _simulate_cell(rng: np.random.Generator, n: int, psi: float, margin: float, 
     at_margin = simulate_pass_shares(rng, n, psi, margin, margin, reps=reps)
     at_none = simulate_pass_shares(rng, n, psi, 0.0, margin, reps=reps)
     return Cell(
-        n,
-        psi,
-        margin,
-        {rule.name: compute_pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | dict(at_margin),
-        {rule.name: compute_fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
+        n=n,
+        psi=psi,
+        margin=margin,
+        false_pass={rule.name: compute_pass_chance(rule, n, psi, margin, margin) for rule in PAIRED}
+        | dict(at_margin),
+        false_fail={rule.name: compute_fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
         | {name: 1 - share for name, share in at_none.items()},
-        compute_fail_chance(TANGO, n, psi, margin, margin),
-        compute_pass_chance(TANGO, n, psi, 0.0, margin),
+        tango_fails_at_margin=compute_fail_chance(TANGO, n, psi, margin, margin),
+        tango_passes_at_none=compute_pass_chance(TANGO, n, psi, 0.0, margin),
     )
 
 
@@ -129,7 +134,7 @@ def _format_rule_table(all_cells: Sequence[Cell], kind: str, options: Options) -
 
 
 def _count_reps(rule: str, options: Options) -> int | None:
-    """The runs behind a rule's share; None for the exact ones."""
+    """The number of runs behind a rule's share; None for an exact share."""
     return options.reps if rule in PEERS else None
 
 
@@ -169,17 +174,14 @@ def _format_worst_table(all_cells: Sequence[Cell]) -> str:
     return "## The worst cell of each rule, %\n" + format_table(header, rows)
 
 
-_KEY = ("margin, points", "psi, %", "n")
-
-
 def _format_key(cell: Cell) -> list[str]:
     return [f"{100 * cell.margin:g}", f"{100 * cell.psi:g}", f"{cell.n:,}"]
 
 
-NEAREST = (compute_threshold(0.01), compute_threshold(0.02))
 _TEXT = f"""\
 psi of the rows change; where the true drop is the margin, (psi + margin) / 2 of them are lost and
-(psi - margin) / 2 won. Bold: above 6 %, where\nit is simulated by more than two standard errors.
+(psi - margin) / 2 won. Bold: above 6 %, where
+it is simulated by more than two standard errors.
 
 - Tango: slimgate's rule, PASS at z(margin) <= -1.6449, FAIL at z(margin) >= 1.6449, else INCONCLUSIVE.
 - point rule: the observed drop is at most the margin.
@@ -190,7 +192,7 @@ psi of the rows change; where the true drop is the margin, (psi + margin) / 2 of
   told.
 - llm-compressor: `tests/lmeval/test_lmeval.py`, variant / teacher rounded to two digits is at least a
   threshold. The teacher's accuracy here is {ACCURACY}, so that the nearest thresholds of two digits are
-  {NEAREST[0]:.2f} for 1 point (an exact 0.9882) and {NEAREST[1]:.2f} for 2 (0.9765); beside it
+  {_NEAREST[0]:.2f} for 1 point (an exact 0.9882) and {_NEAREST[1]:.2f} for 2 (0.9765); beside it
   its default 0.95, which allows 4.25 points before rounding. It has no third verdict.
 """
 

@@ -16,6 +16,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import Outcomes
 from tools.simulations.answers import CHOICE_METRICS, Choices, Floats, Loss, Population, Written
 from tools.simulations.grouped_verdicts import Shares
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -61,7 +62,7 @@ OTHER_KINDS: tuple[tuple[str, Population], ...] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A population, a kind of budget whose limit the worse variant is at, and a number of prompts."""
+    """A population, a budget whose limit the worse variant has exactly, and a number of prompts."""
 
     population: Population
     kind: str
@@ -70,25 +71,25 @@ class Cell:
 
     @property
     def limit(self) -> float:
-        """In the budget's own unit."""
+        """The limit, in the unit of the budget."""
         before, after = self.population.values
         return 100 * abs(before - after) if self.kind == "drop_points" else after
 
     @property
     def rule(self) -> str:
-        """In the summary."""
+        """The rule's name in the summary."""
         sampled = ", sampled answers" if self.population.repeats > 1 else ""
         return f"{self.population.metric} {self.kind}{sampled}"
 
     @property
     def label(self) -> str:
-        """In the summary."""
+        """The cell's name in the summary."""
         answers = f", {self.population.repeats} each" if self.population.repeats > 1 else ""
         limit = f"{self.limit:.3g} points" if self.kind == "drop_points" else f"{self.limit:.3g}"
         return f"{self.population.label}, limit {limit}, {self.prompts:,} prompts{answers}"
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        """again: the number of the round, each of which draws anew."""
+        """Simulates `reps` runs. again: the number of the round; each round draws other samples."""
         rng = np.random.default_rng((*self.seed, again))
         sums = np.zeros(5)
         for _ in range(reps):
@@ -110,7 +111,7 @@ class Cell:
         return Shares(*(sums / reps).tolist())
 
     def _judge(self, before: Floats, after: Floats) -> Verdict:
-        name, ids = self.population.metric, np.arange(len(before)).astype(np.str_)
+        name, ids = self.population.metric, make_ids(len(before))
         teacher, variant = (Outcomes(ids, values={name: values}) for values in (before, after))
         budget = QualityBudget(self.kind, self.limit)
         [judged] = judge_quality(load_metric(name), teacher, variant, [budget]).budgets
@@ -118,7 +119,7 @@ class Cell:
 
 
 def list_cells(seed: int) -> Iterator[Cell]:
-    """Every cell, not simulated yet."""
+    """Every cell, before it is simulated."""
     drops: tuple[tuple[str, Population], ...] = tuple(
         ("drop_points", population) for population in POPULATIONS
     )
@@ -159,12 +160,13 @@ def _format_repeat_rows(simulated: list[Simulated[Cell, Shares]]) -> Iterator[li
     for metric, repeats in sorted(
         {(cell.cell.population.metric, cell.cell.population.repeats) for cell in simulated}
     ):
-        some = [
+        results = [
             cell.result
             for cell in simulated
             if (cell.cell.population.metric, cell.cell.population.repeats) == (metric, repeats)
         ]
-        clustered, alone = max(cell.passed for cell in some), max(cell.as_if_alone for cell in some)
+        clustered = max(result.passed for result in results)
+        alone = max(result.as_if_alone for result in results)
         yield [metric, str(repeats), format_percent(clustered), format_percent(alone)]
 
 

@@ -2,7 +2,8 @@
 
 python -m tools.simulations.bootstrap_speed --rows 100000 --variants 10 --resamples 10000
 
-Each metric runs in a process of its own, one after the other, so that its peak memory is its own.
+The metrics run one after the other, each in a separate process, so that a peak of memory is that of one
+metric.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ HEADERS = ["metric", "classes", "method", "seconds", "CPU seconds", "MiB of the 
 
 @dataclass(frozen=True)
 class Load:
+    """The size of the outcomes to judge."""
+
     rows: int
     variants: int
     resamples: int
@@ -72,9 +75,12 @@ def read_peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(name: str, classes: int, load: Load) -> tuple[str, int, str, float, float, float, float]:
-    """A line of the table: metric, classes, method, seconds and CPU seconds of all variants, MiB before and
-    at the peak."""
+def measure_metric(name: str, classes: int, load: Load) -> tuple[str, int, str, float, float, float, float]:
+    """Returns a line of the table.
+
+    It has the metric, its classes and method, the seconds and CPU seconds of all variants, and MiB before and
+    at the peak.
+    """
     metric = load_metric(name)
     teacher, *variants = make_outcomes(classes, load.rows, load.variants)
     peak, method = read_peak_mib(), ""
@@ -96,11 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"{load.rows:,} rows, {load.variants} variants, {load.resamples:,} resamples\n\n")
     sys.stdout.write(f"| {' | '.join(HEADERS)} |\n|{'---|' * len(HEADERS)}\n")
     for name, classes in CASES:
-        # spawned afresh: a forked process would begin with its parent's peak
-        with multiprocessing.get_context("spawn").Pool(1) as alone:
-            line = alone.apply(measure, (name, classes, load))
+        # spawned, because a forked process would begin with the peak of its parent
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            line = pool.apply(measure_metric, (name, classes, load))
         texts = [str(cell) if isinstance(cell, str | int) else f"{cell:.1f}" for cell in line]
-        # each as it is found, since all of them take minutes
+        # written at once, because all metrics together take minutes
         sys.stdout.write(f"| {' | '.join(texts)} |\n")
         sys.stdout.flush()
 

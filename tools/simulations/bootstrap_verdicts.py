@@ -21,7 +21,8 @@ from tools.simulations.populations import Predictions
 from tools.simulations.rounds import format_worst_cells
 
 NAME = "bootstrap_verdicts"
-# Chance moves a bound of so few by 0.16 standard errors, which turns an error rate of 5 % into 5.2 %.
+# With so few resamples, chance moves a bound by 0.16 standard errors, which turns an
+# error rate of 5 % into 5.2 %.
 RESAMPLES = 500
 
 CLASSES = {
@@ -35,7 +36,7 @@ CHANGES = ((0.01, 0.01), (0.02, 0.01), (0.05, 0.01), (0.02, 0.02), (0.05, 0.02),
 
 
 def list_cells() -> Iterator[Cell]:
-    """10,000 rows are drawn of one population only: they take ten times as long."""
+    """Every population and change. Only one population has 10,000 rows, which take ten times as long."""
     for name, shares in CLASSES.items():
         for psi, net in CHANGES:
             for n in (200, 1000, 3000, 10_000) if name == "3 equal" else (200, 1000, 3000):

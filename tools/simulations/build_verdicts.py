@@ -21,6 +21,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import ClassOutcomes
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -42,7 +43,7 @@ SHARED = (0.0, 0.8)
 ROWS = ((1_000, 2.0), (3_000, 1.0))
 GROUPED, GROUP_MARGIN, GROUP_ROWS, FOLLOW = 3_000, 2.0, 10, sqrt(0.1)
 F1_ROWS, F1_MARGIN, F1_BUILDS = 1_000, 2.0, 3
-# One build in ten loses so many points more than the others.
+# Points that a broken build loses more than the others, the share of broken builds, and numbers of builds.
 BROKEN, BROKEN_SHARE, BROKEN_BUILDS = 10.0, 0.1, (3, 5, 10)
 # Shares of the variance that are between builds, and runs of the comparison of rules.
 BETWEEN, NORMALS = (0.25, 0.5, 0.75, 0.9), 400_000
@@ -54,8 +55,11 @@ Changes = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Cell:
-    """spread: the standard deviation between builds, margin: the budget; in points. shared: of the changes
-    those that all builds have alike."""
+    """A recipe and its budget.
+
+    spread: the standard deviation between builds, and margin: the budget, both in points. shared: the share
+    of the changes that all builds have in common.
+    """
 
     builds: int
     spread: float
@@ -65,15 +69,19 @@ class Cell:
     grouped: bool = False
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         rows = f"n {self.n:,}" + (" in groups" if self.grouped else "")
         return f"{self.builds} builds, sd {self.spread:g}, {100 * self.shared:.0f} % shared, {rows}"
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: a recipe at its budget passes, over builds and by its first build alone; an equal recipe
-    fails and passes; one that loses twice its budget fails."""
+    """Shares of the runs.
+
+    at_budget, first_at_budget: a recipe at its budget passes, over builds and by its first build alone.
+    equal_fails, equal_passes: of a recipe that is as good as the teacher. twice_fails: a recipe that loses
+    twice its budget fails.
+    """
 
     at_budget: float
     first_at_budget: float
@@ -96,14 +104,17 @@ def list_cells() -> Iterator[Cell]:
 
 
 def draw(rng: np.random.Generator, cell: Cell, drops: Floats) -> tuple[npt.NDArray[np.bool_], Changes]:
-    """(n,) whether the teacher is right; (builds, n) +1 lost, -1 won. drops: (builds,) of each build."""
+    """Draws (n,) whether the teacher is right, and (builds, n) changes: +1 lost, -1 won.
+
+    drops: (builds,) the true drop of each build, a fraction.
+    """
     right = rng.random(cell.n) < RIGHT
     fates = rng.random((cell.builds, cell.n))
     if cell.grouped:
         member = np.arange(cell.n) // GROUP_ROWS
         follows = rng.random(cell.n) < FOLLOW
-        of_group = rng.random((cell.builds, member[-1] + 1))[:, member]
-        fates = np.where(follows, of_group, fates)
+        group_fates = rng.random((cell.builds, member[-1] + 1))[:, member]
+        fates = np.where(follows, group_fates, fates)
         right = np.where(follows, (rng.random(member[-1] + 1) < RIGHT)[member], right)
     common = rng.random(cell.n) < cell.shared
     fates = np.where(common, fates[0], fates)
@@ -113,33 +124,41 @@ def draw(rng: np.random.Generator, cell: Cell, drops: Floats) -> tuple[npt.NDArr
 
 
 def draw_drops(rng: np.random.Generator, cell: Cell, drop: float) -> Floats:
-    """(builds,) the true drops of builds of a recipe that loses `drop` points on average; as fractions."""
+    """Draws (builds,) true drops, as fractions, of a recipe that loses `drop` points on average."""
     return rng.normal(drop, cell.spread, cell.builds) / 100
 
 
 def make_evidence(cell: Cell, right: npt.NDArray[np.bool_], changes: Changes) -> OverBuilds:
-    """What `over_builds` makes of such answers."""
+    """The evidence that `over_builds` has of these answers."""
     before = right.astype(np.float64)
     groups = np.arange(cell.n) // GROUP_ROWS if cell.grouped else None
-    means = PairedMeans(before, before - changes.mean(axis=0), np.ones(cell.n), groups, (0.0, 1.0), 1.0)
-    return OverBuilds(float(before.mean()), before.mean() - changes.mean(axis=1), [means], cell.n)
+    means = PairedMeans(
+        before=before,
+        after=before - changes.mean(axis=0),
+        sizes=np.ones(cell.n),
+        groups=groups,
+        ends=(0.0, 1.0),
+        most_lost=1.0,
+    )
+    after = before.mean() - changes.mean(axis=1)
+    return OverBuilds(before=float(before.mean()), after=after, rows=[means], n=cell.n)
 
 
 def simulate(cell: Cell, seed: int, runs: int, number: int) -> Shares:
-    """number: of the round, so that each round draws anew."""
+    """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (cell.builds, round(10 * cell.spread), round(10 * cell.shared), cell.n, int(cell.grouped))
     rng = np.random.default_rng([seed, number, *drawn])
     margin, sums = cell.margin / 100, np.zeros(5)
     for _ in range(runs):
-        at, equal, twice = (
+        at_budget, equal, twice = (
             draw(rng, cell, draw_drops(rng, cell, drop)) for drop in (cell.margin, 0.0, 2 * cell.margin)
         )
-        of_equal = make_evidence(cell, *equal)
+        equal_evidence = make_evidence(cell, *equal)
         sums += (
-            make_evidence(cell, *at).excludes(DROP, margin, ALPHA, above=True),
-            not cell.grouped and _has_first_passed(at[1][0], margin),
-            of_equal.excludes(DROP, margin, ALPHA, above=False),
-            of_equal.excludes(DROP, margin, ALPHA, above=True),
+            make_evidence(cell, *at_budget).excludes(DROP, margin, ALPHA, above=True),
+            not cell.grouped and _has_first_passed(at_budget[1][0], margin),
+            equal_evidence.excludes(DROP, margin, ALPHA, above=False),
+            equal_evidence.excludes(DROP, margin, ALPHA, above=True),
             make_evidence(cell, *twice).excludes(DROP, margin, ALPHA, above=False),
         )
     shares = (sums / runs).tolist()
@@ -152,7 +171,7 @@ def _has_first_passed(changes: Changes, margin: float) -> bool:
 
 
 def simulate_f1_passes(spread: float, runs: int, seed: int) -> float:
-    """The share of recipes at their budget that pass, of macro F1, whose rows are resampled."""
+    """The share of recipes at a budget on macro F1 that pass. The rows are resampled."""
     cell = Cell(F1_BUILDS, spread, SHARED[1], F1_ROWS, F1_MARGIN)
     rng = np.random.default_rng([seed, 1, round(10 * spread)])
     budgets = [QualityBudget("drop_points", F1_MARGIN, over="builds")]
@@ -172,37 +191,37 @@ def simulate_f1_passes(spread: float, runs: int, seed: int) -> float:
 
 
 def _make_class_outcomes(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_]) -> ClassOutcomes:
-    ids = np.arange(len(labels)).astype(np.str_)
+    ids = make_ids(len(labels))
     return ClassOutcomes(ids, labels, np.where(right, labels, 1 - labels), ("a", "b"))
 
 
 def simulate_broken_passes(builds: int, runs: int, seed: int) -> float:
-    """The share that pass of recipes at their budget of which one build in ten is broken."""
+    """The share of recipes at their budget that pass, if one build in ten is broken."""
     cell = Cell(builds, 0.0, SHARED[1], ROWS[1][0], ROWS[1][1])
     rng = np.random.default_rng([seed, 2, builds])
     passed = 0
     for _ in range(runs):
         broken = rng.random(builds) < BROKEN_SHARE
         drops = cell.margin / 100 + (broken - BROKEN_SHARE) * BROKEN / 100
-        gathered = make_evidence(cell, *draw(rng, cell, drops))
-        passed += gathered.excludes(DROP, cell.margin / 100, ALPHA, above=True)
+        evidence = make_evidence(cell, *draw(rng, cell, drops))
+        passed += evidence.excludes(DROP, cell.margin / 100, ALPHA, above=True)
     return passed / runs
 
 
 def simulate_normal_rules(builds: int, share: float, seed: int) -> tuple[float, float]:
     """How often a normal mean is beyond its 5 % bound, by Satterthwaite's rule and by Banerjee's.
 
-    share: of the variance, that of the builds; the variance of the rows is known.
+    share: the part of the variance that is between builds. The variance of the rows is known.
     """
     from scipy.stats import t
 
     rng = np.random.default_rng([seed, 3, builds, round(100 * share)])
-    of_rows, of_builds = 1 - share, share * rng.chisquare(builds - 1, NORMALS) / (builds - 1)
-    mean, error = rng.standard_normal(NORMALS), np.sqrt(of_rows + of_builds)
-    degrees = (of_rows + of_builds) ** 2 * (builds - 1) / of_builds**2
+    rows_variance, builds_variance = 1 - share, share * rng.chisquare(builds - 1, NORMALS) / (builds - 1)
+    mean, error = rng.standard_normal(NORMALS), np.sqrt(rows_variance + builds_variance)
+    degrees = (rows_variance + builds_variance) ** 2 * (builds - 1) / builds_variance**2
     satterthwaite = mean > t.ppf(1 - ALPHA, degrees) * error
     student = t.ppf(1 - ALPHA, builds - 1)
-    banerjee = mean > np.sqrt(Z_ALPHA**2 * of_rows + student**2 * of_builds)
+    banerjee = mean > np.sqrt(Z_ALPHA**2 * rows_variance + student**2 * builds_variance)
     return float(satterthwaite.mean()), float(banerjee.mean())
 
 
@@ -210,7 +229,7 @@ def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
         lambda cell, runs, number: simulate(cell, options.seed, runs, number),
-        lambda simulated_cell: simulated_cell.worst,
+        lambda shares: shares.worst,
         reps=options.reps,
     )
     f1 = [(spread, simulate_f1_passes(spread, options.reps, options.seed)) for spread in (0.0, 0.6)]
@@ -222,19 +241,10 @@ def make_page(options: Options) -> str:
         error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    rates = [
-        Rates(
-            "drop_points over builds" + (", grouped rows" if simulated_cell.cell.grouped else ""),
-            simulated_cell.cell.words,
-            simulated_cell.result.at_budget,
-            simulated_cell.result.equal_fails,
-            simulated_cell.runs,
-        )
-        for simulated_cell in simulated
-    ]
-    of_f1 = "f1_macro drop_points over builds"
+    rates = [_make_rates(cell) for cell in simulated]
+    f1_rule = "f1_macro drop_points over builds"
     rates += [
-        Rates(of_f1, f"{F1_BUILDS} builds, sd {spread:g}, n {F1_ROWS:,}", share, float("nan"), options.reps)
+        Rates(f1_rule, f"{F1_BUILDS} builds, sd {spread:g}, n {F1_ROWS:,}", share, float("nan"), options.reps)
         for spread, share in f1
     ]
     text += format_worst_cells(rates)
@@ -249,6 +259,12 @@ def make_page(options: Options) -> str:
     return (
         text + _RULES + format_table(["builds", "of the builds, %", "Satterthwaite, %", "Banerjee, %"], lines)
     )
+
+
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    cell, shares = simulated.cell, simulated.result
+    rule = "drop_points over builds" + (", grouped rows" if cell.grouped else "")
+    return Rates(rule, cell.label, shares.at_budget, shares.equal_fails, simulated.runs)
 
 
 def _format_row(simulated: Simulated[Cell, Shares]) -> list[Any]:

@@ -27,21 +27,23 @@ from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_c
 
 NAME = "call_time_verdicts"
 ROUNDS = (59, 100, 300, 1000)
-# What a process is faster or slower by as long as it lives, about as of a real encoder (duels.md): the
-# standard deviation of its logarithm.
+# The standard deviation of how much faster or slower a process is during its whole life, on the log scale. A
+# real encoder has about as much (duels.md).
 LAYOUT = 0.014
 # How much slower a call is in a burst, on the log scale.
 SLOWER = 0.7
-# How much less than its limit a quantile is, of which the power is told.
+# Factors by which a quantile is below its limit, where the power is simulated.
 LOWER = (1.1, 1.3, 2.0)
-# Calls before those that are judged, so that a process has forgotten how it began.
+# Calls before those that are judged, so that the start of a process has no effect on them.
 _BEFORE = 200
 Floats = np.ndarray
 
 
 @dataclass(frozen=True)
 class Machine:
-    """noise: standard deviation of the logarithm of a call's time; follows: the autocorrelation of that noise
+    """How the time of a call varies.
+
+    noise: standard deviation of the logarithm of a call's time; follows: the autocorrelation of that noise
     from a call to the next, or of the share `drift` of its variance; bursts: the share of calls in slow
     moments, of `length` calls on average; turns: how much slower every second call is, on the log scale.
     """
@@ -61,7 +63,7 @@ class Machine:
         return f"noise {100 * self.noise:g} %, follows with {self.follows:g}{drift}{bursts}{turns}"
 
     def draw_logs(self, rng: np.random.Generator, rounds: int) -> Floats:
-        """(rounds,) logarithms of the times of one process beside its own layout."""
+        """Draws (rounds,) logarithms of the times of one process, without its layout."""
         from scipy.signal import lfilter
 
         steps = rng.standard_normal(rounds + _BEFORE) * (1 - self.follows**2) ** 0.5
@@ -75,41 +77,41 @@ class Machine:
         )
 
     def _draw_bursts(self, rng: np.random.Generator, rounds: int) -> Floats:
-        """(rounds,) 1 in a slow moment. Moments end with a chance of 1 / length a call."""
+        """Draws (rounds,) 1 in a slow moment, else 0. A moment ends with a chance of 1 / length a call."""
         counts = np.zeros(rounds)
         if not self.bursts:
             return counts
         quiet, slow = self.length * (1 - self.bursts) / self.bursts, float(self.length)
-        at, is_slow = 0, bool(rng.random() < self.bursts)
-        while at < rounds:
+        start, is_slow = 0, bool(rng.random() < self.bursts)
+        while start < rounds:
             calls = int(rng.geometric(min(1.0, 1 / (slow if is_slow else quiet))))
-            counts[at : at + calls] = is_slow
-            at, is_slow = at + calls, not is_slow
+            counts[start : start + calls] = is_slow
+            start, is_slow = start + calls, not is_slow
         return counts
 
     def compute_quantile(self, share: float) -> float:
-        """Of the logarithm of a call's time, over all processes' calls beside their layout."""
+        """The quantile of the logarithm of a call's time, without the layout of its process."""
         from scipy.optimize import brentq
 
-        def above(at: float) -> float:
-            first, second = (self._share_below(at - slower) for slower in (0.0, self.turns))
+        def compute_excess(at: float) -> float:
+            first, second = (self._compute_share_below(at - slower) for slower in (0.0, self.turns))
             return (first + second) / 2 - share
 
-        return float(brentq(above, -10 * self.noise, SLOWER + self.turns + 10 * self.noise))
+        return float(brentq(compute_excess, -10 * self.noise, SLOWER + self.turns + 10 * self.noise))
 
-    def _share_below(self, at: float) -> float:
+    def _compute_share_below(self, at: float) -> float:
         from scipy.special import ndtr
 
         usual, slow = ndtr(at / self.noise), ndtr((at - SLOWER) / self.noise)
         return float((1 - self.bursts) * usual + self.bursts * slow)
 
 
-# Bursts are judged apart: no rule sees what does not happen in the seconds that are timed.
+# Bursts have tables of their own: no rule can see what does not happen in the seconds that are timed.
 STEADY = tuple(Machine(noise, follows) for noise in (0.005, 0.05, 0.2) for follows in (0.0, 0.3, 0.6, 0.9))
 # The worst cases that are known: two batches by turns on a machine that drifts, and a slow drift under noise.
 HARD = (
-    *(Machine(0.15, 0.95, turns=turns) for turns in (0.15, 0.3)),
-    *(Machine(0.3, follows, drift=drift) for follows, drift in ((0.95, 0.1), (0.98, 0.2))),
+    *(Machine(0.15, follows=0.95, turns=turns) for turns in (0.15, 0.3)),
+    *(Machine(0.3, follows=follows, drift=drift) for follows, drift in ((0.95, 0.1), (0.98, 0.2))),
 )
 KINDS = ("p50_ms_max", "p95_ms_max")  # the other kinds limit the same two quantiles
 BURSTS = tuple(Machine(0.05, bursts=share, length=length) for share in (0.02, 0.1) for length in (1, 5, 20))
@@ -117,8 +119,10 @@ BURSTS = tuple(Machine(0.05, bursts=share, length=length) for share in (0.02, 0.
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs. passed, failed: at the limit; raw: bounds of the interval before it is widened, as if all
-    rounds were independent, that are on the wrong side; counted: mean of as how many rounds they count.
+    """Shares of the runs, and `counted`, the mean number of independent rounds that the rule counts.
+
+    passed, failed: at the limit. raw: the interval, before it is widened and as if all rounds were
+    independent, does not hold the limit. power: PASS where the quantile is lower than its limit.
     """
 
     passed: float
@@ -130,19 +134,19 @@ class Shares:
 
 @dataclass(frozen=True)
 class Cell:
-    """number: of its random numbers."""
+    """A machine, a kind of budget and a number of rounds. seed: of its random numbers."""
 
     machine: Machine
     kind: str
     rounds: int
-    number: tuple[int, ...]
+    seed: tuple[int, ...]
 
     @property
     def label(self) -> str:
         return f"{self.machine.label}, {self.rounds:,} rounds"
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        rng, share = np.random.default_rng((*self.number, again)), QUANTILES[self.kind]
+        rng, share = np.random.default_rng((*self.seed, again)), QUANTILES[self.kind]
         limit = exp(self.machine.compute_quantile(share))
         counts, power, counted = np.zeros(3), np.zeros(len(LOWER)), 0
         for _ in range(reps):
@@ -152,19 +156,19 @@ class Cell:
             times = judge_call_times(ms, [LimitBudget(self.kind, limit)])
             verdict, counted = times.verdict, counted + times.counted
             counts += verdict is Verdict.PASS, verdict is Verdict.FAIL, not low <= limit <= high
-            power += [self._passes(ms / by, limit) for by in LOWER]
+            power += [self._is_pass(ms / by, limit) for by in LOWER]
         passed, failed, raw = (counts / reps).tolist()
         return Shares(passed, failed, raw, counted / reps, tuple((power / reps).tolist()))
 
-    def _passes(self, ms: Floats, limit: float) -> bool:
+    def _is_pass(self, ms: Floats, limit: float) -> bool:
         return judge_call_times(ms, [LimitBudget(self.kind, limit)]).verdict is Verdict.PASS
 
 
 def list_cells(machines: tuple[Machine, ...], seed: int) -> Iterator[Cell]:
-    for at, machine in enumerate(machines):
+    for index, machine in enumerate(machines):
         for kind in KINDS:
             for rounds in ROUNDS:
-                yield Cell(machine, kind, rounds, (seed, len(machines), at, rounds, len(kind)))
+                yield Cell(machine, kind, rounds, (seed, len(machines), index, rounds, len(kind)))
 
 
 def make_page(options: Options) -> str:

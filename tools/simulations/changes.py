@@ -1,8 +1,8 @@
-"""Populations of rows that a teacher and a worse variant answer, of every kind of outcomes that a metric
-reads.
+"""Populations of rows that a teacher and a worse variant answer, for every kind of metric.
 
-A variant is worse on a share of the rows, or of whole groups of rows; the rest it answers as its teacher
-does. `equal` variants change as many rows and are as good as their teacher: they answer those rows afresh.
+A variant is worse on a share of the rows, or of whole groups of rows. It answers the others as its teacher
+does. `equal` variants change as many rows and are as good as their teacher: they answer those rows again by
+chance.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import compute_value
-from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
+from slimgate.outcomes import Outcomes
 from tools.simulations.damaged_rows import POPULATIONS as SEVERAL
 from tools.simulations.damaged_rows import Rows
+from tools.simulations.outcomes import make_ids, make_two_class_outcomes
 
 Pair = tuple[Outcomes, Outcomes]
-# Rows of which the true values are taken; their own error is a hundredth of a point.
+# The number of rows that the true values are computed on; their standard error is 0.01 points.
 ENDLESS = 1_000_000
 # Rows of a group, where there are groups.
 GROUP = 20
@@ -44,11 +45,11 @@ class Case:
 
     @property
     def label(self) -> str:
-        """Its name, and whether rows change in groups."""
+        """Its name in tables, which says whether rows change in groups."""
         return self.name + (", groups" if self.grouped else "")
 
     def draw(self, rng: np.random.Generator, n: int, *, worse: bool = True) -> Pair:
-        """Outcomes of n rows."""
+        """Draws the outcomes of n rows."""
         if not self.grouped:
             return self.make(rng, n, rng.random(n) < self.psi, worse)
         groups = np.arange(n) // GROUP
@@ -69,10 +70,6 @@ class Case:
             )
             for name in self.metrics
         }
-
-
-def _make_ids(n: int) -> np.ndarray:
-    return np.arange(n).astype(np.str_)
 
 
 def make_two_classes(
@@ -96,23 +93,11 @@ def make_two_classes(
             new = SURE[how] * side
         else:
             new = before + 1.5 * rng.standard_normal(n)
-        return _make_class_outcomes(labels, before), _make_class_outcomes(
+        return make_two_class_outcomes(labels, before), make_two_class_outcomes(
             labels, np.where(changed, new, before)
         )
 
     return make
-
-
-def _make_class_outcomes(labels: np.ndarray, scores: Floats) -> ClassOutcomes:
-    positive = 1 / (1 + np.exp(-2 * scores))
-    probabilities = np.stack([1 - positive, positive], axis=1)
-    return ClassOutcomes(
-        _make_ids(len(labels)),
-        labels,
-        (positive > 0.5).astype(np.int64),
-        ("negative", "positive"),
-        probabilities,
-    )
 
 
 def make_scores(how: str) -> Callable[[np.random.Generator, int, np.ndarray, bool], Pair]:
@@ -126,7 +111,7 @@ def make_scores(how: str) -> Callable[[np.random.Generator, int, np.ndarray, boo
         else:
             new = 5 - before if how == "turned" else before + 0.8 * rng.standard_normal(n)
         first, other = (
-            Outcomes(_make_ids(n), values={"gold": gold, "score": scores}, given=("gold",))
+            Outcomes(make_ids(n), values={"gold": gold, "score": scores}, given=("gold",))
             for scores in (before, np.where(changed, new, before))
         )
         return first, other
@@ -140,7 +125,7 @@ def make_ranks(rng: np.random.Generator, n: int, changed: np.ndarray, worse: boo
     new = np.full(n, 1000.0) if worse else rng.geometric(0.6, n).astype(np.float64)
     first, other = (
         Outcomes(
-            _make_ids(n),
+            make_ids(n),
             values={"rank": rank, "ndcg_at_10": np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)},
         )
         for rank in (before, np.where(changed, new, before))
@@ -157,7 +142,7 @@ def make_counts(
         before = rows.draw_sound(rng, n)
         new = rows.draw_damaged(rng, before, in_whole=in_whole) if worse else before
         after = {name: np.where(changed, new[name], column) for name, column in before.items()}
-        return Outcomes(_make_ids(n), values=before), Outcomes(_make_ids(n), values=after)
+        return Outcomes(make_ids(n), values=before), Outcomes(make_ids(n), values=after)
 
     return make
 

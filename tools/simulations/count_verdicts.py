@@ -17,6 +17,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice, decide_all_slices, judge_slices
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -85,7 +86,7 @@ def _compute_chance_at_most(limit: int, groups: int, share: float) -> float:
 
 @dataclass(frozen=True)
 class Slices:
-    """So many slices of so many rows; seed: of its random numbers."""
+    """A number of slices, all with the same number of rows. seed: of its random numbers."""
 
     slices: int
     rows: int
@@ -96,16 +97,16 @@ class Slices:
         return f"{self.slices} slices of {self.rows:,}"
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        """One slice at its budget, all of them, and none of them lost."""
+        """Simulates a loss of the budget in the first slice, a loss in all slices, and no loss."""
         rng, lost = np.random.default_rng((*self.seed, again)), POINTS / 100
         drops = np.zeros((3, self.slices))
         drops[0, 0] = drops[1] = lost
         verdicts = [[self._judge(rng, line) for line in drops] for _ in range(reps)]
-        single, every, none = zip(*verdicts, strict=True)
+        first_lost, all_lost, none_lost = zip(*verdicts, strict=True)
         return Shares(
-            single.count(Verdict.PASS) / reps,
-            every.count(Verdict.FAIL) / reps,
-            none.count(Verdict.FAIL) / reps,
+            first_lost.count(Verdict.PASS) / reps,
+            all_lost.count(Verdict.FAIL) / reps,
+            none_lost.count(Verdict.FAIL) / reps,
         )
 
     def _judge(self, rng: np.random.Generator, drops: np.ndarray) -> Verdict:
@@ -116,7 +117,7 @@ class Slices:
         sound = rng.random(n) < ACCURACY
         before = np.where(fate < lost, True, np.where(fate < lost + won, False, sound))
         after = np.where(fate < lost, False, np.where(fate < lost + won, True, sound))
-        ids, labels = np.arange(n).astype(np.str_), np.ones(n, np.int64)
+        ids, labels = make_ids(n), np.ones(n, np.int64)
         teacher, variant = (
             ClassOutcomes(ids, labels, right.astype(np.int64), ("wrong", "right"))
             for right in (before, after)

@@ -4,14 +4,14 @@
     python -m tools.simulations.duels --duels 200 --delays 0,3,5,10 --call-ms 5 --load
     python -m tools.simulations.duels --duels 200 --delays 0,10 --call-ms 0.5
 
-Teacher, copy and variant are one encoder (BERT of random weights), each loaded apart in a process of its own;
-the variant waits so many percent of a call longer. All are loaded anew every few duels, because where a
-model lies in memory alone makes it some percent faster or slower. A duel is called slower (faster) when its
-interval lies wholly below (above) 1: raw, and widened by the noise floor, which is what slimgate claims.
+Teacher, copy and variant are the same encoder (BERT with random weights), each loaded in a separate process.
+The variant waits a number of percent of a call longer. All are loaded again every few duels, because the
+place of a model in memory alone makes it some percent faster or slower. A duel is called slower (faster) when
+its interval lies wholly below (above) 1: raw, and widened by the noise floor, which is what slimgate claims.
 
-Beside it, on the same processes, what pytest-benchmark's comparison would say: so many pedantic rounds of
-the teacher, then as many of the variant, by the wall clock, within the same time; slower (faster) when its
-mean, or min, is over 5 % above (below) the teacher's (--benchmark-compare-fail=mean:5%, min:5%).
+For comparison, the table has what pytest-benchmark would say on the same processes: a number of pedantic
+rounds of the teacher, then as many of the variant, by the wall clock, within the same time; slower (faster)
+when its mean, or min, is over 5 % above (below) the teacher's (--benchmark-compare-fail=mean:5%, min:5%).
 """
 
 from __future__ import annotations
@@ -41,11 +41,29 @@ from slimgate.run.measure.duel import Contender, ContenderSpec, run_duel, time_c
 NAMES = ("teacher", "copy", "variant")
 LIMIT = 0.05  # of pytest-benchmark's comparison
 SHORT_MS = 1.0
+COLUMNS = (
+    "planted delay",
+    "duels",
+    "raw slower",
+    "raw faster",
+    "claimed slower",
+    "claimed faster",
+    "speed-up median",
+    "floor median",
+    "floor p95",
+    "rounds median",
+    "mean:5% slower",
+    "mean:5% faster",
+    "min:5% slower",
+    "min:5% faster",
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """duels for each delay (percent of a call), each of at most `seconds`; loaded anew every `reload`."""
+    """duels for each delay (percent of a call), each of at most `seconds`. All models are loaded again every
+    `reload` duels.
+    """
 
     duels: int
     delays: tuple[float, ...]
@@ -68,9 +86,10 @@ class Outcome:
 
 
 def write_encoder(folder: Path, call_ms: float, threads: int) -> tuple[Path, Arrays, float]:
-    """Writes an encoder whose call takes about `call_ms`: its folder, the batch, and milliseconds a call.
+    """Writes an encoder whose call takes about `call_ms`; returns its folder, the batch, and ms a call.
 
-    Its layers are counted out by timing 1 and 3 of them; below 1 ms it is narrower and reads less.
+    The number of layers follows from the times of 1 and 3 layers. Below 1 ms the encoder is
+    narrower and reads less.
     """
     width, batch, tokens = (64, 1, 16) if call_ms < SHORT_MS else (128, 8, 32)
     shape = (batch, tokens)
@@ -78,13 +97,15 @@ def write_encoder(folder: Path, call_ms: float, threads: int) -> tuple[Path, Arr
         "input_ids": np.random.default_rng(0).integers(5, 20, shape),
         "attention_mask": np.ones(shape, np.int64),
     }
-    single, three = (_time_call(_write(folder / f"try-{n}", width, n), inputs, threads) for n in (1, 3))
-    layers = max(1, 1 + round((call_ms - single) / max((three - single) / 2, 1e-3)))
-    chosen = _write(folder / "chosen", width, layers)
+    shortest_ms, longer_ms = (
+        _time_call(_write_layers(folder / f"try-{n}", width, n), inputs, threads) for n in (1, 3)
+    )
+    layers = max(1, 1 + round((call_ms - shortest_ms) / max((longer_ms - shortest_ms) / 2, 1e-3)))
+    chosen = _write_layers(folder / "chosen", width, layers)
     return chosen, inputs, _time_call(chosen, inputs, threads)
 
 
-def _write(folder: Path, width: int, layers: int) -> Path:
+def _write_layers(folder: Path, width: int, layers: int) -> Path:
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -107,21 +128,25 @@ def _write(folder: Path, width: int, layers: int) -> Path:
     return folder / "model"
 
 
+def _make_spec(name: str, model: Path, threads: int) -> ContenderSpec:
+    return ContenderSpec(name=name, folder=model, runtime="eager", params={}, device="cpu", threads=threads)
+
+
 def _time_call(model: Path, inputs: Arrays, threads: int) -> float:
-    """Milliseconds of a call."""
-    with closing(Contender(ContenderSpec("trial", model, "eager", {}, "cpu", threads))) as contender:
+    """Returns the milliseconds of a call."""
+    with closing(Contender(_make_spec("trial", model, threads))) as contender:
         contender.prepare([inputs])
         return 1000 * time_call(contender)
 
 
-def simulate(plan: Plan, model: Path, inputs: Arrays) -> Iterator[Outcome]:
-    """Every duel of a plan; the delays take turns, so that all see the same machine."""
+def run_duels(plan: Plan, model: Path, inputs: Arrays) -> Iterator[Outcome]:
+    """Runs every duel of a plan. The delays take turns, so that all see the same machine."""
     for start in range(0, plan.duels, plan.reload):
         with ExitStack() as stack:
             contenders: list[Contender] = []
             for name in NAMES:
                 neighbour = contenders[0] if plan.shared and contenders else None
-                spec = ContenderSpec(name, model, "eager", {}, "cpu", plan.threads)
+                spec = _make_spec(name, model, plan.threads)
                 contenders.append(stack.enter_context(closing(Contender(spec, host=neighbour))))
                 contenders[-1].prepare([inputs])
             once = time_call(contenders[0])
@@ -150,33 +175,15 @@ def _run_duel(
 
 
 def _run_pedantic(contender: Contender, rounds: int) -> Any:
-    """pytest-benchmark's statistics of so many rounds of one call, after two that warm up."""
+    """Returns pytest-benchmark's statistics of rounds of one call, after two warm-up rounds."""
     stats: Any = Stats()  # type: ignore[no-untyped-call]
     for seconds in contender.time_block(rounds, discard=2).seconds:
         stats.update(seconds)
     return stats
 
 
-COLUMNS = (
-    "planted delay",
-    "duels",
-    "raw slower",
-    "raw faster",
-    "claimed slower",
-    "claimed faster",
-    "speed-up median",
-    "floor median",
-    "floor p95",
-    "rounds median",
-    "mean:5% slower",
-    "mean:5% faster",
-    "min:5% slower",
-    "min:5% faster",
-)
-
-
 def make_summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """A row a delay; calls of slower and faster are counts of its duels, floors percent."""
+    """Makes a row for each delay. Slower and faster are numbers of duels, floors are percentages."""
     return [
         _make_row(delay, [outcome for outcome in outcomes if outcome.delay == delay])
         for delay in dict.fromkeys(outcome.delay for outcome in outcomes)
@@ -206,7 +213,7 @@ def _make_row(delay: float, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 @contextmanager
 def busy_core() -> Iterator[int]:
-    """A process that keeps one core busy until the end: its id."""
+    """Keeps one core busy in a process until the end, and yields its id."""
     core = max(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -242,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model, inputs, call_ms = write_encoder(Path(folder), plan.call_ms, plan.threads)
         before = os.getloadavg()[0]
         with busy_core() if options.load else nullcontext():
-            rows = make_summary(list(simulate(plan, model, inputs)))
+            rows = make_summary(list(run_duels(plan, model, inputs)))
     where = "one process" if plan.shared else "a process each"
     load = "one core kept busy" if options.load else "no load added"
     sys.stdout.write(

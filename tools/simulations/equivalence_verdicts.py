@@ -16,6 +16,7 @@ from slimgate.judge.power import simulate_looks
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.changes import CASES, Case
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -34,7 +35,7 @@ ROWS = (200, 1000, 3000)
 PSI = (0.01, 0.02, 0.05, 0.10, 0.20)
 MARGINS = (0.01, 0.02, 0.05)
 # One metric for each way to an interval: counts in groups, the bootstrap of confusion counts, Gaffke's bound
-# of single rows and of groups, influence values, the bootstrap of pairs. grouped: whether rows are.
+# of single rows and of groups, influence values, the bootstrap of pairs; and whether its rows are grouped.
 METRICS = (
     ("accuracy", True),
     ("f1", False),
@@ -50,7 +51,7 @@ POWER_RUNS = 20_000
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS and FAIL of a variant that is worse by the margin, better by it, and equal."""
+    """Shares of PASS and FAIL of a variant that is worse by the margin, better by it, or equal."""
 
     worse: tuple[float, float]
     better: tuple[float, float]
@@ -82,8 +83,8 @@ class CountCell:
 
     def _count_shares(self, rng: np.random.Generator, drop: float, reps: int) -> tuple[float, float]:
         chances = [(self.psi + drop) / 2, (self.psi - drop) / 2, max(0.0, 1 - self.psi)]
-        turned = rng.multinomial(self.n, chances, size=reps)
-        verdicts = [self._judge(int(lost), int(won)) for lost, won, _ in turned]
+        counts = rng.multinomial(self.n, chances, size=reps)
+        verdicts = [self._judge(int(lost), int(won)) for lost, won, _ in counts]
         return verdicts.count(Verdict.PASS) / reps, verdicts.count(Verdict.FAIL) / reps
 
     def _judge(self, lost: int, won: int) -> Verdict | None:
@@ -95,8 +96,8 @@ class CountCell:
 
 
 def make_pair(n: int, lost: int, won: int) -> tuple[ClassOutcomes, ClassOutcomes]:
-    """Teacher and variant with so many rows lost and won; the others are right in both."""
-    labels, ids = np.zeros(n, np.int64), np.arange(n).astype(np.str_)
+    """Makes a teacher and a variant of n rows: the variant alone is wrong on `lost`, the teacher on `won`."""
+    labels, ids = np.zeros(n, np.int64), make_ids(n)
     teacher, variant = labels.copy(), labels.copy()
     variant[:lost] = 1
     teacher[lost : lost + won] = 1
@@ -106,7 +107,7 @@ def make_pair(n: int, lost: int, won: int) -> tuple[ClassOutcomes, ClassOutcomes
 
 @dataclass(frozen=True)
 class CaseCell:
-    """Another metric, on rows of `metric_verdicts`; the margin is what the worse variant loses."""
+    """Another metric, on rows of `metric_verdicts`; the margin is the loss of the worse variant."""
 
     case: Case
     metric: str
@@ -132,7 +133,7 @@ class CaseCell:
         )
 
     def _count_shares(self, rng: np.random.Generator, side: str, reps: int, seed: int) -> tuple[float, float]:
-        """The better variant is the teacher of the worse one, with both exchanged."""
+        """Judges pairs. For a better variant, the teacher and the worse variant change places."""
         metric, budget = load_metric(self.metric), QualityBudget(EQUIVALENT_POINTS, 100 * self.margin)
         verdicts = []
         for number in range(reps):
@@ -153,7 +154,7 @@ def list_cells(
     margins: Sequence[float] = MARGINS,
     metrics: Sequence[tuple[str, bool]] = METRICS,
 ) -> Iterator[Cell]:
-    """Every cell of accuracy in which a drop of the margin is possible; of each metric its first case."""
+    """The cells of accuracy in which a drop of the margin is possible, and the first case of each metric."""
     for margin in margins:
         for psi in psis:
             for n in rows:
@@ -202,35 +203,23 @@ def _format_row(cell: Cell, shares: Shares, reps: int) -> list[str]:
     ]
 
 
-_HEADER = (
-    "metric",
-    "cell",
-    "worse by the margin: PASS, %",
-    "better by it: PASS, %",
-    "worse by it: FAIL, %",
-    "better by it: FAIL, %",
-    "equal: PASS, %",
-    "equal: FAIL, %",
-)
-
-
 def _format_power_table(seed: int) -> str:
     """Rows that are planned to pass an equal model 80 % of the time, and the share that passes on them."""
     rng, rows = np.random.default_rng(seed), []
     for margin in (0.01, 0.02):
         for psi in (0.02, 0.05, 0.10):
-            of_drop, of_both = (
+            drop_rows, equivalent_rows = (
                 count_planned_rows(margin, discordance=psi, two_sided=two) for two in (False, True)
             )
             rows.append(
                 [
                     f"{100 * margin:g}",
                     f"{100 * psi:g}",
-                    f"{of_drop:,}",
-                    format_percent(_simulate_power(rng, of_drop, psi, margin, two_sided=False)),
-                    format_percent(_simulate_power(rng, of_drop, psi, margin, two_sided=True)),
-                    f"{of_both:,}",
-                    format_percent(_simulate_power(rng, of_both, psi, margin, two_sided=True)),
+                    f"{drop_rows:,}",
+                    format_percent(_simulate_power(rng, drop_rows, psi, margin, two_sided=False)),
+                    format_percent(_simulate_power(rng, drop_rows, psi, margin, two_sided=True)),
+                    f"{equivalent_rows:,}",
+                    format_percent(_simulate_power(rng, equivalent_rows, psi, margin, two_sided=True)),
                 ]
             )
     return format_table(_POWER_HEADER, rows)
@@ -241,6 +230,16 @@ def _simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float,
     return simulate_looks(rng, [n], psi, margin, 0.0, POWER_RUNS, two_sided=two_sided).passes
 
 
+_HEADER = (
+    "metric",
+    "cell",
+    "worse by the margin: PASS, %",
+    "better by it: PASS, %",
+    "worse by it: FAIL, %",
+    "better by it: FAIL, %",
+    "equal: PASS, %",
+    "equal: FAIL, %",
+)
 _POWER_HEADER = (
     "margin, points",
     "psi, %",

@@ -10,12 +10,12 @@ from tools.simulations.rules import Decides, Rule, list_likely_totals
 
 
 def compute_pass_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
-    """Of a variant that changes psi of the rows and truly loses `drop` (all fractions)."""
+    """The chance of PASS for a variant that changes psi of the rows and truly loses `drop`, all fractions."""
     return _compute_decision_chance(rule.passes, n, psi, drop, margin)
 
 
 def compute_fail_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
-    """Of the same variant."""
+    """The chance of FAIL for the same variant."""
 
     def not_failing(b: int, c: int, rows: int, limit: float) -> bool:
         return not rule.fails(b, c, rows, limit)
@@ -24,7 +24,7 @@ def compute_fail_chance(rule: Rule, n: int, psi: float, drop: float, margin: flo
 
 
 def _compute_decision_chance(decides: Decides, n: int, psi: float, drop: float, margin: float) -> float:
-    """Chance of a decision that, at each b + c, is taken up to some b and not above it."""
+    """The chance of a decision that, at each b + c, is taken up to some b and not above it."""
     from scipy.special import bdtr
     from scipy.stats import binom
 
@@ -36,7 +36,7 @@ def _compute_decision_chance(decides: Decides, n: int, psi: float, drop: float, 
 
 
 def _find_thresholds(decides: Decides, totals: np.ndarray, n: int, margin: float) -> Iterator[int]:
-    """For each total the largest b that is decided so, -1 where none is: it moves little between totals."""
+    """For each total the largest b with this decision, or -1. It changes little from a total to the next."""
     b = int(totals[0]) // 2
     for total in totals.tolist():
         b = min(b, total)

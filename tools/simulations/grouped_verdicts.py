@@ -12,8 +12,8 @@ import numpy as np
 
 from tools.simulations.groups import (
     GroupCounts,
-    draw,
     draw_group_sizes,
+    draw_groups,
     draw_lost_groups,
     judge_groups,
     judge_rows_alone,
@@ -51,7 +51,7 @@ CHANGES = (
     (0.10, 0.10),
     (0.30, 0.10),
 )
-# of the logarithms of the sizes: equal groups, and sizes that differ by factors of ten
+# standard deviation of the logarithms of the sizes: equal groups, and sizes that differ by factors of ten
 SPREADS = (0.0, 1.0)
 # A row takes its group's fate with this chance; whole groups are lost, all as likely or the large ones more.
 WHOLE_GROUPS, BY_SIZE = "whole groups lost", "whole groups lost, by size"
@@ -60,7 +60,7 @@ DEPENDENCE: tuple[float | str, ...] = (0.0, 0.3, 0.7, 1.0, WHOLE_GROUPS, BY_SIZE
 
 @dataclass(frozen=True)
 class Cell:
-    """What is simulated."""
+    """Groups of rows, how they change, and a budget."""
 
     groups: int
     size: int
@@ -71,14 +71,14 @@ class Cell:
     seed: tuple[int, ...]
 
     def draw(self, rng: np.random.Generator, drop: float) -> GroupCounts:
-        """One run."""
+        """Draws one run."""
         sizes = draw_group_sizes(rng, self.groups * self.size, self.groups, spread=self.spread)
         if isinstance(self.dependence, str):
             return draw_lost_groups(rng, sizes, drop, by_size=self.dependence == BY_SIZE, runs=1)
-        return draw(rng, sizes, self.psi, drop, self.dependence, runs=1)
+        return draw_groups(rng, sizes, self.psi, drop, self.dependence, runs=1)
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        """again: the number of the round, each of which draws anew."""
+        """Simulates `reps` runs. again: the number of the round; each round draws other samples."""
         rng = np.random.default_rng((*self.seed, again))
         sums = np.zeros(5)
         for _ in range(reps):
@@ -91,7 +91,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """In the summary."""
+        """The cell's name in the summary."""
         return (
             f"{self.groups:,} groups of {self.size:,}, {self.sizes}, {_format_dependence(self.dependence)}, "
             f"psi {100 * self.psi:g} %, margin {100 * self.margin:g}"
@@ -104,7 +104,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS and FAIL at a true drop of the margin, PASS as if rows were alone, and at no drop."""
+    """Shares of PASS and FAIL at a true drop of the margin, also as if rows were alone, and at no drop."""
 
     passed: float
     failed: float
@@ -118,7 +118,7 @@ class Shares:
 
 
 def list_cells(seed: int) -> Iterator[Cell]:
-    """Every cell, not simulated yet; lost groups have no psi of their own."""
+    """Every cell, before it is simulated. Lost groups change all rows that they lose: psi is the margin."""
     number = 0
     for groups, size in SHAPES:
         for spread in SPREADS:
@@ -129,7 +129,15 @@ def list_cells(seed: int) -> Iterator[Cell]:
                     if isinstance(dependence, str) and psi != margin:
                         continue
                     number += 1
-                    yield Cell(groups, size, spread, dependence, psi, margin, (seed, number))
+                    yield Cell(
+                        groups=groups,
+                        size=size,
+                        spread=spread,
+                        dependence=dependence,
+                        psi=psi,
+                        margin=margin,
+                        seed=(seed, number),
+                    )
 
 
 def make_page(options: Options) -> str:
@@ -176,17 +184,18 @@ def _format_dependence(dependence: float | str) -> str:
 def _format_worst_table(simulated: Sequence[Simulated[Cell, Shares]], options: Options) -> str:
     rows = []
     for groups in sorted({cell.cell.groups for cell in simulated}):
-        of_groups = [cell for cell in simulated if cell.cell.groups == groups]
-        by = [
-            max(cell.result.passed for cell in of_groups if cell.cell.dependence == kind)
-            for kind in DEPENDENCE
+        cells = [cell for cell in simulated if cell.cell.groups == groups]
+        shares = [
+            max(cell.result.passed for cell in cells if cell.cell.dependence == kind) for kind in DEPENDENCE
         ]
-        rows.append([str(groups), *(format_percent(share, limit=TARGET, reps=options.reps) for share in by)])
+        rows.append(
+            [str(groups), *(format_percent(share, limit=TARGET, reps=options.reps) for share in shares)]
+        )
     return format_table(["groups", *map(_format_dependence, DEPENDENCE)], rows)
 
 
 def _format_power_table(simulated: Sequence[Simulated[Cell, Shares]]) -> str:
-    """By the number of groups and the margin; the best case is psi = 1 % or the least that the margin has."""
+    """The largest share by number of groups and margin. It is that of the smallest psi of the margin."""
     margins = sorted({cell.cell.margin for cell in simulated})
     rows = []
     for groups in sorted({cell.cell.groups for cell in simulated}):

@@ -24,7 +24,7 @@ many resamples, so that no verdict was given. Bold: PASS or FAIL above 6 %, cove
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS and FAIL, intervals that hold the true drop, and runs refused as undefined.
+    """Shares of the runs: PASS, FAIL, intervals that hold the true drop, and runs refused as undefined.
 
     The first three are shares of the runs that were not refused.
     """
@@ -41,7 +41,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Cell:
-    """names: of the rows and of the variant; psi: the share of rows that change."""
+    """A population and a number of rows. names: of rows and variant; psi: the share of rows that change."""
 
     names: tuple[str, ...]
     population: Population
@@ -61,7 +61,7 @@ def judge_often(
     resamples: int | None = None,
     margin: float | None = None,
 ) -> Shares:
-    """margin: a fraction, as the population's true drop is; None takes that drop, which must not PASS."""
+    """Judges `reps` draws of n rows. margin: a fraction; None takes the true drop, at which PASS is wrong."""
     rng = np.random.default_rng(seed)
     metric, drop = load_metric(population.metric), population.drop
     budget = QualityBudget("drop_points", 100 * (drop if margin is None else margin))
@@ -88,7 +88,7 @@ def judge_often(
 def judge_cells(
     cells: Iterable[Cell], options: Options, *, resamples: int | None = None
 ) -> list[Simulated[Cell, Shares]]:
-    """Each cell in up to three rounds, every one of which draws anew."""
+    """Simulates each cell in up to three rounds, each of which draws other rows."""
     return simulate_in_rounds(
         cells,
         lambda cell, reps, number: cell.simulate(
@@ -100,7 +100,7 @@ def judge_cells(
 
 
 def format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
-    """The cells of HEADER after its names."""
+    """The names of a cell, then the values of HEADER."""
     cell, shares, runs = simulated.cell, simulated.result, simulated.runs or 1
     return [
         *cell.names,
@@ -115,7 +115,7 @@ def format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
 
 
 def make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
-    """For the summary."""
+    """Makes the rates of a cell for the summary."""
     cell, shares = simulated.cell, simulated.result
     where = f"{', '.join(cell.names)}, n {cell.n:,}"
     return Rates(f"{cell.population.metric} drop_points", where, shares.passed, shares.failed, simulated.runs)

@@ -20,6 +20,7 @@ from slimgate.judge.decision import ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.outcomes import Floats, Ints
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -36,7 +37,7 @@ ROWS = (100, 300, 1000, 3000)
 LONGEST, USUAL, SPREAD, NOISE = 1024.0, 150.0, 0.6, 0.3
 CAP = 300.0
 MAX, MIN = "length_ratio_max", "length_ratio_min"
-# Rows are drawn from so many pairs, whose ratio of means is therefore known exactly.
+# Rows are drawn from this number of pairs, so the true ratio of means is known exactly.
 _POOL = 200_000
 Damage = Callable[[np.random.Generator, Floats], Floats]
 
@@ -46,7 +47,7 @@ def _make_longer(factor: float) -> Damage:
 
 
 def _make_partly_longer(share: float, length: float, factor: float = 1.0) -> Damage:
-    """A share of the answers has that length, all others are longer by a factor."""
+    """A share of the answers gets a fixed length; the others get longer by a factor."""
 
     def damage(rng: np.random.Generator, lengths: Floats) -> Floats:
         return np.where(rng.random(len(lengths)) < share, length, lengths * factor)
@@ -56,9 +57,11 @@ def _make_partly_longer(share: float, length: float, factor: float = 1.0) -> Dam
 
 @dataclass(frozen=True)
 class Answers:
-    """Lengths of two models. damage: of the target's answers. group: rows of one prompt, alike in damage.
+    """Lengths of the answers of two models.
 
-    longest: of an answer; inf where nobody knows it, and a row counts for at most CAP tokens.
+    damage: of the target's answers. group: rows of a prompt, which are damaged alike.
+
+    longest: of an answer; inf if it is unknown, so that a row counts for at most CAP tokens.
     """
 
     label: str
@@ -67,19 +70,19 @@ class Answers:
     longest: float = LONGEST
     group: int = 1
 
-    def pool(self) -> tuple[Floats, Floats]:
-        """(_POOL / group, group) lengths of base and target."""
-        return _pool(self)
+    def make_pool(self) -> tuple[Floats, Floats]:
+        """Returns (_POOL / group, group) lengths of base and target."""
+        return _make_pool(self)
 
     @property
     def ratio(self) -> float:
-        """Of the means of the pool."""
-        base, target = self.pool()
+        """The ratio of the means of the pool."""
+        base, target = self.make_pool()
         return float(target.mean() / base.mean())
 
 
 @cache
-def _pool(answers: Answers) -> tuple[Floats, Floats]:
+def _make_pool(answers: Answers) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(0)
     prompts = _POOL // answers.group
     usual = USUAL * np.exp(rng.normal(0, SPREAD, (prompts, 1)))
@@ -114,7 +117,7 @@ _EQUAL = Answers("equal", MAX, _make_longer(1.0))
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS, FAIL where it is wrong, and PASS by a normal interval of the ratio."""
+    """Shares of PASS, of FAIL where it is wrong, and of PASS by a normal interval of the ratio."""
 
     passed: float
     failed: float
@@ -138,8 +141,8 @@ class Cell:
         limit, is_minimum = self.answers.ratio, self.answers.kind == MIN
         sums = np.zeros(3)
         for _ in range(reps):
-            base, target, groups = draw(self.answers, rng, self.rows)
-            verdict = decide(base, target, groups, self.answers.kind, limit, self.answers.longest)
+            base, target, groups = draw_lengths(self.answers, rng, self.rows)
+            verdict = judge_by_test(base, target, groups, self.answers.kind, limit, self.answers.longest)
             low, high = compute_normal_interval(base, target)
             sums += (
                 verdict is Verdict.PASS,
@@ -151,34 +154,41 @@ class Cell:
         return Shares(passed, nan if self.answers.longest == inf else failed, by_normal)
 
 
-def draw(answers: Answers, rng: np.random.Generator, rows: int) -> tuple[Floats, Floats, Ints | None]:
-    """(rows,) lengths of base and target, and the prompt of each where it has several answers."""
-    base, target = answers.pool()
+def draw_lengths(answers: Answers, rng: np.random.Generator, rows: int) -> tuple[Floats, Floats, Ints | None]:
+    """Draws (rows,) lengths of base and target, and their prompts if each prompt has several answers."""
+    base, target = answers.make_pool()
     prompts = rng.integers(len(base), size=rows // answers.group)
     groups = None if answers.group == 1 else np.repeat(np.arange(len(prompts)), answers.group)
     return base[prompts].ravel(), target[prompts].ravel(), groups
 
 
-def judge(
+def judge_lengths(
     base: Floats, target: Floats, groups: Ints | None, kind: str, limit: float, longest: float
 ) -> Verdict | None:
-    """slimgate's verdict, as on logs."""
+    """Returns the verdict of slimgate on such lengths in logs."""
     metric = make_score_metric(
         ANSWER_LENGTH, higher_is_better=False, zero_one=False, score_range=(0.0, longest)
     )
-    ids = np.arange(len(base)).astype(np.str_)
+    ids = make_ids(len(base))
     before, after = (make_score_outcomes(ids, values, groups, right=False) for values in (base, target))
     budget = QualityBudget(kind, limit, cap=CAP if longest == inf else None)
     return judge_quality(metric, before, after, [budget]).verdict
 
 
-def decide(
+def judge_by_test(
     base: Floats, target: Floats, groups: Ints | None, kind: str, limit: float, longest: float
 ) -> Verdict | None:
-    """The verdict of `judge` by its test alone, without the intervals, which take most of the time."""
+    """Returns the verdict of `judge_lengths` faster, because no intervals are computed."""
     if longest == inf:
-        return judge(base, target, groups, kind, limit, longest)
-    paired = PairedMeans(base, target, np.ones(len(base)), groups, (0.0, longest), longest)
+        return judge_lengths(base, target, groups, kind, limit, longest)
+    paired = PairedMeans(
+        before=base,
+        after=target,
+        sizes=np.ones(len(base)),
+        groups=groups,
+        ends=(0.0, longest),
+        most_lost=longest,
+    )
     losses = paired.compute_losses(make_ratio_excess(limit, is_minimum=kind == MIN))
     if losses.p_at_least(0.0) <= ALPHA:
         return Verdict.PASS
@@ -186,7 +196,7 @@ def decide(
 
 
 def compute_normal_interval(base: Floats, target: Floats) -> tuple[float, float]:
-    """The 90 % interval of the ratio of means by the delta method, as most tools have it."""
+    """The 90 % interval of the ratio of means by the delta method, as in most tools."""
     ratio = float(target.mean() / base.mean())
     error = float((target - ratio * base).std(ddof=1)) / sqrt(len(base)) / float(base.mean())
     reach = NormalDist().inv_cdf(0.95) * error
@@ -245,8 +255,8 @@ def _format_equal_rows(options: Options) -> Iterator[list[str]]:
     for kind, limit in ((MAX, 1.05), (MAX, 1.1), (MAX, 1.2), (MAX, 1.5), (MIN, 0.95), (MIN, 0.9), (MIN, 0.8)):
         shares = []
         for rows in ROWS:
-            drawn = (draw(_EQUAL, rng, rows) for _ in range(options.reps))
-            verdicts = [decide(*pair, kind, limit, LONGEST) for pair in drawn]
+            drawn = (draw_lengths(_EQUAL, rng, rows) for _ in range(options.reps))
+            verdicts = [judge_by_test(*pair, kind, limit, LONGEST) for pair in drawn]
             shares.append(format_percent(verdicts.count(Verdict.PASS) / options.reps))
         yield [f"{kind} {limit:g}", *shares]
 

@@ -61,7 +61,10 @@ class Shares:
 
 @dataclass(frozen=True)
 class Cell:
-    """budgets: EVERY or NAMED; at_limit: ONE or ALL; rows: of each slice; changes: the share that flips."""
+    """A budget on slices and the slices of two logs.
+
+    budgets: EVERY or NAMED; at_limit: ONE or ALL; rows: of each slice; changes: the share that flips.
+    """
 
     budgets: str
     at_limit: str
@@ -93,12 +96,13 @@ class Cell:
         )
 
     def _judge_without_logs(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
-        """The verdict of the gate, by the same tests as `judge` but without logs, which is faster."""
+        """The verdict of the gate by the tests of `judge`, but faster, because no logs are made."""
         base, target = self.draw(rng, damaged, drop)
         slices = 1 if self.budgets == NAMED else self.slices
         groups = None if self.group == 1 else np.arange(self.rows) // self.group
         p_values = [
-            _test(before, after, groups) for before, after in zip(base[:slices], target[:slices], strict=True)
+            _compute_p_values(before, after, groups)
+            for before, after in zip(base[:slices], target[:slices], strict=True)
         ]
         if (adjust_by_holm(np.array([p_holds for _, p_holds in p_values])) <= ALPHA).any():
             return Verdict.FAIL
@@ -109,7 +113,7 @@ class Cell:
         limits = (QualityBudget("drop_points", POINTS),)
         field, value = (None, None) if self.budgets == EVERY else ("kind", "k0")
         budgets = LogBudgets(slices=(SliceBudgets("*", limits, field, value),))
-        logs = self._log("base", base), self._log("target", target)
+        logs = self._make_log("base", base), self._make_log("target", target)
         judged = judge_logs(*logs, budgets, Rules(slices=("kind",)))
         verdicts = [part.judged.verdict for part in judged.slices if part.budgets]
         return next(
@@ -117,7 +121,7 @@ class Cell:
         )
 
     def draw(self, rng: np.random.Generator, damaged: int, drop: float) -> tuple[Floats, Floats]:
-        """(slices, rows) scores. Damaged slices lose `drop` on average. The rows of a group flip together."""
+        """Draws (slices, rows) scores; the first `damaged` slices lose `drop`, and groups flip as a whole."""
         units = self.rows // self.group
         shape = (self.slices, units)
         lost = np.where(np.arange(self.slices) < damaged, drop, 0.0)[:, None]
@@ -129,29 +133,36 @@ class Cell:
         target = np.where(flip < worse + better, 1 - base, base)
         return np.repeat(base, self.group, axis=1), np.repeat(target, self.group, axis=1)
 
-    def _log(self, name: str, scores: Floats) -> Log:
-        def rows() -> Iterator[Row]:
-            for number, of_slice in enumerate(scores.tolist()):
+    def _make_log(self, name: str, scores: Floats) -> Log:
+        def yield_rows() -> Iterator[Row]:
+            for number, slice_scores in enumerate(scores.tolist()):
                 fields = {"kind": f"k{number}"}
-                for at, score in enumerate(of_slice):
-                    key = f"{number} {at // self.group}" if self.group > 1 else None
-                    yield Row(f"{number} {at}", {"acc": score}, cluster=key, fields=fields)
+                for index, score in enumerate(slice_scores):
+                    key = f"{number} {index // self.group}" if self.group > 1 else None
+                    yield Row(f"{number} {index}", {"acc": score}, cluster=key, fields=fields)
 
-        return Log("simulated", name, {"task": TaskLog(rows)})
+        return Log("simulated", name, {"task": TaskLog(yield_rows)})
 
 
-def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, float]:
-    """The p-values of two hypotheses on a slice: it loses its budget or more; it loses its budget or less."""
+def _compute_p_values(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, float]:
+    """The p-values of two hypotheses: the slice loses its budget or more; it loses its budget or less."""
     if groups is None:
         worse, better = int((before > after).sum()), int((after > before).sum())
-        return _compute_tango(worse, better, len(before))
-    paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
+        return _compute_tango_p_values(worse, better, len(before))
+    paired = PairedMeans(
+        before=before,
+        after=after,
+        sizes=np.ones(len(before)),
+        groups=groups,
+        ends=(0.0, 1.0),
+        most_lost=1.0,
+    )
     losses = paired.compute_losses(make_drop_contrast(higher_is_better=True))
     return losses.p_at_least(POINTS / 100), losses.p_at_most(POINTS / 100)
 
 
 @cache
-def _compute_tango(worse: int, better: int, rows: int) -> tuple[float, float]:
+def _compute_tango_p_values(worse: int, better: int, rows: int) -> tuple[float, float]:
     return (
         compute_paired_p_value(worse, better, rows, POINTS / 100),
         compute_paired_p_value(better, worse, rows, -POINTS / 100),

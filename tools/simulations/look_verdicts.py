@@ -25,21 +25,21 @@ from tools.simulations.page import (
     format_table,
     run,
 )
-from tools.simulations.rounds import Rates, format_worst_cells, simulate_in_rounds
+from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "look_verdicts"
 LOOKS = (1, 2, 4, 10)
 ROWS = (200, 1_319, 14_042)
 FLIPS = (0.02, 0.08, 0.30)
 MARGINS = (0.01, 0.02, 0.05)
-# The first number of rows, the share that changes, and the margin of targets that are judged again and again.
+# The first number of rows, the share that changes, and the margin of targets that are judged repeatedly.
 AGAIN = ((500, 0.08, 0.02), (2_000, 0.05, 0.01))
 JUDGEMENTS = 5
 
 
 @dataclass(frozen=True)
 class Cell:
-    """late: each look except the last comes at a random number of rows between its own and the next one's."""
+    """Looks at a log. late: all looks but the last come late, at a random number of rows before the next."""
 
     looks: int
     late: bool
@@ -48,7 +48,7 @@ class Cell:
     margin: float
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         when = "late" if self.late else "in time"
         return f"{self.looks} looks {when}, n {self.n:,}, psi {self._percent}, margin {100 * self.margin:g}"
 
@@ -80,7 +80,7 @@ def list_cells() -> Iterator[Cell]:
 
 
 def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
-    """number: of the round, so that each round draws other samples."""
+    """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
     rows = list(compute_look_rows(cell.n, cell.looks))
@@ -98,19 +98,19 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
 def count_passes_at_each_judgement(
     rng: np.random.Generator, rows: Sequence[int], psi: float, margin: float, runs: int
 ) -> list[float]:
-    """The share of targets at their budget that passed by each judgement, all of which are at 5 %.
+    """The share of targets at their budget that passed up to each judgement at a level of 5 %.
 
     rows: the number of rows at each judgement. A target with a verdict is not judged again.
     """
     passed = np.zeros(len(rows))
     for _ in range(runs):
         lost = gained = earlier = 0
-        for at, n in enumerate(rows):
-            cells = [(psi + margin) / 2, (psi - margin) / 2, 1 - psi]
-            more_lost, more_gained, _ = rng.multinomial(n - earlier, cells)
+        for judgement, n in enumerate(rows):
+            chances = [(psi + margin) / 2, (psi - margin) / 2, 1 - psi]
+            more_lost, more_gained, _ = rng.multinomial(n - earlier, chances)
             lost, gained, earlier = lost + int(more_lost), gained + int(more_gained), n
             if compute_paired_p_value(lost, gained, n, margin) <= ALPHA:
-                passed[at:] += 1
+                passed[judgement:] += 1
                 break
             if compute_paired_p_value(gained, lost, n, -margin) <= ALPHA:
                 break
@@ -118,14 +118,19 @@ def count_passes_at_each_judgement(
 
 
 def format_again_table(options: Options) -> str:
-    """A table of targets that are judged again on all rows, each time with twice as many."""
+    """Formats the table of targets that are judged again and again, each time with twice as many rows."""
     lines, runs = [], max(1, options.reps // 5)
     for number, (n, psi, margin) in enumerate(AGAIN):
         rng = np.random.default_rng([options.seed, number])
         rows = [n * 2**again for again in range(JUDGEMENTS)]
         shares = count_passes_at_each_judgement(rng, rows, psi, margin, runs)
         lines.append([f"{n:,}", f"{100 * psi:g}", f"{100 * margin:g}", *map(format_percent, shares)])
-    header = ["first n", "psi, %", "margin, points", *(f"{at + 1} judged, %" for at in range(JUDGEMENTS))]
+    header = [
+        "first n",
+        "psi, %",
+        "margin, points",
+        *(f"{count} judged, %" for count in range(1, JUDGEMENTS + 1)),
+    ]
     return _AGAIN_TEXT.format(runs) + format_table(header, lines)
 
 
@@ -133,7 +138,7 @@ def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
         lambda cell, runs, number: simulate(cell, options.seed, runs, number),
-        lambda rates_of_cell: rates_of_cell.worst,
+        lambda rates: rates.worst,
         reps=options.reps,
     )
     text = format_head(
@@ -143,42 +148,35 @@ def make_page(options: Options) -> str:
         error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    rates = [
-        Rates(
-            "looks at a growing log",
-            cell.cell.words,
-            nan if cell.result.at_budget is None else cell.result.at_budget.passes,
-            cell.result.equal.fails,
-            cell.runs,
-        )
-        for cell in simulated
-        if cell.cell.looks > 1
+    text += format_worst_cells([_make_rates(cell) for cell in simulated if cell.cell.looks > 1])
+    text += "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
+    return text + format_again_table(options)
+
+
+def _make_rates(simulated: Simulated[Cell, LookRates]) -> Rates:
+    rates = simulated.result
+    false_pass = nan if rates.at_budget is None else rates.at_budget.passes
+    where = simulated.cell.label
+    return Rates("looks at a growing log", where, false_pass, rates.equal.fails, simulated.runs)
+
+
+def _format_row(simulated: Simulated[Cell, LookRates]) -> list[str]:
+    cell, runs = simulated.cell, simulated.runs
+    at_budget, equal, twice = simulated.result.at_budget, simulated.result.equal, simulated.result.twice
+    return [
+        str(cell.looks),
+        "late" if cell.late else "in time",
+        f"{cell.n:,}",
+        f"{100 * cell.psi:g}",
+        f"{100 * cell.margin:g}",
+        "-" if at_budget is None else format_percent(at_budget.passes, limit=TARGET, reps=runs),
+        "-" if at_budget is None else format_percent(at_budget.fails),
+        format_percent(equal.fails, limit=TARGET, reps=runs),
+        format_percent(equal.passes),
+        format_percent(1 - equal.rows / cell.n),
+        "-" if twice is None else format_percent(twice.fails),
+        "-" if twice is None else format_percent(1 - twice.rows / cell.n),
     ]
-    text += format_worst_cells(rates) + "\n## Every cell\n"
-    rows = []
-    for rates_of_cell in simulated:
-        cell, at = rates_of_cell.cell, rates_of_cell.result.at_budget
-        equal, twice = rates_of_cell.result.equal, rates_of_cell.result.twice
-        wrong = [
-            "-" if at is None else format_percent(at.passes, limit=TARGET, reps=rates_of_cell.runs),
-            "-" if at is None else format_percent(at.fails),
-            format_percent(equal.fails, limit=TARGET, reps=rates_of_cell.runs),
-        ]
-        rows.append(
-            [
-                str(cell.looks),
-                "late" if cell.late else "in time",
-                f"{cell.n:,}",
-                f"{100 * cell.psi:g}",
-                f"{100 * cell.margin:g}",
-                *wrong,
-                format_percent(equal.passes),
-                format_percent(1 - equal.rows / cell.n),
-                "-" if twice is None else format_percent(twice.fails),
-                "-" if twice is None else format_percent(1 - twice.rows / cell.n),
-            ]
-        )
-    return text + format_table(_HEADER, rows) + format_again_table(options)
 
 
 _HEADER = (

@@ -36,13 +36,13 @@ def draw_normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def draw_skewed_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Exponential: some processes take much more."""
+    """Exponential noise: some processes take much more."""
     noise: np.ndarray = 0.01 * (rng.exponential(size=shape) - np.log(2))
     return noise
 
 
 def make_two_sizes(low: float, high: float) -> Draw:
-    """One of two peaks, each as likely; the median is next to either."""
+    """Draws one of two sizes with equal chances; any value between them is a median."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         return np.where(rng.random(shape) < 0.5, low, high)
@@ -50,7 +50,7 @@ def make_two_sizes(low: float, high: float) -> Draw:
     return draw
 
 
-# Of the logarithm of the peaks beside its median: teacher, variant.
+# How the logarithms of the peaks of teacher and variant differ from their medians.
 CASES: Mapping[str, tuple[Draw, Draw]] = {
     "both normal, alike": (draw_normal, draw_normal),
     "both exponential, alike": (draw_skewed_noise, draw_skewed_noise),
@@ -64,12 +64,12 @@ CASES: Mapping[str, tuple[Draw, Draw]] = {
 def simulate_error_rates(
     rng: np.random.Generator, case: tuple[Draw, Draw], readings: int, *, reps: int
 ) -> tuple[float, float]:
-    """PASS and FAIL where the medians' ratio is the limit: as `judge_memory` with so many readings."""
+    """Shares of PASS and FAIL by the rule of `judge_memory`, if the ratio of the medians is the limit."""
     teacher = np.exp(case[0](rng, (reps, readings)))
     variant = LIMIT * np.exp(case[1](rng, (reps, readings)))
-    least, largest = variant.min(axis=1) / teacher.max(axis=1), variant.max(axis=1) / teacher.min(axis=1)
-    # a hair beside the limit, which the median itself may be
-    return float((largest <= LIMIT * (1 + 1e-9)).mean()), float((least > LIMIT * (1 + 1e-9)).mean())
+    smallest, largest = variant.min(axis=1) / teacher.max(axis=1), variant.max(axis=1) / teacher.min(axis=1)
+    # with a tolerance, because rounding may move a ratio that is exactly the limit
+    return float((largest <= LIMIT * (1 + 1e-9)).mean()), float((smallest > LIMIT * (1 + 1e-9)).mean())
 
 
 def make_page(options: Options) -> str:
@@ -92,12 +92,12 @@ def make_page(options: Options) -> str:
             for name in CASES
         ]
     )
-    for at, verdict in enumerate(("PASS", "FAIL")):
+    for index, verdict in enumerate(("PASS", "FAIL")):
         rows = [
             [
                 name,
                 *(
-                    format_percent(rates_by_case[name, n][at], limit=TARGET, reps=options.reps)
+                    format_percent(rates_by_case[name, n][index], limit=TARGET, reps=options.reps)
                     for n in COUNTS
                 ),
             ]

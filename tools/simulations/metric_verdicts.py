@@ -29,9 +29,10 @@ from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_c
 EQUIVALENT_POINTS = "equivalent_points"
 
 NAME = "metric_verdicts"
-# Chance moves a bound of so few by 0.2 standard errors, which turns an error rate of 5 % into 5.3 %.
+# With so few resamples, chance moves a bound by 0.2 standard errors, which turns an
+# error rate of 5 % into 5.3 %.
 RESAMPLES = 300
-# Budgets on these show the kinds that are no drop in points.
+# Kinds of budgets that are not a drop in points are simulated for these metrics.
 OTHER_KINDS = ("accuracy", "f1", "log_loss", "mae")
 
 
@@ -47,7 +48,7 @@ class Cell:
 
     @property
     def limit(self) -> float:
-        """That the worse variant is exactly at, in the budget's own unit."""
+        """The limit that the worse variant is exactly at, in the unit of the budget."""
         before, after = self.case.values[self.metric]
         metric = load_metric(self.metric)
         drop = before - after if metric.higher_is_better else after - before
@@ -58,7 +59,7 @@ class Cell:
         return drop / (1 - before if self.kind == "error_increase_relative" else before)
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        """again: the number of the round, each of which draws anew."""
+        """Simulates `reps` runs. again: the number of the round; each round draws other samples."""
         rng = np.random.default_rng((*self.seed, again))
         metric, budget = load_metric(self.metric), QualityBudget(self.kind, self.limit)
         sums, refused = np.zeros(4), 0

@@ -1,4 +1,4 @@
-"""The markdown page of a simulation: how it was made, what is in it, its tables."""
+"""The markdown page of a simulation: the command that wrote it, its text, its tables."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from math import isnan, sqrt
 from pathlib import Path
 from time import process_time
 
-# The share of wrong PASS (or FAIL) that a verdict may have: its 5 % and what a discrete count adds to it.
+# The share of wrong PASS (or FAIL) that a verdict may have: 5 %, and what discrete counts add to it.
 TARGET = 0.06
-# Of a two-sided 90 % interval.
+# The coverage that a two-sided 90 % interval may have.
 COVERAGE = (0.87, 0.93)
 
 
 @dataclass(frozen=True)
 class Options:
-    """reps: simulated runs of a cell; seed: of the whole page, each cell draws from a child of its own.
+    """reps: simulated runs of a cell; seed: of the whole page; each cell derives another seed from it.
 
-    began: the CPU seconds of this process when the page was begun.
+    began: the CPU seconds of this process at the start of the page.
     """
 
     reps: int
@@ -29,7 +29,7 @@ class Options:
 
 
 def run(name: str, page: Callable[[Options], str], *, reps: int) -> None:
-    """Reads --reps, --seed and --out, prints the page and writes it to --out where that is given."""
+    """Reads --reps, --seed and --out, prints the page, and writes it to --out if it is given."""
     parser = argparse.ArgumentParser(prog=f"python -m tools.simulations.{name}")
     parser.add_argument("--reps", type=int, default=reps, help=f"runs of a cell (default {reps:,})")
     parser.add_argument("--seed", type=int, default=0)
@@ -47,7 +47,7 @@ def run(name: str, page: Callable[[Options], str], *, reps: int) -> None:
 def format_head(title: str, name: str, options: Options, *, error: str, text: str) -> str:
     """The page's title, its command, seed, reps and Monte Carlo standard error, and what it shows.
 
-    Called when the simulation is over: it tells the CPU minutes too.
+    It must be called after the simulation, because it states the CPU minutes.
     """
     command = f"python -m tools.simulations.{name} --reps {options.reps} --seed {options.seed}"
     minutes = (process_time() - options.began) / 60
@@ -59,22 +59,22 @@ def format_head(title: str, name: str, options: Options, *, error: str, text: st
 
 
 def format_error_at_5(reps: int) -> str:
-    """`0.22 points at 5 %`: of a share that is 5 %, over that many runs."""
+    """Formats the standard error of a share of 5 % over `reps` runs, such as `0.22 points at 5 %`."""
     return f"{100 * compute_standard_error(0.05, reps):.2f} points at 5 %"
 
 
 def format_errors(reps: int) -> str:
-    """Of the wrong verdicts and of the coverage."""
+    """Formats the standard errors of wrong verdicts and of the coverage."""
     return f"{format_error_at_5(reps)}, {100 * compute_standard_error(0.9, reps):.2f} points at 90 %."
 
 
 def compute_standard_error(share: float, reps: int) -> float:
-    """Of a share of `reps` independent runs."""
+    """The standard error of a share of `reps` independent runs."""
     return sqrt(share * (1 - share) / reps)
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A markdown table with its numbers to the right."""
+    """Formats a markdown table with all columns aligned to the right."""
     from tabulate import tabulate
 
     body = [[str(cell) for cell in row] for row in rows]
@@ -83,9 +83,9 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 
 def format_percent(share: float, *, limit: float | None = None, reps: int | None = None) -> str:
-    """`5.2`; bold where it is above `limit` by more than chance; `-` where there is none.
+    """Formats a share as `5.2`, bold if it is above `limit` by more than chance, NaN as `-`.
 
-    reps: the runs that the share is of, for which two standard errors are granted; None where it is exact.
+    reps: the runs behind the share, which allow two standard errors; None if the share is exact.
     """
     if isnan(share):
         return "-"
@@ -94,12 +94,12 @@ def format_percent(share: float, *, limit: float | None = None, reps: int | None
 
 
 def compute_allowance(share: float, reps: int | None) -> float:
-    """Two standard errors of a share of `reps` runs; none of an exact one."""
+    """Two standard errors of a share of `reps` runs; 0 for an exact share."""
     return 0.0 if reps is None else 2 * compute_standard_error(share, reps)
 
 
 def format_coverage(covered: float, reps: int, *, is_nominal: bool) -> str:
-    """Bold outside 87 to 93 % by more than chance; above is allowed where there are few rows or changes."""
+    """Formats a coverage, bold outside 87 to 93 % by more than chance; above only if `is_nominal`."""
     low, high = COVERAGE
     outside = covered < low - compute_allowance(low, reps) or (
         is_nominal and covered > high + compute_allowance(high, reps)

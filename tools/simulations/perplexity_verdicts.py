@@ -85,13 +85,13 @@ class Cell:
     def above_max(self) -> float | None:
         if self.at == "mean":
             return None
-        return self.population.share_above(CAP) * (1 if self.at == "share above" else 4)
+        return self.population.compute_share_above(CAP) * (1 if self.at == "share above" else 4)
 
     @property
     def share_holds(self) -> bool:
         """Whether the share above the cap is within its limit, so that FAIL is wrong."""
         limit = self.above_max or log1p(self.limit) / (WORST * CAP)
-        return self.kind == "ceiling" or self.population.share_above(CAP) <= limit
+        return self.kind == "ceiling" or self.population.compute_share_above(CAP) <= limit
 
     def simulate(self, reps: int, *, seed: int) -> Shares:
         """The shares of PASS, of FAIL, and of intervals that contain the true increase."""
@@ -139,18 +139,7 @@ def make_page(options: Options) -> str:
         error=format_errors(options.reps),
         text=_TEXT,
     )
-    text += format_worst_cells(
-        [
-            Rates(
-                f"perplexity {result.cell.kind}, {result.cell.at} at the limit",
-                f"{result.cell.name}, {result.cell.documents:,} documents",
-                result.result.passed,
-                result.result.failed,
-                result.runs,
-            )
-            for result in simulated
-        ]
-    )
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     header = ["variant", "documents", "budget", "at its limit", "limit", "PASS, %", "FAIL, %", "coverage, %"]
     text += "\n## The variant is at its limit\n" + format_table(
         [*header, "runs"], map(_format_row, simulated)
@@ -162,6 +151,13 @@ def make_page(options: Options) -> str:
         + _EQUAL
         + format_table(columns, _format_equal_rows(options))
     )
+
+
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    cell, shares = simulated.cell, simulated.result
+    rule = f"perplexity {cell.kind}, {cell.at} at the limit"
+    where = f"{cell.name}, {cell.documents:,} documents"
+    return Rates(rule, where, shares.passed, shares.failed, simulated.runs)
 
 
 def _format_equal_rows(options: Options) -> Iterator[list[str]]:

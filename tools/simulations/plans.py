@@ -1,4 +1,4 @@
-"""How often the plan's word on a budget comes true, over simulated suites.
+"""How often the plan is right about a budget, over simulated suites.
 
 python -m tools.simulations.plans [--reps N] [--seed S] [--out FILE]
 """
@@ -15,6 +15,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, Word, draw_equal_changes, make_drop_outlook
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.groups import draw_group_sizes
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import Options, format_head, format_percent, format_table, run
 
 NAME = "plans"
@@ -36,7 +37,7 @@ def simulate_suites(options: Options) -> Iterator[Simulated]:
     """Suites of 200 to 12,000 rows, half of them in groups of 2 to 60, with budgets of 0.5 to 5 points.
 
     The variant is as good as its teacher; how many answers it changes, and how much the rows of a group
-    change together, is drawn anew from wider ranges than the plan takes.
+    change together, is drawn for each suite, from wider ranges than the plan takes.
     """
     rng = np.random.default_rng(options.seed)
     for number in range(options.reps):
@@ -52,7 +53,7 @@ def simulate_suites(options: Options) -> Iterator[Simulated]:
         follow = float(rng.uniform(0, 0.5))
         word = make_drop_outlook(sizes, margin, (low, high)).word
         decided = _is_decided(rng, sizes, psi, follow, margin, seed=number)
-        yield Simulated(trained, grouped, word, decided)
+        yield Simulated(trained=trained, grouped=grouped, word=word, decided=decided)
 
 
 def _is_decided(
@@ -64,7 +65,7 @@ def _is_decided(
     right = rng.random(n) < _TEACHER
     before = np.where(changes > 0, 1, np.where(changes < 0, 0, right)).astype(np.int64)
     after = np.where(changes > 0, 0, np.where(changes < 0, 1, right)).astype(np.int64)
-    ids, labels = np.arange(n).astype(np.str_), np.ones(n, np.int64)
+    ids, labels = make_ids(n), np.ones(n, np.int64)
     groups = np.repeat(np.arange(len(sizes)), sizes)
     teacher, variant = (
         ClassOutcomes(ids, labels, predictions, ("wrong", "right"), groups=groups)
@@ -89,9 +90,9 @@ def make_page(options: Options) -> str:
         ("trained", [plan for plan in plans if plan.trained]),
     ):
         for word in WORDS:
-            of_word = [plan for plan in chosen if plan.word == word]
-            decided = sum(plan.decided for plan in of_word) / max(len(of_word), 1)
-            rows.append([name, word, str(len(of_word)), format_percent(decided)])
+            with_word = [plan for plan in chosen if plan.word == word]
+            decided = sum(plan.decided for plan in with_word) / max(len(with_word), 1)
+            rows.append([name, word, str(len(with_word)), format_percent(decided)])
     return text + format_table(["suites", "the plan says", "suites", "the run decided, %"], rows)
 
 

@@ -34,7 +34,7 @@ PROMISED = {
 
 
 def simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> float:
-    """Share of draws of n rows, at a true drop of 0, that pass."""
+    """The share of draws of n rows that pass at a true drop of 0."""
     drawn = rng.multinomial(n, [psi / 2, psi / 2, 1 - psi], size=reps)[:, :2]
     counts, times = np.unique(drawn, axis=0, return_counts=True)
     passed = np.array([compute_tango_z(int(b), int(c), n, margin) <= -Z_ALPHA for b, c in counts])
@@ -42,9 +42,9 @@ def simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float, 
 
 
 def find_smallest_rows(psi: float, margin: float, *, step: int = 10) -> int:
-    """The fewest rows, in steps, from which on the power is 80 % at every further step up to a half more.
+    """The smallest number of rows from which on the power is 80 % at every step, up to 1.5 times the plan.
 
-    Counts are whole, so that power falls now and then where rows are added.
+    Counts are whole, so the power sometimes falls if rows are added.
     """
     start = count_planned_rows(margin, discordance=psi)
     sizes = range(start // 2 // step * step, 3 * start // 2, step)

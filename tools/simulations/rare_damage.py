@@ -14,6 +14,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from tools.simulations.changes import Case, Pair, make_two_classes
 from tools.simulations.metric_verdicts import RESAMPLES, Cell, Shares, list_cells
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -40,25 +41,25 @@ def lose_classes(shares: tuple[float, ...], rarest: int) -> Make:
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         labels = rng.choice(len(prior), n, p=prior)
-        teacher, afresh = (
+        teacher, redrawn = (
             np.where(rng.random(n) < 0.9, labels, rng.choice(len(prior), n, p=prior)) for _ in range(2)
         )
         is_lost = changed & (labels >= len(prior) - rarest) & (teacher == labels)
-        variant = np.where(is_lost, 0, teacher) if worse else np.where(rng.random(n) < 0.02, afresh, teacher)
-        ids = np.arange(n).astype(np.str_)
+        variant = np.where(is_lost, 0, teacher) if worse else np.where(rng.random(n) < 0.02, redrawn, teacher)
+        ids = make_ids(n)
         return ClassOutcomes(ids, labels, teacher, names), ClassOutcomes(ids, labels, variant, names)
 
     return make
 
 
 def make_extra_spans(extra: int) -> Make:
-    """1.7 spans in rows of 24 words, 90 % of them found; a changed row has so many wrong ones more."""
+    """Rows of 24 words and 1.7 spans, 90 % of which are predicted; a changed row has `extra` wrong spans."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         gold = rng.poisson(1.7, n)
         right = rng.binomial(gold, 0.9).astype(np.float64)
         predicted = right + rng.poisson(0.17, n)
-        ids, words = np.arange(n).astype(np.str_), np.maximum(24.0, predicted + extra)
+        ids, words = make_ids(n), np.maximum(24.0, predicted + extra)
         before, after = (
             Outcomes(
                 ids,
@@ -77,13 +78,13 @@ def make_extra_spans(extra: int) -> Make:
 
 
 def make_all_labels(count: int) -> Make:
-    """1.5 of the labels a row, 85 % of them predicted; a changed row has every label."""
+    """Rows of 1.5 labels on average, 85 % of which are predicted; a changed row has every label."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         gold = rng.random((n, count)) < 1.5 / count
         before = np.where(rng.random((n, count)) < 0.85, gold, rng.random((n, count)) < 0.1 / count)
         after = before | (changed & worse)[:, None]
-        ids = np.arange(n).astype(np.str_)
+        ids = make_ids(n)
         teacher, variant = (
             Outcomes(
                 ids,
@@ -101,14 +102,14 @@ def make_all_labels(count: int) -> Make:
 
 
 def make_heavy_scores(how: str) -> Make:
-    """Gold scores are log-normal. A changed row has the median as its score, or the teacher's upside down."""
+    """Log-normal gold scores. A changed row has the median as its score, or the teacher's score inverted."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         logs = rng.standard_normal(n)
         before = logs + 0.2 * rng.standard_normal(n)
         damaged = np.zeros(n) if how == "median" else -before
         after = np.where(changed & worse, damaged, before + 0.02 * rng.standard_normal(n))
-        ids, gold = np.arange(n).astype(np.str_), np.exp(logs)
+        ids, gold = make_ids(n), np.exp(logs)
         teacher, variant = (
             Outcomes(ids, values={"gold": gold, "score": np.exp(scores)}, given=("gold",))
             for scores in (before, after)
@@ -191,7 +192,7 @@ def _format_row(result: Simulated[Cell, Shares]) -> list[str]:
 
 
 def _format_power_rows(seed: int) -> list[list[str]]:
-    """How often a variant passes that changes nothing of note, by metric and case."""
+    """How often an equal variant passes, by metric and case."""
     rows, budget = [], QualityBudget("drop_points", POWER_POINTS)
     for case in CASES:
         rng = np.random.default_rng((seed, 99))

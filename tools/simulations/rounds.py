@@ -1,7 +1,8 @@
-"""Runs every cell of a simulation, those that look bad again, and tells the worst cell of each rule.
+"""Runs every cell of a simulation, repeats those that look bad, and names the worst cell of each rule.
 
 The worst of many cells is above its error rate by chance alone: of 300 cells with 100 runs and a true rate of
-5 %, some 70 show more than 6 %. So those are run again with more runs, which then count alone.
+5 %, some 70 show more than 6 %. So these cells are simulated again with more runs, and only the new runs
+count.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from tools.simulations.page import TARGET, format_percent, format_table
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
 
-# So many of the worst cells are run again even if none is above the target.
+# The number of the worst cells that are run again even if none is above the target.
 WORST = 20
-# How many times as many runs each round has as the first.
+# The runs of each round, as multiples of those of the first.
 TIMES = (1, 5, 15)
 RUN_AGAIN = f"""\
 Cells above 6 %, and the {WORST} worst, were run again with {TIMES[1]} times as many runs, those still above
@@ -27,7 +28,7 @@ Cells above 6 %, and the {WORST} worst, were run again with {TIMES[1]} times as 
 
 @dataclass(frozen=True)
 class Simulated(Generic[Cell, Result]):
-    """A cell, what its last round gave, and the runs of that round; None where it is exact."""
+    """A cell, the result of its last round, and the number of runs in it; None if the result is exact."""
 
     cell: Cell
     result: Result
@@ -42,7 +43,9 @@ def simulate_in_rounds(
     reps: int,
     times: Sequence[int] = TIMES,
 ) -> list[Simulated[Cell, Result]]:
-    """simulate(cell, runs, number of the round) -> what it gave; worst: its largest rate of wrong verdicts.
+    """Simulates all cells, and the worst of them again with more runs.
+
+    simulate(cell, runs, number of the round) -> result; worst(result) -> its largest rate of wrong verdicts.
 
     times: how many times `reps` each round has.
     After the first round the cells above TARGET and the WORST worst are run again; after the second those
@@ -50,13 +53,14 @@ def simulate_in_rounds(
     """
     done = [Simulated(cell, simulate(cell, reps, 0), reps) for cell in cells]
     for number in range(1, len(times)):
-        by_rate = sorted(range(len(done)), key=lambda at: -worst(done[at].result))
+        by_rate = sorted(range(len(done)), key=lambda index: -worst(done[index].result))
         at_least = WORST if number == 1 else 0
-        for place, at in enumerate(by_rate):
-            last_round = done[at].runs == reps * times[number - 1]
-            if last_round and (place < at_least or worst(done[at].result) > TARGET):
+        for place, index in enumerate(by_rate):
+            is_latest = done[index].runs == reps * times[number - 1]
+            if is_latest and (place < at_least or worst(done[index].result) > TARGET):
                 runs = reps * times[number]
-                done[at] = Simulated(done[at].cell, simulate(done[at].cell, runs, number), runs)
+                cell = done[index].cell
+                done[index] = Simulated(cell, simulate(cell, runs, number), runs)
     return done
 
 
@@ -72,11 +76,11 @@ def simulate_cells(cells: Iterable[Any], *, reps: int) -> list[Simulated[Any, An
 
 @dataclass(frozen=True)
 class Rates:
-    """A cell of a rule as the summary needs it.
+    """The rates of a cell that the summary needs.
 
     rule: a metric and its kind of budget, or another rule; cell: its settings. false_pass: PASS of a variant
-    that is exactly at its limit; false_fail: FAIL of an equal variant, or of one at its limit where that was
-    simulated; NaN where neither was. runs: None where exact.
+    that is exactly at its limit; false_fail: FAIL of an equal variant, or of a variant at its limit if that
+    was simulated; NaN if neither was. runs: None if the rates are exact.
     """
 
     rule: str
@@ -91,13 +95,13 @@ WORST_HEADER = ("rule", "cells", "false PASS, %", "in", "runs", "false FAIL, %",
 
 
 def format_worst_cells(rates: Sequence[Rates]) -> str:
-    """The section that the summary page takes over."""
+    """Formats the section with the worst cells, which the summary page copies."""
     rows = []
     for rule in dict.fromkeys(rate.rule for rate in rates):
-        of_rule = [rate for rate in rates if rate.rule == rule]
-        line = [rule, str(len(of_rule))]
+        rule_rates = [rate for rate in rates if rate.rule == rule]
+        line = [rule, str(len(rule_rates))]
         for name in ("false_pass", "false_fail"):
-            line += _format_worst_cell(of_rule, name)
+            line += _format_worst_cell(rule_rates, name)
         rows.append(line)
     return f"\n{WORST_TITLE}\n" + format_table(WORST_HEADER, rows)
 

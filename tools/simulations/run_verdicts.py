@@ -38,19 +38,19 @@ RUNS = ((1, 1), (2, 2), (3, 3), (5, 5), (10, 10), (1, 3), (2, 5), (3, 10))
 PASS_RUNS = ((3, 3), (5, 5), (10, 10))
 # Samples with their budget in points; of pass^3 and pass@3 twice as much.
 SAMPLES = ((100, 8.0), (500, 4.0))
-# Of the variance of one score, the share that a sample has in every run.
+# The share of a score's variance that its sample has in every run.
 CORRELATIONS = {"none": 0.0, "medium": 0.5, "full": 1.0}
-# Standard deviation of what a whole run moves by, in points.
+# The standard deviation of the shift of a whole run, in points.
 SHIFTS = (0.0, 1.0)
 RIGHT, GAINED, LOSS = 0.7, 0.02, 0.4
-# Draws from which the drop of pass@3 and pass^3 is taken, where whole runs move.
+# The draws that the drop of pass@3 and pass^3 is estimated from if whole runs move.
 _DRAWS = 2_000
 DROP = make_drop_contrast(higher_is_better=True)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """runs: of base and target. shift: of whole runs; margin: the budget; in points."""
+    """runs: of base and target; shift: of whole runs, in points; margin: the budget, in points."""
 
     kind: Kind
     runs: tuple[int, int]
@@ -60,15 +60,15 @@ class Cell:
     shift: float
 
     @property
-    def words(self) -> str:
-        """What a summary calls it."""
+    def label(self) -> str:
+        """The cell's name in the summary."""
         runs = f"{self.runs[0]} and {self.runs[1]} runs"
         return f"{runs}, n {self.n}, correlation {self.correlation}, sd of runs {self.shift:g}"
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the simulated pairs: at the budget PASS, equal FAIL, equal PASS, twice the budget FAIL."""
+    """Shares of PASS at the budget, of FAIL and PASS of an equal model, and of FAIL at twice the budget."""
 
     at_budget: float
     equal_fails: float
@@ -77,7 +77,7 @@ class Shares:
 
     @property
     def worst(self) -> float:
-        """The larger share of wrong verdicts."""
+        """The larger share of wrong verdicts: PASS at the budget, FAIL of an equal model."""
         return max(self.at_budget, self.equal_fails)
 
 
@@ -85,24 +85,24 @@ def list_cells() -> Iterator[Cell]:
     """All cells: scores over every number of runs, and pass^3 and pass@3 where there are three."""
     scores: tuple[Kind, ...] = ("0/1", "continuous")
     for kind, runs, (n, margin), correlation, shift in product(scores, RUNS, SAMPLES, CORRELATIONS, SHIFTS):
-        # nothing contains what one run of each has in common with no other
+        # one run of each model does not show how far whole runs move
         if runs != (1, 1) or shift == 0:
             yield Cell(kind, runs, n, margin, correlation, shift)
-    of_passes: tuple[Kind, ...] = ("pass^3", "pass@3")
+    pass_kinds: tuple[Kind, ...] = ("pass^3", "pass@3")
     for kind, runs, (n, margin), correlation, shift in product(
-        of_passes, PASS_RUNS, SAMPLES, CORRELATIONS, SHIFTS
+        pass_kinds, PASS_RUNS, SAMPLES, CORRELATIONS, SHIFTS
     ):
         yield Cell(kind, runs, n, 2 * margin, correlation, shift)
 
 
 def draw(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
-    """(runs, n) scores of base and target, which loses `drop` on average, a fraction, in damaged samples."""
-    sides = _draw_scores if cell.kind == "continuous" else _draw_answers
-    return sides(rng, cell, drop)
+    """Draws (runs, n) scores of base and target, which loses `drop` on average, a fraction."""
+    draw_kind = _draw_scores if cell.kind == "continuous" else _draw_answers
+    return draw_kind(rng, cell, drop)
 
 
 def _draw_answers(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
-    """A damaged sample is never right, and a share of the others always is."""
+    """Draws answers. A damaged sample is never right, and a share of the others always is."""
     shared = CORRELATIONS[cell.correlation]
     if shared == 0:
         chances = np.full(cell.n, RIGHT)
@@ -123,7 +123,7 @@ def _draw_answers(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Fl
 
 
 def _compute_true_value(kind: Kind, shared: float, right: float) -> float:
-    """The mean of the metric over samples of the base, without what whole runs move it by."""
+    """The mean of the metric over samples of the base, without the shifts of whole runs."""
     if kind not in ("pass^3", "pass@3"):
         return right
     chance = right if kind == "pass^3" else 1 - right
@@ -133,20 +133,20 @@ def _compute_true_value(kind: Kind, shared: float, right: float) -> float:
         value = chance
     else:
         size = 1 / shared - 1
-        value = float(np.prod([(chance * size + at) / (size + at) for at in range(3)]))
+        value = float(np.prod([(chance * size + k) / (size + k) for k in range(3)]))
     return value if kind == "pass^3" else 1 - value
 
 
 def _draw_moved_answers(rng: np.random.Generator, chances: Floats, count: int, cell: Cell) -> Floats:
     answers = rng.random((count, cell.n)) < chances
     moved = rng.normal(0, cell.shift / 100, (count, 1))
-    again = rng.random((count, cell.n))
-    lost, won = again < np.maximum(-moved, 0) / RIGHT, again < np.maximum(moved, 0) / (1 - RIGHT)
+    fates = rng.random((count, cell.n))
+    lost, won = fates < np.maximum(-moved, 0) / RIGHT, fates < np.maximum(moved, 0) / (1 - RIGHT)
     return np.where(answers, ~lost, won).astype(np.float64)
 
 
 def _draw_scores(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
-    """A damaged sample loses 0.4 in every run; all scores stay between 0 and 1."""
+    """Draws scores between 0 and 1. A damaged sample loses 0.4 in every run."""
     shared = CORRELATIONS[cell.correlation]
     quality = 0.65 + 0.2 * np.sqrt(shared) * rng.uniform(-1, 1, cell.n)
     after = quality - LOSS * (rng.random(cell.n) < drop / LOSS)
@@ -162,19 +162,23 @@ def _draw_scores(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Flo
 def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> float:
     """The drop of a target that is drawn for `drop`, as a fraction.
 
-    Runs that move by chance also answer some damaged samples, which lowers the drop of pass@3: its estimate
-    has no bias, so the mean of many is the drop.
+    Runs that move by chance also answer some damaged samples, which lowers the drop of pass@3. Its estimator
+    has no bias, so the mean of the estimates is the drop.
     """
-    of = PassMetric.parse(cell.kind)
-    if of is None or cell.shift == 0:
+    pass_metric = PassMetric.parse(cell.kind)
+    if pass_metric is None or cell.shift == 0:
         return drop
-    estimates = [[_compute_values(of, side).mean() for side in draw(rng, cell, drop)] for _ in range(_DRAWS)]
+    estimates = [
+        [_compute_pass_values(pass_metric, side).mean() for side in draw(rng, cell, drop)]
+        for _ in range(_DRAWS)
+    ]
     before, after = np.mean(estimates, axis=0)
     return float(before - after)
 
 
-def _compute_values(of: PassMetric, side: Floats) -> Floats:
-    return compute_pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
+def _compute_pass_values(pass_metric: PassMetric, side: Floats) -> Floats:
+    runs = np.full(side.shape[1], len(side), np.float64)
+    return compute_pass_scores(pass_metric, side.sum(axis=0), runs)[0]
 
 
 def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above: bool) -> bool:
@@ -182,10 +186,10 @@ def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above
     runs = RunScores(base, target)
     values = base.mean(axis=0), target.mean(axis=0)
     if cell.kind in ("pass^3", "pass@3"):
-        of = PassMetric.parse(cell.kind)
-        assert of is not None
+        pass_metric = PassMetric.parse(cell.kind)
+        assert pass_metric is not None
         (before, base_slopes), (after, target_slopes) = (
-            compute_pass_scores(of, side.sum(axis=0), np.full(cell.n, len(side), np.float64))
+            compute_pass_scores(pass_metric, side.sum(axis=0), np.full(cell.n, len(side), np.float64))
             for side in (base, target)
         )
         values, runs = (before, after), RunScores(base * base_slopes, target * target_slopes)
@@ -193,22 +197,22 @@ def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above
         lost, won = int((values[0] > values[1]).sum()), int((values[0] < values[1]).sum())
         pair = (lost, won) if above else (won, lost)
         return compute_paired_p_value(*pair, cell.n, limit if above else -limit) <= ALPHA
-    rows = PairedMeans(*values, np.ones(cell.n), None, (0.0, 1.0), 1.0)
+    rows = PairedMeans(*values, sizes=np.ones(cell.n), groups=None, ends=(0.0, 1.0), most_lost=1.0)
     if cell.runs == (1, 1):
         return (rows.p_at_least if above else rows.p_at_most)(DROP, limit) <= ALPHA
     return combine_runs(rows, runs).excludes(DROP, limit, ALPHA, above=above)
 
 
 def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
-    """number: of the round, so that each round draws anew."""
+    """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (*cell.runs, cell.n, len(cell.kind), len(cell.correlation), int(cell.shift))
     rng = np.random.default_rng([seed, number, *drawn, ord(cell.kind[-2])])
     margin, sums = cell.margin / 100, np.zeros(4)
     limit = estimate_true_drop(rng, cell, margin)
     for _ in range(reps):
-        at, equal, twice = (draw(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
+        at_budget, equal, twice = (draw(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
         sums += (
-            is_excluded(cell, *at, limit, above=True),
+            is_excluded(cell, *at_budget, limit, above=True),
             is_excluded(cell, *equal, margin, above=False),
             is_excluded(cell, *equal, margin, above=True),
             is_excluded(cell, *twice, margin, above=False),
@@ -217,7 +221,6 @@ def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
 
 
 def make_page(options: Options) -> str:
-    """The markdown page."""
     simulated = simulate_in_rounds(
         list_cells(),
         lambda cell, reps, number: simulate(cell, options.seed, reps, number),
@@ -231,18 +234,14 @@ def make_page(options: Options) -> str:
         error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    rates = [
-        Rates(
-            f"{result.cell.kind} over runs",
-            result.cell.words,
-            result.result.at_budget,
-            result.result.equal_fails,
-            result.runs,
-        )
-        for result in simulated
-    ]
-    text += format_worst_cells(rates)
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     return text + f"\n## Every cell\n\n{RUN_AGAIN}\n" + format_table(_HEADER, map(_format_row, simulated))
+
+
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    cell, shares = simulated.cell, simulated.result
+    rule = f"{cell.kind} over runs"
+    return Rates(rule, cell.label, shares.at_budget, shares.equal_fails, simulated.runs)
 
 
 def _format_row(simulated: Simulated[Cell, Shares]) -> list[Any]:

@@ -17,6 +17,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.outcomes import Floats, Outcomes
+from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -36,10 +37,10 @@ Draw = Callable[[np.random.Generator, int], tuple[Floats, Floats]]
 
 @dataclass(frozen=True)
 class Scores:
-    """A score of a base, and what a damaged target has in some rows.
+    """The scores of a base, and of a target that is damaged in some rows.
 
-    share: of rows that are damaged; lost: by how much, on average; small: what every row loses besides.
-    cap: what a row counts for at most; inf where the range of the score is declared.
+    share: of damaged rows; lost: by such a row on average; small: by every row in addition.
+    cap: the most that a row counts for; inf if the range of the score is declared.
     """
 
     label: str
@@ -57,7 +58,7 @@ class Scores:
 
 
 def _make_pair(low: Floats, damaged: Callable[[Floats], Floats]) -> Draw:
-    """A base that has one of some scores; a damaged row has damaged(its score)."""
+    """The base draws from a list of scores; a damaged row has damaged(its score)."""
 
     def draw(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
         base = rng.choice(low, n)
@@ -93,28 +94,82 @@ def _make_error(error: float, usual: Floats) -> Draw:
 
 _LOST_BY_12 = 144.0 - float((_ERRORS**2).mean())
 SCORES = (
-    Scores("WER, 1 % of the answers loop (5 more)", _WER, _make_wer(5.0), 0.01, 5.0, cap=1.0),
-    Scores("WER, 0.5 % of the answers loop (8 more)", _WER, _make_wer(8.0), 0.005, 8.0, cap=1.0),
-    Scores("WER, 2 % of the answers lose 1.5", _WER, _make_wer(1.5), 0.02, 1.5, cap=1.0),
-    Scores("WER, all lose 0.01, 0.25 % loop (8 more)", _WER, _make_wer(8.0), 0.0025, 8.0, 0.01, cap=1.0),
-    Scores("WER, 3 % of the answers are empty (0.9 more)", _WER, _make_wer(0.9), 0.03, 0.9, cap=1.0),
+    Scores("WER, 1 % of the answers loop (5 more)", _WER, _make_wer(5.0), share=0.01, lost=5.0, cap=1.0),
+    Scores("WER, 0.5 % of the answers loop (8 more)", _WER, _make_wer(8.0), share=0.005, lost=8.0, cap=1.0),
+    Scores("WER, 2 % of the answers lose 1.5", _WER, _make_wer(1.5), share=0.02, lost=1.5, cap=1.0),
     Scores(
-        "grades 1 to 10, 1.5 % of the answers get 1", _GRADE, _make_pair(_GRADES, np.ones_like), 0.015, 8.0
+        "WER, all lose 0.01, 0.25 % loop (8 more)",
+        _WER,
+        _make_wer(8.0),
+        share=0.0025,
+        lost=8.0,
+        small=0.01,
+        cap=1.0,
     ),
     Scores(
-        "grades 1 to 10, 0.5 % of the answers get 1", _GRADE, _make_pair(_GRADES, np.ones_like), 0.005, 8.0
+        "WER, 3 % of the answers are empty (0.9 more)", _WER, _make_wer(0.9), share=0.03, lost=0.9, cap=1.0
     ),
-    Scores("grades of unknown range, 0.5 % get 1", _UNKNOWN, _make_pair(_GRADES, np.ones_like), 0.005, 8.0),
-    Scores("chrF, 1 % of the answers are empty", _CHRF, _make_pair(_TRANSLATIONS, np.zeros_like), 0.01, 65.0),
     Scores(
-        "chrF, 0.3 % of the answers are empty", _CHRF, _make_pair(_TRANSLATIONS, np.zeros_like), 0.003, 65.0
+        "grades 1 to 10, 1.5 % of the answers get 1",
+        _GRADE,
+        _make_pair(_GRADES, np.ones_like),
+        share=0.015,
+        lost=8.0,
     ),
-    Scores("MAE, 0.5 % of the rows are 20 off", _MAE, _make_error(20.0, _ERRORS), 0.005, 20 - 0.75, cap=5.0),
-    Scores("MAE, 2 % of the rows are 4 off", _MAE, _make_error(4.0, _ERRORS), 0.02, 4 - 0.75, cap=5.0),
     Scores(
-        "MSE, 1 % of the rows are 12 off", _MSE, _make_error(144.0, _ERRORS**2), 0.01, _LOST_BY_12, cap=25.0
+        "grades 1 to 10, 0.5 % of the answers get 1",
+        _GRADE,
+        _make_pair(_GRADES, np.ones_like),
+        share=0.005,
+        lost=8.0,
     ),
-    Scores("F1 0 to 1, 1 % of the answers are wrong", _F1, _make_pair(_ANSWERS, np.zeros_like), 0.01, 0.75),
+    Scores(
+        "grades of unknown range, 0.5 % get 1",
+        _UNKNOWN,
+        _make_pair(_GRADES, np.ones_like),
+        share=0.005,
+        lost=8.0,
+    ),
+    Scores(
+        "chrF, 1 % of the answers are empty",
+        _CHRF,
+        _make_pair(_TRANSLATIONS, np.zeros_like),
+        share=0.01,
+        lost=65.0,
+    ),
+    Scores(
+        "chrF, 0.3 % of the answers are empty",
+        _CHRF,
+        _make_pair(_TRANSLATIONS, np.zeros_like),
+        share=0.003,
+        lost=65.0,
+    ),
+    Scores(
+        "MAE, 0.5 % of the rows are 20 off",
+        _MAE,
+        _make_error(20.0, _ERRORS),
+        share=0.005,
+        lost=20 - 0.75,
+        cap=5.0,
+    ),
+    Scores(
+        "MAE, 2 % of the rows are 4 off", _MAE, _make_error(4.0, _ERRORS), share=0.02, lost=4 - 0.75, cap=5.0
+    ),
+    Scores(
+        "MSE, 1 % of the rows are 12 off",
+        _MSE,
+        _make_error(144.0, _ERRORS**2),
+        share=0.01,
+        lost=_LOST_BY_12,
+        cap=25.0,
+    ),
+    Scores(
+        "F1 0 to 1, 1 % of the answers are wrong",
+        _F1,
+        _make_pair(_ANSWERS, np.zeros_like),
+        share=0.01,
+        lost=0.75,
+    ),
 )
 
 
@@ -143,7 +198,7 @@ class Cell:
             base, damaged = self.scores.base(rng, self.rows)
             sign = -1.0 if self.scores.metric.higher_is_better else 1.0
             hit = rng.random(self.rows) < self.scores.share
-            verdict = _judge(
+            verdict = _judge_scores(
                 self.scores.metric, base, np.where(hit, damaged, base) + sign * self.scores.small, self.budget
             )
             passed, failed = passed + (verdict is Verdict.PASS), failed + (verdict is Verdict.FAIL)
@@ -152,7 +207,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS, and FAIL where it is wrong."""
+    """Shares of PASS, and of FAIL where it is wrong."""
 
     passed: float
     failed: float
@@ -162,8 +217,8 @@ class Shares:
         return max(self.passed, 0.0 if np.isnan(self.failed) else self.failed)
 
 
-def _judge(metric: Metric, base: Floats, target: Floats, budget: QualityBudget) -> Verdict | None:
-    ids = np.arange(len(base)).astype(np.str_)
+def _judge_scores(metric: Metric, base: Floats, target: Floats, budget: QualityBudget) -> Verdict | None:
+    ids = make_ids(len(base))
     before, after = (make_score_outcomes(ids, values, None, right=False) for values in (base, target))
     return judge_quality(metric, before, after, [budget]).verdict
 
@@ -244,12 +299,12 @@ def _simulate_passes(
         moved = rng.permutation(np.flatnonzero(rng.random(rows) < 0.01))
         target = base.copy()
         target[moved] = rng.choice(values, len(moved))
-        passed += _judge(metric, base, target, QualityBudget("drop_points", limit)) is Verdict.PASS
+        passed += _judge_scores(metric, base, target, QualityBudget("drop_points", limit)) is Verdict.PASS
     return format_percent(passed / runs)
 
 
 def _simulate_error_passes(rng: np.random.Generator, name: str, limit: float, rows: int, runs: int) -> str:
-    passed, ids = 0, np.arange(rows).astype(np.str_)
+    passed, ids = 0, make_ids(rows)
     for _ in range(runs):
         gold = rng.uniform(0, 5, rows)
         score = gold + rng.normal(0, 0.7, rows)

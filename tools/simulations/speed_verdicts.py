@@ -33,17 +33,19 @@ from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_c
 
 NAME = "speed_verdicts"
 MINIMUM = 1.5
-# How many times faster than its budget a variant is, of which the power is told.
+# Factors by which a variant is faster than its budget, where the power is simulated.
 FASTER = (1.1, 1.3, 2.0)
 Floats = np.ndarray
 
 
 @dataclass(frozen=True)
 class Machine:
-    """noise: standard deviation of the logarithm of a block's time; tails: of Student's t with 2 degrees.
+    """How the time of a block varies.
 
-    layout: standard deviation of what a process is faster or slower by, as long as it lives; drift: of each
-    step of a random walk that all share. rounds: that there is time for.
+    noise: standard deviation of the logarithm of a block's time; tails: of Student's t with 2 degrees.
+
+    layout: standard deviation of how much faster or slower a process is for its whole life; drift: of each
+    step of a random walk that all share. rounds: at most.
     """
 
     noise: float
@@ -60,7 +62,7 @@ class Machine:
         return f"noise {100 * self.noise:g} %{tails}{drift}{layout}"
 
     def draw_times(self, rng: np.random.Generator, speedup: float) -> tuple[Floats, Floats, Floats]:
-        """(rounds,) seconds of the teacher, its copy, and a variant that is so many times faster."""
+        """Draws (rounds,) seconds of the teacher, its copy, and a variant that is `speedup` times as fast."""
         shape = (3, self.rounds)
         noise = rng.standard_t(2, shape).clip(-100, 100) if self.tails else rng.standard_normal(shape)
         logs = self.noise * noise + self.layout * rng.standard_normal((3, 1))
@@ -72,7 +74,7 @@ class Machine:
 
 MACHINES = (
     *(
-        Machine(noise, rounds, layout)
+        Machine(noise, rounds, layout=layout)
         for noise in (0.005, 0.02, 0.1, 0.4)
         for rounds in (12, 60, 400)
         for layout in (0.0, 0.01, 0.015, 0.03)
@@ -82,7 +84,7 @@ MACHINES = (
 
 
 def run_to_stop(times: tuple[Floats, Floats, Floats], minimum: float, visible: float | None) -> Speedup:
-    """The duel as `slimgate.run.measure.duel` ends it: at the first look that settles it, or at its end."""
+    """Ends a duel as `slimgate.run.measure.duel` does: at the first look that settles it, or at its end."""
     end = len(times[0])
     for rounds in LOOKS:
         if rounds >= end:
@@ -96,7 +98,7 @@ def run_to_stop(times: tuple[Floats, Floats, Floats], minimum: float, visible: f
 
 
 def find_visible_delay(rng: np.random.Generator, machine: Machine) -> tuple[float, float | None]:
-    """The last delay that was planted, and the smallest one that was seen; None where none was."""
+    """Returns the last delay that was planted, and the smallest delay that was seen, or None."""
     # the first duel has three times the rounds
     patient = replace(machine, rounds=3 * machine.rounds)
     for share in PLANTED_DELAYS:
@@ -111,9 +113,8 @@ def find_visible_delay(rng: np.random.Generator, machine: Machine) -> tuple[floa
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs. passed, failed: at the budget; raw: 95 % intervals, before the noise floor, that do not
-    hold the truth; power: PASS where the variant is so much faster than its budget; seen: each delay, and
-    none.
+    """Shares of the runs. passed, failed: at the budget; raw: 95 % intervals, before the noise floor, that do
+    not hold the truth; power: PASS of a variant that is faster than its budget; seen: each delay, and none.
     """
 
     passed: float
@@ -125,14 +126,14 @@ class Shares:
 
 @dataclass(frozen=True)
 class Cell:
-    """A machine; number: of its random numbers."""
+    """A machine, and the seed of its random numbers."""
 
     machine: Machine
-    number: tuple[int, ...]
+    seed: tuple[int, ...]
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
-        """A run: the delays are planted, then the variant is judged."""
-        rng = np.random.default_rng((*self.number, again))
+        """Simulates `reps` runs, in each of which the delays are planted and then the variant is judged."""
+        rng = np.random.default_rng((*self.seed, again))
         counts, power = np.zeros(3), np.zeros(len(FASTER))
         seen = dict.fromkeys((*PLANTED_DELAYS, None), 0)
         for _ in range(reps):

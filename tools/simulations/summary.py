@@ -1,4 +1,4 @@
-"""The page that tells the worst cell of every rule: put together from the pages of the simulations."""
+"""Makes the page with the worst cell of every rule from the pages of the simulations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs an idle machine.
 
 
 def make_summary(folder: Path) -> str:
-    """Raises ValueError for a page that does not say how many minutes it took."""
+    """Makes the page from the pages in a folder; names those without minutes as pages of an earlier run."""
     rows, minutes, older = [], 0.0, []
     for path in sorted(folder.glob("*.md")):
         text = path.read_text()
@@ -58,7 +58,11 @@ def make_summary(folder: Path) -> str:
 
 
 def read_minutes(page: str) -> float:
-    """Of one core."""
+    """Reads the minutes of one core that a page took.
+
+    Raises:
+        ValueError: if the page does not say it.
+    """
     match = re.search(r"([0-9.]+) minutes of one core", page)
     if match is None:
         raise ValueError("the page does not say how many minutes it took")
@@ -66,7 +70,7 @@ def read_minutes(page: str) -> float:
 
 
 def read_worst_rows(page: str) -> Iterator[Sequence[str]]:
-    """The cells of the page's table of worst cells; none where it has no such table."""
+    """Yields the rows of the page's table of worst cells; none if it has no such table."""
     _, _, rest = page.partition(f"\n{WORST_TITLE}\n")
     section = rest.partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]

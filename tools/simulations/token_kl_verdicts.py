@@ -40,7 +40,7 @@ class Documents:
 
     document, token: the standard deviations of its logarithm's two parts, of which all tokens of a
     document share the first. median: of the KL. other_top_token: the share of tokens with another
-    likeliest token, times the document's part. hurt: the share of documents with `damage` nats a token
+    likeliest token, times the document's part. damaged: the share of documents with `damage` nats a token
     more, exponentially distributed over documents or, if `fixed`, exactly so much, of which 80 % of the
     tokens have another likeliest token.
     """
@@ -49,7 +49,7 @@ class Documents:
     token: float = 1.5
     median: float = 0.003
     other_top_token: float = 0.02
-    hurt: float = 0.0
+    damaged: float = 0.0
     damage: float = 0.0
     fixed: bool = False
 
@@ -57,7 +57,7 @@ class Documents:
         lengths = np.maximum(1, np.round(30 * np.exp(0.8 * rng.standard_normal(documents)))).astype(np.int64)
         row = np.repeat(np.arange(documents), lengths)
         shared = np.exp(self.document * rng.standard_normal(documents))
-        hit = rng.random(documents) < self.hurt
+        hit = rng.random(documents) < self.damaged
         each = np.full(documents, self.damage) if self.fixed else rng.exponential(self.damage, documents)
         more = np.where(hit, each, 0.0)
         kl = self.median * shared[row] * np.exp(self.token * rng.standard_normal(len(row))) + more[row]
@@ -71,25 +71,25 @@ class Documents:
         Means are computed, lengths being independent of all else; quantiles are those of 400,000 documents.
         """
         drawn = self.draw(np.random.default_rng(12345), 400_000)
-        mean = self.median * np.exp((self.document**2 + self.token**2) / 2) + self.hurt * self.damage
+        mean = self.median * np.exp((self.document**2 + self.token**2) / 2) + self.damaged * self.damage
         quantiles = {kind: float(np.quantile(drawn.kl, 1 - share)) for kind, share in SHARE_ABOVE.items()}
         return {"mean_max": float(mean), **quantiles, "floor": 1 - self._other_top_share}
 
-    def share_above(self, cap: float) -> float:
+    def compute_share_above(self, cap: float) -> float:
         """The share of documents whose damage alone is above a cap."""
         if self.damage == 0:
             return 0.0
-        return self.hurt * (float(self.damage > cap) if self.fixed else float(np.exp(-cap / self.damage)))
+        return self.damaged * (float(self.damage > cap) if self.fixed else float(np.exp(-cap / self.damage)))
 
     @property
     def _other_top_share(self) -> float:
         """The mean chance of another likeliest token, over the normal part of a document."""
-        at = np.linspace(-8, 8, 4001)
-        weight = np.exp(-(at**2) / 2)
+        deviations = np.linspace(-8, 8, 4001)
+        weight = np.exp(-(deviations**2) / 2)
         usual = (
-            weight * np.minimum(1.0, self.other_top_token * np.exp(self.document * at))
+            weight * np.minimum(1.0, self.other_top_token * np.exp(self.document * deviations))
         ).sum() / weight.sum()
-        return float((1 - self.hurt) * usual + self.hurt * 0.8)
+        return float((1 - self.damaged) * usual + self.damaged * 0.8)
 
 
 CASES = {
@@ -97,13 +97,13 @@ CASES = {
     "documents differ": Documents(),
     "documents differ very much": Documents(document=1.2),
     "heavy tail": Documents(token=2.5, median=0.0005),
-    "1 % of the documents 1.0 nats more": Documents(hurt=0.01, damage=1.0),
-    "0.3 % of the documents 3.0 nats more": Documents(hurt=0.003, damage=3.0),
-    "0.1 % of the documents 1.0 nats more": Documents(hurt=0.001, damage=1.0),
-    "0.4 % exactly 5.0 nats more": Documents(median=1e-4, hurt=0.004, damage=5.0, fixed=True),
-    "0.25 % exactly 8.0 nats more": Documents(median=1e-4, hurt=0.0025, damage=8.0, fixed=True),
-    "all a little, 0.1 % exactly 8.0": Documents(hurt=0.001, damage=8.0, fixed=True),
-    "2 % exactly 0.9 nats more": Documents(median=1e-4, hurt=0.02, damage=0.9, fixed=True),
+    "1 % of the documents 1.0 nats more": Documents(damaged=0.01, damage=1.0),
+    "0.3 % of the documents 3.0 nats more": Documents(damaged=0.003, damage=3.0),
+    "0.1 % of the documents 1.0 nats more": Documents(damaged=0.001, damage=1.0),
+    "0.4 % exactly 5.0 nats more": Documents(median=1e-4, damaged=0.004, damage=5.0, fixed=True),
+    "0.25 % exactly 8.0 nats more": Documents(median=1e-4, damaged=0.0025, damage=8.0, fixed=True),
+    "all a little, 0.1 % exactly 8.0": Documents(damaged=0.001, damage=8.0, fixed=True),
+    "2 % exactly 0.9 nats more": Documents(median=1e-4, damaged=0.02, damage=0.9, fixed=True),
 }
 
 
@@ -121,7 +121,7 @@ class Cell:
         return self.population.truths[self.kind]
 
     def simulate(self, reps: int, *, seed: int) -> Shares:
-        """Verdicts; the 90 % interval holds the truth where neither is given."""
+        """Shares of the verdicts. The 90 % interval holds the truth if the verdict is INCONCLUSIVE."""
         rng = np.random.default_rng((seed, self.documents, *map(ord, f"{self.kind} {self.name}")))
         budget = LimitBudget(self.kind, self.limit)
         verdicts = [
@@ -135,7 +135,7 @@ class Cell:
     def share_holds(self) -> bool:
         """Whether the share of documents above the cap is within its limit, so that FAIL is wrong."""
         limit = self.limit / (WORST * CAP)
-        return self.kind != "mean_max" or self.population.share_above(CAP) <= limit
+        return self.kind != "mean_max" or self.population.compute_share_above(CAP) <= limit
 
 
 def list_cells() -> Iterator[Cell]:

@@ -30,18 +30,16 @@ from tools.simulations.rounds import Rates, format_worst_cells
 NAME = "winners_curse"
 N, PSI, MARGIN, GOOD = 3000, 0.05, 0.02, 0.005
 COUNTS = (1, 2, 5, 10, 20)
-CORRECTED, HOLM, CONFIRM = (
-    "each alone, bound corrected for all",
-    "Holm's correction",
-    "each alone, then confirm",
-)
+CORRECTED = "each alone, bound corrected for all"
+HOLM = "Holm's correction"
+CONFIRM = "each alone, then confirm"
 Masks = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Variants from the smallest on, each with its true drop. shared: of the changes, alike in all."""
+    """Variants from the smallest on, with their true drops. shared: the share of changes that all have."""
 
     name: str
     drops: tuple[float, ...]
@@ -62,7 +60,7 @@ SCENES = (
 
 
 @dataclass(frozen=True)
-class P:
+class PValues:
     """(runs, variants) p-values: of a drop of the margin or more, of the true drop or more."""
 
     margin: Floats
@@ -71,8 +69,11 @@ class P:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Shares of the runs: a variant at its budget passes, something ships, what ships is at its budget, and
-    the true drop of what ships is above its quoted bound."""
+    """Shares of the runs.
+
+    any_over: a variant at its budget passes. ships: a variant ships. ships_over: a variant at its budget
+    ships. missed: the true drop of the variant that ships is above its quoted bound.
+    """
 
     any_over: float
     ships: float
@@ -80,8 +81,8 @@ class Outcome:
     missed: float
 
 
-def draw(rng: np.random.Generator, scene: Scene, runs: int) -> P:
-    """The p-values of fresh rows."""
+def draw_p_values(rng: np.random.Generator, scene: Scene, runs: int) -> PValues:
+    """Draws new rows, and computes their p-values."""
     drops = np.array(scene.drops)
     lost, won = (PSI + drops) / 2, (PSI - drops) / 2
     common = rng.multinomial(N, _list_chances(scene.shared * lost.min(), scene.shared * won.min()), size=runs)
@@ -95,7 +96,7 @@ def draw(rng: np.random.Generator, scene: Scene, runs: int) -> P:
         drawn = rng.multinomial(common[:, 2], _list_chances(*shares))
         b[:, k], c[:, k] = common[:, 0] + drawn[:, 0], common[:, 1] + drawn[:, 1]
     true = np.broadcast_to(drops, b.shape)
-    return P(_compute_p_values(b, c, np.full(b.shape, MARGIN)), _compute_p_values(b, c, true))
+    return PValues(_compute_p_values(b, c, np.full(b.shape, MARGIN)), _compute_p_values(b, c, true))
 
 
 def _list_chances(lost: float, won: float) -> list[float]:
@@ -117,9 +118,9 @@ def _compute_p_value(b: int, c: int, margin: float) -> float:
 
 
 def simulate_outcomes(scene: Scene, options: Options) -> Iterator[tuple[str, Outcome]]:
-    """Of every way to choose."""
+    """Yields the shares for every rule of choice."""
     rng = np.random.default_rng(options.seed)
-    gate, confirm = draw(rng, scene, options.reps), draw(rng, scene, options.reps)
+    gate, confirm = (draw_p_values(rng, scene, options.reps) for _ in range(2))
     count = len(scene.drops)
     alone = gate.margin <= ALPHA
     holm = np.apply_along_axis(adjust_by_holm, 1, gate.margin) <= ALPHA
@@ -132,7 +133,7 @@ def simulate_outcomes(scene: Scene, options: Options) -> Iterator[tuple[str, Out
 
 
 def _make_outcome(scene: Scene, passed: Masks, missed: Masks) -> Outcome:
-    """passed, missed: (runs, variants); missed says that the quoted bound is under the true drop."""
+    """passed, missed: (runs, variants). missed: whether the quoted bound is below the true drop."""
     ships, first = passed.any(axis=1), passed.argmax(axis=1)
     return Outcome(
         any_over=float((passed & scene.over).any(axis=1).mean()),
@@ -149,7 +150,7 @@ def simulate_any_passes(options: Options, counts: Sequence[int] = COUNTS) -> lis
         shares = []
         for shared in (0.0, 0.5):
             rng = np.random.default_rng([options.seed, count])
-            p = draw(rng, Scene("", (MARGIN,) * count, shared), options.reps)
+            p = draw_p_values(rng, Scene("", (MARGIN,) * count, shared), options.reps)
             shares.append(float((p.margin <= ALPHA).any(axis=1).mean()))
         passes.append((count, shares[0], shares[1]))
     return passes
@@ -189,7 +190,7 @@ def make_page(options: Options) -> str:
 
 
 def _make_rates(scene: Scene, rule: str, outcome: Outcome, reps: int) -> list[Rates]:
-    """Of the rules that claim to be right for all variants together."""
+    """Makes the rates of the rules that should be right for all variants together."""
     shares = {
         HOLM: ("a family by Holm: one at its budget passes", outcome.any_over),
         CONFIRM: ("confirm rows: what ships is at its budget", outcome.ships_over),

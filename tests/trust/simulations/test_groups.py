@@ -9,8 +9,8 @@ from slimgate.outcomes import ClassOutcomes
 from tools.simulations.groups import (
     GroupCounts,
     compute_follow_chance,
-    draw,
     draw_group_sizes,
+    draw_groups,
     draw_lost_groups,
     judge_groups,
     judge_rows_alone,
@@ -42,7 +42,7 @@ def test_a_chance_to_follow_gives_its_design_effect() -> None:
     rng = np.random.default_rng(1)
     sizes = draw_group_sizes(rng, 1000, 100, spread=0.7)
     for effect in (1.0, 4.0):
-        counts = draw(rng, sizes, 0.10, 0.02, compute_follow_chance(effect, sizes), runs=20_000)
+        counts = draw_groups(rng, sizes, 0.10, 0.02, compute_follow_chance(effect, sizes), runs=20_000)
         drops = (counts.lost - counts.won).sum(axis=1)
         assert drops.mean() == pytest.approx(1000 * 0.02, rel=0.05)
         assert drops.var() == pytest.approx(effect * 1000 * (0.10 - 0.02**2), rel=0.05)
@@ -53,7 +53,7 @@ def test_a_chance_to_follow_gives_its_design_effect() -> None:
 def test_simulated_verdicts_are_those_of_judge_quality_on_rows(effect: float) -> None:
     rng = np.random.default_rng(2)
     sizes = draw_group_sizes(rng, 1600, 200, spread=0.3)
-    counts = draw(rng, sizes, 0.06, 0.02, compute_follow_chance(effect, sizes), runs=40)
+    counts = draw_groups(rng, sizes, 0.06, 0.02, compute_follow_chance(effect, sizes), runs=40)
     budget = [QualityBudget("drop_points", 5.0)]
     passed, failed = judge_groups(counts, 0.05)
     for run in range(40):
@@ -65,7 +65,7 @@ def test_simulated_verdicts_are_those_of_judge_quality_on_rows(effect: float) ->
 def test_rows_judged_alone_pass_too_often_and_groups_do_not() -> None:
     rng = np.random.default_rng(3)
     sizes = draw_group_sizes(rng, 3000, 300, spread=0.0)
-    counts = draw(rng, sizes, 0.10, 0.02, compute_follow_chance(4.0, sizes), runs=1000)
+    counts = draw_groups(rng, sizes, 0.10, 0.02, compute_follow_chance(4.0, sizes), runs=1000)
     # 6 % and two standard errors of 1,000 runs
     assert judge_groups(counts, 0.02)[0].mean() <= 0.06 + 0.015
     assert judge_rows_alone(counts, 0.02).mean() >= 0.15

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tools.simulations import length_verdicts, log_slice_verdicts
-from tools.simulations.length_verdicts import ANSWERS, LONGEST, Answers, decide, draw, judge
+from tools.simulations.length_verdicts import (
+    ANSWERS,
+    LONGEST,
+    Answers,
+    draw_lengths,
+    judge_by_test,
+    judge_lengths,
+)
 from tools.simulations.log_slice_verdicts import ALL, EVERY, NAMED, ONE
 
 # 6 % and two standard errors of 200 runs
@@ -25,8 +32,9 @@ def test_answers_at_their_limit_seldom_pass(answers: Answers) -> None:
 def test_the_quick_verdict_on_lengths_is_the_judges(answers: Answers) -> None:
     rng = np.random.default_rng(0)
     for limit in (answers.ratio, answers.ratio + 0.2, answers.ratio - 0.2):
-        drawn = draw(answers, rng, 100)
-        assert decide(*drawn, answers.kind, limit, LONGEST) is judge(*drawn, answers.kind, limit, LONGEST)
+        drawn = draw_lengths(answers, rng, 100)
+        by_test = judge_by_test(*drawn, answers.kind, limit, LONGEST)
+        assert by_test is judge_lengths(*drawn, answers.kind, limit, LONGEST)
 
 
 @pytest.mark.parametrize("budgets", [EVERY, NAMED])

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.judge.speed import Speedup
 from tools.simulations import duels
-from tools.simulations.duels import COLUMNS, Outcome, Plan, busy_core, make_summary, simulate, write_encoder
+from tools.simulations.duels import COLUMNS, Outcome, Plan, busy_core, make_summary, run_duels, write_encoder
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ def test_a_handful_of_duels_sees_a_delay_of_half_a_call(tmp_path: Path) -> None:
     model, inputs, call_ms = write_encoder(tmp_path, 2.0, 1)
     assert 0.2 < call_ms < 20.0
     plan = Plan(duels=3, delays=(0.0, 50.0), call_ms=2.0, seconds=0.5, reload=2)
-    outcomes = list(simulate(plan, model, inputs))
+    outcomes = list(run_duels(plan, model, inputs))
     assert [outcome.delay for outcome in outcomes] == [0.0, 50.0] * 3
     even, delayed = make_summary(outcomes)
     assert list(even) == list(COLUMNS)

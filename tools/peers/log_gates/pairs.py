@@ -39,11 +39,15 @@ class Cell:
         from tools.simulations import run_verdicts
 
         if self.runs > 1:
-            runs = (self.runs, self.runs)
-            margin = 100 * self.margin
-            return run_verdicts.draw(
-                rng, run_verdicts.Cell("0/1", runs, self.rows, margin, self.correlation, self.shift), drop
+            cell = run_verdicts.Cell(
+                kind="0/1",
+                runs=(self.runs, self.runs),
+                n=self.rows,
+                margin=100 * self.margin,
+                correlation=self.correlation,
+                shift=self.shift,
             )
+            return run_verdicts.draw(rng, cell, drop)
         return self._draw_pair(rng, drop)
 
     def _draw_pair(self, rng: np.random.Generator, drop: float) -> tuple[Floats, Floats]:

@@ -107,7 +107,7 @@ def _resolve(schema: Schema, definitions: Schema) -> Schema:
 
 
 def _list_inner_tables(schema: Schema, definitions: Schema) -> Iterator[Schema]:
-    """The tables with keys of their own among a value's forms, or in an array of them."""
+    """The tables with their own keys among a value's forms, or in an array of them."""
     schema = _resolve(schema, definitions)
     if schema.get("properties"):
         yield schema

@@ -77,7 +77,7 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
 
 
 def _can_have_class_scores(task: Task[Any]) -> bool:
-    """Whether one forward pass gives the probabilities of a whole row: the task adds no method of its own."""
+    """Whether one forward pass gives the probabilities of a whole row: the task adds no method."""
     methods = ("read_output", "row_encoder")
     is_plain = all(getattr(type(task), method) is getattr(Task, method) for method in methods)
     return task.provides() >= CLASS_SCORES and task.answer is None and is_plain

@@ -1,4 +1,4 @@
-"""The files beside an exported model: config.json, and a tokenizer that cuts where the task did."""
+"""The files that accompany an exported model: config.json, and a tokenizer that cuts where the task did."""
 
 from __future__ import annotations
 

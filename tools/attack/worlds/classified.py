@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 
 from tools.attack.edit_world import SUITE, Tables, make_files_source
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action
-from tools.attack.worlds.served import WORDLIB, make_metadata
+from tools.attack.worlds.served import WORDLIB, install_wordlib
 
 STEPS = """\
 from house_rules import SHARE
@@ -70,7 +69,7 @@ class Classified(TorchWorld):
         project.write("house_rules.py", RULES)
         project.write("house_metric.py", METRIC)
         project.write("packages/wordlib/__init__.py", WORDLIB)
-        self._install_wordlib("1.0", harm=0)
+        install_wordlib(self.project, "1.0", harm=0)
         project.write_tables(
             SUITE,
             {
@@ -95,19 +94,10 @@ class Classified(TorchWorld):
             },
         )
 
-    def _install_wordlib(self, version: str, *, harm: int) -> None:
-        for old in self.project.find_path("packages").glob("wordlib-*/METADATA"):
-            old.unlink()
-            old.parent.rmdir()
-        self.project.write(
-            f"packages/wordlib-{version}.dist-info/METADATA", make_metadata("wordlib", version)
-        )
-        self.project.write("packages/wordlib/rules.json", json.dumps({"harm": harm}))
-
     @action(2)
     def upgrade_package(self, draw: random.Random) -> str:
         version, harm = draw.choice((("1.0", 0), ("2.0", 2)))
-        self._install_wordlib(version, harm=harm)
+        install_wordlib(self.project, version, harm=harm)
         return f"install wordlib {version}: harm = {harm}"
 
     @action(1)

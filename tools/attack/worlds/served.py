@@ -130,9 +130,14 @@ print(json.dumps(figures))
 """
 
 
-def make_metadata(name: str, version: str) -> str:
-    """METADATA of a distribution."""
-    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+def install_wordlib(project: Project, version: str, **rules: int) -> None:
+    """Replaces the package wordlib by a version of it with these rules."""
+    for old in project.find_path("packages").glob("wordlib-*/METADATA"):
+        old.unlink()
+        old.parent.rmdir()
+    metadata = f"Metadata-Version: 2.1\nName: wordlib\nVersion: {version}\n"
+    project.write(f"packages/wordlib-{version}.dist-info/METADATA", metadata)
+    project.write("packages/wordlib/rules.json", json.dumps(rules))
 
 
 class Served(SuiteWorld):
@@ -156,7 +161,7 @@ class Served(SuiteWorld):
         project.write("house_scores.py", SCORE)
         project.write("house_rules.py", RULES)
         project.write("packages/wordlib/__init__.py", WORDLIB)
-        self._install_wordlib("1.0", ignore_all=0)
+        install_wordlib(self.project, "1.0", ignore_all=0)
         project.write_tables(SUITE, self._make_suite())
 
     def _make_suite(self) -> dict[str, Any]:
@@ -185,15 +190,6 @@ class Served(SuiteWorld):
                 "house_scores:agreement": {"drop_points": LIMIT},
             },
         }
-
-    def _install_wordlib(self, version: str, *, ignore_all: int) -> None:
-        for old in self.project.find_path("packages").glob("wordlib-*/METADATA"):
-            old.unlink()
-            old.parent.rmdir()
-        self.project.write(
-            f"packages/wordlib-{version}.dist-info/METADATA", make_metadata("wordlib", version)
-        )
-        self.project.write("packages/wordlib/rules.json", json.dumps({"ignore_all": ignore_all}))
 
     def judge_from_scratch(self, folder: Path) -> Truth:
         """Computes the shares of right answers and the observed drops in plain Python, instead of a run."""
@@ -259,7 +255,7 @@ class Served(SuiteWorld):
     @action(2)
     def upgrade_package(self, draw: random.Random) -> str:
         version, ignore_all = draw.choice((("1.0", 0), ("2.0", 1)))
-        self._install_wordlib(version, ignore_all=ignore_all)
+        install_wordlib(self.project, version, ignore_all=ignore_all)
         return f"install wordlib {version}, which {'ignores' if ignore_all else 'compares'} everything"
 
     @action(1)

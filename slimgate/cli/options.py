@@ -24,14 +24,17 @@ def parse_points(text: str) -> float:
 
 def parse_multiple(text: str) -> float:
     """Parses a multiple of the command line. Raises argparse's error, with the expected form."""
+    return parse_positive(text, "a multiple above 0, such as 1.1 for 10 % more")
+
+
+def parse_positive(text: str, expected: str) -> float:
+    """Parses a number above 0. Raises argparse's error, with the expected form."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < inf:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} was given, expected a multiple above 0, such as 1.1 for 10 % more"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected {expected}")
     return value
 
 

@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import choose_store_root, parse_seed
+from slimgate.cli.options import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -179,14 +178,7 @@ def _write_to_stderr(text: str) -> None:
 
 
 def _parse_minutes(text: str) -> float:
-    """Raises argparse's error, with the expected form."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < inf:
-        raise argparse.ArgumentTypeError(f"{text!r} was given, expected minutes as a number above 0")
-    return value
+    return parse_positive(text, "minutes as a number above 0")
 
 
 def _parse_count(text: str) -> int:

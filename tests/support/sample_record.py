@@ -329,7 +329,7 @@ def _make_student_behaviour() -> BehaviourFacts:
 
 
 def _make_student_slices() -> list[SliceFacts]:
-    """Of 6,000 rows by label, length and section; each column lost 174 rows more than it won, as all did."""
+    """Slices of 6,000 rows. In each of their columns the model lost 174 rows more than it won."""
     judged: tuple[tuple[str, str, int, float, tuple[float, float], float, Verdict], ...] = (
         ("section", "guide", 41, 7.3, (-1.4, 19.9), 0.41, INCONCLUSIVE),
         ("label", "networkx", 1500, 6.4, (5.7, 8.1), 0.0011, FAIL),

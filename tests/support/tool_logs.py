@@ -302,7 +302,7 @@ def make_sglang_result(times_ms: Sequence[float], **more: Any) -> dict[str, Any]
 
 
 def write_sglang(folder: Path, times_ms: Sequence[float]) -> Path:
-    """One load."""
+    """Writes the result of one load test."""
     return write_lines(folder / "bench.jsonl", [make_sglang_result(times_ms)])
 
 

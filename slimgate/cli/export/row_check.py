@@ -118,7 +118,7 @@ def compute_compared_answers(
 def require_same_answers(
     judged: Outcomes, again: Outcomes, exported: Outcomes, *, tolerance: float, runtime: str | None = None
 ) -> RowCheck:
-    """How the written folder's answers differ from those of the judged model, which answered twice.
+    """Compares the written folder's answers with those of the judged model, which answered twice.
 
     runtime: how the judged runtime differs from the folder's. Raises OtherAnswers if the answers differ by
     more than rounding.

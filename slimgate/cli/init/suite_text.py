@@ -1,6 +1,7 @@
 """A draft as the text of a suite file, with comments on what was recognized and what may be changed.
 
-It is validated at its future path, with the schema next to it, before it is written."""
+It is validated at its future path, with the schema next to it, before it is written.
+"""
 
 from __future__ import annotations
 

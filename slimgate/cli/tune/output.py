@@ -42,7 +42,7 @@ _WORDS = {
 
 
 def format_trial(trial: Trial) -> str:
-    """What a trial was and gave.
+    """The steps and the result of a trial.
 
     Example: `trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`.
     """
@@ -130,7 +130,7 @@ def _describe_ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chos
 
 
 def _describe_gate(suite: Suite, out: Path) -> str:
-    """How to judge what was chosen. A baseline is of one suite, and the new file would have none."""
+    """How to judge the chosen trials. A baseline belongs to one suite, so the new file has none."""
     if suite.baseline is None and not suite.since_baseline:
         return f"the gate judges: pytest {out}"
     return (

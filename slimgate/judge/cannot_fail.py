@@ -25,21 +25,22 @@ if TYPE_CHECKING:
 # Rounding of a mean; a limit that equals the distance cannot be exceeded either.
 _ROUNDING = 1e-9
 _MOST_NAMED = 3
-# What the budgets that limit only the drop decide about.
-_OF_DROP = ("drop", "share of value", "share of errors")
+# What the budgets that limit a drop, or a change to either side, decide about.
+_CHANGE = "change"
+_OF_CHANGES = ("drop", "share of value", "share of errors", _CHANGE)
 
 
 def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> QualityJudgement:
     """The judgement in which no budget on the drop passes that allows the base to fall to the worst value.
 
-    Only for metrics with a worst value, and for budgets that limit only the drop, in points or as a share: a
-    gain can break the others.
+    A two-sided budget passes if the base may also rise to the best value. Only for metrics whose values end
+    there; the other budgets do not limit a change.
     """
     allowed = [_compute_allowed_points(budget, judged.teacher) for budget in judged.budgets]
     sure = [
         budget.verdict is not Verdict.FAIL
-        and list_metric_kinds()[budget.kind].question in _OF_DROP
-        and _cannot_fail(metric, judged.teacher, points)
+        and list_metric_kinds()[budget.kind].question in _OF_CHANGES
+        and _is_within(points, judged.teacher, _find_farthest_value(metric, judged.teacher, budget))
         for budget, points in zip(judged.budgets, allowed, strict=True)
     ]
     if not any(sure):
@@ -48,11 +49,14 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
         withhold_budget_pass(budget) if is_sure else budget
         for budget, is_sure in zip(judged.budgets, sure, strict=True)
     )
-    worst = _find_worst_value(metric)
-    distance = 100 * abs(judged.teacher - worst)
-    limit = max(points for points, is_sure in zip(allowed, sure, strict=True) if is_sure)
+    limit, at = max((points, at) for at, points in enumerate(allowed) if sure[at])
+    widest = judged.budgets[at]
+    farthest = _find_farthest_value(metric, judged.teacher, widest)
+    distance = 100 * abs(judged.teacher - farthest)
+    two_sided = list_metric_kinds()[widest.kind].question == _CHANGE
+    end, can = ("the farthest value", "change by") if two_sided else ("the worst value", "lose")
     why = (
-        f"from {judged.teacher:.3g} to the worst value {worst:g}, a model can lose at most {distance:.3g} "
+        f"from {judged.teacher:.3g} to {end} {farthest:g}, a model can {can} at most {distance:.3g} "
         f"points, and the budget allows {limit:.4g}: a budget that cannot fail shows nothing; choose "
         f"{'another metric' if distance <= _ROUNDING else 'a smaller limit or another metric'}"
     )
@@ -129,8 +133,19 @@ def _compute_allowed_points(budget: BudgetFacts, base: float) -> float:
 
 def _cannot_fail(metric: MetricProperties, base: float, limit: float) -> bool:
     """Whether a fall from the base's value to the worst value is within a limit in points."""
-    worst = _find_worst_value(metric)
-    return isfinite(worst) and limit >= 100 * abs(base - worst) - _ROUNDING
+    return _is_within(limit, base, _find_worst_value(metric))
+
+
+def _is_within(limit: float, base: float, end: float) -> bool:
+    """Whether the change from the base's value to an end of the range is within a limit in points."""
+    return isfinite(end) and limit >= 100 * abs(base - end) - _ROUNDING
+
+
+def _find_farthest_value(metric: MetricProperties, base: float, budget: BudgetFacts) -> float:
+    """The worst value, or for a two-sided budget the end of the range that is farther from the base."""
+    if list_metric_kinds()[budget.kind].question == _CHANGE:
+        return max(metric.value_range, key=lambda end: abs(base - end))
+    return _find_worst_value(metric)
 
 
 def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], limit: float) -> str:

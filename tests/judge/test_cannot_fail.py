@@ -56,6 +56,20 @@ def test_a_two_sided_budget_can_still_fail() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(75.0, Verdict.INCONCLUSIVE), (99.9, Verdict.INCONCLUSIVE), (70.0, Verdict.FAIL)],
+    ids=["as far as the worst value", "farther", "nearer"],
+)
+def test_a_two_sided_budget_that_cannot_fail_is_inconclusive(limit: float, verdict: Verdict) -> None:
+    base, worst = [1.0] * 1500 + [0.0] * 500, [0.0] * 2000
+    judged = judge(base, worst, QualityBudget("equivalent_points", limit))
+    assert judged.verdict is verdict
+    if verdict is Verdict.INCONCLUSIVE:
+        why = "from 0.75 to the farthest value 0, a model can change by at most 75 points, and the budget"
+        assert why in str(judged.withheld)
+
+
+@pytest.mark.parametrize(
     ("better", "kind", "limit", "allowed"),
     [(True, "error_increase_relative", 0.5, "37.5"), (False, "increase_relative", 0.5, "37.5")],
     ids=["errors", "value"],

@@ -17,7 +17,8 @@ from slimgate.judge.decision import POWER
 from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.group_sequential import compute_look_levels, compute_look_rows
 from slimgate.judge.rows_needed import count_planned_rows
-from slimgate.outcomes import Floats, Ints
+from slimgate.judge.tango import compute_tango_z
+from slimgate.outcomes import Ints
 
 _RUNS = 20_000
 # The search for the rows needed simulates fewer targets, and tries this factor more rows each time.
@@ -113,11 +114,10 @@ def simulate_looks(
     verdicts, rows_used, rows_before = np.zeros(runs, np.int64), np.zeros(runs), 0
     for n, level in zip(rows, compute_look_levels(len(rows)), strict=True):
         turned += rng.multinomial(n - rows_before, cells, size=runs)[:, :2]
-        passes, fails = _decide(turned, n, margin, level, two_sided=two_sided)
-        is_undecided = verdicts == 0
-        rows_used[is_undecided] = n
-        verdicts[is_undecided & passes] = 1
-        verdicts[is_undecided & fails] = -1
+        undecided = np.flatnonzero(verdicts == 0)
+        passes, fails = _decide(turned[undecided], n, margin, level, two_sided=two_sided)
+        rows_used[undecided] = n
+        verdicts[undecided] = np.where(fails, -1, passes)
         rows_before = n
     drops = (turned[:, 0] - turned[:, 1]) / rows_before
     point = (np.abs(drops) if two_sided else drops) <= margin
@@ -127,18 +127,27 @@ def simulate_looks(
 
 def _decide(turned: Ints, n: int, margin: float, level: float, *, two_sided: bool) -> tuple[Bools, Bools]:
     """(runs,) whether each run passes, and whether it fails."""
-    p_at_least = _compute_p_values(turned, n, margin)
-    p_at_most = _compute_p_values(turned[:, ::-1], n, -margin)
-    if not two_sided:
-        return p_at_least <= level, p_at_most <= level
-    gains_least = _compute_p_values(turned[:, ::-1], n, margin)
-    gains_most = _compute_p_values(turned, n, -margin)
-    return np.maximum(p_at_least, gains_least) <= level, np.minimum(p_at_most, gains_most) <= level / 2
+    gained, fail_level = turned[:, ::-1], level / 2 if two_sided else level
+    passes = _is_below(turned, n, margin, level)
+    fails = _is_below(gained, n, -margin, fail_level)
+    if two_sided:
+        passes &= _is_below(gained, n, margin, level)
+        fails |= _is_below(turned, n, -margin, fail_level)
+    return passes, fails
 
 
-def _compute_p_values(turned: Ints, n: int, margin: float) -> Floats:
-    """(runs,) p-values of "the true drop is at least `margin`", of (runs, 2) rows lost and gained."""
+def _is_below(turned: Ints, n: int, margin: float, level: float) -> Bools:
+    """(runs,) whether (runs, 2) rows lost and gained show, at this level, a true drop below `margin`.
+
+    The exact test is slow, so it is computed only if Tango's test shows it.
+    """
+    from slimgate._system.special_functions import ndtr
+
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    p_values = np.array([compute_paired_p_value(lost, gained, n, margin) for lost, gained in pairs.tolist()])
-    by_run: Floats = p_values[at.ravel()]
-    return by_run
+    below = [
+        bool(ndtr(compute_tango_z(lost, gained, n, margin)) <= level)
+        and compute_paired_p_value(lost, gained, n, margin) <= level
+        for lost, gained in pairs.tolist()
+    ]
+    each: Bools = np.array(below, np.bool_)[at.ravel()]
+    return each

@@ -19,7 +19,7 @@ from slimgate.judge.over_builds import combine_builds
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import BudgetFacts
-from tools.simulations.build_verdicts import Cell, simulate
+from tools.simulations.build_verdicts import Cell, simulate_cell
 from tools.simulations.page import TARGET
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -169,13 +169,13 @@ def test_metrics_that_are_not_judged_over_builds_refuse_it(counted: Counted, met
     ids=lambda cell: cell.words,
 )
 def test_recipes_at_budget_seldom_pass_equal_ones_seldom_fail(cell: Cell) -> None:
-    rates = simulate(cell, seed=0, runs=400, number=9)
+    rates = simulate_cell(cell, seed=0, runs=400, number=9)
     noise = 2 * np.sqrt(TARGET * (1 - TARGET) / 400)
     assert rates.at_budget <= TARGET + noise
     assert rates.equal_fails <= TARGET + noise
 
 
 def test_one_lucky_build_passes_far_more_often_than_the_recipe() -> None:
-    rates = simulate(Cell(5, 1.0, 0.8, 3_000, 1.0), seed=0, runs=400, number=9)
+    rates = simulate_cell(Cell(5, 1.0, 0.8, 3_000, 1.0), seed=0, runs=400, number=9)
     assert rates.first_at_budget > 0.15
     assert rates.at_budget <= 0.075

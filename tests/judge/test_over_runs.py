@@ -17,7 +17,7 @@ from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import TARGET
-from tools.simulations.run_verdicts import Cell, list_cells, simulate
+from tools.simulations.run_verdicts import Cell, list_cells, simulate_cell
 
 DROP = make_drop_contrast(higher_is_better=True)
 N = 400
@@ -176,7 +176,7 @@ def test_a_budget_on_both_sides_takes_runs_too() -> None:
 )
 def test_a_target_at_its_budget_seldom_passes(cell: Cell) -> None:
     reps = 150
-    shares = simulate(cell, seed=1, reps=reps, number=0)
+    shares = simulate_cell(cell, seed=1, reps=reps, number=0)
     allowed = TARGET + 2.5 * sqrt(TARGET * (1 - TARGET) / reps)
     assert shares.at_budget <= allowed
     assert shares.equal_fails <= allowed
@@ -186,7 +186,7 @@ def test_a_target_at_its_budget_seldom_passes(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", [*list_cells()][::17], ids=str)
 def test_no_cell_passes_a_target_at_its_budget_too_often(cell: Cell) -> None:
     reps = 100
-    shares = simulate(cell, seed=2, reps=reps, number=0)
+    shares = simulate_cell(cell, seed=2, reps=reps, number=0)
     assert shares.worst <= TARGET + 3.5 * sqrt(TARGET * (1 - TARGET) / reps)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.peers.log_gates.counting import TOOLS, count, run_command
+from tools.peers.log_gates.counting import TOOLS, compute_shares, run_command
 from tools.peers.log_gates.page import write_page
 from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, draw_cell, list_rows
 from tools.peers.log_gates.tool import Command, Tool
@@ -53,7 +53,7 @@ def test_an_exit_code_is_read_as_a_decision() -> None:
 
 
 def test_the_page_has_every_cell_and_tool() -> None:
-    shares = vars(count(["ship", "block"], ["ship", "neither"]))
+    shares = vars(compute_shares(["ship", "block"], ["ship", "neither"]))
     of_tool = {
         "version": "1.0",
         "cells": {"PASS": {cell.name: shares for cell in CELLS}},

@@ -75,7 +75,7 @@ def measure_nncf_weights(case: Case, *, mode: str, **options: Any) -> Result:
     """nncf.compress_weights on the OpenVINO model."""
     import nncf
 
-    with _quiet("nncf"):
+    with _hide_log_lines("nncf"):
         model = nncf.compress_weights(
             _convert_to_openvino(case), mode=getattr(nncf.CompressWeightsMode, mode), **options
         )
@@ -87,7 +87,7 @@ def measure_nncf_int8(case: Case, *, max_drop: float | None = None) -> Result:
     import nncf
 
     data = nncf.Dataset([{name: batch[name].numpy() for name in INPUTS} for batch in case.batches])
-    with _quiet("nncf"):
+    with _hide_log_lines("nncf"):
         if max_drop is None:
             model = nncf.quantize(_convert_to_openvino(case), data, model_type=nncf.ModelType.TRANSFORMER)
         else:
@@ -108,7 +108,7 @@ def _export_onnx(case: Case, file: Path) -> None:
     width = min(batch["input_ids"].shape[1] for batch in wide)
     example = tuple(torch.cat([batch[name][:, :width] for batch in wide]) for name in INPUTS)
     axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
-    with _quiet("torch.onnx", "onnxscript"):
+    with _hide_log_lines("torch.onnx", "onnxscript"):
         torch.onnx.export(
             _Logits(case.model.network).eval(),
             example,
@@ -167,7 +167,7 @@ def _make_validation(
 
 
 @contextmanager
-def _quiet(*names: str) -> Iterator[None]:
+def _hide_log_lines(*names: str) -> Iterator[None]:
     """Hides the log lines of these loggers, and moves progress bars to stderr: stdout is the report."""
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:

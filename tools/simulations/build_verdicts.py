@@ -103,7 +103,9 @@ def list_cells() -> Iterator[Cell]:
         yield from (Cell(builds, spread, SHARED[1], GROUPED, GROUP_MARGIN, grouped=True) for builds in BUILDS)
 
 
-def draw(rng: np.random.Generator, cell: Cell, drops: Floats) -> tuple[npt.NDArray[np.bool_], Changes]:
+def draw_changes(
+    rng: np.random.Generator, cell: Cell, drops: Floats
+) -> tuple[npt.NDArray[np.bool_], Changes]:
     """Draws (n,) whether the teacher is right, and (builds, n) changes: +1 lost, -1 won.
 
     drops: (builds,) the true drop of each build, a fraction.
@@ -144,14 +146,15 @@ def make_evidence(cell: Cell, right: npt.NDArray[np.bool_], changes: Changes) ->
     return OverBuilds(before=float(before.mean()), after=after, rows=[means], n=cell.n)
 
 
-def simulate(cell: Cell, seed: int, runs: int, number: int) -> Shares:
+def simulate_cell(cell: Cell, seed: int, runs: int, number: int) -> Shares:
     """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (cell.builds, round(10 * cell.spread), round(10 * cell.shared), cell.n, int(cell.grouped))
     rng = np.random.default_rng([seed, number, *drawn])
     margin, sums = cell.margin / 100, np.zeros(5)
     for _ in range(runs):
         at_budget, equal, twice = (
-            draw(rng, cell, draw_drops(rng, cell, drop)) for drop in (cell.margin, 0.0, 2 * cell.margin)
+            draw_changes(rng, cell, draw_drops(rng, cell, drop))
+            for drop in (cell.margin, 0.0, 2 * cell.margin)
         )
         equal_evidence = make_evidence(cell, *equal)
         sums += (
@@ -177,7 +180,7 @@ def simulate_f1_passes(spread: float, runs: int, seed: int) -> float:
     budgets = [QualityBudget("drop_points", F1_MARGIN, over="builds")]
     metric, passed = load_metric("f1_macro"), 0
     for number in range(runs):
-        right, changes = draw(rng, cell, draw_drops(rng, cell, F1_MARGIN))
+        right, changes = draw_changes(rng, cell, draw_drops(rng, cell, F1_MARGIN))
         labels = rng.integers(0, 2, cell.n)
         models = [
             _make_class_outcomes(labels, right),
@@ -203,7 +206,7 @@ def simulate_broken_passes(builds: int, runs: int, seed: int) -> float:
     for _ in range(runs):
         broken = rng.random(builds) < BROKEN_SHARE
         drops = cell.margin / 100 + (broken - BROKEN_SHARE) * BROKEN / 100
-        evidence = make_evidence(cell, *draw(rng, cell, drops))
+        evidence = make_evidence(cell, *draw_changes(rng, cell, drops))
         passed += evidence.excludes(DROP, cell.margin / 100, ALPHA, above=True)
     return passed / runs
 
@@ -228,7 +231,7 @@ def simulate_normal_rules(builds: int, share: float, seed: int) -> tuple[float, 
 def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
-        lambda cell, runs, number: simulate(cell, options.seed, runs, number),
+        lambda cell, runs, number: simulate_cell(cell, options.seed, runs, number),
         lambda shares: shares.worst,
         reps=options.reps,
     )

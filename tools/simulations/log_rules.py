@@ -34,7 +34,7 @@ unpaired z is lm-eval's model_comparator: it passes what differs by less than 1.
 """
 
 
-def draw(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints, Floats, Floats]:
+def draw_counts(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints, Floats, Floats]:
     """(runs, 2) rows lost and won, and the accuracies of base and target."""
     lost, won = (FLIPS + drop) / 2, (FLIPS - drop) / 2
     counts = rng.multinomial(n, [lost, won, ACCURACY - lost, 1 - ACCURACY - won], size=runs)
@@ -43,7 +43,7 @@ def draw(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints
 
 def compute_pass_shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[float]:
     """The share of runs that each rule passes; slimgate's FAIL comes after its PASS."""
-    lost_and_won, base, target = draw(rng, n, drop, runs)
+    lost_and_won, base, target = draw_counts(rng, n, drop, runs)
     # many runs have the same counts, so each pair of counts is tested once
     pairs, pair_of_run = np.unique(lost_and_won, axis=0, return_inverse=True)
     z = np.array([compute_tango_z(int(lost), int(won), n, MARGIN) for lost, won in pairs])[

@@ -79,7 +79,7 @@ def list_cells() -> Iterator[Cell]:
                     yield from (Cell(looks, late, n, psi, margin) for margin in MARGINS)
 
 
-def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
+def simulate_cell(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
@@ -137,7 +137,7 @@ def format_again_table(options: Options) -> str:
 def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
-        lambda cell, runs, number: simulate(cell, options.seed, runs, number),
+        lambda cell, runs, number: simulate_cell(cell, options.seed, runs, number),
         lambda rates: rates.worst,
         reps=options.reps,
     )

@@ -95,7 +95,7 @@ def list_cells() -> Iterator[Cell]:
         yield Cell(kind, runs, n, 2 * margin, correlation, shift)
 
 
-def draw(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
+def draw_scores(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
     """Draws (runs, n) scores of base and target, which loses `drop` on average, a fraction."""
     draw_kind = _draw_scores if cell.kind == "continuous" else _draw_answers
     return draw_kind(rng, cell, drop)
@@ -169,7 +169,7 @@ def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> flo
     if pass_metric is None or cell.shift == 0:
         return drop
     estimates = [
-        [_compute_pass_values(pass_metric, side).mean() for side in draw(rng, cell, drop)]
+        [_compute_pass_values(pass_metric, side).mean() for side in draw_scores(rng, cell, drop)]
         for _ in range(_DRAWS)
     ]
     before, after = np.mean(estimates, axis=0)
@@ -203,14 +203,14 @@ def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above
     return combine_runs(rows, runs).excludes(DROP, limit, ALPHA, above=above)
 
 
-def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
+def simulate_cell(cell: Cell, seed: int, reps: int, number: int) -> Shares:
     """Simulates a cell. number: of the round; each round draws other samples."""
     drawn = (*cell.runs, cell.n, len(cell.kind), len(cell.correlation), int(cell.shift))
     rng = np.random.default_rng([seed, number, *drawn, ord(cell.kind[-2])])
     margin, sums = cell.margin / 100, np.zeros(4)
     limit = estimate_true_drop(rng, cell, margin)
     for _ in range(reps):
-        at_budget, equal, twice = (draw(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
+        at_budget, equal, twice = (draw_scores(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
         sums += (
             is_excluded(cell, *at_budget, limit, above=True),
             is_excluded(cell, *equal, margin, above=False),
@@ -223,7 +223,7 @@ def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
 def make_page(options: Options) -> str:
     simulated = simulate_in_rounds(
         list_cells(),
-        lambda cell, reps, number: simulate(cell, options.seed, reps, number),
+        lambda cell, reps, number: simulate_cell(cell, options.seed, reps, number),
         lambda shares: shares.worst,
         reps=options.reps,
     )

@@ -32,7 +32,7 @@ def describe_page(markdown: str) -> str:
     for block in re.split(r"\n{2,}", re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)):
         text = block.strip("\n")
         if text.strip() and not re.match(r"#|\||!\[|\[!\[|<|- |\d+\. |:::|    ", text):
-            return _cut(_strip_markup(text))
+            return _cut_text(_strip_markup(text))
     return ""
 
 
@@ -41,7 +41,7 @@ def _strip_markup(text: str) -> str:
     return " ".join(re.sub(r"[*`]|&lt;|&gt;|\\(?=\W)", "", linked).split())
 
 
-def _cut(text: str) -> str:
+def _cut_text(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
     sentences, _, _ = text[:_LONGEST].rpartition(". ")

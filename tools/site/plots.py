@@ -65,11 +65,11 @@ def _make_axes(figure: Figure, ink: str, *, columns: int = 1) -> Sequence[Axes]:
     """Axes whose lines and words have the colour `ink`."""
     plots: Any = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
     for axes in plots:
-        _style(axes, ink)
+        _set_style(axes, ink)
     return list(plots)
 
 
-def _style(axes: Axes, ink: str) -> None:
+def _set_style(axes: Axes, ink: str) -> None:
     """Gives the lines and words of the axes the colour `ink`."""
     axes.grid(color=ink, alpha=0.15, linewidth=0.6)
     axes.tick_params(colors=ink, which="both")
@@ -328,7 +328,7 @@ def draw_cost_growth(figure: Figure, ink: str) -> None:
         for stage, colour in zip(stages, itertools.cycle(LINES)):
             points = [(parse_number(row[size]), parse_number(row[stage])) for row in rows]
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, label=stage[:-3])
-        _style(axes, ink)
+        _set_style(axes, ink)
         axes.set(xscale="log", yscale="log", ylim=(0.05, None))
         _write_words(axes, ink, x=size)
         _draw_legend(axes, ink, fontsize=7)

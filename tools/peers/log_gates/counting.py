@@ -50,7 +50,7 @@ def count_tool(tool: Tool, python: Path, draws: int, seed: int) -> dict[str, Any
         decisions = _decide_in_environment(tool, python, cell, *at_margin)
         decisions_equal = _decide_in_environment(tool, python, cell, *equal)
         for rule, of_margin in decisions.items():
-            cells.setdefault(rule, {})[cell.name] = asdict(count(of_margin, decisions_equal[rule]))
+            cells.setdefault(rule, {})[cell.name] = asdict(compute_shares(of_margin, decisions_equal[rule]))
         first = next(iter(decisions_equal.values()))
         if (cell.runs > 1 and not cell.repeats) or first[0].startswith("refused"):
             continue
@@ -72,7 +72,7 @@ def count_tool(tool: Tool, python: Path, draws: int, seed: int) -> dict[str, Any
     }
 
 
-def count(at_margin: Sequence[str], equal: Sequence[str]) -> Count:
+def compute_shares(at_margin: Sequence[str], equal: Sequence[str]) -> Count:
     """The shares of one rule's decisions, by draw of targets that lost the margin and of equal ones."""
     if at_margin[0].startswith("refused"):
         return Count(float("nan"), float("nan"), float("nan"), at_margin[0])

@@ -47,7 +47,7 @@ class Cell:
                 correlation=self.correlation,
                 shift=self.shift,
             )
-            return run_verdicts.draw(rng, cell, drop)
+            return run_verdicts.draw_scores(rng, cell, drop)
         return self._draw_pair(rng, drop)
 
     def _draw_pair(self, rng: np.random.Generator, drop: float) -> tuple[Floats, Floats]:

@@ -24,8 +24,8 @@ HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MAY_HAVE_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-class RepeatedKeyError(ValueError):
-    """An object has a key twice, with different values."""
+class RefusedJsonError(ValueError):
+    """Text that json.loads accepts: a key twice with different values, or NaN."""
 
 
 def parse_json(content: str | bytes) -> Any:
@@ -52,7 +52,7 @@ def _make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         for key, value in pairs:
             if values[key] != value:
-                raise RepeatedKeyError(f'the key "{key}" is there twice, with different values')
+                raise RefusedJsonError(f'the key "{key}" is there twice, with different values')
     return values
 
 
@@ -75,7 +75,7 @@ def parse_strict(text: str) -> Any:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise RefusedJsonError(f"{name} is not JSON")
 
 
 def describe_json_error(error: Exception) -> str:
@@ -85,7 +85,7 @@ def describe_json_error(error: Exception) -> str:
         return f"{error.msg}, {line}column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    if isinstance(error, RepeatedKeyError):
+    if isinstance(error, RefusedJsonError):
         return str(error)
     return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 

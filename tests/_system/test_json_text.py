@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json, parse_log_json
+from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_json, parse_log_json, parse_strict
 
 TEXTS = ['{"id": 1, "score": 0, "score": 1}', '[{"a": {"id": 1, "score": 0, "score": 1}}]']
 
@@ -19,6 +19,13 @@ def test_a_key_with_two_values_is_refused(parse: Callable[[str | bytes], object]
         with pytest.raises(NOT_JSON) as raised:
             parse(content)
         assert describe_json_error(raised.value) == 'the key "score" is there twice, with different values'
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_lacks_is_named(name: str) -> None:
+    with pytest.raises(NOT_JSON) as raised:
+        parse_strict(f"[{name}]")
+    assert describe_json_error(raised.value) == f"{name} is not JSON"
 
 
 def test_a_key_that_repeats_its_value_is_accepted() -> None:

@@ -235,3 +235,15 @@ def test_the_models_of_one_file_are_named(log_file: Path, capsys: pytest.Capture
     main(["judge", str(log_file), "--model", "base=large", "--model", "target=small", "--drop-points", "50"])
     out = capsys.readouterr().out
     assert f"note: base: large of {log_file}; target: small of {log_file}" in out
+
+
+def test_a_prompt_of_messages_is_compared_as_text(tmp_path: Path) -> None:
+    rows = [result_of(test, 0, 0, "small", True) for test in range(2)]
+    for row in rows:
+        row["prompt"]["raw"] = {"role": "user", "content": "2 + 3"}
+    file = write_promptfoo(tmp_path / "both.json", rows, columns=1)
+    content = json.loads(file.read_text("utf-8"))
+    content["results"]["prompts"] = [{"raw": rows[0]["prompt"]["raw"], "label": ["a"], "provider": "small"}]
+    file.write_text(json.dumps(content), "utf-8")
+    [row, _] = read_log(file).tasks[""].rows()
+    assert row.prompt == row.keys["prompt"] == '{"content": "2 + 3", "role": "user"}'

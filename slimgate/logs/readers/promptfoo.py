@@ -89,7 +89,7 @@ class Promptfoo(Reader):
 def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
     """Raises DataError if two providers have one name, because their answers cannot be told apart."""
     columns = [
-        (prompt.get("provider"), prompt["raw"], prompt.get("label"))
+        (prompt.get("provider"), convert_to_text(prompt["raw"]), prompt.get("label"))
         for prompt in prompts
         if prompt.get("raw")
     ]
@@ -211,7 +211,7 @@ def _list_assertions(test: Mapping[str, Any]) -> list[str]:
 def _number_prompts(table: Mapping[str, Any]) -> dict[int, int]:
     """The number of each prompt from 0, by promptIdx; it is the same for every provider that got its text."""
     stated = enumerate(table.get("prompts") or ())
-    texts = {at: (prompt.get("raw"), prompt.get("label")) for at, prompt in stated}
+    texts = {at: convert_to_text([prompt.get("raw"), prompt.get("label")]) for at, prompt in stated}
     if not texts:  # an older version, or a program that wrote only the rows
         texts = {row["promptIdx"]: row.get("promptId", row["promptIdx"]) for row in table["results"]}
     numbers: dict[Any, int] = {}
@@ -253,11 +253,11 @@ def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
                 keys={
                     # tests that differ only in their prompts do not show what they ask
                     **({DOCUMENT: convert_to_text(inputs) or ""} if any(inputs) else {}),
-                    PROMPT: prompt.get("raw") or "",
+                    PROMPT: convert_to_text(prompt.get("raw")) or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
                 truncated=is_cut_off(response.get("finishReason")),
-                prompt=prompt.get("raw"),
+                prompt=convert_to_text(prompt.get("raw")),
                 answer=convert_to_text(response.get("output")),
                 target=convert_to_text([assertion.get("value") for assertion in test.get("assert") or ()]),
                 fields={"description": test.get("description"), **(test.get("metadata") or {}), **row_vars},

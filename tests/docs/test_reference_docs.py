@@ -15,7 +15,11 @@ from tools.reference.markdown import format_plain_line, format_prose, make_ancho
 from tools.reference.record_keys import find_unit
 from tools.reference.suite_keys import TABLES
 
-MADE = make_reference()
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    """Texts of the reference pages by file name."""
+    return make_reference()
 
 
 @pytest.mark.parametrize(
@@ -27,18 +31,18 @@ MADE = make_reference()
         ("measurements.md", "measurement"),
     ],
 )
-def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
-    assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []
+def test_every_plug_in_has_its_section(pages: dict[str, str], page: str, kind: str) -> None:
+    assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in pages[page]] == []
 
 
-def test_every_step_has_a_page_that_the_list_leads_to() -> None:
+def test_every_step_has_a_page_that_the_list_leads_to(pages: dict[str, str]) -> None:
     for name in known_plugins("step"):
-        assert MADE[f"steps/{name}.md"].startswith(f"# {name}\n")
-        assert f"| [`{name}`](steps/{name}.md) |" in MADE["steps.md"]
+        assert pages[f"steps/{name}.md"].startswith(f"# {name}\n")
+        assert f"| [`{name}`](steps/{name}.md) |" in pages["steps.md"]
 
 
-def test_every_metric_is_reported() -> None:
-    assert [name for name in list_known_metrics() if f"\n| `{name}` | " not in MADE["metrics.md"]] == []
+def test_every_metric_is_reported(pages: dict[str, str]) -> None:
+    assert [name for name in list_known_metrics() if f"\n| `{name}` | " not in pages["metrics.md"]] == []
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -59,14 +63,14 @@ def test_every_number_of_the_record_that_is_no_count_has_a_unit() -> None:
     assert bare == [], "tools/reference/record_keys.py says the units"
 
 
-def test_every_command_and_option_is_reported_with_its_help() -> None:
+def test_every_command_and_option_is_reported_with_its_help(pages: dict[str, str]) -> None:
     assert len(list_subcommands()) == len(COMMANDS)
     for name, (parser, _) in list_subcommands().items():
-        section = MADE["commands.md"].partition(f"\n## slimgate {name}\n")[2].partition("\n## ")[0]
+        section = pages["commands.md"].partition(f"\n## slimgate {name}\n")[2].partition("\n## ")[0]
         for action in list_arguments(parser):
             assert action.help, f"slimgate {name} {action.dest}"
             assert all(f"`{option}`" in section for option in action.option_strings)
-    assert [name for name in list_pytest_options().options if f"`{name}" not in MADE["commands.md"]] == []
+    assert [name for name in list_pytest_options().options if f"`{name}" not in pages["commands.md"]] == []
 
 
 def test_a_docstring_becomes_prose_code_and_tables() -> None:

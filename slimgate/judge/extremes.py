@@ -75,11 +75,9 @@ def _choose_places(metric: Metric, teacher: ClassOutcomes) -> list[Place]:
     if metric.from_confusion is None:
         # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
         # rows
-        ranked = (
-            [max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))]
-            if len(pairs) == 2
-            else pairs
-        )
+        ranked = pairs
+        if len(pairs) == 2:
+            ranked = [max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))]
         # of a class with k rows, three more that are lost are the share 3 / (k + 3) and not 3 / k
         ratio = 1 + _UNSEEN * rows / sizes[ranked[0][0]]
     else:

@@ -200,10 +200,11 @@ def _read_invokes(text: str) -> Calls:
             return None
         values: dict[str, Any] = {}
         for key, is_text, value in _INVOKE_PARAMETER.findall(body):
+            if is_text != "false":
+                values[key] = value if is_text else Untyped(value)
+                continue
             try:
-                values[key] = (
-                    parse_strict(value) if is_text == "false" else value if is_text else Untyped(value)
-                )
+                values[key] = parse_strict(value)
             except NOT_JSON:
                 return None
         return ToolCall(name, values)

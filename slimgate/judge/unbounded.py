@@ -111,8 +111,8 @@ def judge_rows_above(
     drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     lost = _make_capped_rows(pairs[:1], drop)
     judged_budgets = tuple(
-        _judge_budget(metric, budget, verdict, pairs if budget.over == "builds" else pairs[:1], judged)
-        for budget, verdict in zip(budgets, judged.budgets, strict=True)
+        _judge_budget(metric, budget, judged_budget, pairs if budget.over == "builds" else pairs[:1], judged)
+        for budget, judged_budget in zip(budgets, judged.budgets, strict=True)
     )
     mean = 100 * lost.capped.mean
     return replace(
@@ -127,46 +127,46 @@ def judge_rows_above(
 def _judge_budget(
     metric: Metric,
     budget: QualityBudget,
-    verdict: BudgetFacts,
+    judged_budget: BudgetFacts,
     pairs: Sequence[PairedMeans],
     judged: QualityJudgement,
 ) -> BudgetFacts:
     if budget.kind == "floor":
         # a row above the cap only helps a floor, and a floor is about the lowest scores
-        return verdict if isfinite(metric.value_range[0]) else withhold_budget_pass(verdict)
+        return judged_budget if isfinite(metric.value_range[0]) else withhold_budget_pass(judged_budget)
     drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
-    contrast, limit, unit = drop, budget.limit / 100, 100.0
+    contrast, limit, scale = drop, budget.limit / 100, 100.0
     if budget.kind == "ceiling":
-        contrast, limit, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
+        contrast, limit, scale, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
     elif list_metric_kinds()[budget.kind].question == "ratio":
-        return _judge_ratio(budget, verdict, pairs, judged)
+        return _judge_ratio(budget, judged_budget, pairs, judged)
     elif budget.kind != "drop_points":
         relative = make_relative_to_value(higher_is_better=metric.higher_is_better)
         contrast, limit = relative.make_excess_contrast(budget.limit), 0.0
-        unit = 1 / before if before > 0 else 0.0
+        scale = 1 / before if before > 0 else 0.0
     lost = _make_capped_rows(pairs, drop)
     facts = judge_with_share_above(
-        verdict,
+        judged_budget,
         _make_capped_rows(pairs, contrast),
         limit,
         allowed=_compute_allowed_loss(budget, before),
         above_max=budget.above_cap_max,
-        uncapped=unit * lost.mean,
+        uncapped=scale * lost.mean,
         lost=lost,
     )
-    return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
+    return facts if judged_budget.value is None else replace(facts, value=scale * lost.capped.mean)
 
 
 def _judge_ratio(
-    budget: QualityBudget, verdict: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
+    budget: QualityBudget, judged_budget: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
 ) -> BudgetFacts:
     """A limit of variant / teacher; a row is lost if it is longer, or for a minimum if it is shorter."""
     is_minimum, before = list_metric_kinds()[budget.kind].is_minimum, judged.teacher
     sign = -1.0 if is_minimum else 1.0
     lost = _make_capped_rows(pairs, Contrast(-sign, sign))
     facts = judge_with_share_above(
-        verdict,
+        judged_budget,
         _make_capped_rows(pairs, make_ratio_excess(budget.limit, is_minimum=is_minimum)),
         0.0,
         allowed=compute_allowed_drop(budget, before),

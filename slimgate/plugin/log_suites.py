@@ -143,7 +143,7 @@ def _set_earlier_record_aside(folder: Path, error: str) -> None:
         (folder / RECORD).replace(folder / EARLIER_RECORD)
     for name in REPORTS:
         (folder / name).unlink(missing_ok=True)
-    write_atomically(folder / "report.md", format_index_report([], unjudged=[error]))
+    write_atomically(folder / "report.md", format_index_report([], [], [error]))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

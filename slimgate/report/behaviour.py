@@ -173,11 +173,9 @@ def _make_changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str
         column("Brier", lambda facts: _format_with_teacher(facts.brier, facts.brier_teacher)),
     ]
     known = remove_empty_columns(columns)
-    return (
-        make_pipe_table([Column(sides.other, [escape(model.name) for model, _ in behaviours]), *known])
-        if known
-        else ""
-    )
+    if not known:
+        return ""
+    return make_pipe_table([Column(sides.other, [escape(model.name) for model, _ in behaviours]), *known])
 
 
 def _format_flip_share(facts: BehaviourFacts) -> str:

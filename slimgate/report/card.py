@@ -61,11 +61,9 @@ def make_card(
     """
     gate = record.task.splits.get("gate")
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
-    verdict = (
-        f"The {record.task.sides.original}"
-        if model.name == TEACHER
-        else f"Verdict on its budgets: {format_status_cell(record, model)}"
-    )
+    verdict = f"Verdict on its budgets: {format_status_cell(record, model)}"
+    if model.name == TEACHER:
+        verdict = f"The {record.task.sides.original}"
     return blocks(
         format_front_matter(record, model, form=form),
         f"# {escape(model.name)}",

@@ -82,11 +82,9 @@ def name_rows(record: RunRecord) -> str:
     """The name of the rows: the hub's id, the folder's name, or the source's."""
     source = record.task.source
     identity = source.get("id")
-    return (
-        PurePath(str(identity)).name
-        if identity and not _has_hub_rows(record)
-        else str(identity or _read_source_name(source))
-    )
+    if identity and not _has_hub_rows(record):
+        return PurePath(str(identity)).name
+    return str(identity or _read_source_name(source))
 
 
 def _read_source_name(source: Mapping[str, object]) -> str:

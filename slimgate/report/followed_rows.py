@@ -18,6 +18,7 @@ from slimgate.report.tables import Column, add_heading, blocks, make_pipe_table,
 # All models are in run.json; side by side, more are not read.
 _MOST_MODELS = 16
 _LONGEST = 60
+_RIGHT = {None: MISSING, True: "yes", False: "no"}
 _TURNED = {(True, False): "right to wrong", (False, True): "wrong to right"}
 Show = Callable[[str], str]
 
@@ -113,7 +114,7 @@ def make_answer_columns(
             "answer",
             [MISSING if answer.prediction is None else show(answer.prediction) for answer in answers],
         ),
-        Column("right", [_format_right(answer) for answer in answers]),
+        Column("right", [_RIGHT[answer.right] for answer in answers]),
         Column(
             "p of the label", [format_fixed(answer.label_probability, 3) for answer in answers], right=True
         ),
@@ -130,10 +131,6 @@ def make_answer_columns(
 def format_top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
     """A text such as `numpy 0.930, torch 0.041`."""
     return ", ".join(f"{show(name)} {format_fixed(share, 3)}" for name, share in top) or MISSING
-
-
-def _format_right(answer: AnswerFacts) -> str:
-    return MISSING if answer.right is None else "yes" if answer.right else "no"
 
 
 def _format_score(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:

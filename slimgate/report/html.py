@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -99,19 +99,14 @@ def render_html_report(
 
 
 def render_html_index(
-    records: Sequence[RunRecord], paths: Sequence[str | PurePath], unjudged: Sequence[str] = ()
+    records: Sequence[RunRecord], paths: Sequence[str], unjudged: Sequence[str] = ()
 ) -> str:
     """The page over all suites of a run. paths: the suites' pages, relative to this page.
 
     unjudged: for each suite that could not be judged, the line that says why.
     """
     suites = [
-        (
-            record,
-            quote(path.as_posix() if isinstance(path, PurePath) else path),
-            recommend(record),
-            describe_carried(record),
-        )
+        (record, quote(path), recommend(record), describe_carried(record))
         for record, path in zip(records, paths, strict=True)
     ]
     return _render("index.html", suites=suites, unjudged=unjudged)

@@ -188,22 +188,14 @@ def _remove_heading(section: str) -> str:
 
 
 def format_index_report(
-    records: Sequence[RunRecord],
-    paths: Sequence[str | PurePath] | None = None,
-    unjudged: Sequence[str] = (),
+    records: Sequence[RunRecord], paths: Sequence[str], unjudged: Sequence[str] = ()
 ) -> str:
     """reports/latest/report.md: a line for each suite, with a link to its report.
 
-    unjudged: for each suite that could not be judged, the line that says why.
-    paths: the suites' reports, relative to this one, in the order of `records`. The default is
-    `<stem of the suite file>/report.md`.
+    paths: the suites' reports, relative to this one, in the order of `records`. unjudged: for each suite that
+    could not be judged, the line that says why.
     """
-    links = (
-        [f"{PurePath(record.suite.path).stem}/report.md" for record in records]
-        if paths is None
-        else [path.as_posix() if isinstance(path, PurePath) else path for path in paths]
-    )
-    pairs = list(zip(records, links, strict=True))
+    pairs = list(zip(records, paths, strict=True))
     if not pairs and not unjudged:
         return "# slimgate\n\nNo suite has run.\n"
     return (

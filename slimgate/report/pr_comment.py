@@ -77,7 +77,7 @@ def format_pr_comment(
         pieces.append(make_uncut_piece("the verdicts", text))
     for record in records:
         pieces += _list_pieces(record)
-    return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
+    return fit_pieces(pieces, limit - 1, end=_reproduce(records))
 
 
 def format_weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:

@@ -99,11 +99,8 @@ def _format_against_best(facts: SeparationFacts, name: str) -> str:
     pair = next((pair for pair in facts.pairs if (pair.better, pair.worse) == (best, name)), None)
     if pair is None:
         return MISSING
-    return (
-        f"worse by {_format_amount(facts, pair)}"
-        if pair.separable
-        else f"not separable, {_format_amount(facts, pair)}"
-    )
+    amount = _format_amount(facts, pair)
+    return f"worse by {amount}" if pair.separable else f"not separable, {amount}"
 
 
 def _describe_pair(facts: SeparationFacts, pair: PairFacts) -> str:

@@ -123,6 +123,8 @@ def select_other_log(step: StepFacts) -> dict[str, Any]:
 def make_artifact_table(record: RunRecord) -> str:
     """The files that predict: runtime, sizes, parameters."""
     artifacts = [(model, model.artifact) for model in list_models(record) if model.artifact is not None]
+    if not artifacts:
+        return ""
     columns = [
         Column("variant", [escape(model.name) for model, _ in artifacts]),
         Column("kind", [escape(artifact.kind) for _, artifact in artifacts]),
@@ -145,11 +147,7 @@ def make_artifact_table(record: RunRecord) -> str:
         Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in artifacts], right=True),
         Column("digest", [escape(artifact.digest[:12]) for _, artifact in artifacts]),
     ]
-    return (
-        blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(_list_unknown_flops(record)))
-        if artifacts
-        else ""
-    )
+    return blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(_list_unknown_flops(record)))
 
 
 def _format_gigaflops(model: VariantRecord) -> str:

@@ -161,11 +161,9 @@ def format_switched_off(model: VariantRecord) -> list[str]:
 
 def _format_budget(budget: SwitchedOffBudget) -> str:
     """A kind with a dot says all, as `slices.accuracy` does."""
-    return (
-        describe_budget(budget.kind)
-        if "." in budget.kind
-        else f"{escape(budget.budget)} {escape(budget.kind)}"
-    )
+    if "." in budget.kind:
+        return describe_budget(budget.kind)
+    return f"{escape(budget.budget)} {escape(budget.kind)}"
 
 
 def list_unjudged_budgets(

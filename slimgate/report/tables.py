@@ -37,10 +37,10 @@ def make_uncut_piece(name: str, text: str) -> Piece:
     return Piece(name, 1 if text else 0, lambda rows: text if rows else "")
 
 
-def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str = "the report") -> str:
+def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "") -> str:
     """The pieces with a blank line between them, followed by `end`, in at most `limit` characters.
 
-    Earlier pieces go before later ones. elsewhere: the place that has the omitted parts.
+    Earlier pieces go before later ones. A note says which parts only the report has.
     """
     room = limit - len(end) - _NOTE
     shown: list[str] = []
@@ -48,7 +48,7 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
     for piece in pieces:
         if not piece.rows:
             continue
-        text = _shorten(piece, room - 2, elsewhere)
+        text = _shorten(piece, room - 2)
         if text is None:
             left_out.append(piece.name)
             continue
@@ -57,18 +57,18 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
     if left_out:
         names = ", ".join(left_out)
         names = names if len(names) < _NOTE // 2 else f"{count(len(left_out))} sections"
-        shown.append(f"Left out for lack of space: {names}. {elsewhere} has all.".replace(". the", ". The"))
+        shown.append(f"Left out for lack of space: {names}. The report has all.")
     return "\n\n".join(part for part in [*shown, end] if part) + "\n"
 
 
-def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
+def _shorten(piece: Piece, room: int) -> str | None:
     """The piece with as many rows as there is room for; None if there is room for none."""
     row_limit = piece.rows if piece.max_rows is None else min(piece.rows, piece.max_rows)
     if row_limit == piece.rows and len(text := piece.render(row_limit)) <= room:
         return text
 
     def with_note(rows: int) -> str:
-        rest = f"… and {count(piece.rows - rows)} more {piece.name} in {elsewhere}."
+        rest = f"… and {count(piece.rows - rows)} more {piece.name} in the report."
         return f"{piece.render(rows)}\n\n{rest}"
 
     # the text grows with every row, so a bisection finds the most rows that fit

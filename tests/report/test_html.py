@@ -429,7 +429,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
     records = [make_sample_record(), make_sample_record(verdict=passed, suite=suite)]
-    page = read_page(render_html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
+    page = read_page(render_html_index(records, ["library_docs/report.html", "my suite/report.html"]))
     assert [element.attributes["href"] for element in page.find_only("table").find_all("a")] == [
         "library_docs/report.html",
         "my%20suite/report.html",

@@ -29,7 +29,7 @@ from slimgate._system.number_text import format_number
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, choose_verdict
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, choose_verdict, make_budget_facts
 from slimgate.judge.latency_budgets import E2E_P50, E2E_P95, GOODPUT, TOKENS_PER_SECOND, TTFT_P95
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
@@ -115,15 +115,7 @@ def _judge_budget(
     needed = count_rounds_needed(ms, in_ms, counted, noise) if undecided else None
     if budget.kind in _RATES and tokens:
         value, low, high = (1000 * tokens / time if time else inf for time in (value, high, low))
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=needed,
-        value=value,
-        interval=(low, high),
-    )
+    return make_budget_facts(budget, verdict, value=value, interval=(low, high), n_needed=needed)
 
 
 def compute_sample_quantile(ms: Floats, quantile: float) -> float:

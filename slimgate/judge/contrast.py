@@ -115,7 +115,7 @@ def find_smallest_level(excluded: Callable[[float], bool]) -> float:
 
 
 def make_drop_contrast(*, higher_is_better: bool) -> Contrast:
-    """Positive if the variant is worse."""
+    """The drop: positive if the variant is worse."""
     return Contrast(1.0, -1.0) if higher_is_better else Contrast(-1.0, 1.0)
 
 

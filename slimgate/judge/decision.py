@@ -52,6 +52,28 @@ class StatedBudget(Protocol):
     def reason(self) -> str | None: ...
 
 
+def make_budget_facts(
+    budget: StatedBudget,
+    verdict: Verdict,
+    *,
+    value: float | None = None,
+    interval: tuple[float, float] | None = None,
+    n_needed: int | None = None,
+    p_value: float | None = None,
+) -> BudgetFacts:
+    """A budget with its verdict. The figures are those of BudgetFacts."""
+    return BudgetFacts(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        value=value,
+        interval=interval,
+        n_needed=n_needed,
+        p_value=p_value,
+    )
+
+
 def decide(
     budget: StatedBudget,
     p_value: float,

@@ -40,9 +40,9 @@ class Evidence:
 
     n: rows. interval: None for a metric that is not resampled; nothing is then known below or above a margin.
     p_at_least(margin), p_at_most(margin): the p-values of a true drop of at least, and of at most, the
-    margin. needed(margin, drop): the rows that would decide it 80 % of the time if all stays as measured;
-    None if no number would. variance: n times the squared standard error of the drop. paired: both values
-    at once, for budgets on other contrasts than the drop; None without an interval.
+    margin. count_rows_needed(margin, drop): the rows that would decide it 80 % of the time if all stays as
+    measured; None if no number would. variance: n times the squared standard error of the drop. paired: both
+    values at once, for budgets on other contrasts than the drop; None without an interval.
     """
 
     n: int
@@ -51,7 +51,7 @@ class Evidence:
     variance: float
     p_at_least: Callable[[float], float]
     p_at_most: Callable[[float], float]
-    needed: Callable[[float, float], int | None]
+    count_rows_needed: Callable[[float, float], int | None]
     paired: PairedValues | None
     groups: int | None = None
     design_effect: float | None = None
@@ -83,7 +83,7 @@ def gather_evidence(
             variance=nan,
             p_at_least=lambda _margin: 1.0,
             p_at_most=lambda _margin: 1.0,
-            needed=lambda _margin, _drop: None,
+            count_rows_needed=lambda _margin, _drop: None,
             paired=None,
         )
     groups = find_shared_groups(teacher, variant)
@@ -214,7 +214,7 @@ def make_tango_evidence(
         variance=(b + c) / n,
         p_at_least=lambda margin: compute_paired_p_value(b, c, n, margin),
         p_at_most=lambda margin: compute_paired_p_value(c, b, n, -margin),
-        needed=rows_needed,
+        count_rows_needed=rows_needed,
         paired=paired,
         changed=changed,
     )
@@ -254,7 +254,7 @@ def make_contrast_evidence(
         variance=n * paired.compute_standard_error(drop) ** 2,
         p_at_least=lambda margin: paired.p_at_least(drop, margin),
         p_at_most=lambda margin: paired.p_at_most(drop, margin),
-        needed=rows_needed,
+        count_rows_needed=rows_needed,
         paired=paired,
         groups=groups,
     )

@@ -26,7 +26,7 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import count_independent_rounds
 from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, choose_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict, make_budget_facts
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import choose_growth_cap, exp_in_range, judge_increase
@@ -83,12 +83,10 @@ def judge_chunks(
 
     figures: those of `compute_figures`.
     """
-    kind, limit, reason = budget.kind, budget.limit, budget.reason
+    kind = budget.kind
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]
-        return BudgetFacts(
-            kind=kind, limit=limit, verdict=Verdict.INCONCLUSIVE, reason=reason, n_needed=None, value=value
-        )
+        return make_budget_facts(budget, Verdict.INCONCLUSIVE, value=value)
     if isinstance(budget, QualityBudget):
         if kind != "increase_relative":
             raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; use increase_relative")
@@ -96,19 +94,17 @@ def judge_chunks(
     if kind == MEAN_MAX:
         return judge_mean(budget, _cap_kl(chunks, choose_mean_cap(budget)))
     # A floor on agreement is a ceiling on disagreement.
-    disagreements, ceiling = _compute_disagreements(chunks), 1 - limit
+    disagreements, ceiling = _compute_disagreements(chunks), 1 - budget.limit
     p_value = disagreements.p_at_least(ceiling)
     verdict = choose_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
     copies = disagreements.compute_copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     figure = figures[kind]
-    return BudgetFacts(
-        kind=kind,
-        limit=limit,
-        verdict=verdict,
-        reason=reason,
-        n_needed=count_rows(copies, len(chunks.kl)),
+    return make_budget_facts(
+        budget,
+        verdict,
         value=figure.value,
         interval=figure.interval,
+        n_needed=count_rows(copies, len(chunks.kl)),
         p_value=p_value,
     )
 

@@ -33,7 +33,7 @@ from slimgate.judge.call_times import (
     judge_call_times,
 )
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import choose_verdict, t_quantile
+from slimgate.judge.decision import choose_verdict, make_budget_facts, t_quantile
 from slimgate.judge.latency_budgets import TPOT_SPEEDUP, TTFT_SPEEDUP, SpeedBudget
 from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
@@ -172,15 +172,7 @@ def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> Bud
     low, high = comparison.claimed_interval
     verdict = choose_verdict(inside=low >= budget.limit, outside=high < budget.limit)
     known = (low, high) if isfinite(high) else None
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=None,
-        value=comparison.ratio,
-        interval=known,
-    )
+    return make_budget_facts(budget, verdict, value=comparison.ratio, interval=known)
 
 
 def judge_time_limit(

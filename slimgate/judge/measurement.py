@@ -15,7 +15,7 @@ from math import exp
 import numpy as np
 
 from slimgate.judge.budget_tables import VALUE_RATIO, LimitBudget
-from slimgate.judge.decision import choose_verdict
+from slimgate.judge.decision import choose_verdict, make_budget_facts
 from slimgate.judge.speed import compute_log_ratio_interval
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
@@ -63,15 +63,8 @@ def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
     """PASS if the whole interval is within the limit, FAIL if none of it is, else INCONCLUSIVE."""
     figure = figures.ratio if budget.kind == VALUE_RATIO else figures.value
     low, high = figure.interval or (figure.value, figure.value)
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=choose_verdict(inside=high <= budget.limit, outside=low > budget.limit),
-        reason=budget.reason,
-        n_needed=None,
-        value=figure.value,
-        interval=figure.interval,
-    )
+    verdict = choose_verdict(inside=high <= budget.limit, outside=low > budget.limit)
+    return make_budget_facts(budget, verdict, value=figure.value, interval=figure.interval)
 
 
 def format_figures_message(

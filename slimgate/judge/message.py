@@ -207,23 +207,23 @@ def _round(number: float) -> int:
 def _describe_builds_needed(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """The builds and rows that would decide a budget over builds."""
     builds = f"{budget.builds_needed} builds in place of {budget.builds}" if budget.builds_needed else None
-    return _describe_plan(budget, judgement, builds, noun="builds", most=f"{MOST_BUILDS} builds")
+    return _describe_plan(budget, judgement, builds, noun="builds", largest=f"{MOST_BUILDS} builds")
 
 
 def _describe_runs_needed(budget: BudgetFacts, judgement: QualityJudgement, counts: tuple[int, int]) -> str:
     """The runs and rows that would decide a budget over runs. counts: the runs that there are."""
     runs = f"{budget.runs_needed} runs of each" if budget.runs_needed else None
-    most = f"{max(MOST_RUNS, *counts)} runs of each"
-    return _describe_plan(budget, judgement, runs, noun="runs", most=most)
+    largest = f"{max(MOST_RUNS, *counts)} runs of each"
+    return _describe_plan(budget, judgement, runs, noun="runs", largest=largest)
 
 
 def _describe_plan(
-    budget: BudgetFacts, judgement: QualityJudgement, repeats: str | None, *, noun: str, most: str
+    budget: BudgetFacts, judgement: QualityJudgement, repeats: str | None, *, noun: str, largest: str
 ) -> str:
     """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds or runs, more rows, or both.
 
-    repeats: the builds or runs that would decide, in words; None if no number would. most: the largest number
-    that was tried.
+    repeats: the builds or runs that would decide, in words; None if no number would. largest: the most that
+    were tried, in words.
     """
     rows = _describe_reachable_rows(budget, judgement)
     if budget.needs_both and rows is not None:
@@ -233,7 +233,7 @@ def _describe_plan(
         return f"{repeats}{also} would decide" + ("" if also else "; more rows alone would not")
     if rows is not None:
         return f"{rows} would decide; more {noun} alone would not"
-    return f"too close to its budget: no number of rows, nor {most}, would decide"
+    return f"too close to its budget: no number of rows, nor {largest}, would decide"
 
 
 def _describe_reachable_rows(budget: BudgetFacts, judgement: QualityJudgement) -> str | None:

@@ -111,7 +111,7 @@ def _judge_by_drop(
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
     p_value, p_holds = evidence.p_at_least(margin), evidence.p_at_most(margin)
-    return decide(budget, p_value, p_holds, find_rows=lambda: evidence.needed(margin, drop))
+    return decide(budget, p_value, p_holds, find_rows=lambda: evidence.count_rows_needed(margin, drop))
 
 
 def _judge_by_equivalence(
@@ -145,9 +145,9 @@ def _count_equivalence_rows(evidence: Evidence, margin: float, drop: float) -> i
     if stretch is None:
         return None
     near, far = (margin, -margin) if drop >= 0 else (-margin, margin)
-    counts = [evidence.needed(near, drop)]
+    counts = [evidence.count_rows_needed(near, drop)]
     if abs(drop) < margin:
-        counts.append(evidence.needed(far, drop))
+        counts.append(evidence.count_rows_needed(far, drop))
     rows = [count for count in counts if count is not None]
     return ceil(max(rows) * stretch**2) if len(rows) == len(counts) else None
 

@@ -17,6 +17,7 @@ from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
 from slimgate.judge.cannot_fail import withhold_sure_passes
+from slimgate.judge.decision import make_budget_facts
 from slimgate.judge.evidence import (
     Evidence,
     find_shared_groups,
@@ -354,16 +355,7 @@ def _describe_rare_recall(teacher: ClassOutcomes, variant: ClassOutcomes) -> lis
 
 def make_undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, ...]:
     """The verdicts on rows that cannot be paired: no number of rows would decide."""
-    return tuple(
-        BudgetFacts(
-            kind=budget.kind,
-            limit=budget.limit,
-            verdict=Verdict.INCONCLUSIVE,
-            reason=budget.reason,
-            n_needed=None,
-        )
-        for budget in budgets
-    )
+    return tuple(make_budget_facts(budget, Verdict.INCONCLUSIVE) for budget in budgets)
 
 
 def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:

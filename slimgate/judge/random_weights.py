@@ -173,16 +173,17 @@ def draw_weights(
     sample_weights = counts[None].astype(np.float64)
     sample_weights[:, -2 * made_up :] = 0.0
     lost, gained = slice(-2 * made_up, -made_up), slice(-made_up, None)
-    values: tuple[list[Floats], list[Floats]] = [], []
+    with_lost, with_gained = list[Floats](), list[Floats]()
     chunk = max(1, _CHUNK_BYTES // (8 * max(len(counts), widest)))
     for start in range(0, resamples, chunk):
         # a sum of k exponential numbers is a gamma number of shape k
         drawn = rng.standard_gamma(counts, size=(min(chunk, resamples - start), len(counts)))
-        for of_side, other in zip(values, (gained, lost), strict=True):
+        for values, left_out in ((with_lost, gained), (with_gained, lost)):
             weights = drawn.copy()
-            weights[:, other] = 0.0
-            of_side.append(values_of(weights))
-    columns = _select_finite_columns(name, np.concatenate([np.concatenate(side, axis=1) for side in values]))
+            weights[:, left_out] = 0.0
+            values.append(values_of(weights))
+    sides = [np.concatenate(values, axis=1) for values in (with_lost, with_gained)]
+    columns = _select_finite_columns(name, np.concatenate(sides))
     return RandomWeights(values_of(sample_weights)[:, 0], columns[:2], columns[2:])
 
 

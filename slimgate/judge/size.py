@@ -63,7 +63,7 @@ def _judge_exact(
 ) -> BudgetFacts:
     """The verdict on a figure that is counted, so that it is never INCONCLUSIVE."""
     verdict = Verdict.PASS if holds else Verdict.FAIL
-    return BudgetFacts(kind=kind, limit=limit, verdict=verdict, reason=reason, n_needed=None, value=value)
+    return BudgetFacts(kind=kind, limit=limit, verdict=verdict, reason=reason, value=value)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
     inside, outside = memory.spread[1] <= limit, memory.spread[0] > limit
     enough = memory.readings >= READINGS
     verdict = choose_verdict(inside=inside and enough, outside=outside and enough)
-    return BudgetFacts(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetFacts(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason)
 
 
 def format_memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:

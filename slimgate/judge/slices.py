@@ -172,9 +172,7 @@ def decide_named_slice(name: SliceName, judged: Sequence[SliceFacts], budget: Sl
     kind = make_slices_kind(name.metric, name.column, name.value)
     facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
     if facts is None or facts.own_verdict is None:
-        return BudgetFacts(
-            kind=kind, limit=budget.limit, verdict=Verdict.INCONCLUSIVE, reason=budget.reason, n_needed=None
-        )
+        return BudgetFacts(kind=kind, limit=budget.limit, verdict=Verdict.INCONCLUSIVE, reason=budget.reason)
     return BudgetFacts(
         kind=kind,
         limit=budget.limit,
@@ -218,7 +216,7 @@ def _count_slice_rows_needed(
     """The rows of a slice that would decide it; None if it is decided, or if no number of rows would."""
     if verdict is not Verdict.INCONCLUSIVE or limit is None:
         return None
-    return evidence.needed(limit / 100, drop)
+    return evidence.count_rows_needed(limit / 100, drop)
 
 
 def list_slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:

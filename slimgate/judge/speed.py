@@ -191,13 +191,7 @@ def judge_speedup(
         verdict = Verdict.PASS
     elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
-    return BudgetFacts(
-        kind=kind,
-        limit=minimum,
-        verdict=verdict,
-        reason=reason,
-        n_needed=None,
-    )
+    return BudgetFacts(kind=kind, limit=minimum, verdict=verdict, reason=reason)
 
 
 def format_speed_message(

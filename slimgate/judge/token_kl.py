@@ -31,7 +31,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows, choose_cap, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, choose_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict, make_budget_facts
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import compute_log_ratio
@@ -159,14 +159,12 @@ def _judge_budget(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     (losses, limit), verdict = _select_losses_and_limit(tokens, budget), choose_token_verdict(tokens, budget)
     copies = losses.compute_copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     value, interval = _measure_figure(tokens, budget.kind)
-    return BudgetFacts(
-        kind=budget.kind,
-        limit=budget.limit,
-        verdict=verdict,
-        reason=budget.reason,
-        n_needed=count_rows(copies, tokens.documents),
+    return make_budget_facts(
+        budget,
+        verdict,
         value=value,
         interval=interval,
+        n_needed=count_rows(copies, tokens.documents),
         p_value=losses.p_at_least(limit),
     )
 

@@ -105,7 +105,7 @@ def test_rows_that_do_not_vary_have_no_unlucky_sample() -> None:
 def test_as_many_rows_as_needed_decide_four_of_five(lost: int, gained: int, n: int, margin: float) -> None:
     """By simulation of the whole test: 76 to 84 %."""
     drop = (lost - gained) / n
-    needed = make_changed(lost, gained, n).needed(margin, drop)
+    needed = make_changed(lost, gained, n).count_rows_needed(margin, drop)
     assert needed is not None
     shares = [lost / n, gained / n, 1 - (lost + gained) / n]
     drawn = np.random.default_rng(0).multinomial(needed, shares, size=2_000)[:, :2].tolist()
@@ -121,7 +121,7 @@ def test_as_many_rows_as_needed_decide_four_of_five(lost: int, gained: int, n: i
 @pytest.mark.parametrize(("margin", "rows"), [(0.01, 299), (0.02, 149), (0.1, 29)])
 def test_unchanged_rows_need_the_rule_of_three(margin: float, rows: int) -> None:
     """A PASS of unchanged rows needs 299 rows for 1 point (docs/statistics.md), and so does the message."""
-    assert make_changed(0, 0, 20).needed(margin, 0.0) == pytest.approx(rows, abs=1)
+    assert make_changed(0, 0, 20).count_rows_needed(margin, 0.0) == pytest.approx(rows, abs=1)
 
 
 def make_changed(lost: int, gained: int, n: int) -> Evidence:

@@ -260,7 +260,7 @@ def test_parts_of_a_metric_without_an_interval_have_none(counted: Make) -> None:
     bare = replace(ACCURACY, resampled=False)
     (part,) = gather_evidence_of_parts(bare, *counted(100, 5, 1), [np.arange(50)])
     assert (part.n, part.interval) == (50, None)
-    assert (part.p_at_least(0.5), part.p_at_most(0.5), part.needed(0.5, 0.1)) == (1.0, 1.0, None)
+    assert (part.p_at_least(0.5), part.p_at_most(0.5), part.count_rows_needed(0.5, 0.1)) == (1.0, 1.0, None)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -120,24 +121,21 @@ class Shares:
 def list_cells(seed: int) -> Iterator[Cell]:
     """Every cell, before it is simulated. Lost groups change all rows that they lose: psi is the margin."""
     number = 0
-    for groups, size in SHAPES:
-        for spread in SPREADS:
-            for dependence in DEPENDENCE:
-                if dependence == BY_SIZE and spread == 0:
-                    continue
-                for psi, margin in CHANGES:
-                    if isinstance(dependence, str) and psi != margin:
-                        continue
-                    number += 1
-                    yield Cell(
-                        groups=groups,
-                        size=size,
-                        spread=spread,
-                        dependence=dependence,
-                        psi=psi,
-                        margin=margin,
-                        seed=(seed, number),
-                    )
+    for (groups, size), spread, dependence, (psi, margin) in product(SHAPES, SPREADS, DEPENDENCE, CHANGES):
+        if dependence == BY_SIZE and spread == 0:
+            continue
+        if isinstance(dependence, str) and psi != margin:
+            continue
+        number += 1
+        yield Cell(
+            groups=groups,
+            size=size,
+            spread=spread,
+            dependence=dependence,
+            psi=psi,
+            margin=margin,
+            seed=(seed, number),
+        )
 
 
 def make_page(options: Options) -> str:

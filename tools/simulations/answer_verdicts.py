@@ -13,8 +13,8 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.outcomes import Outcomes
-from tools.simulations.answers import CHOICE_METRICS, Choices, Floats, Loss, Population, Written
+from slimgate.outcomes import Floats, Outcomes
+from tools.simulations.answers import CHOICE_METRICS, Choices, Loss, Population, Written
 from tools.simulations.grouped_verdicts import Shares
 from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (

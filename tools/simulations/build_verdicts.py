@@ -20,7 +20,7 @@ from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.tango import compute_tango_z
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (
     TARGET,
@@ -49,7 +49,6 @@ BROKEN, BROKEN_SHARE, BROKEN_BUILDS = 10.0, 0.1, (3, 5, 10)
 BETWEEN, NORMALS = (0.25, 0.5, 0.75, 0.9), 400_000
 DROP = make_drop_contrast(higher_is_better=True)
 
-Floats = npt.NDArray[np.float64]
 Changes = npt.NDArray[np.int8]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import QUANTILES, compute_quantile_interval, judge_call_times
+from slimgate.outcomes import Floats
 from slimgate.results.base import Verdict
 from tools.simulations.page import (
     TARGET,
@@ -36,7 +37,6 @@ SLOWER = 0.7
 LOWER = (1.1, 1.3, 2.0)
 # Calls before those that are judged, so that the start of a process has no effect on them.
 _BEFORE = 200
-Floats = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -229,8 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--duels", type=int, default=200, help="for each delay")
     parser.add_argument("--delays", default="0,3,5,10", help="percent of a call, by commas; 0 is A/A")
     parser.add_argument("--call-ms", type=float, default=5.0)
-    parser.add_argument("--seconds", type=float, default=1.0, help="at most so long a duel")
-    parser.add_argument("--reload", type=int, default=10, help="load all models anew every so many duels")
+    parser.add_argument("--seconds", type=float, default=1.0, help="the longest time of a duel")
+    parser.add_argument(
+        "--reload", type=int, default=10, help="load all models again after this number of duels"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shared", action="store_true", help="all contenders in one process")
     parser.add_argument("--load", action="store_true", help="keep one core busy meanwhile")

@@ -15,6 +15,7 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.budget_kinds import list_suited_kinds
 from slimgate.judge.metrics import load_metric
 from tools.simulations.changes import CASES, GROUP, Case
+from tools.simulations.equivalence_verdicts import EQUIVALENT_POINTS
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -25,8 +26,6 @@ from tools.simulations.page import (
     run,
 )
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
-
-EQUIVALENT_POINTS = "equivalent_points"
 
 NAME = "metric_verdicts"
 # With so few resamples, chance moves a bound by 0.2 standard errors, which turns an

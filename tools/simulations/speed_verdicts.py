@@ -18,6 +18,7 @@ from slimgate.judge.speed import (
     is_settled,
     judge_speedup,
 )
+from slimgate.outcomes import Floats
 from slimgate.results.base import Verdict
 from slimgate.run.measure.duel import LOOKS
 from tools.simulations.page import (
@@ -35,7 +36,6 @@ NAME = "speed_verdicts"
 MINIMUM = 1.5
 # Factors by which a variant is faster than its budget, where the power is simulated.
 FASTER = (1.1, 1.3, 2.0)
-Floats = np.ndarray
 
 
 @dataclass(frozen=True)

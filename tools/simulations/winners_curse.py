@@ -16,6 +16,7 @@ import numpy.typing as npt
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.tango import compute_tango_z
+from slimgate.outcomes import Floats
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -34,7 +35,6 @@ CORRECTED = "each alone, bound corrected for all"
 HOLM = "Holm's correction"
 CONFIRM = "each alone, then confirm"
 Masks = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,12 @@ def parse_source(content: bytes) -> SourceCode:
     code = ast.dump(tree).encode() if levels <= _MOST_LEVELS else content
     digest = hashlib.sha256(code).hexdigest()
     return SourceCode(
-        frozenset(modules),
-        frozenset(names),
-        digest,
-        _read_version(tree),
-        hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest(),
-        _READS_TEXTS.search(content) is not None,
+        modules=frozenset(modules),
+        names=frozenset(names),
+        digest=digest,
+        version=_read_version(tree),
+        texts=hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest(),
+        reads_texts=_READS_TEXTS.search(content) is not None,
     )
 
 

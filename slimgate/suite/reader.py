@@ -279,7 +279,8 @@ class Reader:
         """[teacher]"""
         loc = (TEACHER,)
         steps = self.read_steps(table.steps, loc)
-        return Variant(TEACHER, None, self.read_ref(table, loc), steps, self._read_model_runtime(table, loc))
+        ref, runtime = self.read_ref(table, loc), self._read_model_runtime(table, loc)
+        return Variant(TEACHER, parent=None, ref=ref, steps=steps, runtime=runtime)
 
     def read_variants(self, tables: Mapping[str, VariantTable]) -> dict[str, Variant]:
         """[variants], in the order of the file."""

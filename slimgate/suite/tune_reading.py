@@ -39,7 +39,13 @@ def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
     for space in spaces:
         _check_choices(reader, space)
         _check_some_can_build(reader, suite, space)
-    return Tuning(_read_tiers(reader, suite), table.max_minutes, table.max_trials, table.keep, spaces)
+    return Tuning(
+        tiers=_read_tiers(reader, suite),
+        max_minutes=table.max_minutes,
+        max_trials=table.max_trials,
+        keep=table.keep,
+        spaces=spaces,
+    )
 
 
 def _read_space(reader: Reader, suite: Suite, number: int, table: SpaceTable) -> Space:

@@ -174,7 +174,7 @@ def _has_first_passed(changes: Changes, margin: float) -> bool:
 
 def simulate_f1_passes(spread: float, runs: int, seed: int) -> float:
     """The share of recipes at a budget on macro F1 that pass. The rows are resampled."""
-    cell = Cell(F1_BUILDS, spread, SHARED[1], F1_ROWS, F1_MARGIN)
+    cell = Cell(F1_BUILDS, spread, shared=SHARED[1], n=F1_ROWS, margin=F1_MARGIN)
     rng = np.random.default_rng([seed, 1, round(10 * spread)])
     budgets = [QualityBudget("drop_points", F1_MARGIN, over="builds")]
     metric, passed = load_metric("f1_macro"), 0
@@ -199,7 +199,8 @@ def _make_class_outcomes(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bo
 
 def simulate_broken_passes(builds: int, runs: int, seed: int) -> float:
     """The share of recipes at their budget that pass, if one build in ten is broken."""
-    cell = Cell(builds, 0.0, SHARED[1], ROWS[1][0], ROWS[1][1])
+    n, margin = ROWS[1]
+    cell = Cell(builds, spread=0.0, shared=SHARED[1], n=n, margin=margin)
     rng = np.random.default_rng([seed, 2, builds])
     passed = 0
     for _ in range(runs):

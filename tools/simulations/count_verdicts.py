@@ -104,9 +104,9 @@ class Slices:
         verdicts = [[self._judge(rng, line) for line in drops] for _ in range(reps)]
         first_lost, all_lost, none_lost = zip(*verdicts, strict=True)
         return Shares(
-            first_lost.count(Verdict.PASS) / reps,
-            all_lost.count(Verdict.FAIL) / reps,
-            none_lost.count(Verdict.FAIL) / reps,
+            passed=first_lost.count(Verdict.PASS) / reps,
+            failed=all_lost.count(Verdict.FAIL) / reps,
+            equal_failed=none_lost.count(Verdict.FAIL) / reps,
         )
 
     def _judge(self, rng: np.random.Generator, drops: np.ndarray) -> Verdict:

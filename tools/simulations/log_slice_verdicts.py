@@ -88,11 +88,11 @@ class Cell:
             for count, drop in ((damaged, POINTS / 100), (0, 0.0), (1, 3 * POINTS / 100))
         )
         return Shares(
-            at_limit.count(Verdict.PASS) / reps,
-            at_limit.count(Verdict.FAIL) / reps,
-            equal.count(Verdict.PASS) / reps,
-            equal.count(Verdict.FAIL) / reps,
-            bad.count(Verdict.FAIL) / reps,
+            passed=at_limit.count(Verdict.PASS) / reps,
+            failed=at_limit.count(Verdict.FAIL) / reps,
+            equal_passed=equal.count(Verdict.PASS) / reps,
+            equal_failed=equal.count(Verdict.FAIL) / reps,
+            bad_failed=bad.count(Verdict.FAIL) / reps,
         )
 
     def _judge_without_logs(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:

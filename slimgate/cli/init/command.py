@@ -194,7 +194,7 @@ def _make_draft(
         raise DataError(
             f"--names: {guessed.kind} reads its labels as they are in the data; leave the option out"
         )
-    return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
+    return Draft(name, files, parts, model, guessed, stated=_split_list(options.model_labels))
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import itertools
 import re
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -267,7 +268,7 @@ def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
         )
-    repeated = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is None and all(names):
         return
     problem = f"column {repeated!r} twice" if repeated else "a column without a name"

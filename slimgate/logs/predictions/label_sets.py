@@ -13,6 +13,7 @@ without any error. So a column of predictions must hold values of the same kind 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -84,7 +85,7 @@ def _check_missing_labels(teacher: Predictions, variant: Predictions) -> None:
 
 def check_declared(labels: Sequence[str]) -> None:
     """Raises SuiteError for labels that were given twice, or for fewer than two labels."""
-    if twice := sorted({name for name in labels if list(labels).count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(labels).items() if times > 1):
         raise SuiteError(f'--labels: "{twice[0]}" was given twice, expected each label once')
     if len(labels) == 1:
         raise SuiteError(f"--labels {labels[0]}: expected at least two labels, separated by commas")

@@ -107,7 +107,7 @@ def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> Non
     teacher = make_tiny_run(tmp_path, gate=400).handle("teacher")
     (fault,) = judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
-    assert fault.fault == "teacher with noise on bert.encoder.layer.0.intermediate.dense"
+    assert fault.damage == "teacher with noise on bert.encoder.layer.0.intermediate.dense"
     assert fault.drop_points is not None
     assert fault.drop_points > 4
     # the teacher itself is as it was

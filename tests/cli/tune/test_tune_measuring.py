@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slimgate.cli.tune.clock import Clock
-from slimgate.cli.tune.measuring import Bench, _share
+from slimgate.cli.tune.measuring import Bench, _compute_share
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.speed import Speedup
 from slimgate.outcomes import Outcomes
@@ -59,7 +59,7 @@ def test_a_duel_that_was_cut_short_is_taken_again(tmp_path: Path, monkeypatch: p
 def test_the_share_of_a_budget_on_growth(kind: str, limit: float, expected: float) -> None:
     """The perplexity of the teacher is 20, and that of the variant has grown by up to 30 %."""
     judged: Any = SimpleNamespace(interval=(-1.0, 30.0), unit="percent", teacher=20.0)
-    assert _share(judged, QualityBudget(kind, limit)) == pytest.approx(expected)
+    assert _compute_share(judged, QualityBudget(kind, limit)) == pytest.approx(expected)
 
 
 def test_each_tier_is_judged_by_its_own_cap() -> None:

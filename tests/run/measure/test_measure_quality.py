@@ -261,7 +261,10 @@ class Reshaped(Tempered):
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ("flat", "predicting failed: AxisError: axis 1 is out of bounds.*_methods.py, line .*:Reshaped"),
+        (
+            "flat",
+            "predicting failed: AxisError: axis 1 is out of bounds.*text_classification.py, line .*:Reshaped",
+        ),
         ("texts", "scores are texts, such as '.*', expected numbers"),
     ],
     ids=["flat", "texts"],

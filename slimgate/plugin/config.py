@@ -66,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-shard",
         metavar="K/N",
-        type=shard_option,
+        type=_check_shard_option,
         help="Build and measure only part K of N of each suite's variants; slimgate merge joins the parts",
     )
     add(
@@ -109,7 +109,7 @@ def _parse_seconds(text: str) -> float:
     return limit
 
 
-def shard_option(text: str) -> str:
+def _check_shard_option(text: str) -> str:
     """Checks the option and returns its text, because xdist can send its workers only text."""
     from slimgate.run.shards import parse_shard
 
@@ -118,6 +118,11 @@ def shard_option(text: str) -> str:
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
     return text
+
+
+def is_xdist_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
 def project_root(config: pytest.Config) -> Path:
@@ -145,8 +150,8 @@ def read_shard_option(config: pytest.Config) -> Shard | None:
     return parse_shard(text)
 
 
-def describe_no_budget(shown: str, why: str) -> SuiteError:
-    """The error of --slimgate-require-budget for a suite."""
+def make_no_budget_error(shown: str, why: str) -> SuiteError:
+    """The error of --slimgate-require-budget. shown: the suite. why: why nothing of it is gated."""
     return SuiteError(
         f"{shown}: --slimgate-require-budget: nothing would be gated, since {why}; add a limit to "
         "[budgets], or leave the suite out"

@@ -118,8 +118,9 @@ class Confirmation:
             self.records[path] = record
 
     def list_failures(self) -> Iterator[str]:
-        """Why the run fails, whatever the tests' results: budgets that do not hold on these rows, tests that
-        were skipped, and errors.
+        """Why the run fails, whatever the tests' results.
+
+        The reasons are budgets that do not hold on these rows, tests that were skipped, and errors.
         """
         for path, tests in self._skipped.items():
             yield f"{self._session.suites[path].shown}: skipped, so not confirmed: {', '.join(tests)}"

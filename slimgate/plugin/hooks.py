@@ -25,7 +25,8 @@ from slimgate.plugin.config import (
     SERVER_CONSIDERED,
     SESSION,
     VERDICT,
-    describe_no_budget,
+    is_xdist_worker,
+    make_no_budget_error,
     project_root,
     read_shard_option,
 )
@@ -110,7 +111,7 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
 
     for suite in suites.values():
         if why := describe_ungated(suite):
-            raise describe_no_budget(suite.shown, why)
+            raise make_no_budget_error(suite.shown, why)
 
 
 def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.UsageError:
@@ -134,7 +135,7 @@ def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
     """Writes the comment on a pull request whose gate is weaker than the baseline. No test will run."""
     from slimgate.run.baseline import WeakerGate
 
-    if isinstance(error, WeakerGate) and not hasattr(config, "workerinput"):
+    if isinstance(error, WeakerGate) and not is_xdist_worker(config):
         from slimgate.plugin.session_start import write_weaker_comment
 
         write_weaker_comment(config, error)
@@ -147,7 +148,7 @@ def _check_engine(config: pytest.Config, state: Session) -> None:
         return
     from slimgate.plugin.ray import check_engine
 
-    if not hasattr(config, "workerinput"):
+    if not is_xdist_worker(config):
         check_engine(config, state.suites)
 
 
@@ -199,7 +200,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """
     config = session.config
     _print_files_without_suite(session)
-    if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
+    if config.option.collectonly or session.testsfailed or is_xdist_worker(config):
         return None
     planned = config.getoption("slimgate_plan")
     state = config.stash.get(SESSION, None)
@@ -269,7 +270,7 @@ def _print_files_without_suite(session: pytest.Session) -> None:
     """
     config = session.config
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if hasattr(config, "workerinput") or reporter is None:
+    if is_xdist_worker(config) or reporter is None:
         return
     search = _make_search(config)
     is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
@@ -410,7 +411,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     have the mark xfail or skip. If a suite could not be judged, or a report not written, the exit code is 4.
     """
     state = session.config.stash.get(SESSION, None)
-    if state is not None and not hasattr(session.config, "workerinput"):
+    if state is not None and not is_xdist_worker(session.config):
         state.finish()
         if session.exitstatus in _JUDGED and any(state.list_problems()):
             session.exitstatus = _get_problem_code(state)

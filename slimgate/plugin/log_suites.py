@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError, SuiteError
-from slimgate.plugin.config import NOTES, SESSION, describe_no_budget
+from slimgate.plugin.config import NOTES, SESSION, make_no_budget_error
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
@@ -197,7 +197,7 @@ class LogFile(pytest.File):
 
             shown = self.runs.suites[path].shown
             if self.config.getoption("slimgate_require_budget"):
-                yield self._make_error(describe_no_budget(shown, NO_BUDGET))
+                yield self._make_error(make_no_budget_error(shown, NO_BUDGET))
             else:
                 self.config.stash[NOTES].append(f"{shown}: no budget, so nothing in it is judged")
 

@@ -40,8 +40,8 @@ class RunSettings:
     """The settings of a session.
 
     shard: which of several runs this is; None for the whole suite. time_limit: seconds that a variant's own
-    steps may take. split: the split whose rows judge. load: the load of other processes when the session
-    began. began: the time when the session began.
+    steps may take. split: the split whose rows judge. other_load: the load of other processes when the
+    session began. began: the time when the session began.
     """
 
     store_root: Path
@@ -54,7 +54,7 @@ class RunSettings:
     shard: Shard | None = None
     time_limit: float | None = None
     split: str = GATE
-    load: float | None = field(default_factory=measure_other_load)
+    other_load: float | None = field(default_factory=measure_other_load)
     began: str = field(default_factory=partial(format_now, "microseconds"))
 
     @cached_property

@@ -24,7 +24,7 @@ from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
-from slimgate.plugin.config import NOTES, SESSION, project_root, read_shard_option
+from slimgate.plugin.config import NOTES, SESSION, is_xdist_worker, project_root, read_shard_option
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
@@ -56,21 +56,16 @@ def start_session(
     blocked: the suites of models that cannot run here, each with the line that says why. Raises SuiteError
     for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
-    report_root = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
+    report_root = _find_report_root(config)
     baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
     settings = _read_settings(config, report_root)
     log_baselines = _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
     log_runs = LogRuns(logs or {}, blocked, log_baselines)
     state = Session(suites, settings, baselines=baselines, logs=log_runs)
-    of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
-    of_logs = [suite.shown for suite in (logs or {}).values()]
-    config.stash[NOTES] += _list_uncompared(config, [*of_models, *of_logs])
-    with_family = [suite.shown for suite in suites.values() if suite.family is not None]
-    if with_family and read_shard_option(config) is not None:
-        raise SuiteError(
-            f"{with_family[0]} [budgets] family: all variants are judged together, "
-            "so leave out --slimgate-shard"
-        )
+    without_baseline = [suite.shown for path, suite in suites.items() if path not in baselines]
+    log_suites = [suite.shown for suite in (logs or {}).values()]
+    config.stash[NOTES] += _list_uncompared(config, [*without_baseline, *log_suites])
+    _refuse_family_in_shards(config, suites)
     _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
         from slimgate.plugin.confirmation import Confirmation
@@ -79,13 +74,28 @@ def start_session(
         state.confirmation = Confirmation(state)
     config.stash[SESSION] = state
     config.add_cleanup(state.stop_servers)
-    if not hasattr(config, "workerinput"):
+    _register_listeners(config, state)
+    return state
+
+
+def _register_listeners(config: pytest.Config, state: Session) -> None:
+    """Registers what listens to the tests' reports and to signals, in the process that writes the records."""
+    if not is_xdist_worker(config):
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
         config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.get_verbosity() >= 0:
             config.pluginmanager.register(FailureLines(reporter), "slimgate-failures")
-    return state
+
+
+def _refuse_family_in_shards(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
+    """Raises SuiteError for a shard of a suite whose variants are judged together."""
+    with_family = [suite.shown for suite in suites.values() if suite.family is not None]
+    if with_family and read_shard_option(config) is not None:
+        raise SuiteError(
+            f"{with_family[0]} [budgets] family: all variants are judged together, "
+            "so leave out --slimgate-shard"
+        )
 
 
 def _read_settings(config: pytest.Config, report_root: Path) -> RunSettings:
@@ -94,7 +104,7 @@ def _read_settings(config: pytest.Config, report_root: Path) -> RunSettings:
             config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
         ),
         report_root=report_root,
-        rebuild_mark=rebuild_mark(config),
+        rebuild_mark=read_rebuild_mark(config),
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=shlex.join(["pytest", *map(str, config.invocation_params.args)]),
@@ -192,15 +202,7 @@ class RecordKeeper:
         from slimgate.results.checks import ERROR
         from slimgate.run.gate_results import GateResult
 
-        # `test_quality[int8-accuracy]` is a test of int8. The longest name counts, because a name may begin
-        # with another.
-        parameters = test.partition("[")[2]
-        candidates = [
-            name
-            for name in self._state.suites[path_of_suite].variants
-            if parameters.startswith((f"{name}-", f"{name}]"))
-        ]
-        variant = max(candidates, key=len, default=TEACHER)
+        variant = _find_variant_of_test(self._state.suites[path_of_suite], test)
         message = (
             f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
         )
@@ -214,7 +216,14 @@ class RecordKeeper:
         setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
 
 
-def rebuild_mark(config: pytest.Config) -> str | None:
+def _find_variant_of_test(suite: Suite, test: str) -> str:
+    """The variant in the name of a test, such as int8 of `test_quality[int8-accuracy]`; else the teacher."""
+    parameters = test.partition("[")[2]
+    names = [name for name in suite.variants if parameters.startswith((f"{name}-", f"{name}]"))]
+    return max(names, key=len, default=TEACHER)  # the longest, because a name may begin with another one
+
+
+def read_rebuild_mark(config: pytest.Config) -> str | None:
     """With --slimgate-rebuild, the start time of the session, which all of its workers share; else None."""
     if hasattr(config, "workerinput"):
         shared: str | None = config.workerinput["slimgate_rebuild_mark"]
@@ -307,22 +316,26 @@ def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
     from slimgate.report.pr_comment import format_weaker_comment
 
     text = format_weaker_comment(error.title, f"the baseline {escape(error.name)}", error.weaker)
-    folder = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
-    write_atomically(folder / PR_COMMENT, text)
+    write_atomically(_find_report_root(config) / PR_COMMENT, text)
     if is_in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         append_summary(Path(summary), text)
 
 
 def describe_earlier_records(config: pytest.Config) -> str | None:
     """A line for a run that ends before it judges anything; None if the folder of reports has no record."""
-    folder = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
+    folder = _find_report_root(config)
     if not any(folder.glob("*/run.json")):
         return None
     where = escape_invisible(os.path.relpath(folder, config.invocation_params.dir))
     return f"{where}: its records come from an earlier run, because this run judged nothing"
 
 
+def _find_report_root(config: pytest.Config) -> Path:
+    return _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
+
+
 def _resolve_folder(config: pytest.Config, option: str | None, default: str) -> Path:
+    """The folder that an option names, from the folder of the call; or else the default in the project."""
     return Path(config.invocation_params.dir, option).resolve() if option else project_root(config) / default
 
 

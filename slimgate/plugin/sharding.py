@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
 
 
-def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
+def list_shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
     """`bench/x.toml: shard 2/5: int8, pruned`; nothing without --slimgate-shard."""
     shard = read_shard_option(config)
     if shard is not None:

@@ -41,7 +41,7 @@ class SuiteLooks:
     def note(
         self, root: Path, rows: PreparedRows, digests: Mapping[str, str], judged_names: Collection[str]
     ) -> LookFacts:
-        """Notes in the store what this run has judged on its gate rows; returns what all runs judged.
+        """Notes in the store what this run has judged on its gate rows. Returns what all runs judged.
 
         Args:
             root: the folder of the store.

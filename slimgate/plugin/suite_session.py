@@ -229,8 +229,9 @@ class SuiteSession:
             write_comparison(record, self.folder, self.baseline.run, self.baseline.name)
 
     def _follow_rows(self, *, stopped: bool) -> RunRecord:
-        """Writes the outcomes, and the record again with the parts that need the answers of all models: a few
-        rows followed through them, and which pairs of variants can be distinguished.
+        """Writes the outcomes, and the record again with the parts that need the answers of all models.
+
+        These are a few rows followed through the models, and which pairs of variants can be distinguished.
         """
         record = self.record or self.write_record()
         self._write_outcomes(record)
@@ -268,24 +269,27 @@ class SuiteSession:
         if self.record is not None:
             where = os.path.relpath(self.folder / "report.md")
             yield from list_summary_lines(self.record, where, width=width)
-            # Earlier results that no longer count and were not measured again.
-            lost: dict[str, list[str]] = {}
-            for key in self._void:
-                if not self.begin().has(key):
-                    lost.setdefault(key.model, []).append(f"{key.kind.replace('_', ' ')} {key.name}".strip())
-            if self._changed_conditions is not None and lost:
-                number = format_count(sum(map(len, lost.values())), "earlier result", "earlier results")
-                yield [(f"  {number} dropped, because {escape_invisible(self._changed_conditions)}", "")]
-                lost = {}
-            for name, results in lost.items():
-                number = format_count(len(results), "earlier result", "earlier results")
-                why = (
-                    "the model, its teacher, the rows or slimgate's code have changed"
-                    if name in self._changed
-                    else "[measure], a budget or a metric's code has changed"
-                )
-                names = escape_invisible(", ".join(results))
-                yield [(f"  {escape_invisible(name)}: {number} dropped, because {why}: {names}", "")]
+            yield from ([(f"  {line}", "")] for line in self._describe_dropped_results())
+
+    def _describe_dropped_results(self) -> Iterator[str]:
+        """Lines about earlier results that no longer count and were not measured again."""
+        dropped: dict[str, list[str]] = {}
+        for key in self._void:
+            if not self.begin().has(key):
+                dropped.setdefault(key.model, []).append(f"{key.kind.replace('_', ' ')} {key.name}".strip())
+        if self._changed_conditions is not None and dropped:
+            number = format_count(sum(map(len, dropped.values())), "earlier result", "earlier results")
+            yield f"{number} dropped, because {escape_invisible(self._changed_conditions)}"
+            return
+        for name, results in dropped.items():
+            number = format_count(len(results), "earlier result", "earlier results")
+            why = (
+                "the model, its teacher, the rows or slimgate's code have changed"
+                if name in self._changed
+                else "[measure], a budget or a metric's code has changed"
+            )
+            names = escape_invisible(", ".join(results))
+            yield f"{escape_invisible(name)}: {number} dropped, because {why}: {names}"
 
     # The results of an earlier run
 
@@ -320,8 +324,8 @@ class SuiteSession:
         self._confirmed = record.confirm
         self._earlier_separation = record.separation
         self._earlier_rates = record.machine.peak_rates
-        facts = self._baseline_facts
-        since = record.baseline and facts and record.baseline.created == facts.created
+        now, earlier = self._baseline_facts, record.baseline
+        is_same_baseline = now is not None and earlier is not None and now.created == earlier.created
         results = split_record(record)
         valid = [result for result in results if self._has_same_inputs(result, record)]
         valid_keys = {result.key for result in valid}
@@ -333,7 +337,7 @@ class SuiteSession:
         self._void = [
             result.key for result in results if result.key in checks and result.key not in valid_keys
         ]
-        return [result for result in valid if since or result.kind != SINCE]
+        return [result for result in valid if is_same_baseline or result.kind != SINCE]
 
     def _describe_changed_conditions(self, record: RunRecord) -> str | None:
         """Why no result of a record counts, such as another machine or task; None if they may count."""
@@ -393,6 +397,6 @@ class SuiteSession:
         The peak rates come from this run if it timed a model, else from the earlier run whose times are kept.
         """
         threads, settings = self.suite.threads, self._settings
-        machine = describe_machine(threads=threads, device=settings.device, load=settings.load)
+        machine = describe_machine(threads=threads, device=settings.device, other_load=settings.other_load)
         rates = settings.probe.find(threads) or self._earlier_rates
         return machine.model_copy(update={"peak_rates": rates})

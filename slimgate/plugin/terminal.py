@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.plugin.config import project_root
-from slimgate.plugin.sharding import shard_lines
+from slimgate.plugin.sharding import list_shard_lines
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
@@ -24,7 +24,7 @@ def print_head(config: pytest.Config, state: Session, suite: Suite, reporter: An
 
     run, earlier = state.run(suite), state.find_last_record(suite)
     run.learn_times(earlier)
-    for line in shard_lines(config, run.suite):
+    for line in list_shard_lines(config, run.suite):
         reporter.write_line(line)
     if config.getoption("slimgate_plan"):
         write_lines(reporter, list_plan_lines(run, earlier, width=find_width(reporter)))

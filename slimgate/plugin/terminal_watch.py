@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from slimgate.plugin.config import is_xdist_worker
 from slimgate.report.terminal.live import LiveLines, can_draw
 from slimgate.report.terminal.progress import PlainLines
 from slimgate.run.progress import UNWATCHED, Watch
@@ -33,7 +34,7 @@ def make_watch(config: pytest.Config) -> Watch:
 
 def _make_plain_watch(config: pytest.Config) -> Watch:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
+    if reporter is None or is_xdist_worker(config) or config.get_verbosity() < -1:
         return UNWATCHED
     log = _Log(config, reporter, _copy_descriptor(config))
     write_from_thread = None if log.descriptor is None else log.write_from_thread
@@ -97,7 +98,7 @@ def _is_live(config: pytest.Config) -> bool:
     return (
         reporter is not None
         and reporter.isatty()
-        and not hasattr(config, "workerinput")
+        and not is_xdist_worker(config)
         and config.get_verbosity() > -2
         and can_draw(os.environ)
         and _has_size()

@@ -32,37 +32,36 @@ LIBRARIES = (
     "pytest",
     "pytest-benchmark",
 )
-# What reads and judges the files of other tools; no model is loaded for them.
+# Packages that read and judge the files of other tools, for which no model is loaded.
 _JUDGING_PACKAGES = ("numpy", "pyarrow", "scipy")
 # Optional packages that quantize models; listed if installed, like the packages of runtimes.
 QUANTIZERS = ("nncf", "torchao")
 
 
 def describe_machine(
-    *, threads: int, device: str, load: float | None = None, loads_models: bool = True
+    *, threads: int, device: str, other_load: float | None = None, loads_models: bool = True
 ) -> Machine:
     """The processor, memory, system, Python and libraries.
 
     Args:
-        threads: that computed.
-        device: that computed.
-        load: runnable processes of others for each core, if known, for the warnings.
-        loads_models: False lists the libraries that judge files alone.
+        threads: the number of threads that models compute with.
+        device: the device that they compute on.
+        other_load: runnable processes of others for each core, if known, for the warnings.
+        loads_models: False lists only the libraries that judge files.
     """
+    has_sysconf = hasattr(os, "sysconf")
     return Machine(
         cpu=read_cpu_name(),
         instructions=list_cpu_instructions(),
         cores=os.cpu_count() or 1,
         threads=threads,
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if hasattr(os, "sysconf")
-        else 0,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if has_sysconf else 0,
         device=device,
         gpu=describe_gpu(device),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         libraries=_list_versions() if loads_models else dict(read_versions(_JUDGING_PACKAGES)),
-        warnings=[*_describe_load(load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
+        warnings=[*_describe_load(other_load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
     )
 
 

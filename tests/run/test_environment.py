@@ -80,7 +80,7 @@ def test_a_busy_machine_is_a_warning(
 ) -> None:
     monkeypatch.setattr(environment, "CPUS", tmp_path)
     warning = "other processes kept 0.9 of each core busy when the run began (load average)"
-    assert describe_machine(threads=1, device="cpu", load=load).warnings == ([warning] if warns else [])
+    assert describe_machine(threads=1, device="cpu", other_load=load).warnings == ([warning] if warns else [])
 
 
 def test_more_threads_than_cores_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +94,13 @@ def test_more_threads_than_cores_is_a_warning(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_machine_is_the_same_however_busy_it_is() -> None:
-    idle = describe_machine(threads=1, device="cpu", load=0.0)
-    busy = describe_machine(threads=1, device="cpu", load=3.0)
+    idle = describe_machine(threads=1, device="cpu", other_load=0.0)
+    busy = describe_machine(threads=1, device="cpu", other_load=3.0)
     assert idle != busy
     assert describe_machine_change(idle, busy) is None
     rates = PeakRates(seconds=2.0, measured="2026-11-23T14:00:00+00:00")
     assert describe_machine_change(idle, busy.model_copy(update={"peak_rates": rates})) is None
-    two_threads = describe_machine(threads=2, device="cpu", load=0.0)
+    two_threads = describe_machine(threads=2, device="cpu", other_load=0.0)
     assert describe_machine_change(idle, two_threads) == "threads 1 → 2"
 
 
@@ -135,6 +135,6 @@ def test_a_machine_without_a_gpu_names_none() -> None:
 def test_an_optional_package_may_come_or_go(
     before: dict[str, str | None], after: dict[str, str | None], change: str | None
 ) -> None:
-    machine = describe_machine(threads=1, device="cpu", load=0.0)
+    machine = describe_machine(threads=1, device="cpu", other_load=0.0)
     earlier, now = (machine.model_copy(update={"libraries": libraries}) for libraries in (before, after))
     assert describe_machine_change(earlier, now) == change

@@ -11,7 +11,7 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
-from slimgate.plugin.gates.reporting import report_build
+from slimgate.plugin.gates.reporting import report_builds
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import SPLITS
 from slimgate.record.build import BuildFacts
@@ -172,7 +172,7 @@ def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
 def test_the_record_counts_its_rows_among_those_of_the_step(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
     results: list[GateResult] = []
-    report_build(run.handle("shorter"), results.append)
+    report_builds(results.append, run.handle("shorter"))
     [result] = results
     assert isinstance(result.facts, BuildFacts)
     assert result.facts.steps[-1].reads == {"train": 16, "selection": 16, "unlabelled": 20}

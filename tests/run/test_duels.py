@@ -12,7 +12,7 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
-from slimgate.plugin.gates.planted_delay import measure_delay
+from slimgate.plugin.gates.latency import measure_delay
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
 from slimgate.run import duels as module

@@ -21,7 +21,7 @@ from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.token_kl import add_kl
-from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_build
+from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_builds
 from slimgate.record.build import StageFacts, StagesFacts
 from slimgate.record.run import RowShapes
 from slimgate.results.base import Verdict
@@ -78,8 +78,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
 
 
 def _report_models(teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    report_builds(report_result, teacher, variant)
     if stages := list_stage_facts(variant):
         report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
     for model in (teacher, variant):

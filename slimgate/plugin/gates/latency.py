@@ -25,16 +25,24 @@ from slimgate.judge.call_times import (
     judge_call_times,
 )
 from slimgate.judge.facts import add_actions
-from slimgate.judge.speed import FINE, Speedup, compute_duel_clearance, format_speed_message, judge_speedup
+from slimgate.judge.speed import (
+    FINE,
+    Speedup,
+    compute_clearance,
+    compute_duel_clearance,
+    format_delay_message,
+    format_speed_message,
+    judge_speedup,
+)
 from slimgate.models.quantized_files import read_weight_format
-from slimgate.plugin.config import BENCHMARKS
-from slimgate.plugin.gates.planted_delay import measure_delay
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.config import BENCHMARKS, is_xdist_worker
+from slimgate.plugin.gates.reporting import Report, conclude, refuse_unmeasured, report_builds
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.results.base import BudgetFacts, OnInconclusive
-from slimgate.results.checks import LATENCY, SPEEDUP
+from slimgate.results.checks import LATENCY, SELF_TEST, SPEEDUP, TEACHER
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
+from slimgate.results.self_test import PLANTED_DELAY, PlantedDelay
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.end_to_end import Texts
@@ -79,14 +87,11 @@ def test_latency(
     """
     budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
     reason = describe_not_timed(request.config) or describe_unpacked_weights(timed)
-    if reason is not None:
-        if budgets and timed.variant.gated:
-            pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
-        pytest.skip(reason)
+    refuse_unmeasured(timed, reason, f"{workload.id} has a budget on times" if budgets else None)
     timed.run.measure_peak_rates()
     batch = timed.run.make_workload(timed.name, workload)
     call = timed.prepare_call(*batch.timed, part=workload.part)
-    report_build(timed, report_result)
+    report_builds(report_result, timed)
     benchmark: Any = request.getfixturevalue("benchmark")
     _label_benchmark(benchmark, suite, timed.name, workload.id)
     cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
@@ -237,7 +242,7 @@ def describe_not_timed(config: pytest.Config) -> str | None:
         return "latency was not measured: pytest-benchmark is not loaded"
     if config.getoption("benchmark_skip", False) and not config.getoption("benchmark_only", False):
         return "latency was not measured: --benchmark-skip"
-    if hasattr(config, "workerinput"):
+    if is_xdist_worker(config):
         return "latency was not measured: xdist workers share the machine (-n)"
     if getattr(getattr(config, "_benchmarksession", None), "disabled", False):
         return "latency was not measured: --benchmark-disable"
@@ -261,12 +266,8 @@ def test_speedup(
     budget = suite.budgets[variant.name].find_speed_budget(workload)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     reason = describe_not_timed(request.config) or describe_unpacked_weights(teacher, variant)
-    if reason is not None:
-        if budget is not None and variant.variant.gated:
-            pytest.fail(f"{variant.name}: {workload.id} has a speed budget, but {reason}", pytrace=False)
-        pytest.skip(reason)
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    refuse_unmeasured(variant, reason, f"{workload.id} has a speed budget" if budget else None)
+    report_builds(report_result, teacher, variant)
     variant.run.measure_peak_rates()
     visible = measure_delay(duels, report_result) if budget else FINE
     speedup = duels.measure_speedup(variant, workload)
@@ -287,6 +288,25 @@ def test_speedup(
     report_result(GateResult(SPEEDUP, variant.name, workload.id, facts))
     add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)
     conclude(variant, facts)
+
+
+def measure_delay(duels: Duels, report: Report) -> float | None:
+    """Measures which slow-down of the teacher a duel can detect on this machine, once for each suite.
+
+    Reports the result. Returns the smallest delay that was detected, as a share of a call; None if none was.
+    """
+    planted = duels.plant_delay()
+    facts = PlantedDelay(
+        seen=planted.visible is not None,
+        percent=100 * planted.share,
+        clearance=compute_clearance(planted.visible),
+        speedup_interval=planted.speedup.claimed_interval,
+        message=format_delay_message(planted.workload.id, planted.speedup, planted.share),
+        workload=planted.workload.id,
+        measured=planted.measured,
+    )
+    report(GateResult(SELF_TEST, TEACHER, PLANTED_DELAY, facts))
+    return planted.visible
 
 
 def make_speedup_facts(

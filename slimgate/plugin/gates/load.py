@@ -14,7 +14,7 @@ from slimgate.judge.call_times import CallTimes, format_call_times, judge_call_t
 from slimgate.judge.latency_budgets import GOODPUT
 from slimgate.judge.speed import format_speed_message, judge_speedup
 from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.gates.reporting import Report, conclude, refuse_unmeasured, report_builds
 from slimgate.plugins.workloads import Load
 from slimgate.results.checks import LATENCY, SPEEDUP, TEACHER
 from slimgate.results.latency import TimesFacts
@@ -39,13 +39,10 @@ def test_load(
     budgets_of_variant = suite.budgets[variant.name]
     budget, limits = budgets_of_variant.find_speed_budget(load), budgets_of_variant.find_time_budgets(load)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    has_budget = budget is not None or bool(limits)
     reason = describe_not_timed(request.config)
-    if reason is not None:
-        if (budget is not None or limits) and variant.variant.gated:
-            pytest.fail(f"{variant.name}: {load.id} has a speed budget, but {reason}", pytrace=False)
-        pytest.skip(reason)
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    refuse_unmeasured(variant, reason, f"{load.id} has a speed budget" if has_budget else None)
+    report_builds(report_result, teacher, variant)
     times = load_duels.measure_times(variant, load)
     speedup = times.compute_speedup(load.part)
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
@@ -122,5 +119,5 @@ def _describe_goodput(times: LoadTimes, contenders: tuple[str, ...], load: Load)
     return {
         "service_level": load.level.list_limits(),
         "good_share": good / sent,
-        "goodput_per_s": good / sum(sum(times.wall[name]) for name in contenders),
+        "goodput_per_s": good / sum(sum(times.block_seconds[name]) for name in contenders),
     }

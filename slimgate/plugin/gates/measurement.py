@@ -13,8 +13,9 @@ import pytest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
+from slimgate.plugin.config import is_xdist_worker
 from slimgate.plugin.gates.latency import describe_unpacked_weights
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.gates.reporting import Report, conclude, refuse_unmeasured, report_builds
 from slimgate.plugins.loading import load
 from slimgate.plugins.measurement import Measurement
 from slimgate.results.base import find_worst_verdict
@@ -53,12 +54,9 @@ def test_measurement(
 ) -> None:
     """Compares a figure of a variant with the teacher's. Both are measured in turns."""
     plugin: Measurement = load("measurement", measurement)
-    if (reason := _describe_not_measured(plugin, request.config, teacher, variant)) is not None:
-        if variant.variant.gated:
-            pytest.fail(f"{variant.name}: {plugin.title} has a budget, but {reason}", pytrace=False)
-        pytest.skip(reason)
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    reason = _describe_not_measured(plugin, request.config, teacher, variant)
+    refuse_unmeasured(variant, reason, f"{plugin.title} has a budget")
+    report_builds(report_result, teacher, variant)
     figures = _take_readings(plugin, measurement, BuiltModel(teacher), BuiltModel(variant))
     judged = [
         replace(
@@ -87,7 +85,7 @@ def test_measurement(
 
 def _describe_not_measured(plugin: Measurement, config: pytest.Config, *models: ModelHandle) -> str | None:
     """Why the figure of these models is not measured; None if it can be."""
-    if plugin.readings > 1 and hasattr(config, "workerinput"):
+    if plugin.readings > 1 and is_xdist_worker(config):
         return "it was not measured: xdist workers share the machine (-n)"
     return describe_unpacked_weights(*models)
 

@@ -31,7 +31,7 @@ from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.plugin.confirmation import Passed
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.gates.reporting import Report, conclude, report_builds
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
 from slimgate.results.base import Verdict
@@ -48,16 +48,16 @@ def test_quality(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_result: Report
 ) -> None:
     """Compares a metric of a variant with the teacher's; judges the teacher's if that has a budget."""
-    report_build(teacher, report_result)
+    report_builds(report_result, teacher)
     if variant.name == TEACHER:
         _judge_teacher(suite, teacher, metric, report_result)
         return
-    report_build(variant, report_result)
+    report_builds(report_result, variant)
     check_same_rows(teacher.outcomes, variant.outcomes)
     # Endpoints are reported again, because a server is asked for its settings after its answers.
     for model in (teacher, variant):
         if model.variant.is_endpoint:
-            report_build(model, report_result)
+            report_builds(report_result, model)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     loaded_metric = load_metric(metric)
     rebuilt = variant.run.measure_rebuilds(variant.name)
@@ -149,8 +149,7 @@ def test_baseline(
     A variant that is new since then is reported as new and compared with nothing. If the rows cannot be
     paired, the budget stays undecided.
     """
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    report_builds(report_result, teacher, variant)
     baseline, metric = variant.run.baseline, baseline_metric
     budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
     earlier = pair_with_baseline(

@@ -24,8 +24,14 @@ Report = Callable[[GateResult], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
 
 
-def report_build(model: ModelHandle, report: Report) -> None:
-    """Reports the steps of a model, its size, its runtime and what its steps promised."""
+def report_builds(report: Report, *models: ModelHandle) -> None:
+    """Reports how each model was built."""
+    for model in models:
+        report(GateResult(BUILD, model.name, "", _describe_build(model)))
+
+
+def _describe_build(model: ModelHandle) -> BuildFacts:
+    """The steps of a model, its size, its runtime and what its steps promised."""
     built, runtime = model.built, model.variant.runtime
     manifest = built.artifact.manifest
     stored = manifest.get("stored")
@@ -45,13 +51,12 @@ def report_build(model: ModelHandle, report: Report) -> None:
         cascade=describe_cascade(built.artifact, model.passed_on),
         server=model.server_settings,
     )
-    facts = BuildFacts(
+    return BuildFacts(
         steps=_list_steps(model),
         artifact=artifact,
         from_store=built.from_store,
         claims=check_claims(model),
     )
-    report(GateResult(BUILD, model.name, "", facts))
 
 
 def describe_weights(shares: WeightShares) -> WeightFacts:
@@ -87,6 +92,19 @@ def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     """How many rows of each split the step received."""
     splits = model.run.rows.splits
     return {name: len(splits[name]) for name in step.reads if len(splits.get(name, ()))}
+
+
+def refuse_unmeasured(model: ModelHandle, reason: str | None, budget: str | None) -> None:
+    """Ends the running test if there is a reason why the model cannot be measured.
+
+    The test fails if the model is gated and has a budget on this, else it is skipped. budget: what has a
+    budget, for the message; None without a budget.
+    """
+    if reason is None:
+        return
+    if budget is not None and model.variant.gated:
+        pytest.fail(f"{model.name}: {budget}, but {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 def conclude(model: ModelHandle, *results: JudgedFacts) -> None:

@@ -11,9 +11,8 @@ from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, is_
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
-from slimgate.plugin.gates.latency import describe_not_timed
-from slimgate.plugin.gates.planted_delay import measure_delay
-from slimgate.plugin.gates.reporting import Report, report_build
+from slimgate.plugin.gates.latency import describe_not_timed, measure_delay
+from slimgate.plugin.gates.reporting import Report, report_builds
 from slimgate.results.base import Verdict
 from slimgate.results.checks import SELF_TEST, TEACHER
 from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
@@ -51,11 +50,11 @@ def test_selftest(
             reason = "the teacher is an endpoint: its calls are not timed"
         if reason is not None:
             pytest.skip(reason)
-        report_build(teacher, report_result)
+        report_builds(report_result, teacher)
         measure_delay(duels, report_result)
         duels.close()  # its idle processes would each hold a model while latency is measured
         return
-    report_build(teacher, report_result)
+    report_builds(report_result, teacher)
     facts = (_judge_identical_copy if check == "identical" else _judge_planted_fault)(suite, teacher)
     report_result(GateResult(SELF_TEST, TEACHER, check, facts))
     if facts.wrong:

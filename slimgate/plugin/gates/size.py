@@ -24,7 +24,7 @@ from slimgate.judge.size import (
 )
 from slimgate.models.weight_shares import WeightShares, explain_missing_shares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_weights
-from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.gates.reporting import Report, conclude, report_builds
 from slimgate.results.base import BudgetFacts, find_worst_verdict
 from slimgate.results.checks import FLOPS, MEMORY, SIZE, TEACHER
 from slimgate.results.figures import FlopsFacts, MemoryFacts, SizeFacts
@@ -44,8 +44,7 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
     """
     if (reason := describe_not_sized(suite, variant.name)) is not None:
         pytest.skip(reason)
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
+    report_builds(report_result, teacher, variant)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
     budgets, judged = suite.budgets[variant.name], list[BudgetFacts]()
     if (budget := budgets.size) is not None:
@@ -171,8 +170,7 @@ def test_memory(
     """
     if (reason := describe_unpacked_weights(teacher, memory_variant)) is not None:
         pytest.skip(reason)
-    report_build(teacher, report_result)
-    report_build(memory_variant, report_result)
+    report_builds(report_result, teacher, memory_variant)
     budget = suite.budgets[memory_variant.name].memory
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1

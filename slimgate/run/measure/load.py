@@ -42,10 +42,10 @@ _PARTS: Mapping[LoadPart, Callable[[Timed], float | None]] = {
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """The times of all blocks, by contender. requests: a list for each round; wall: seconds of each block."""
+    """The times of all blocks, by contender. requests: a list for each round. block_seconds: one for each."""
 
     requests: Mapping[str, Sequence[Sequence[Timed]]]
-    wall: Mapping[str, Sequence[float]]
+    block_seconds: Mapping[str, Sequence[float]]
 
     def list_seconds(self, name: str, part: LoadPart) -> Floats:
         """(requests,) seconds of the answered requests."""
@@ -60,8 +60,10 @@ class LoadTimes:
         return np.asarray([np.median(block_times) for block_times in times], dtype=np.float64)
 
     def list_sent_ms(self, name: str, part: LoadPart) -> Floats:
-        """(requests,) milliseconds in the order of sending, inf for failed ones; without requests that have
-        no time of that part."""
+        """(requests,) milliseconds in the order of sending; inf for failed requests.
+
+        Requests that have no time of that part are left out.
+        """
         times = (_PARTS[part](request) for block in self.requests[name] for request in block)
         return 1000 * np.asarray([seconds for seconds in times if seconds is not None], dtype=np.float64)
 
@@ -72,8 +74,8 @@ class LoadTimes:
 
     def compute_ms_per_good(self, name: str, level: ServiceLevel) -> Floats:
         """(rounds,) milliseconds of a block per good request; inf if it has none."""
-        good, wall = self.count_good(name, level), np.asarray(self.wall[name])
-        return np.where(good > 0, 1000 * wall / np.maximum(good, 1), np.inf)
+        good, block_seconds = self.count_good(name, level), np.asarray(self.block_seconds[name])
+        return np.where(good > 0, 1000 * block_seconds / np.maximum(good, 1), np.inf)
 
     def count_failed(self, name: str) -> int:
         """The number of failed requests."""
@@ -82,7 +84,7 @@ class LoadTimes:
     def count_per_second(self, name: str) -> float:
         """Answered requests a second."""
         answered = sum(request.failed is None for block in self.requests[name] for request in block)
-        return answered / sum(self.wall[name])
+        return answered / sum(self.block_seconds[name])
 
     def compute_speedup(self, part: LoadPart) -> Speedup:
         """The speed-up of the variant over the base, with the noise floor."""
@@ -92,8 +94,10 @@ class LoadTimes:
 
 
 def is_good(request: Timed, level: ServiceLevel) -> bool:
-    """Whether a request was answered within a service level. An answer of one token has no time between
-    tokens and meets tpot_ms, as in vLLM's benchmark."""
+    """Whether a request was answered within a service level.
+
+    An answer of one token has no time between tokens and meets tpot_ms, as in vLLM's benchmark.
+    """
     if request.failed is not None:
         return False
     pairs = (
@@ -125,7 +129,7 @@ async def _run_duel(
     progress: Progress,
 ) -> LoadTimes:
     blocks: dict[str, list[list[Timed]]] = {name: [] for name in contenders}
-    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    block_seconds: dict[str, list[float]] = {name: [] for name in contenders}
     draws, clock = random.Random(seed), asyncio.get_running_loop().time
     connections = load.concurrency or len(requests)
     clients = {
@@ -141,14 +145,14 @@ async def _run_duel(
                 _refuse_failures(contenders[name], [block], 0.5)  # stop early if most requests fail
                 if number:  # the first one warms up
                     blocks[name].append(block)
-                    wall[name].append(clock() - start)
+                    block_seconds[name].append(clock() - start)
             progress("blocks under load", number, load.blocks)
     finally:
         for client in clients.values():
             await client.aclose()
     for name, endpoint in contenders.items():
         _refuse_failures(endpoint, blocks[name], MAX_FAILED_SHARE)
-    return LoadTimes(blocks, wall)
+    return LoadTimes(blocks, block_seconds)
 
 
 async def _send_block(

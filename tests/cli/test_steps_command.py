@@ -73,7 +73,7 @@ def test_splits_that_options_add_are_reported(
 def test_a_step_of_a_users_own_is_reported_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "fixtures.own.step:round_weights"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("Rounds every weight to so many decimal places.\n\noption ")
+    assert printed.startswith("Rounds every weight to `digits` decimal places.\n\noption ")
     assert "digits" in printed
 
 

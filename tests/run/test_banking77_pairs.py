@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.sources.banking77_pairs import COLUMNS, deal_groups, list_pairs, main
+from fixtures.sources.banking77_pairs import COLUMNS, form_groups, list_pairs, main
 from fixtures.sources.hard_negatives import compute_text_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +43,8 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def test_a_group_is_of_two_intents_that_are_alike() -> None:
     """Cards that are new and cards that were stolen share words; rates are left without a partner."""
     vectors = compute_text_vectors([text for text, _ in QUESTIONS])
-    [group] = deal_groups(vectors, [intent for _, intent in QUESTIONS], 2)
-    assert (sorted(group.ones), sorted(group.others)) == ([0, 1], [2, 3])
+    [group] = form_groups(vectors, [intent for _, intent in QUESTIONS], 2)
+    assert (sorted(group.questions), sorted(group.rivals)) == ([0, 1], [2, 3])
 
 
 def test_two_of_each_intent_are_two_true_and_two_false_pairs() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, load_encoder, make_embedding_context
+from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
 from slimgate.errors import BuildError, DataError
 from slimgate.models.embedding_forms import LeadingDimensions
 from slimgate.plugins.loading import load
@@ -44,7 +44,7 @@ def test_directions_are_those_of_the_singular_values() -> None:
 
 
 def test_all_directions_but_idle_ones_keep_every_cosine(folder: Path, context: Any) -> None:
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     before = compute_vectors(model, context)
     apply_step(model, "truncate_embeddings", {"dims": 31}, context)
     after = compute_vectors(model, context)
@@ -55,7 +55,7 @@ def test_all_directions_but_idle_ones_keep_every_cosine(folder: Path, context: A
 
 
 def test_the_first_dimensions_are_those_of_the_model(folder: Path, context: Any) -> None:
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     before = compute_vectors(model, context)[:, :8]
     apply_step(model, "truncate_embeddings", {"dims": 8, "by": "first"}, context)
     assert isinstance(model.network.reduce, LeadingDimensions)
@@ -64,7 +64,7 @@ def test_the_first_dimensions_are_those_of_the_model(folder: Path, context: Any)
 
 
 def test_a_second_projection_goes_into_the_first(folder: Path, context: Any) -> None:
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     apply_step(model, "truncate_embeddings", {"dims": 16}, context)
     sixteen = compute_vectors(model, context)
     apply_step(model, "truncate_embeddings", {"dims": 4, "by": "first"}, context)
@@ -76,7 +76,7 @@ def test_a_second_projection_goes_into_the_first(folder: Path, context: Any) -> 
 
 @pytest.mark.parametrize(("to", "size"), [("int8", 32), ("binary", 4)])
 def test_the_log_says_what_an_embedding_takes(folder: Path, context: Any, to: str, size: int) -> None:
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     before = compute_vectors(model, context)
     apply_step(model, "quantize_embeddings", {"to": to}, context)
     after = compute_vectors(model, context)
@@ -88,7 +88,7 @@ def test_the_log_says_what_an_embedding_takes(folder: Path, context: Any, to: st
 
 def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", PAIRS, calibration=16)
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     before = compute_vectors(model, context)
     apply_step(model, "quantize_embeddings", {"to": "binary", "query": "float"}, context)
     after = compute_vectors(model, context)
@@ -116,7 +116,7 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
     ids=["as many", "quantized", "quantized twice", "cut twice"],
 )
 def test_what_cannot_be_cut_is_refused(folder: Path, context: Any, steps: Any, message: str) -> None:
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     for name, options in steps[:-1]:
         apply_step(model, name, options, context)
     with pytest.raises(BuildError, match=message):
@@ -133,4 +133,4 @@ def test_a_classifier_gives_no_embeddings(tmp_path: Path) -> None:
 def test_calibration_rows_are_needed(folder: Path, tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", LABELS)
     with pytest.raises(DataError, match="calibration"):
-        apply_step(load_encoder(folder, context), "truncate_embeddings", {"dims": 8}, context)
+        apply_step(load_tiny(folder, context), "truncate_embeddings", {"dims": 8}, context)

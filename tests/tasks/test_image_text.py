@@ -11,10 +11,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fixtures.models.building import load_tiny
 from fixtures.models.tiny_clip import (
     COLOURS,
     PARAMS,
-    load_clip,
     make_clip_context,
     make_picture_rows,
     write_tiny_clip,
@@ -55,7 +55,7 @@ def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Pat
 
     from slimgate.data.images import open_image
 
-    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    model = load_tiny(folder, make_clip_context(tmp_path / "rows"))
     where, rows = saved(model, tmp_path / "saved"), make_picture_rows(8)
     outcomes = answers(load_torch_model(where), where, rows)
     processor = CLIPProcessor.from_pretrained(where)
@@ -88,7 +88,7 @@ def test_of_equal_scores_the_right_one_stands_behind() -> None:
 
 
 def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
-    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    model = load_tiny(folder, make_clip_context(tmp_path / "rows"))
     outcomes = answers(model, saved(model, tmp_path / "saved"), make_picture_rows(6))
     spoiled = image_text.task.with_planted_fault(outcomes, np.array([1, 4]))
     assert isinstance(spoiled, ClassOutcomes)
@@ -99,7 +99,7 @@ def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Pat
 
 def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp_path: Path) -> None:
     context = make_clip_context(tmp_path / "rows")
-    model = load_clip(folder, context)
+    model = load_tiny(folder, context)
     params = fine_tune.Params(epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
     trained = fine_tune.step.apply(model, params, context)
     outcomes = answers(trained, saved(trained, tmp_path / "saved"), make_picture_rows(30, seed=9))
@@ -109,8 +109,8 @@ def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp
 
 def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> None:
     plain = make_clip_context(tmp_path / "plain")
-    teacher = load_clip(folder, plain)
-    student = load_clip(write_tiny_clip(tmp_path / "other", seed=5), plain)
+    teacher = load_tiny(folder, plain)
+    student = load_tiny(write_tiny_clip(tmp_path / "other", seed=5), plain)
     context = make_clip_context(tmp_path / "rows", teacher=lambda: teacher)
     params = distill.Params(alpha=0.0, epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
     encoded = image_text.task.encode_rows(PARAMS, context.rows("train"), teacher.tokenizer)
@@ -156,7 +156,7 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
     settings["crop_size"] = {"height": 16, "width": 16}
     (other / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(BuildError, match=r"images of \[16\] pixels, but the model expects 8"):
-        load_clip(other, make_clip_context(tmp_path / "rows"))
+        load_tiny(other, make_clip_context(tmp_path / "rows"))
 
 
 def test_one_class_is_an_error() -> None:
@@ -176,6 +176,6 @@ def test_paths_are_an_error_that_says_who_reads_them() -> None:
 
 
 def test_the_tokens_of_rows_are_those_of_their_captions(folder: Path, tmp_path: Path) -> None:
-    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    model = load_tiny(folder, make_clip_context(tmp_path / "rows"))
     encoded = image_text.task.encode_rows(PARAMS, make_picture_rows(5), model.tokenizer)
     assert encoded.tokens == encoded.texts.lengths.sum() > 5 * 3

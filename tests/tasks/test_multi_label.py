@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import TOPICS, load_task_model, make_task_context
+from fixtures.models.building import load_tiny
+from fixtures.models.task_rows import TOPICS, make_task_context
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.blocks import find_output_linear
 from slimgate.plugins.models import ModelRef
@@ -104,7 +105,7 @@ def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any
 
 def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None:
     context = make_task_context(tmp_path / "rows", "multi_label")
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("train")
     encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
     features = compute_classifier_inputs(model.network, find_output_linear(model.network, 3), encoded)
@@ -133,7 +134,7 @@ def test_a_label_that_no_train_row_has_is_never_told() -> None:
 def test_a_ready_made_models_outputs_are_put_in_the_datas_order(tmp_path: Path) -> None:
     hub = write_tiny(tmp_path / "hub", "bert", labels=("plot", "film", "actor"), initializer_range=0.2)
     context = make_task_context(tmp_path / "rows", "multi_label")
-    load_task_model(hub, context)
+    load_tiny(hub, context)
     assert context.log == {"head": "the model's own", "output_order": [2, 1, 0]}  # actor, film, plot
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "x", "1": "y"}}
     with pytest.raises(SuiteError, match="Model: 0=x, 1=y; data: 0=a, 1=b, 2=c"):

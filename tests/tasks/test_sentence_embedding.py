@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.embeddings import LABELS, PAIRS, load_encoder, make_embedding_context
+from fixtures.models.building import load_tiny
+from fixtures.models.embeddings import LABELS, PAIRS, make_embedding_context
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.plugins.rows import Rows, TaskFacts
@@ -91,7 +92,7 @@ def test_rows_alone_with_their_labels_are_named() -> None:
 
 def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", PAIRS)
-    model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "m", "bert"), context)
     rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
     encoded = task.task.encode_rows(PAIRS, rows, model.tokenizer)
     assert encoded.lengths.tolist() == [5, 3]
@@ -109,7 +110,7 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
 
 
 def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None:
-    model = load_encoder(write_tiny(tmp_path / "m", "bert"), make_embedding_context(tmp_path / "rows", PAIRS))
+    model = load_tiny(write_tiny(tmp_path / "m", "bert"), make_embedding_context(tmp_path / "rows", PAIRS))
     rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
     assert task.task.encode_rows(PAIRS, rows, model.tokenizer).tokens == 4 + 5 + 3 + 3
 
@@ -117,7 +118,7 @@ def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None
 def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:
     params = Params(pair=("summary", "text"), max_tokens=32, prompts=("a ", "the plot "))
     context = make_embedding_context(tmp_path / "rows", params)
-    model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "m", "bert"), context)
     encoded = task.task.encode_rows(params, rows_of(summary=["good"], text=["bad"]), model.tokenizer)
     tokens = [
         model.tokenizer.decode(ids, skip_special_tokens=True) for ids in encoded.batch([0])["input_ids"]

@@ -12,7 +12,8 @@ import torch
 from sklearn.linear_model import Ridge
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.building import load_tiny
+from fixtures.models.task_rows import make_task_context
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
 from slimgate.models.blocks import find_output_linear
@@ -53,7 +54,7 @@ def test_withheld_scores_of_the_hub_are_no_labels() -> None:
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_a_fresh_head_is_the_ridge_regression_on_its_inputs(tmp_path: Path, architecture: str) -> None:
     context = make_task_context(tmp_path / "rows", "text_regression")
-    model = load_task_model(write_tiny(tmp_path / "hub", architecture), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture), context)
     rows = context.rows("train")
     encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
     features = compute_classifier_inputs(model.network, find_output_linear(model.network, 1), encoded).astype(
@@ -74,10 +75,10 @@ def test_a_head_of_one_output_is_kept_and_one_of_two_is_fresh(tmp_path: Path) ->
     single = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
     two = write_tiny(tmp_path / "two", "bert", labels=("no", "yes"))
     context = make_task_context(tmp_path / "rows", "text_regression")
-    load_task_model(single, context)
+    load_tiny(single, context)
     assert context.log == {"head": "the model's own"}
     fresh = make_task_context(tmp_path / "rows", "text_regression")
-    load_task_model(two, fresh)
+    load_tiny(two, fresh)
     assert fresh.log["head"] == "ridge regression"
     assert "classifier.weight" in fresh.log["fresh_weights"]
     head = {"architectures": ["BertForSequenceClassification"]}

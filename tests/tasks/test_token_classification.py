@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.building import load_tiny
+from fixtures.models.task_rows import make_task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
@@ -103,7 +104,7 @@ def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
     context = make_task_context(tmp_path / "rows", "token_classification")
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     index = {name: i for i, name in enumerate(context.facts.classes)}
     # "film-plot" is three tokens of one word
     rows = rows_of([["good", "film-plot"], ["bad"]], [["B-PRAISE", "O"], ["B-BLAME"]])
@@ -127,7 +128,7 @@ def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "electra", "gpt2", "llama"])
 def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str) -> None:
     context = make_task_context(tmp_path / "rows", "token_classification", train=96)
-    model = load_task_model(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
     assert context.log["head"] == "logistic regression"
     outcomes = answers(model, context, context.rows("train"), context.task_params)
     tags = [tag for row in context.rows("train").table["tags"].to_pylist() for tag in row]
@@ -141,7 +142,7 @@ def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str
 
 def test_words_that_were_cut_off_count_as_outside(tmp_path: Path) -> None:
     context = make_task_context(tmp_path / "rows", "token_classification")
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     rows = rows_of([["good"] * 20], [["B-PRAISE"] * 20])
     outcomes = answers(model, context, rows)
     assert outcomes.answers is not None
@@ -159,7 +160,7 @@ def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path)
     network = AutoModelForTokenClassification.from_pretrained(folder, id2label=dict(enumerate(names)))
     network.save_pretrained(folder)
     context = make_task_context(tmp_path / "rows", "token_classification")
-    load_task_model(folder, context)
+    load_tiny(folder, context)
     order = [names.index(name) for name in context.facts.classes]
     assert context.log == {"head": "the model's own", "output_order": order}
     config = {"architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-PER"}}

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny
-from fixtures.models.embeddings import LABELS, PAIRS, load_encoder, make_embedding_context
+from fixtures.models.embeddings import LABELS, PAIRS, make_embedding_context
 from fixtures.models.kept_models import predict_with_readme
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.snippets import make_snippet
@@ -34,7 +34,7 @@ ONE_BLOCK: dict[str, Any] = {"initializer_range": 0.2, "num_hidden_layers": 1}
 
 def encoder(folder: Path, context: BuildContext) -> Any:
     """A BERT of one block that gives a vector for each text."""
-    return load_encoder(write_tiny(folder / "hub", "bert", **ONE_BLOCK), context)
+    return load_tiny(write_tiny(folder / "hub", "bert", **ONE_BLOCK), context)
 
 
 def selection(context: BuildContext) -> list[str]:
@@ -242,7 +242,7 @@ def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, exp
 
     context = make_embedding_context(tmp_path / "rows", LABELS)
     folder = write_tiny(tmp_path / "hub", "bert")
-    model = load_encoder(folder, context)
+    model = load_tiny(folder, context)
     special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "pad_token": "[PAD]", "eos_token": "[SEP]"}
     model.tokenizer = EsmTokenizer(str(folder / "vocab.txt"), mask_token="[MASK]", **special)
     model = apply_steps(model, context, "static_student", dims=8)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.sources import docstring_pairs as source
-from fixtures.sources.hard_negatives import deal_negatives
+from fixtures.sources.hard_negatives import assign_negatives
 from slimgate.errors import DataError, SuiteError
 
 pytestmark = pytest.mark.slow
@@ -166,18 +166,18 @@ def test_negatives_are_closer_than_random_bodies(dealt: Rows) -> None:
 def test_the_likest_are_dealt_as_a_whole() -> None:
     likeness = np.asarray([[0.9, 0.5, 0.4], [0.2, 0.9, 0.3], [0.6, 0.1, 0.9]])
     # Of the two ways to give everyone another's: 0.5 + 0.3 + 0.6 against 0.4 + 0.2 + 0.1.
-    assert deal_negatives(likeness, np.eye(3), 1) == [(0, 1), (1, 2), (2, 0)]
-    assert deal_negatives(likeness, np.eye(3), 2) == [(0, 1), (1, 2), (2, 0), (0, 2), (1, 0), (2, 1)]
-    assert deal_negatives(likeness, np.eye(3), 3) == []
+    assert assign_negatives(likeness, np.eye(3), 1) == [(0, 1), (1, 2), (2, 0)]
+    assert assign_negatives(likeness, np.eye(3), 2) == [(0, 1), (1, 2), (2, 0), (0, 2), (1, 0), (2, 1)]
+    assert assign_negatives(likeness, np.eye(3), 3) == []
 
 
 def test_a_text_that_says_the_same_is_no_negative() -> None:
     alike = np.eye(4)
     alike[0, 1] = alike[1, 0] = 0.95
-    dealt = deal_negatives(np.ones((4, 4)), alike, 1)
+    dealt = assign_negatives(np.ones((4, 4)), alike, 1)
     assert sorted(query for query, _ in dealt) == sorted(text for _, text in dealt) == [0, 1, 2, 3]
     assert not {(0, 1), (1, 0)} & set(dealt)
-    assert deal_negatives(np.ones((2, 2)), np.full((2, 2), 0.95), 1) == []
+    assert assign_negatives(np.ones((2, 2)), np.full((2, 2), 0.95), 1) == []
 
 
 # --- options

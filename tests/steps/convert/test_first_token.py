@@ -19,7 +19,7 @@ from transformers import (
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.task_rows import make_task_context
 from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.convert import to_openvino
 from slimgate.steps.convert._first_token import first_token_alone, is_first_token_enough
@@ -88,7 +88,7 @@ def test_fewer_heads_are_no_hindrance(tmp_path: Path) -> None:
 
 def test_a_head_that_reads_all_tokens_keeps_them(tmp_path: Path) -> None:
     context = make_task_context(tmp_path / "rows", "token_classification")
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     batch = batch_of(model, context)
     assert not is_first_token_enough(model.network, batch)
     with first_token_alone(model.network, batch) as narrowed:

@@ -15,9 +15,9 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from fixtures.models.embeddings import PAIRS, load_encoder, make_embedding_context
+from fixtures.models.embeddings import PAIRS, make_embedding_context
 from fixtures.models.exported import make_distinct_
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.task_rows import make_task_context
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Arrays
@@ -36,14 +36,14 @@ BERT: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.2}
 def of_rows(task: str) -> Callable[[Path], Made]:
     def build(folder: Path) -> Made:
         context = make_task_context(folder / "rows", task, train=24)
-        return load_task_model(write_tiny(folder / "hub", "bert", **BERT), context), context
+        return load_tiny(write_tiny(folder / "hub", "bert", **BERT), context), context
 
     return build
 
 
 def of_sentences(folder: Path) -> Made:
     context = make_embedding_context(folder / "rows", PAIRS, calibration=16)
-    return load_encoder(write_tiny(folder / "hub", "bert", **BERT), context), context
+    return load_tiny(write_tiny(folder / "hub", "bert", **BERT), context), context
 
 
 def of_text(architecture: str) -> Callable[[Path], Made]:

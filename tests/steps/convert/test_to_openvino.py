@@ -13,14 +13,14 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from fixtures.models.embeddings import load_encoder, make_embedding_context
+from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.openvino_models import (
     LABELS,
     compute_model_scores,
     compute_scores_elsewhere,
     export_random_model,
 )
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.task_rows import make_task_context
 from slimgate.errors import BuildError, DataError
 from slimgate.steps.convert import to_openvino
 from slimgate.steps.quantize import int8_dynamic
@@ -62,14 +62,14 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
 @pytest.mark.parametrize("task", ["multi_label", "token_classification"])
 def test_further_tasks(tmp_path: Path, task: str) -> None:
     context = make_task_context(tmp_path / "rows", task)
-    model = load_task_model(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     to_openvino.step.apply(model, to_openvino.Params(), context)
     assert context.log["max_difference_relative"] < 1e-3
 
 
 def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", calibration=16)
-    model = load_encoder(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     exported = to_openvino.step.apply(model, to_openvino.Params(), context)
     assert compute_model_scores(exported, context).shape == (16, 2, 32)
 

@@ -14,8 +14,8 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
-from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, load_encoder, make_embedding_context
-from fixtures.models.task_rows import load_task_model, make_task_context
+from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
+from fixtures.models.task_rows import make_task_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -179,7 +179,7 @@ def test_a_sentence_encoder_stays_one(tmp_path: Path, params: Any) -> None:
     context = make_embedding_context(tmp_path / "rows", params, calibration=16)
     hub = write_tiny(tmp_path / "hub", "bert", initializer_range=0.2)
     student = static_student.step.apply(
-        load_encoder(hub, context), static_student.Params(dims=8, sif=1e9), context
+        load_tiny(hub, context), static_student.Params(dims=8, sif=1e9), context
     )
     vectors = compute_vectors(student, context)
     assert vectors.shape[-1] == 8
@@ -206,6 +206,6 @@ def test_models_that_have_no_such_student_are_refused(hub: Path, tmp_path: Path)
     with pytest.raises(BuildError, match="reads text, label as one text"):
         step.apply(load_tiny(hub, context), params, context)
     context = make_task_context(tmp_path, "token_classification")
-    model = load_task_model(write_tiny(tmp_path / "tags", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "tags", "bert"), context)
     with pytest.raises(BuildError, match="answers token by token"):
         step.apply(model, params, context)

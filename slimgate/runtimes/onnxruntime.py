@@ -1,6 +1,6 @@
 """ONNX Runtime: runs artifacts that are ONNX graphs.
 
-runtime = { name = "onnxruntime", graph_optimization = "all", spinning = true }
+    runtime = { name = "onnxruntime", graph_optimization = "all", spinning = true }
 
 ONNX Runtime fuses layer norms with the sum before them. On a CPU, at 25 tokens, the fused operator took six
 times as long as the two operators, so the default of left_out disables this fusion. Threads never spin

@@ -1,6 +1,6 @@
 """OpenVINO for decoders: writes answers with a key-value cache that OpenVINO keeps, on the CPU.
 
-runtime = { name = "openvino_decoder", kv_cache = "u8" }
+    runtime = { name = "openvino_decoder", kv_cache = "u8" }
 
 It runs the artifacts of to_openvino_decoder. Answers are greedy. It also gives the scores of whole texts, so
 it serves every task of causal language models. Prompts of one length are answered together, so that nothing

@@ -269,7 +269,7 @@ class Reader:
         if table.endpoint is not None:
             options = table.endpoint
             if table.server is not None:
-                options = endpoint.StartedEndpoint.of(options, table.server)
+                options = endpoint.StartedEndpoint.from_tables(options, table.server)
             return Plugin(endpoint.KIND, endpoint.runtime, options)
         if isinstance(table, VariantTable) and table.cascade is not None:
             return Plugin(cascade.KIND, cascade.runtime, cascade.Params())

@@ -42,7 +42,9 @@ def table(*mode: str, **options: object) -> ServerTable:
 
 
 def endpoint(servers: Servers, *mode: str, **options: object) -> StartedEndpoint:
-    started = StartedEndpoint.of(EndpointTable(url=URL, model="m", retries=0), table(*mode, **options))
+    started = StartedEndpoint.from_tables(
+        EndpointTable(url=URL, model="m", retries=0), table(*mode, **options)
+    )
     return started.with_servers(servers, "served")
 
 

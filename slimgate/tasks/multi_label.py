@@ -149,7 +149,7 @@ class MultiLabel(TextTask[Params]):
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a ref. Fits a missing head on `train`, with a logistic regression per label."""
         head = self.head(params, context.facts.classes)
-        loaded = load_classifier(head, ref, context, texts=list_train_texts(params, context))
+        loaded = load_classifier(head, ref, context, texts=list_train_texts(params.text, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
 

@@ -254,7 +254,7 @@ class TextClassification(TextTask[C]):
                 labels.
         """
         head = self.head(params, context.facts.classes)
-        loaded = load_classifier(head, ref, context, texts=list_train_texts(params, context))
+        loaded = load_classifier(head, ref, context, texts=list_train_texts(params.text, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_head
 

@@ -104,7 +104,9 @@ class TextRegression(TextTask[Params]):
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder; a missing head is fitted on `train` by ridge regression."""
-        loaded = load_classifier(self.head(params), ref, context, texts=list_train_texts(params, context))
+        loaded = load_classifier(
+            self.head(params), ref, context, texts=list_train_texts(params.text, context)
+        )
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
 

@@ -1,7 +1,7 @@
 """Loads models for tasks with a linear head on a transformer. The head is the model's, or a fresh one.
 
     head = Head("AutoModelForSequenceClassification", names=facts.classes)
-    loaded = load_classifier(head, ref, context, texts=list_train_texts(params, context))
+    loaded = load_classifier(head, ref, context, texts=list_train_texts(params.text, context))
     if not loaded.ready:
         ...  # fit loaded.layer on `train`
 

@@ -7,7 +7,7 @@ A model is a folder of transformers or sentence-transformers. The module does no
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.retrieval import normalize_vectors
 from slimgate.tasks.parts.sentences import EncodedPairs, SentenceParams, encode_sentences
+from slimgate.tasks.parts.text_task import list_train_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -104,7 +105,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = load_or_train_tokenizer(ref, _list_train_texts(params, context), config)
+    tokenizer = load_or_train_tokenizer(ref, list_train_texts(params.texts, context), config)
     with isolated_seed(context.seed):  # fresh weights start from random numbers
         weights, network = load_encoder(ref, config, {**_list_options(params), "texts": len(params.texts)})
     require_weights(ref, weights, context)
@@ -164,12 +165,6 @@ def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
             with forbid_code(str(file)):
                 state = torch.load(file, weights_only=True)
         layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
-
-
-def _list_train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
-    """The texts of `train`. The rows are read only if a tokenizer is trained."""
-    for column in params.texts:
-        yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
 def compute_embedding_figures(teacher: ComparedModel, variant: ComparedModel) -> dict[str, Any]:

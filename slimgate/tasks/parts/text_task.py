@@ -6,7 +6,7 @@ class TextClassification(TextTask[Params]): ...
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import Field
@@ -57,9 +57,9 @@ class TextTask(HeadTask[T]):
         return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
 
 
-def list_train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
+def list_train_texts(columns: Sequence[str], context: BuildContext) -> Iterator[str]:
     """Every text of `train`, to train a tokenizer. The rows are read when the first text is asked for."""
-    for column in params.text:
+    for column in columns:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 

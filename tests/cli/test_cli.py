@@ -428,7 +428,7 @@ def test_an_error_in_slimgate_is_no_verdict(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr("slimgate.cli.judge.ending._exit_code", fail)
+    monkeypatch.setattr("slimgate.cli.judge.ending._compute_exit_code", fail)
     assert main(["judge", *map(str, pair), "--drop-points", "4"]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -441,7 +441,7 @@ def test_a_full_disk_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("slimgate.cli.judge.ending._exit_code", fail)
+    monkeypatch.setattr("slimgate.cli.judge.ending._compute_exit_code", fail)
     assert main(["judge", *map(str, pair), "--drop-points", "4"]) == 4
     line = "slimgate judge: a file cannot be written: No space left on device\n"
     assert capsys.readouterr().err == line

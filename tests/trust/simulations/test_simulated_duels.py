@@ -53,7 +53,7 @@ def test_the_table_is_markdown_and_says_how_it_was_made(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(duels, "write_encoder", lambda *_: (Path(), {}, 5.2))
-    monkeypatch.setattr(duels, "simulate", lambda *_: iter([outcome((0.99, 1.01), 0.01, 1.0, 0.9)]))
+    monkeypatch.setattr(duels, "run_duels", lambda *_: iter([outcome((0.99, 1.01), 0.01, 1.0, 0.9)]))
     duels.main(["--duels", "1", "--delays", "0", "--shared"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("calls of 5.20 ms, 1 threads, one process, 1 s a duel, no load added, load")

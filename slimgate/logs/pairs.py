@@ -17,7 +17,7 @@ from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
-from slimgate.logs.columns import Samples, digest_column, read_samples
+from slimgate.logs.columns import Samples, digest_column, number_samples, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -35,7 +35,15 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
-from slimgate.plugins.reader import PER_SAMPLE, TASKS, CorpusKind, Digest, Log, TaskLog
+from slimgate.plugins.reader import (
+    PER_SAMPLE,
+    TASKS,
+    CorpusKind,
+    Digest,
+    Log,
+    TaskLog,
+    split_epoch,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +129,9 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             differences.add("filters", name, text)
         else:
             differences.refuse(name, text)
+    if base.tool == "table":
+        for filter_ in filters:
+            _refuse_unequal_epochs(format_place(name, filter_), before[filter_], differences)
     shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
     better = _join_directions(name, base, target, list(dict.fromkeys(shared)), differences)
     pairs = (
@@ -145,6 +156,23 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
         for paired in known
     ]
+
+
+def _refuse_unequal_epochs(where: str, samples: Samples, differences: Differences) -> None:
+    """Refuses a table with more epochs of some samples than of others: these would weigh more."""
+    if not samples.has_epochs:
+        return
+    numbers = number_samples(samples.ids.to_pylist())
+    epochs = np.bincount(numbers)
+    if epochs.min() == epochs.max():
+        return
+    few, many = (int(np.argmax(numbers == at)) for at in (epochs.argmin(), epochs.argmax()))
+    names = [split_epoch(samples.ids[row].as_py())[0] for row in (many, few)]
+    differences.refuse(
+        where,
+        f'sample "{names[0]}" has {epochs.max():,} epochs in the base\'s log, and "{names[1]}" has '
+        f"{epochs.min():,}; expected the same number of each sample, because each epoch counts as much",
+    )
 
 
 def _join_directions(

@@ -236,11 +236,12 @@ def test_half_of_a_surrogate_pair_keeps_the_verdict(judge: Judge, tmp_path: Path
     """In an id, the command ended with an internal error. In the other texts, the report did."""
     for name, right in (("base", 1), ("target", 0)):
         rows = [{"id": f"q{at}", "score": int(at > 100 or right)} for at in range(300)]
-        rows = [{**row, column: HALF if column in SHARED else HALF + row["id"]} for row in rows]
+        with_text = rows[:9] if column == "error" else rows  # a sample with an error is missing
+        for row in with_text:
+            row[column] = HALF if column in SHARED else f"{HALF}{row['id']}"
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, _ = judge(
-        tmp_path / "base.jsonl", tmp_path / "target.jsonl", "--report", tmp_path / "out", "--json"
-    )
+    files = tmp_path / "base.jsonl", tmp_path / "target.jsonl"
+    code, out, _ = judge(*files, "--missing", "drop", "--report", tmp_path / "out", "--json")
     assert code == 1
     assert json.loads(out)["target"]["verdict"]["status"] == "FAIL"
     assert read_record(tmp_path / "out" / "run.json").verdict.status == "FAIL"

@@ -157,16 +157,21 @@ def test_a_direction_that_differs_cannot_be_allowed() -> None:
     )
 
 
-@pytest.mark.parametrize("better", [True, False])
-def test_the_direction_of_either_log_counts(better: bool) -> None:
+@pytest.mark.parametrize(
+    ("metric", "better", "refused"),
+    [("em", True, False), ("em", False, True), ("harm", True, False), ("harm", False, False)],
+    ids=["as the name", "against the name", "unknown name, higher", "unknown name, lower"],
+)
+def test_the_direction_of_either_log_counts(metric: str, better: bool, refused: bool) -> None:
+    rows = make_rows([1.0], metric=metric)
     logs = (
-        make_log("base", {"gsm8k": make_rows([1.0])}, higher_is_better={}),
-        make_log("target", {"gsm8k": make_rows([1.0])}, higher_is_better={"em": better}),
+        make_log("base", {"gsm8k": rows}, higher_is_better={}),
+        make_log("target", {"gsm8k": rows}, higher_is_better={metric: better}),
     )
     differences = make_differences()
     (paired,) = pair_task("gsm8k", *logs, Rules(), differences)
-    assert paired.higher_is_better["em"] is better
-    assert not differences.refused
+    assert paired.higher_is_better[metric] is better
+    assert bool(differences.refused) is refused
 
 
 def test_filters_of_one_log_alone_are_a_difference() -> None:

@@ -273,3 +273,17 @@ def test_an_id_is_the_same_as_an_integer_and_as_a_float(tmp_path: Path) -> None:
     task = read_log(tmp_path / "twice.jsonl").tasks[""]
     with pytest.raises(DataError, match='1 sample occurs more than once: "1"'):
         read_samples("twice", task)
+
+
+def test_samples_with_more_epochs_than_others_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target that loses all samples but the one with 40 epochs lost 99 % of them, and 71 % of the rows."""
+    rows = [f"{at},{epoch},1\n" for at in range(100) for epoch in range(40 if at == 7 else 1)]
+    for name in ("base", "target"):
+        (tmp_path / f"{name}.csv").write_text(f"id,epoch,score\n{''.join(rows)}", "utf-8")
+        rows = [row if row.startswith("7,") else row.replace(",1\n", ",0\n") for row in rows]
+    files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
+    assert main(["judge", *files, "--drop-points", "90"]) == 4
+    error = capsys.readouterr().err
+    assert 'sample "7" has 40 epochs in the base\'s log, and "0" has 1; expected the same number' in error

@@ -166,8 +166,10 @@ def _refuse_unequal_epochs(where: str, samples: Samples, differences: Difference
     epochs = np.bincount(numbers)
     if epochs.min() == epochs.max():
         return
-    few, many = (int(np.argmax(numbers == at)) for at in (epochs.argmin(), epochs.argmax()))
-    names = [split_epoch(samples.ids[row].as_py())[0] for row in (many, few)]
+    names = [
+        split_epoch(samples.ids[int(np.argmax(numbers == sample))].as_py())[0]
+        for sample in (epochs.argmax(), epochs.argmin())
+    ]
     differences.refuse(
         where,
         f'sample "{names[0]}" has {epochs.max():,} epochs in the base\'s log, and "{names[1]}" has '

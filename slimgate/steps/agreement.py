@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.models.predict import split_into_batches as cut_into_batches
+from slimgate.models.predict import split_into_batches
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime
@@ -72,12 +72,12 @@ def make_calibration_batches(tokenizer: PreTrainedTokenizerBase, context: BuildC
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     return [
         encoded.batch(positions)
-        for positions in cut_into_batches(encoded.lengths, order, BATCH_SIZE, BATCH_TOKENS)
+        for positions in split_into_batches(encoded.lengths, order, BATCH_SIZE, BATCH_TOKENS)
     ]
 
 
 def score_batches(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
-    """A model's scores for each batch; with a large vocabulary, only those of every n-th token of it."""
+    """A model's scores for each batch; with a large vocabulary, only those of every n-th token."""
     return [_thin_scores(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
 
 
@@ -101,15 +101,15 @@ def check_agreement(
     tolerance: in standard deviations of the scores before the conversion; None: no limit.
     Logged: agreement_rows, max_difference (as the scores are), max_difference_relative, tolerance.
     """
-    old = [_select_real_tokens(values, batch) for values, batch in zip(before, batches, strict=True)]
-    new = [_select_real_tokens(values, batch) for values, batch in zip(after, batches, strict=True)]
-    for old_scores, other in zip(old, new, strict=True):
-        if old_scores.shape != other.shape:
-            raise BuildError(f"the converted model gives scores {other.shape}, expected {old_scores.shape}")
-    first, second = (np.concatenate([v.reshape(-1) for v in values]) for values in (old, new))
-    if not np.isfinite(second).all():
+    before = [_select_real_tokens(scores, batch) for scores, batch in zip(before, batches, strict=True)]
+    after = [_select_real_tokens(scores, batch) for scores, batch in zip(after, batches, strict=True)]
+    for expected, scores in zip(before, after, strict=True):
+        if scores.shape != expected.shape:
+            raise BuildError(f"the converted model gives scores {scores.shape}, expected {expected.shape}")
+    all_before, all_after = (np.concatenate([v.reshape(-1) for v in scores]) for scores in (before, after))
+    if not np.isfinite(all_after).all():
         raise BuildError("the converted model gives scores that are NaN or infinite on calibration rows")
-    largest, spread = float(np.abs(first - second).max()), float(first.std())
+    largest, spread = float(np.abs(all_before - all_after).max()), float(all_before.std())
     relative = largest / spread if spread > 0 else (0.0 if largest == 0 else float("inf"))
     context.log.update(
         agreement_rows=sum(len(next(iter(batch.values()))) for batch in batches),

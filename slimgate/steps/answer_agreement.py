@@ -1,7 +1,7 @@
-"""Does a converted language model write the same answers as the original? It is checked on calibration rows.
+"""Does a converted language model write the same answers as the original? Calibration rows show it.
 
-check_converted(model, converted, 0.01, context)   its scores and its answers
-check_answers(model, converted, 0.01, context)     its answers alone
+check_converted(model, converted, 0.01, context)   # scores and answers
+check_answers(model, converted, 0.01, context)     # only answers
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimgate.errors import BuildError
-from slimgate.models.divergence import find_divergence
+from slimgate.models.divergence import Divergence, find_divergence
 from slimgate.models.special_tokens import list_end_tokens
 from slimgate.models.write_answers import is_encoder_decoder, read_decoder_start
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.steps.agreement import (
     Scores,
@@ -65,30 +66,10 @@ def _check_written(
     tolerance: float | None,
     context: BuildContext,
 ) -> None:
-    task: Any = context.task  # it has encode_prompts, because it writes
     rows = context.rows("calibration")
-    if getattr(task, "encode_prompts", None) is None:
+    if getattr(context.task, "encode_prompts", None) is None:  # the task does not write
         return
-    options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1, "stop": ()})
-    prompts = task.encode_prompts(options, rows, tokenizer)
-    expected, written = (
-        [answer.ids for answer in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
-        for predictor in (before, after)
-    )
-    ends = list_end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
-    divergences = [
-        divergence
-        for row in range(len(rows))
-        if (
-            divergence := find_divergence(
-                rows.ids[row],
-                expected[row],
-                written[row],
-                partial(_predict_next_scores, before, prompts.columns["input_ids"][row], expected[row]),
-                ends,
-            )
-        )
-    ]
+    divergences = _list_divergences(before, after, tokenizer, rows, context)
     context.log["changed_answers"] = round(len(divergences) / len(rows), 4)
     if not divergences:
         return
@@ -109,6 +90,32 @@ def _check_written(
         )
 
 
+def _list_divergences(
+    before: Predictor,
+    after: Predictor,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Rows,
+    context: BuildContext,
+) -> list[Divergence]:
+    """Where the greedy answers of two predictors begin to differ, for each row with different answers."""
+    task: Any = context.task
+    options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1, "stop": ()})
+    prompts = task.encode_prompts(options, rows, tokenizer)
+    expected, written = (
+        [answer.ids for answer in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
+        for predictor in (before, after)
+    )
+    ends = list_end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
+    divergences = []
+    for row, name in enumerate(rows.ids):
+        prompt = prompts.columns["input_ids"][row]
+        next_scores = partial(_predict_next_scores, before, prompt, expected[row])
+        divergence = find_divergence(name, expected[row], written[row], next_scores, ends)
+        if divergence:
+            divergences.append(divergence)
+    return divergences
+
+
 def _predict_next_scores(
     predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int
 ) -> Scores:
@@ -123,10 +130,10 @@ def _make_prompt_inputs(predictor: Predictor, prompt: Sequence[int], written: Se
     network = getattr(predictor, "network", None)
     if network is not None and is_encoder_decoder(network):
         answer = np.array([[read_decoder_start(network), *written]], dtype=np.int64)
-        text, more = np.array([prompt], dtype=np.int64), {"decoder_input_ids": answer}
-    else:
-        text, more = np.array([[*prompt, *written]], dtype=np.int64), {}
-    return {"input_ids": text, "attention_mask": np.ones_like(text), **more}
+        text = np.array([prompt], dtype=np.int64)
+        return {"input_ids": text, "attention_mask": np.ones_like(text), "decoder_input_ids": answer}
+    text = np.array([[*prompt, *written]], dtype=np.int64)
+    return {"input_ids": text, "attention_mask": np.ones_like(text)}
 
 
 def _format_token(tokenizer: PreTrainedTokenizerBase, token: int | None) -> str:

@@ -1,12 +1,9 @@
-"""The inputs of a model's layers on real rows: the basis of every step that looks at activations.
+"""The inputs of a model's linear layers on real rows: their magnitudes and how they correlate.
 
-batches = calibration_batches(model, context)
-watch_inputs(model, {"…query": layer}, batches, lambda name, tokens: …)
-
-It measures how large the inputs of linear layers are on real tokens, and how they correlate.
-
-    input_norms(model, layers, batches)["…query"]                 (in_features,)
-    compute_input_moments(model, layers, batches)["…query"].covariance    (in_features, in_features)
+    batches = calibration_batches(model, context)
+    watch_inputs(model, {"…query": layer}, batches, lambda name, tokens: …)
+    input_norms(model, layers, batches)["…query"]                         # (in_features,)
+    compute_input_moments(model, layers, batches)["…query"].covariance    # (in_features, in_features)
 
 Padding does not count. The rows of a batch have the same length, so nothing is padded: a layer inside of a
 network often receives its tokens in another shape than the attention mask has, for example an expert, which
@@ -37,7 +34,8 @@ if TYPE_CHECKING:
 
 Batch = dict[str, torch.Tensor]
 MASK = "attention_mask"
-See = Callable[[str, torch.Tensor], None]
+# Gets the name of a layer and its inputs, (tokens, in_features).
+Callback = Callable[[str, torch.Tensor], None]
 
 
 def calibration_batches(
@@ -93,9 +91,9 @@ def _has_single_texts(encoded: Encoded) -> bool:
 
 
 def split_by_length(batches: Iterable[Arrays]) -> list[Arrays]:
-    """The same rows in batches without padding, which are as large as the largest given one at most.
+    """The same rows in batches without padding, none larger than the largest of `batches`.
 
-    batches: of arrays that all have the shape of the attention mask.
+    batches: arrays that all have the shape of the attention mask.
     """
     batches = list(batches)
     largest = max((_count_rows(batch) for batch in batches), default=1)
@@ -132,34 +130,36 @@ def join_equal_rows(rows: Iterable[Arrays], batch_size: int) -> list[Arrays]:
     ]
 
 
-def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], see: See) -> None:
-    """Runs the network over the batches; calls see(name, tokens) with the inputs of each layer.
+def watch_inputs(
+    model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], callback: Callback
+) -> None:
+    """Runs the network over the batches, and calls `callback` with each layer's inputs, without padding.
 
-    tokens: (tokens, in_features), without padding. Raises BuildError if padding cannot be left out.
+    Raises BuildError if padding cannot be left out.
     """
 
     def hook(name: str, batch: Batch) -> Callable[..., None]:
-        def call(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: object) -> None:
+        def call(_module: nn.Module, inputs: tuple[torch.Tensor, ...], *_: object) -> None:
             try:
                 tokens = remove_padding(inputs[0].detach(), batch)
             except BuildError as error:
                 raise BuildError(f"{name}: {error}") from error
-            see(name, tokens)
+            callback(name, tokens)
 
         return call
 
     model.network.eval()
     with torch.no_grad():
         for batch in batches:
-            with _with_hooks({layers[name]: hook(name, batch) for name in layers}):
+            with forward_hooks({layers[name]: hook(name, batch) for name in layers}):
                 model.network(**batch)
 
 
 def remove_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
     """(rows, tokens, features) or (rows · tokens, features) -> (real tokens, features).
 
-    Vectors of whole rows and of images all count. Raises BuildError if a batch with padding gave some of its
-    tokens to a layer, as to an expert.
+    Values of another shape, such as vectors of rows or of images, have no padding. Raises BuildError if a
+    layer, such as an expert, got only some tokens of a batch with padding.
     """
     mask, vectors = batch.get(MASK), values.reshape(-1, values.shape[-1])
     if mask is None or bool(mask.all()):
@@ -175,8 +175,9 @@ def remove_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 @contextmanager
-def _with_hooks(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
+def forward_hooks(hooks: Mapping[nn.Module, Callable[..., object]]) -> Iterator[None]:
+    """Calls hook(module, args, kwargs, output) after each forward pass of a module, within the context."""
+    handles = [m.register_forward_hook(hook, with_kwargs=True) for m, hook in hooks.items()]
     try:
         yield
     finally:
@@ -221,8 +222,8 @@ class Moments:
     @property
     def covariance(self) -> Tensor:
         """(features, features)"""
-        apart = self.total / max(self.count, 1)
-        return self.products / max(self.count, 1) - torch.outer(apart, apart)
+        offset = self.total / max(self.count, 1)  # of the mean from the shift
+        return self.products / max(self.count, 1) - torch.outer(offset, offset)
 
     @property
     def second_moment(self) -> Tensor:
@@ -233,19 +234,19 @@ class Moments:
 def compute_input_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, Moments]:
-    """The inputs of each layer for the batches, in the network's current state."""
-    seen = {name: Moments.empty(layer.in_features, layer.weight.device) for name, layer in layers.items()}
-    watch_inputs(model, layers, batches, lambda name, tokens: seen[name].add_(tokens))
-    return seen
+    """The moments of each layer's inputs, in the network's current state."""
+    moments = {name: Moments.empty(layer.in_features, layer.weight.device) for name, layer in layers.items()}
+    watch_inputs(model, layers, batches, lambda name, tokens: moments[name].add_(tokens))
+    return moments
 
 
 def compute_second_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, Tensor]:
     """Mean of x xᵀ over the tokens: (in_features, in_features) float64. Raises BuildError."""
-    seen = compute_input_moments(model, layers, batches)
-    _check_coverage({name: moments.count for name, moments in seen.items()})
-    return {name: moments.second_moment for name, moments in seen.items()}
+    by_layer = compute_input_moments(model, layers, batches)
+    _check_coverage({name: moments.count for name, moments in by_layer.items()})
+    return {name: moments.second_moment for name, moments in by_layer.items()}
 
 
 def input_norms(
@@ -272,11 +273,11 @@ def input_norms(
     }
     tokens = dict.fromkeys(layers, 0)
 
-    def see(name: str, inputs: Tensor) -> None:
+    def add_squares(name: str, inputs: Tensor) -> None:
         sums[name] += inputs.float().square().sum(dim=0)
         tokens[name] += len(inputs)
 
-    watch_inputs(model, layers, batches, see)
+    watch_inputs(model, layers, batches, add_squares)
     _check_coverage(tokens)
     return {name: (sums[name] / tokens[name]).sqrt() for name in layers}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -69,24 +69,24 @@ def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildCo
     }
     if not ranks:
         raise BuildError(_describe_no_gain(decompositions, params))
-    layers_made = {
+    factorized = {
         name: _factorize_layer(layers[name], decompositions[name], rank, moments.get(name))
         for name, rank in ranks.items()
     }
-    replace_modules_(model, "low_rank", layers_made)
-    _forget_zeros(model, layers_made)
+    replace_modules_(model, "low_rank", factorized)
+    _forget_zeros_(model, factorized)
     return _make_log(decompositions, ranks)
 
 
 def _select_layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
     """The blocks' linear layers of these parts, without factors that an earlier step made."""
     layers = find_linear_layers(model)
-    halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
+    factorized = {name for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
     names = _list_part_names(model.network, parts)
     chosen_layers = {
         name: layer
         for name, layer in layers.items()
-        if name.rpartition(".")[0] not in halves and (names is None or name in names)
+        if name.rpartition(".")[0] not in factorized and (names is None or name in names)
     }
     if not chosen_layers:
         raise BuildError(f"{type(model.network).__name__}: its matrices are low-rank factors already")
@@ -97,11 +97,8 @@ def _list_part_names(network: nn.Module, parts: str) -> set[str] | None:
     if parts == "all":
         return None
     if parts == "attention":
-        each = [
-            (b.attention.query, b.attention.key, b.attention.value, b.attention.output)
-            for b in blocks(network)
-        ]
-        return {name for names in each for name in names}
+        attentions = [block.attention for block in blocks(network)]
+        return {name for a in attentions for name in (a.query, a.key, a.value, a.output)}
     return {name for b in blocks(network) for name in (*b.feed_forward.inputs, b.feed_forward.output)}
 
 
@@ -116,10 +113,10 @@ def _choose_ranks(decompositions: Mapping[str, Decomposition], params: LowRankPa
     if params.parameter_ratio is not None:
         spread = allot_ranks if params.loss_aware else choose_even_ranks
         return spread(decompositions, params.parameter_ratio)
-    return {name: _rank(each, params) for name, each in decompositions.items()}
+    return {name: _choose_rank(each, params) for name, each in decompositions.items()}
 
 
-def _rank(decomposition: Decomposition, params: LowRankParams) -> int:
+def _choose_rank(decomposition: Decomposition, params: LowRankParams) -> int:
     if params.rank is not None:
         return params.rank
     if params.rank_ratio is not None:
@@ -140,18 +137,18 @@ def _factorize_layer(
     return LowRankLinear.from_factors(up, down, bias)
 
 
-def _forget_zeros(model: TorchModel, names: Iterable[str]) -> None:
+def _forget_zeros_(model: TorchModel, names: Collection[str]) -> None:
     """Removes the layers from the notes of pruning steps: products of factors have no zeros to keep."""
-    gone = set(names)
     for change in model.modifications:
         if "pruned" in change["spec"]:
-            change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in gone]
+            change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in names]
 
 
 def _describe_no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> str:
-    name, each = next(iter(decompositions.items()))
+    name, decomposition = next(iter(decompositions.items()))
+    rows, columns = decomposition.shape
     choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))
-    value, (rows, columns) = getattr(params, choice), each.shape
+    value = getattr(params, choice)
     return (
         f"{choice} = {value}: no matrix would become smaller; {name} of {rows} × {columns} does below "
         f"rank {-(-rows * columns // (rows + columns))}; lower {choice}"

@@ -1,7 +1,7 @@
 """Matrices as products of two thin ones: singular values, what a rank keeps, and how ranks are shared out.
 
-    found = decompose(layer.weight, moments.covariance)
-    up, down = found.make_factors(find_energy_rank(found.values, 0.9))
+    decomposition = decompose(layer.weight, moments.covariance)
+    up, down = decomposition.make_factors(find_energy_rank(decomposition.values, 0.9))
 
 With second moments of the inputs X, the truncation error is exactly the error of the outputs: for W L = U S
 V' with L L' = X'X, dropping the smallest singular values changes X W' by the root of the sum of their squares
@@ -57,17 +57,18 @@ def decompose(
     The best W of rank r is R⁻¹ U_r U_r' R W, so L need not be inverted.
     """
     weight = weight.detach().double()
-    target = weight if moments is None else weight @ _cholesky(moments)
+    target = weight if moments is None else weight @ _compute_root(moments)
     if gradients is None:
         left, values, _ = torch.linalg.svd(target, full_matrices=False)
         return Decomposition(left, values.cpu().numpy(), left.t() @ weight)
-    gradient_root = _cholesky(gradients, _GRADIENT_DAMPING).t()
+    gradient_root = _compute_root(gradients, _GRADIENT_DAMPING).t()
     left, values, _ = torch.linalg.svd(gradient_root @ target, full_matrices=False)
     left_of_weight = torch.linalg.solve_triangular(gradient_root, left, upper=True)
     return Decomposition(left_of_weight, values.cpu().numpy(), left.t() @ gradient_root @ weight)
 
 
-def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
+def _compute_root(moments: Tensor, damping: float = _DAMPING) -> Tensor:
+    """Lower Cholesky factor of moments plus the least damping that makes them positive definite."""
     if not bool(torch.isfinite(moments).all()):
         raise BuildError("the inputs or gradients of a layer are NaN or infinite")
     scale = float(moments.diagonal().mean())

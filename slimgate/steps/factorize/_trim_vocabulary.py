@@ -116,9 +116,8 @@ def rebuild_tokenizer(
     settings.write_text(json.dumps(config), "utf-8")
     rebuilt_tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokens = tokenizer.convert_ids_to_tokens(list(kept_ids))
-    if rebuilt_tokenizer.convert_tokens_to_ids(tokens) != list(range(len(kept_ids))) or len(
-        rebuilt_tokenizer
-    ) != len(kept_ids):
+    same_ids = rebuilt_tokenizer.convert_tokens_to_ids(tokens) == list(range(len(kept_ids)))
+    if not same_ids or len(rebuilt_tokenizer) != len(kept_ids):
         raise BuildError(
             f"{type(tokenizer).__name__} cannot be trimmed: it was written with {len(kept_ids)} of its "
             f"{len(tokenizer)} tokens; loaded again, it has {len(rebuilt_tokenizer)} tokens, or some of them "
@@ -134,17 +133,20 @@ def _compute_shares(
     kept_ids: Sequence[int],
     params: TrimParams,
 ) -> Json:
-    """Share of the tokens that fall to other pieces: in the corpus, in `selection`, and in `selection` if it
-    were not in the corpus, which estimates the share for new rows."""
-    log = {"corpus_tokens_changed": _share(_sum_counts(counts, params.corpus), kept_ids)}
+    """Shares of tokens that are no longer in the vocabulary, so that other pieces replace them.
+
+    In the corpus, in `selection`, and in `selection` if it were not in the corpus, which estimates the share
+    for new rows.
+    """
+    log = {"corpus_tokens_changed": _compute_share(_sum_counts(counts, params.corpus), kept_ids)}
     if "selection" in counts:
-        log["selection_tokens_changed"] = _share(counts["selection"], kept_ids)
+        log["selection_tokens_changed"] = _compute_share(counts["selection"], kept_ids)
         further = [split for split in params.corpus if split != "selection" and split in counts]
         if further and "selection" in params.corpus:
             unseen = _choose_kept_ids(state, _sum_counts(counts, further), always, params)
-            log["new_rows_tokens_changed"] = _share(counts["selection"], unseen)
+            log["new_rows_tokens_changed"] = _compute_share(counts["selection"], unseen)
     return log
 
 
-def _share(counts: Counts, kept_ids: Sequence[int]) -> float:
+def _compute_share(counts: Counts, kept_ids: Sequence[int]) -> float:
     return round(1 - float(counts[list(kept_ids)].sum() / counts.sum()), 5)

@@ -58,7 +58,7 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     convert_scaled_tables_(model)
     network: Any = model.network
     config = model.config
-    number = {old: new for new, old in enumerate(kept_ids)}
+    new_ids = {old: new for new, old in enumerate(kept_ids)}
     modules: dict[str, nn.Module] = {**find_token_embeddings(network), **list_token_heads(network)}
     if not any(isinstance(module, nn.Embedding) for module in modules.values()):
         raise BuildError(
@@ -74,27 +74,27 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     rows = torch.tensor(kept_ids, device=next(network.parameters()).device)
     shared: dict[int, nn.Parameter] = {}
     replace_modules_(
-        model, step_name, {name: _trim_module(m, rows, number, shared) for name, m in modules.items()}
+        model, step_name, {name: _trim_module(m, rows, new_ids, shared) for name, m in modules.items()}
     )
     config.vocab_size = len(kept_ids)
-    _renumber(config, number)
+    _renumber(config, new_ids)
     generation_config = getattr(network, "generation_config", None)
     if generation_config is not None:
-        _renumber(generation_config, number)
+        _renumber(generation_config, new_ids)
     if hasattr(network, "final_logits_bias"):  # BART and Marian: (1, vocabulary)
         network.final_logits_bias = network.final_logits_bias[:, rows]
     return list(modules)
 
 
-def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
+def _renumber(config: PreTrainedConfig, new_ids: dict[int, int]) -> None:
     """Renumbers token ids in a configuration; lists of words that must not be written are lists of ids."""
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:
-            numbers = [number[v] for v in value if v in number] if isinstance(value, list) else None
-            setattr(config, key, number.get(value) if numbers is None else numbers or None)
+            numbers = [new_ids[v] for v in value if v in new_ids] if isinstance(value, list) else None
+            setattr(config, key, new_ids.get(value) if numbers is None else numbers or None)
     if banned := getattr(config, "bad_words_ids", None):
         config.bad_words_ids = [
-            [number[v] for v in word] for word in banned if all(v in number for v in word)
+            [new_ids[v] for v in word] for word in banned if all(v in new_ids for v in word)
         ] or None
 
 
@@ -119,7 +119,7 @@ def list_token_heads(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def _trim_module(
-    module: nn.Module, rows: torch.Tensor, number: dict[int, int], shared: dict[int, nn.Parameter]
+    module: nn.Module, rows: torch.Tensor, new_ids: dict[int, int], shared: dict[int, nn.Parameter]
 ) -> nn.Module:
     """The module with these rows; two modules that share a weight share the new one, too."""
 
@@ -130,7 +130,7 @@ def _trim_module(
 
     trimmed: nn.Module
     if isinstance(module, nn.Embedding):
-        padding = None if module.padding_idx is None else number.get(module.padding_idx)
+        padding = None if module.padding_idx is None else new_ids.get(module.padding_idx)
         trimmed = nn.Embedding(len(rows), module.embedding_dim, padding, device="meta")
     else:
         assert isinstance(module, nn.Linear)

@@ -40,32 +40,32 @@ def select_by_k_center(features: npt.NDArray[np.float32], chosen: Ints, free: In
     features: (rows, width); distances are Euclidean. Without a chosen row it starts at the one farthest from
     the mean. Source: Sener & Savarese 2018, algorithm 1 (k-Center-Greedy).
     """
-    wide = features.astype(np.float64)
+    points = features.astype(np.float64)
     nearest = np.full(len(free), np.inf)
     if not len(chosen):
-        nearest = _compute_distances(wide[free], wide.mean(axis=0))
-    for center in chosen:
-        nearest = np.minimum(nearest, _compute_distances(wide[free], wide[center]))
+        nearest = _compute_distances(points[free], points.mean(axis=0))
+    for centre in chosen:
+        nearest = np.minimum(nearest, _compute_distances(points[free], points[centre]))
     centres: list[int] = []
     for _ in range(count):
-        place = int(nearest.argmax())
-        centres.append(place)
-        to_it = _compute_distances(wide[free], wide[free[place]])
-        nearest = to_it if len(centres) == 1 and not len(chosen) else np.minimum(nearest, to_it)
+        centre = int(nearest.argmax())
+        centres.append(centre)
+        distances = _compute_distances(points[free], points[free[centre]])
+        nearest = distances if len(centres) == 1 and not len(chosen) else np.minimum(nearest, distances)
         nearest[centres] = -1.0  # rows of equal texts have distance 0: no row is taken twice
     return free[centres]
 
 
 def compute_round_sizes(rows: int, rounds: int) -> list[int]:
     """`rows` in `rounds` parts that differ by at most one, the larger first: 10 in 3 is 4, 3, 3."""
-    each, more = divmod(rows, rounds)
-    return [each + (number < more) for number in range(rounds)]
+    size, remainder = divmod(rows, rounds)
+    return [size + (number < remainder) for number in range(rounds)]
 
 
 def _softmax(logits: Floats) -> Floats:
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def _compute_distances(rows: Floats, center: Floats) -> Floats:
-    return np.asarray(np.linalg.norm(rows - center, axis=1))
+def _compute_distances(rows: Floats, centre: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(rows - centre, axis=1))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STEP = "static_student"
 BATCH_SIZE = 256
-# Score of the tokens around a text: their weight is so small that training does not change it.
+# Score of the special tokens around a text: their weight is so small that training does not change it.
 NEXT_TO_NONE = -40.0
 TOKENS = "vectors of single tokens"
 
@@ -70,20 +70,17 @@ def make_static_model(model: TorchModel, params: StaticParams, context: BuildCon
             f"{STEP}: dims = {params.dims}, but the vectors of {type(network).__name__} have "
             f"{vectors.shape[1]} numbers; expected at most {vectors.shape[1]}"
         )
-    tokens_before, tokens_behind = _find_frame(model.tokenizer, context)
-    frame = sorted({*tokens_before, *tokens_behind, model.config.pad_token_id or 0})
+    tokens_before, tokens_after = _find_frame(model.tokenizer, context)
+    frame = sorted({*tokens_before, *tokens_after, model.config.pad_token_id or 0})
     directions = compute_centred_directions(np.delete(vectors.numpy(), frame, axis=0), params.dims)
-    kind = StaticSentenceEncoder if layer is None else StaticClassifier
-    static_network = kind(_make_static_config(model.config, params))
+    network_class = StaticSentenceEncoder if layer is None else StaticClassifier
+    static_network = network_class(_make_static_config(model.config, params))
     weights = compute_sif_weights(model, frame, params.sif, context)
-    _set_tables(
-        static_network.encoder,
-        weights.unsqueeze(1) * ((vectors - directions.mean) @ directions.rows.T),
-        frame,
-    )
+    reduced = (vectors - directions.mean) @ directions.rows.T
+    _set_tables_(static_network.encoder, weights.unsqueeze(1) * reduced, frame)
     if isinstance(static_network, StaticClassifier) and layer is not None:
-        _set_head(static_network.classifier, layer, directions)
-    architecture = f"{kind.__module__}:{kind.__qualname__}"
+        _set_head_(static_network.classifier, layer, directions)
+    architecture = f"{network_class.__module__}:{network_class.__qualname__}"
     student = TorchModel(static_network.to(context.device).eval(), model.tokenizer, architecture)
     before, after = model.measure_size()["parameters"], student.measure_size()["parameters"]
     context.log.update(tokens=len(vectors), dims_before=vectors.shape[1], dims_after=params.dims)
@@ -123,7 +120,7 @@ def compute_token_vectors(model: TorchModel, layer: nn.Linear | None, context: B
     """
     encoded = _make_single_tokens(model, context)
 
-    def progress(_what: str, done: int, total: int) -> None:
+    def progress(_stage: str, done: int, total: int) -> None:
         context.progress(TOKENS, done, total)
 
     with context.time_stage("token vectors"):
@@ -152,8 +149,8 @@ def _embed_batch(
 def _make_single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
     """A row for each token of the vocabulary, between the tokens that the tokenizer puts around a text."""
     size = int(model.config.vocab_size)
-    before, behind = _find_frame(model.tokenizer, context)
-    ids = [[*before, token, *behind] for token in range(size)]
+    before, after = _find_frame(model.tokenizer, context)
+    ids = [[*before, token, *after] for token in range(size)]
     width = len(ids[0])
     arrays = {"input_ids": ids, "attention_mask": [[1] * width] * size}
     columns = {name: arrays.get(name, [[0] * width] * size) for name in model.tokenizer("a")}
@@ -206,7 +203,7 @@ def _make_static_config(old: PreTrainedConfig, params: StaticParams) -> Any:
 
 
 @torch.no_grad()
-def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[int]) -> None:
+def _set_tables_(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[int]) -> None:
     """Sets vectors, equal scores except for the frame's, and empty buckets."""
     tokens, scores = (encoder.embeddings[name] for name in ("tokens", "scores"))
     tokens.weight.copy_(vectors)  # type: ignore[operator]
@@ -218,7 +215,7 @@ def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[i
 
 
 @torch.no_grad()
-def _set_head(layer: nn.Linear, old: nn.Linear, directions: Directions) -> None:
+def _set_head_(layer: nn.Linear, old: nn.Linear, directions: Directions) -> None:
     """Converts the old layer of mean + z · rows to a layer of z."""
     weight = old.weight.detach().float().cpu()
     layer.weight.copy_(weight @ directions.rows.T)

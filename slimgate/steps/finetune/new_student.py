@@ -65,22 +65,21 @@ class NewStudent(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a shape that is not smaller than before."""
-        for name_in_model, names in (
+        for size, names in (
             (params.layers, ("num_hidden_layers", "n_layers", "n_layer")),
             (params.hidden, ("hidden_size", "dim", "n_embd")),
         ):
-            had = next((config[name] for name in names if name in config), None)
-            if isinstance(had, int) and name_in_model is not None:
-                if name_in_model > had:
+            before = next((config[name] for name in names if name in config), None)
+            if isinstance(before, int) and size is not None:
+                if size > before:
                     raise SuiteError(
-                        f"{name_in_model} was given, but the model has {names[0]} = {had}, expected no more"
+                        f"{size} was given, but the model has {names[0]} = {before}, expected no more"
                     )
-                config = {**config, names[0]: name_in_model}
+                config = {**config, names[0]: size}
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The new model."""
-
         return make_new_model(model, params, context)
 
 

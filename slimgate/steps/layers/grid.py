@@ -1,6 +1,6 @@
 """The values that a weight quantized to k bits may take.
 
-    grid = fit_grid(weight, Scheme(bits=4))        # slimgate/steps/layers/grid.py
+    grid = fit_grid(weight, Scheme(bits=4))
     levels = quantize(weight, grid)                # (rows, columns) uint8, below 16
     dequantize(levels, grid)                       # (level - zero point) * scale, float32
 
@@ -8,13 +8,11 @@ A scale holds for a group of neighbours in a row, for a row (an output channel) 
 always a value of the grid, so that pruned weights stay zero. In a symmetric grid the zero point is the middle
 level, and a scale may be negative: then the wider side of the levels -8 .. 7 serves positive weights.
 
-The module also finds scales and zero points for a matrix of weights.
-
-observer "minmax": the grid reaches from the smallest to the largest weight of each group; in a symmetric grid
-the weight of largest magnitude is the outermost level. observer "mse": among grids that clip more and more,
-the one with the least squared error, for each group separately, weighted by the importance of the columns if
-that is known. A matrix whose values already lie on such a grid (as after quantization-aware training) gets
-that grid with either observer, so that nothing is lost.
+An observer chooses scales and zero points for a matrix. "minmax": the grid reaches from the smallest to the
+largest weight of each group; in a symmetric grid the weight of largest magnitude is the outermost level.
+"mse": among grids that clip more and more, the one with the least squared error, for each group separately,
+weighted by the importance of the columns if that is known. A matrix whose values already lie on such a grid
+(as after quantization-aware training) gets that grid with either observer, so that nothing is lost.
 
 Scales are float16 if the largest of them is a normal number there, and all errors are computed with the
 stored scales.
@@ -109,7 +107,7 @@ class Grid:
 def quantize(weight: Tensor, grid: Grid) -> Tensor:
     """The nearest levels of a matrix: (rows, columns) uint8."""
     rows, columns = weight.shape
-    levels = nearest_levels(grid.scheme.to_groups(weight.float()), grid.scale, grid.zero_point, grid.scheme)
+    levels = _round_to_levels(grid.scheme.to_groups(weight.float()), grid.scale, grid.zero_point, grid.scheme)
     return grid.scheme.from_groups(levels, rows, columns).to(torch.uint8)
 
 
@@ -120,8 +118,8 @@ def dequantize(levels: Tensor, grid: Grid) -> Tensor:
     return grid.scheme.from_groups(values, rows, columns)
 
 
-def nearest_levels(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Scheme) -> Tensor:
-    """Levels, as floats, of grouped weights."""
+def _round_to_levels(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Scheme) -> Tensor:
+    """The nearest levels, as floats, of grouped weights."""
     levels = (groups / scale.float().unsqueeze(-1)).round_()
     return levels.add_(zero_point.float().unsqueeze(-1)).clamp_(0, scheme.top)
 
@@ -206,7 +204,7 @@ def _list_candidate_grids(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
 
 
 def _compute_grid_error(groups: Tensor, pair: _Pair, scheme: Scheme, importance: Tensor | None) -> Tensor:
-    squares = compute_values(nearest_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
+    squares = compute_values(_round_to_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
     return (squares if importance is None else squares.mul_(importance)).sum(-1)
 
 
@@ -235,12 +233,14 @@ def _find_exact_grid(groups: Tensor, scheme: Scheme) -> _Pair | None:
         return None
     scale = torch.ones(len(flat), dtype=torch.float16, device=flat.device)
     zero_point = torch.full((len(flat),), float(scheme.middle), device=flat.device)
-    left = flat.any(-1).nonzero().flatten()
+    remaining = flat.any(-1).nonzero().flatten()
     for divisor in _list_divisors(scheme).tolist():
-        pair, good = _fit_steps(flat[left], scheme, _compute_smallest_gap(flat[left]) / divisor)
-        scale[left[good]], zero_point[left[good]] = pair[0][good], pair[1][good]
-        left = left[~good]
-        if not len(left):
+        steps = _compute_smallest_gap(flat[remaining]) / divisor
+        pair, is_exact = _fit_steps(flat[remaining], scheme, steps)
+        solved = remaining[is_exact]
+        scale[solved], zero_point[solved] = pair[0][is_exact], pair[1][is_exact]
+        remaining = remaining[~is_exact]
+        if not len(remaining):
             shape = groups.shape[:-1]
             return scale.view(shape), zero_point.view(shape)
     return None
@@ -266,10 +266,9 @@ def _fit_steps(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tens
     zero_point = torch.full_like(steps, scheme.middle)
     if not scheme.symmetric:
         zero_point = (-flat.amin(-1) / scale.float()).round().clamp(0, scheme.top)
-    good = (compute_values(nearest_levels(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(
-        -1
-    )
-    return (scale, zero_point), good
+    levels = _round_to_levels(flat, scale, zero_point, scheme)
+    is_exact = (compute_values(levels, scale, zero_point) == flat).all(-1)
+    return (scale, zero_point), is_exact
 
 
 def _compute_smallest_gap(flat: Tensor) -> Tensor:

@@ -36,17 +36,17 @@ def import_torchao_quantization() -> Any:
             import torchao.quantization
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "torchao":
-                raise _does_not_fit(error) from error
+                raise _make_import_error(error) from error
             raise MissingExtra('torchao_quantize needs an extra: pip install "slimgate[torchao]"') from error
         except (ImportError, AttributeError) as error:
-            raise _does_not_fit(error) from error
+            raise _make_import_error(error) from error
         return torchao.quantization
 
 
-def _does_not_fit(error: Exception) -> BuildError:
-    """The error if torchao is installed but lacks something, such as a part that PyTorch has dropped."""
-    theirs = f"torchao {version('torchao')} cannot be imported with torch {torch.__version__}"
-    return BuildError(f"{theirs} ({error}): install a torchao that fits it, or use int8_dynamic")
+def _make_import_error(error: Exception) -> BuildError:
+    """The error if torchao is installed but needs a part that this version of PyTorch lacks."""
+    versions = f"torchao {version('torchao')} cannot be imported with torch {torch.__version__}"
+    return BuildError(f"{versions} ({error}): install a torchao that fits it, or use int8_dynamic")
 
 
 class TorchaoLinear(nn.Module):

@@ -1,13 +1,8 @@
-"""The residual stream of a transformer: the modules that write and read it, and its features' importance.
+"""Removes features from the residual stream of a transformer, in all modules that write and read it.
 
-They are found by their position: embeddings, the layers of the blocks, norms, and the first linear layer
-after the blocks. The inner layers of attention, feed-forward and a classification head are not part of the
-stream.
-
-The module also makes the residual stream narrower, by removing some features everywhere.
-
-Attention and feed-forward keep their inner widths, and so do the inner layers of a classification head. Norms
-take their statistics over the remaining features. There the answers differ from those of a network whose
+These modules are found by their position: embeddings, the layers of the blocks, norms, and the first linear
+layer after the blocks. Inner widths of attention, feed-forward and a classification head do not change. Norms
+take their statistics over the remaining features, so the answers differ from those of a network whose
 features are multiplied by 0.
 """
 
@@ -69,39 +64,44 @@ def find_residual_stream(network: nn.Module) -> Stream:
     for name in wide:  # a factorized table holds a projection, which looks like ELECTRA's
         check_embedding(network, name)
     outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
-    heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
-    if not heads:
-        answers = getattr(network, "has_logits_layer", True)
-        hint = "" if answers else "; truncate_embeddings before it puts one there"
-        raise BuildError(
-            f"{type(network).__name__}: no linear layer after its blocks reads {width} features{hint}"
-        )
+    head = _find_head(network, after, width)
     inside = {} if outer else before  # ELECTRA's embeddings have another width, and a projection
     order = list(after)
-    of_stream = {name: after[name] for name in order[: order.index(heads[0])]}
+    of_stream = {name: after[name] for name in order[: order.index(head)]}
     stack = stream[0].name.rpartition(".")[0]
     in_stack = {f"{stack}.{n}": m for n, m in network.get_submodule(stack).named_modules()}
     norms = {**inside, **in_stack, **of_stream}
+    attentions, feed_forwards = [b.attention for b in stream], [b.feed_forward for b in stream]
     return Stream(
         width=width,
         tables=tuple(name for name in wide if name in inside),
         writers=(*outer, *(p for b in stream for p in (b.attention.output, b.feed_forward.output))),
         readers=(
-            *dict.fromkeys(
-                p for b in stream for p in (b.attention.query, b.attention.key, b.attention.value)
-            ),
-            *(p for b in stream for p in b.feed_forward.inputs),
-            heads[0],
+            *dict.fromkeys(name for a in attentions for name in (a.query, a.key, a.value)),
+            *(name for f in feed_forwards for name in f.inputs),
+            head,
         ),
         norms=tuple(name for name, module in norms.items() if _is_norm(module, width)),
         blocks=tuple(block.name for block in stream),
-        head=heads[0],
+        head=head,
         behind=tuple(
             n
             for n in order
-            if n != heads[0]
+            if n != head
             and (hasattr(after[n], "in_features") or (n not in of_stream and _is_norm(after[n], width)))
         ),
+    )
+
+
+def _find_head(network: nn.Module, after: dict[str, nn.Module], width: int) -> str:
+    """The first linear layer after the blocks that reads the stream. Raises BuildError if there is none."""
+    for name, module in after.items():
+        if getattr(module, "in_features", None) == width:
+            return name
+    answers = getattr(network, "has_logits_layer", True)
+    hint = "" if answers else "; truncate_embeddings before it puts one there"
+    raise BuildError(
+        f"{type(network).__name__}: no linear layer after its blocks reads {width} features{hint}"
     )
 
 
@@ -153,9 +153,8 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
         narrow_embedding_(network, name, kept_units)
     modules |= {n: cut_linear(model, n, rows=kept_units) for n in stream.writers}
     modules |= {n: cut_linear(model, n, columns=kept_units) for n in stream.readers}
-    for table in modules.keys() & set(
-        stream.tables
-    ):  # a language model's output layer may be its token table
+    # a language model's output layer may be its token table
+    for table in modules.keys() & set(stream.tables):
         if network.get_submodule(table).weight is network.get_submodule(stream.head).weight:
             modules[stream.head].weight = modules[table].weight
     # a head's further layers stay, but an empty network would have them in the new width
@@ -186,11 +185,11 @@ def rescale_norms_(
     offset = 0.0 if family is None else family.norm_offset
     sums = {name: torch.zeros(3, dtype=torch.float64) for name in norms}
 
-    def see(name: str, tokens: torch.Tensor) -> None:
+    def add_drift(name: str, tokens: torch.Tensor) -> None:
         centred = isinstance(norms[name], nn.LayerNorm)
         sums[name] += _compute_drift(tokens.double(), list(kept_units), centred=centred).cpu()
 
-    watch_inputs(model, norms, calibration_batches(model, context), see)
+    watch_inputs(model, norms, calibration_batches(model, context), add_drift)
     with torch.no_grad():
         norm: Any
         for name, norm in norms.items():
@@ -216,11 +215,11 @@ def _list_settings(network: nn.Module, attention: Attention) -> dict[str, float]
     """Values that an attention derives from the width when it is made, and must keep."""
     holder = network.get_submodule(attention.module)
     inner = attention.heads * attention.head_dim
-    known = {
+    values = {
         "attention_head_size": attention.head_dim,
         "head_dim": attention.head_dim,
         "all_head_size": inner,
         "split_size": inner,
         "scaling": getattr(holder, "scaling", None),
     }
-    return {name: value for name, value in known.items() if hasattr(holder, name) and value is not None}
+    return {name: value for name, value in values.items() if hasattr(holder, name) and value is not None}

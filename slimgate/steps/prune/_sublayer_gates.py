@@ -1,14 +1,13 @@
-"""Gates on the attention and feed-forward sublayers of a model, and the model that remains when they close.
+"""Gates on the attention and feed-forward sublayers of a model, and the removal of what they close.
 
 Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads if they share
 keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, and the
 whole gate also scales its bias, so that a closed gate is equal to a missing part.
 
-Gates lie between 0 and 1. They are exactly 0 or 1 most of the time, and still learned by gradient.
+Gates are between 0 and 1, in most draws exactly 0 or 1, and still learned by gradient. After training, closed
+heads, intermediate neurons and whole sublayers are removed from the model.
 
 Source: Louizos et al. 2018, "Learning sparse neural networks through L0 regularization", section 2.2.
-
-Finally the closed parts are removed from the model: heads, intermediate neurons, whole sublayers.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Modules = dict[str, nn.Module]
 
 
 class HardConcrete(nn.Module):
-    """A vector of gates. In training `draw` draws new values; in evaluation they are their middle.
+    """A vector of gates. In training `draw` draws new values; in evaluation they are the medians.
 
     log_alpha: (size,); a gate starts open if it is above 2.4. fixed: (size,) once the gates are decided.
     """
@@ -77,7 +76,7 @@ def _stretch(logits: Tensor) -> Tensor:
 class SublayerGates(nn.Module):
     """The gates of one sublayer.
 
-    output: name of its output layer; columns: of that layer for each part; cost: parameters of a part.
+    output: name of its output layer; columns: columns of that layer per part; cost: parameters of a part.
     """
 
     def __init__(self, output: str, parts: int, *, columns: int, cost: int) -> None:
@@ -166,7 +165,7 @@ def _make_block_gates(network: nn.Module, block: Block) -> Iterator[SublayerGate
 
 @contextmanager
 def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
-    """Inside, the network computes with its gates; afterwards the gates are part of its weights."""
+    """Scales the weights by the gates within the context, and merges the gates into the weights after it."""
     layers = [network.get_submodule(gates.output) for gates in all_gates]
     for layer, gates in zip(layers, all_gates, strict=True):
         parametrize.register_parametrization(layer, "weight", _ScaledWeight(gates))
@@ -185,37 +184,37 @@ def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterat
 def compute_sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
     """The expected share of the parts' parameters that is removed: a scalar in [0, 1]."""
     total = sum(gates.count_parameters() for gates in all_gates)
-    left = torch.stack([gates.compute_expected_parameters() for gates in all_gates]).sum()
-    return 1 - left / total
+    remaining = torch.stack([gates.compute_expected_parameters() for gates in all_gates]).sum()
+    return 1 - remaining / total
 
 
 @torch.no_grad()
 def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: int = 1) -> float:
-    """Fixes the gates: the least open close, until `ratio` of the parameters is removed; others stay as is.
+    """Fixes the gates: closes the least open ones, until `ratio` of the parameters is removed.
 
     Returns the removed share: at least the ratio. A whole sublayer that would exceed it is skipped, so that
     the last gate to close is a small part. multiple_of: further neurons close until a sublayer's number of
     neurons is a multiple of it.
     """
-    opened = [_Open(gates) for gates in all_gates]
+    sublayers = [_OpenParts(gates) for gates in all_gates]
     total = sum(gates.count_parameters() for gates in all_gates)
     budget, slack = ratio * total, min(gates.cost for gates in all_gates)
-    gone = sum(state.close_shut() for state in opened)
+    removed = sum(sublayer.close_zeros() for sublayer in sublayers)
     order = sorted(
-        (value, i, part) for i, state in enumerate(opened) for part, value in state.list_candidates()
+        (value, i, part) for i, sublayer in enumerate(sublayers) for part, value in sublayer.list_candidates()
     )
     for _, i, part in order:
-        if gone >= budget:
+        if removed >= budget:
             break
-        if gone + opened[i].count_saved_parameters(part) < budget + slack:
-            gone += opened[i].close(part)
-    for state in opened:
-        gone += state.round_down(multiple_of)
-        state.fix()
-    return gone / total
+        if removed + sublayers[i].count_saved_parameters(part) < budget + slack:
+            removed += sublayers[i].close(part)
+    for sublayer in sublayers:
+        removed += sublayer.round_down(multiple_of)
+        sublayer.fix()
+    return removed / total
 
 
-class _Open:
+class _OpenParts:
     """Which parts of a sublayer are open while the gates are settled; part -1 is the whole."""
 
     def __init__(self, gates: SublayerGates) -> None:
@@ -223,12 +222,12 @@ class _Open:
         self._values = [gates.whole(), gates.parts()]
         self._open = [True] * gates.parts.log_alpha.numel()
 
-    def close_shut(self) -> int:
-        """Closes the gates that training has closed; returns their parameters."""
+    def close_zeros(self) -> int:
+        """Closes the gates that are 0 after training; returns their parameters."""
         if not float(self._values[0]):
             return self.close(-1)
-        shut = torch.nonzero(self._values[1] == 0).flatten().tolist()
-        return sum(self.close(part) for part in shut)
+        zeros = torch.nonzero(self._values[1] == 0).flatten().tolist()
+        return sum(self.close(part) for part in zeros)
 
     def list_candidates(self) -> Iterator[tuple[int, float]]:
         """(part, log alpha) of the gates."""
@@ -236,10 +235,11 @@ class _Open:
         yield from enumerate(self._gates.parts.log_alpha.tolist())
 
     def count_saved_parameters(self, part: int) -> int:
-        """The parameters that closing it would save."""
+        """The parameters that closing a part would save."""
         return self._gates.cost * (sum(self._open) if part < 0 else int(self._open[part]))
 
     def close(self, part: int) -> int:
+        """Closes a part; returns the parameters that this saves."""
         saved = self.count_saved_parameters(part)
         for closed in range(len(self._open)) if part < 0 else (part,):
             self._open[closed] = False
@@ -248,10 +248,10 @@ class _Open:
     def round_down(self, multiple: int) -> int:
         """Closes the least open neurons above a multiple; returns their parameters. Heads do not change."""
         values = self._gates.parts.log_alpha.tolist()
-        left = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
-        if self._gates.columns > 1 or len(left) < multiple:
+        parts = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
+        if self._gates.columns > 1 or len(parts) < multiple:
             return 0
-        return sum(self.close(part) for part in left[: len(left) % multiple])
+        return sum(self.close(part) for part in parts[: len(parts) % multiple])
 
     def fix(self) -> None:
         value, parts = self._values
@@ -307,16 +307,13 @@ def _make_empty_attention(network: nn.Module, part: Attention) -> Modules:
         name.removeprefix(inside): (_count_inputs(network, name), 0)
         for name in (part.query, part.key, part.value)
     }
-    own_output = part.output.startswith(inside)
-    if own_output:
-        layers[part.output.removeprefix(inside)] = (0, _count_outputs(network, part.output))
-    nothing = NoAttention(
-        layers,
-        head_dim=part.head_dim,
-        output=part.output.removeprefix(inside) if own_output else None,
-    )
-    outside: Modules = {} if own_output else {part.output: NoLinear(0, _count_outputs(network, part.output))}
-    return {part.module: nothing, **outside}
+    outputs = _count_outputs(network, part.output)
+    if part.output.startswith(inside):
+        output = part.output.removeprefix(inside)
+        layers[output] = (0, outputs)
+        return {part.module: NoAttention(layers, head_dim=part.head_dim, output=output)}
+    empty = NoAttention(layers, head_dim=part.head_dim, output=None)
+    return {part.module: empty, part.output: NoLinear(0, outputs)}
 
 
 def _count_inputs(network: nn.Module, name: str) -> int:

@@ -4,8 +4,8 @@
     { drop_layers = { pruning_ratio = 0.5, strategy = "top" } }   drops half of them
 
 strategy, which blocks are dropped:
-    "alternate"  those between blocks that stay at equal distances, including the first and the last: of 12,
-                 six stay as 0, 2, 4, 7, 9, 11, DistilBERT's start (Sanh et al. 2019)
+    "alternate"  the blocks between evenly spaced ones that stay, including the first and the last: of 12, six
+                 stay as 0, 2, 4, 7, 9, 11, DistilBERT's start (Sanh et al. 2019)
     "top"        the last ones, nearest to the answer (Sajjad et al. 2020)
     "influence"  those that change the tokens of `calibration` least: 1 - cosine between a block's input and
                  output (Men et al. 2024, ShortGPT, section 3.1)
@@ -16,8 +16,7 @@ To name the blocks that stay, use keep_layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -58,7 +57,7 @@ class DropLayers(Step[Params]):
         blocks = count_blocks(config)
         if blocks is None:
             return config
-        count = _count(params, blocks)
+        count = _count_dropped(params, blocks)
         if not 0 < count < blocks:
             raise SuiteError(
                 f"{count} of {blocks} blocks would be removed, expected 1 to {blocks - 1}: "
@@ -77,8 +76,8 @@ class DropLayers(Step[Params]):
 
         before = len(find_only_block_list(model.network))
         self.check(params, {"num_hidden_layers": before})
-        gone = _choose_blocks_to_drop(model, params, before, context)
-        remaining = [block for block in range(before) if block not in gone]
+        dropped = _choose_blocks_to_drop(model, params, before, context)
+        remaining = [block for block in range(before) if block not in dropped]
         keep_blocks_(model, remaining)
         context.log.update(blocks_before=before, blocks_after=len(remaining), kept=remaining)
         return model
@@ -87,7 +86,7 @@ class DropLayers(Step[Params]):
 step = DropLayers()
 
 
-def _count(params: Params, blocks: int) -> int:
+def _count_dropped(params: Params, blocks: int) -> int:
     return params.layers if params.layers is not None else round((params.pruning_ratio or 0.0) * blocks)
 
 
@@ -96,7 +95,7 @@ def _choose_blocks_to_drop(
 ) -> list[int]:
     from slimgate.models.block_choice import spread_block_numbers
 
-    count = _count(params, before)
+    count = _count_dropped(params, before)
     if params.strategy == "alternate":
         remaining = spread_block_numbers(before, before - count)
         return [block for block in range(before) if block not in remaining]
@@ -106,11 +105,11 @@ def _choose_blocks_to_drop(
         influence = compute_block_influence(model, context)
         context.log["influence"] = [round(value, 4) for value in influence]
         return sorted(range(before), key=lambda block: influence[block])[:count]
-    gone, losses = find_least_loss_order(model, context, count)
+    dropped, losses = find_least_loss_order(model, context, count)
     context.log["loss_after_each"] = [
-        {"block": block, "loss": round(loss, 4)} for block, loss in zip(gone, losses, strict=True)
+        {"block": block, "loss": round(loss, 4)} for block, loss in zip(dropped, losses, strict=True)
     ]
-    return gone
+    return dropped
 
 
 def compute_block_influence(model: TorchModel, context: BuildContext) -> list[float]:
@@ -122,7 +121,7 @@ def compute_block_influence(model: TorchModel, context: BuildContext) -> list[fl
     from torch import nn
 
     from slimgate.models.blocks import find_only_block_list
-    from slimgate.steps.calibration import calibration_batches, remove_padding
+    from slimgate.steps.calibration import calibration_batches, forward_hooks, remove_padding
 
     layers, tokens = find_only_block_list(model.network), 0
     sums = [0.0] * len(layers)
@@ -146,7 +145,7 @@ def compute_block_influence(model: TorchModel, context: BuildContext) -> list[fl
     model.network.eval()
     for batch in batches:
         tokens += int(batch["attention_mask"].sum())
-        with torch.no_grad(), _with_hooks({layer: watch(i, batch) for i, layer in enumerate(layers)}):
+        with torch.no_grad(), forward_hooks({layer: watch(i, batch) for i, layer in enumerate(layers)}):
             model.network(**batch)
     return [1 - total / tokens for total in sums]
 
@@ -161,14 +160,14 @@ def find_least_loss_order(
     """
     from slimgate.models.blocks import find_only_block_list
 
-    gone: list[int] = []
+    dropped: list[int] = []
     losses: list[float] = []
     for _ in range(count):
-        left = [i for i in range(len(find_only_block_list(model.network))) if i not in gone]
-        block_losses = [compute_loss_without(model, context, {*gone, block}) for block in left]
+        remaining = [i for i in range(len(find_only_block_list(model.network))) if i not in dropped]
+        block_losses = [compute_loss_without(model, context, {*dropped, block}) for block in remaining]
         losses.append(min(block_losses))
-        gone.append(left[block_losses.index(losses[-1])])
-    return gone, losses
+        dropped.append(remaining[block_losses.index(losses[-1])])
+    return dropped, losses
 
 
 def compute_loss_without(model: TorchModel, context: BuildContext, skipped: Collection[int]) -> float:
@@ -176,6 +175,7 @@ def compute_loss_without(model: TorchModel, context: BuildContext, skipped: Coll
     import torch
 
     from slimgate.models.blocks import find_only_block_list
+    from slimgate.steps.calibration import forward_hooks
     from slimgate.steps.importance import list_labelled_batches
     from slimgate.tasks.parts.objectives import make_objective
 
@@ -183,7 +183,7 @@ def compute_loss_without(model: TorchModel, context: BuildContext, skipped: Coll
     layers = find_only_block_list(model.network)
     model.network.eval()
     total, answers = 0.0, 0
-    with torch.no_grad(), _with_hooks({layers[i]: _skip for i in skipped}):
+    with torch.no_grad(), forward_hooks({layers[i]: _return_input for i in skipped}):
         for batch, labels in list_labelled_batches(model, context):
             logits, flat = objective.flat(model.network(**batch).logits, labels)
             total += float(objective.losses(logits, flat).sum())
@@ -191,7 +191,7 @@ def compute_loss_without(model: TorchModel, context: BuildContext, skipped: Coll
     return total / answers
 
 
-def _skip(
+def _return_input(
     _module: nn.Module,
     args: tuple[torch.Tensor, ...],
     kwargs: dict[str, torch.Tensor],
@@ -199,8 +199,8 @@ def _skip(
 ) -> torch.Tensor | tuple[torch.Tensor, ...]:
     import torch
 
-    entering = _read_block_input(args, kwargs)
-    return entering if isinstance(output, torch.Tensor) else (entering, *output[1:])
+    tokens = _read_block_input(args, kwargs)
+    return tokens if isinstance(output, torch.Tensor) else (tokens, *output[1:])
 
 
 def _read_block_input(args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -217,13 +217,3 @@ def _read_block_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch
     values = output if isinstance(output, torch.Tensor) else output[0]
     assert isinstance(values, torch.Tensor)
     return values
-
-
-@contextmanager
-def _with_hooks(hooks: Mapping[nn.Module, Callable[..., object]]) -> Iterator[None]:
-    handles = [m.register_forward_hook(hook, with_kwargs=True) for m, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,7 +1,7 @@
 """Keeps some of the transformer's blocks and drops the others.
 
-{ keep_layers = [0, 2, 5] }                               blocks by number from 0, in the order they run in
-{ keep_layers = { encoder = [0, 2, 5], decoder = [0] } }  those of an encoder-decoder; by default all
+    { keep_layers = [0, 2, 5] }                               # blocks by number from 0, in running order
+    { keep_layers = { encoder = [0, 2, 5], decoder = [0] } }  # of an encoder-decoder; default: all
 
 A decoder runs once for each token that is written, its encoder once for the text: a shallow decoder saves the
 most time (Kasai et al. 2021, Deep Encoder, Shallow Decoder).

@@ -225,10 +225,10 @@ class TowerSteps(Step[Params]):
             raise BuildError(f"in_tower: {type(model.network).__name__} has no towers")
         for tower in self.towers:
             for number, step in enumerate(self.steps):
-                self._apply_one(model, tower, number, step, context)
+                self._apply_step(model, tower, number, step, context)
         return model
 
-    def _apply_one(
+    def _apply_step(
         self, model: TorchModel, tower: Tower, number: int, step: InnerStep, context: BuildContext
     ) -> None:
         network: Any = model.network

@@ -166,7 +166,7 @@ def test_metrics_that_are_not_judged_over_builds_refuse_it(counted: Counted, met
         Cell(3, 0.6, 0.8, 3_000, 1.0),
         Cell(5, 0.0, 0.0, 3_000, 1.0),
     ],
-    ids=lambda cell: cell.words,
+    ids=lambda cell: cell.label,
 )
 def test_recipes_at_budget_seldom_pass_equal_ones_seldom_fail(cell: Cell) -> None:
     rates = simulate_cell(cell, seed=0, runs=400, number=9)

@@ -172,7 +172,7 @@ def test_a_budget_on_both_sides_takes_runs_too() -> None:
         Cell("continuous", (3, 3), 100, 8.0, "none", 1.0),
         Cell("pass^3", (3, 3), 100, 16.0, "medium", 1.0),
     ],
-    ids=lambda cell: f"{cell.kind}-{cell.words}",
+    ids=lambda cell: f"{cell.kind}-{cell.label}",
 )
 def test_a_target_at_its_budget_seldom_passes(cell: Cell) -> None:
     reps = 150

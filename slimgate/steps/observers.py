@@ -15,15 +15,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from slimgate.plugins.params import Table
 
+
+def _check_off(value: bool) -> bool:
+    if value:
+        raise ValueError("true was given, expected a share from 0 to 1, or false")
+    return value
+
+
 Observer = Literal["minmax", "percentile", "mse", "entropy"]
+SmoothAlpha = Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)]
 Floats = npt.NDArray[np.float64]
 PERCENTILE = 99.99
 LEVELS = 256
@@ -66,7 +74,9 @@ class Histogram:
         return np.linspace(self.low, self.high, len(self.counts) + 1)
 
 
-def observe(observer: Observer, histogram: Histogram, *, percentile: float = 99.99) -> tuple[float, float]:
+def observe(
+    observer: Observer, histogram: Histogram, *, percentile: float = PERCENTILE
+) -> tuple[float, float]:
     """(low, high) of the range that the observer chooses. percentile: in (50, 100], for "percentile"."""
     if observer == "minmax" or not histogram.high > histogram.low:
         return histogram.low, histogram.high

@@ -73,10 +73,11 @@ def compile_network(network: nn.Module, example: Json, package: Path, threads: i
         def forward(self, inputs: dict[str, torch.Tensor]) -> Any:
             return self.network(**inputs).logits.float()
 
-    axes = {name: dict.fromkeys(range(min(value.dim(), 2)), Dim.DYNAMIC) for name, value in example.items()}
-    for name, value in example.items():
-        if value.dim() != 2:  # for images the sides are fixed by the model
-            axes[name] = {0: Dim.DYNAMIC}
+    # rows and tokens are dynamic; of images only the rows, because the model fixes their sides
+    axes = {
+        name: dict.fromkeys((0, 1) if value.dim() == 2 else (0,), Dim.DYNAMIC)
+        for name, value in example.items()
+    }
     with torch.no_grad():
         program = torch.export.export(Logits().eval(), (example,), dynamic_shapes=(axes,))
         torch._inductor.aoti_compile_and_package(
@@ -88,12 +89,15 @@ def compile_network(network: nn.Module, example: Json, package: Path, threads: i
 
 
 def make_example_batch(batch: Arrays) -> Arrays:
-    """At least two rows, and a number of rows other than that of tokens, or both sizes would count as one."""
+    """Repeats rows of a batch until there are two or more, and not as many as tokens.
+
+    torch.export would take equal sizes for one size, and 1 for a constant.
+    """
     rows, tokens = next(iter(batch.values())).shape[:2]
-    places = [place % rows for place in range(max(rows, 2))]
-    if len(places) == tokens:
-        places.append(0)
-    return {name: np.ascontiguousarray(values[places]) for name, values in batch.items()}
+    chosen = [row % rows for row in range(max(rows, 2))]
+    if len(chosen) == tokens:
+        chosen.append(0)
+    return {name: np.ascontiguousarray(values[chosen]) for name, values in batch.items()}
 
 
 def write_batches(file: Path, batches: list[Arrays]) -> None:

@@ -1,6 +1,6 @@
 """Computes the last block of an encoder only for the first token, if the head reads no other.
 
-with first_token_alone(network, batch) as narrowed:
+    with first_token_alone(network, batch) as narrowed:
         ...  # the same logits, faster; narrowed is False if the network does not allow it
 
 A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) does not read the last
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 @contextmanager
 def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
-    """The network with a narrower last block while the context lasts; False if the block stays unchanged.
+    """Narrows the network's last block within the context; gives False if the block stays unchanged.
 
     batch: rows of several tokens, which show whether the logits depend on other tokens' last vectors, and
     whether the narrow block gives the same logits. Only blocks built like BERT's are narrowed:
-    attention.self.query, .key, .value, and attention.output, which adds attention's input. Other blocks that
-    have these names and attend differently (ESM rotates vectors by position) give other logits, and stay
-    whole.
+    attention.self.query, .key, .value, and attention.output, which adds attention's input. Blocks with these
+    names that attend differently (ESM rotates vectors by position) give other logits, and stay unchanged.
     """
     block = _find_last_block(network)
-    if block is None or not _is_berts(block) or not is_first_token_enough(network, batch):
+    if block is None or not _is_built_like_bert(block) or not is_first_token_enough(network, batch):
         yield False
         return
     before = _compute_logits(network, batch)
-    with ExitStack() as whole_again:
-        _narrow(block.attention, whole_again)
+    with ExitStack() as undo:
+        _narrow_(block.attention, undo)
         same = torch.allclose(
             _compute_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std())
         )
         if not same:
-            whole_again.close()
+            undo.close()
         yield same
 
 
-def _narrow(attention: BertAttention, undo: ExitStack) -> None:
+def _narrow_(attention: BertAttention, undo: ExitStack) -> None:
+    """Makes an attention compute only the first token's output, until `undo` is closed."""
     undo.callback(setattr, attention, "self", attention.self)
     first = attention.output.register_forward_pre_hook(lambda _, inputs: (inputs[0], inputs[1][:, :1]))
     undo.callback(first.remove)
@@ -67,7 +67,7 @@ def is_first_token_enough(network: nn.Module, batch: Arrays) -> bool:
     if block is None:
         return False
     before = _compute_logits(network, batch)
-    handle = block.register_forward_hook(_turn_other_tokens)
+    handle = block.register_forward_hook(_change_other_tokens)
     try:
         after = _compute_logits(network, batch)
     finally:
@@ -83,12 +83,12 @@ def _compute_logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
     return logits
 
 
-def _turn_other_tokens(
-    _block: nn.Module, _given: object, output: torch.Tensor | tuple[torch.Tensor, ...]
+def _change_other_tokens(
+    _block: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]
 ) -> torch.Tensor | tuple[torch.Tensor, ...]:
     vectors = output[0] if isinstance(output, tuple) else output
-    turned = torch.cat([vectors[:, :1], 1.0 - vectors[:, 1:]], dim=1)
-    return (turned, *output[1:]) if isinstance(output, tuple) else turned
+    changed = torch.cat([vectors[:, :1], 1.0 - vectors[:, 1:]], dim=1)
+    return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
 
 def _find_last_block(network: nn.Module) -> Any:
@@ -98,14 +98,14 @@ def _find_last_block(network: nn.Module) -> Any:
         return None
 
 
-def _is_berts(block: nn.Module) -> bool:
+def _is_built_like_bert(block: nn.Module) -> bool:
     attention = getattr(block, "attention", None)
     self_attention: Any = getattr(attention, "self", None)
-    named = all(
+    has_projections = all(
         isinstance(getattr(self_attention, name, None), nn.Module) for name in ("query", "key", "value")
     )
     return (
-        named
+        has_projections
         and hasattr(attention, "output")
         and hasattr(self_attention, "scaling")
         and hasattr(self_attention, "attention_head_size")
@@ -117,18 +117,18 @@ def _is_berts(block: nn.Module) -> bool:
 
 
 class _FirstQuery(nn.Module):
-    """BERT's self-attention with one query per row; it attends in the network's own way."""
+    """BERT's self-attention with the first token as the only query, by the network's attention function."""
 
     def __init__(self, layer: BertSelfAttention) -> None:
         super().__init__()
-        self.whole: Any = layer
+        self.layer: Any = layer
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: object
     ) -> tuple[torch.Tensor, Any]:
-        layer, rows = self.whole, hidden_states.shape[0]
+        layer, rows = self.layer, hidden_states.shape[0]
 
-        def by_head(vectors: torch.Tensor) -> torch.Tensor:
+        def split_heads(vectors: torch.Tensor) -> torch.Tensor:
             return vectors.view(rows, vectors.shape[1], -1, layer.attention_head_size).transpose(1, 2)
 
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -136,9 +136,9 @@ class _FirstQuery(nn.Module):
         )
         attended, weights = attend(
             layer,
-            by_head(layer.query(hidden_states[:, :1])),
-            by_head(layer.key(hidden_states)),
-            by_head(layer.value(hidden_states)),
+            split_heads(layer.query(hidden_states[:, :1])),
+            split_heads(layer.key(hidden_states)),
+            split_heads(layer.value(hidden_states)),
             None if attention_mask is None else attention_mask[:, :, :1],
             dropout=0.0,
             scaling=layer.scaling,

@@ -76,13 +76,9 @@ def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.Nod
             continue
         readers = [reader for name in node.output for reader in graph.list_readers(name)]
         inside = all(any(reader is node for node in (choice, *nodes)) for reader in readers)
-        as_vectors = all(
-            name
-            not in (entry for i, entry in enumerate(reader.input) if i not in _list_vector_inputs(reader))
-            for name in node.output
-            for reader in readers
-        )
-        if inside and as_vectors and not any(graph.is_output(name) for name in node.output):
+        if not inside or any(graph.is_output(name) for name in node.output):
+            continue
+        if not any(set(node.output) & set(_list_other_inputs(reader)) for reader in readers):
             nodes.append(node)
             needed |= {node.input[i] for i in _list_vector_inputs(node) if i < len(node.input)}
     return nodes
@@ -104,6 +100,12 @@ def _list_vector_inputs(node: onnx.NodeProto) -> tuple[int, ...]:
     return QUERY if node.op_type in ("Gather", "MultiHeadAttention") else BY_TOKEN[node.op_type]
 
 
+def _list_other_inputs(node: onnx.NodeProto) -> list[str]:
+    """The inputs of an operator that are no tokens' vectors."""
+    vectors = _list_vector_inputs(node)
+    return [name for i, name in enumerate(node.input) if i not in vectors]
+
+
 def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
     """Chooses the first token, as (rows, 1, features), in the inputs that the moved operators read."""
     from onnx import helper
@@ -118,6 +120,6 @@ def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
             if graph.find_maker(chosen, "Gather") is None:
                 if graph.read_value("first_token") is None:
                     graph.add_constant("first_token", np.array([0], dtype=np.int64))
-                place = next(k for k, known in enumerate(graph.proto.graph.node) if known is node)
-                graph.insert(helper.make_node("Gather", [name, "first_token"], [chosen], axis=1), place)
+                gather = helper.make_node("Gather", [name, "first_token"], [chosen], axis=1)
+                graph.insert(gather, graph.find_position(node))
             node.input[i] = chosen

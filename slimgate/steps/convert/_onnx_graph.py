@@ -83,16 +83,28 @@ class Graph:
         node = helper.make_node(
             kind, inputs, outputs, name=f"{kind}_{outputs[0]}", domain=MICROSOFT, **options
         )
-        place = next(i for i, known in enumerate(self.proto.graph.node) if known is before)
-        self.insert(node, place)
-        if all(known.domain != MICROSOFT for known in self.proto.opset_import):
+        self.insert(node, self.find_position(before))
+        if all(opset.domain != MICROSOFT for opset in self.proto.opset_import):
             self.proto.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return node
 
-    def insert(self, node: onnx.NodeProto, place: int) -> None:
+    def find_position(self, node: onnx.NodeProto) -> int:
+        """The position of a node in the order in which nodes are computed."""
+        return next(i for i, entry in enumerate(self.proto.graph.node) if entry is node)
+
+    def insert(self, node: onnx.NodeProto, position: int) -> None:
         """Puts a node at a position in the order in which nodes are computed."""
-        self.proto.graph.node.insert(place, node)
-        self._enter(self.proto.graph.node[place])
+        self.proto.graph.node.insert(position, node)
+        self._enter(self.proto.graph.node[position])
+
+    def cast_to_int32(self, name: str) -> str:
+        """The name of an input's value in int32; adds the Cast node unless it exists."""
+        from onnx import TensorProto, helper
+
+        cast = f"{name}_int32"
+        if self.find_maker(cast, "Cast") is None:
+            self.insert(helper.make_node("Cast", [name], [cast], name=cast, to=TensorProto.INT32), 0)
+        return cast
 
     def remove(self, *nodes: onnx.NodeProto) -> None:
         """Removes nodes whose outputs another node makes now."""
@@ -101,12 +113,12 @@ class Graph:
 
     def list_ancestors(self, name: str) -> list[onnx.NodeProto]:
         """The nodes that a value is computed from, in the graph's order."""
-        needed, above = {name}, []
+        needed, ancestors = {name}, []
         for node in reversed(self.proto.graph.node):
             if needed & set(node.output):
-                above.append(node)
+                ancestors.append(node)
                 needed |= set(list_inputs(node))
-        return above[::-1]
+        return ancestors[::-1]
 
 
 def list_inputs(node: onnx.NodeProto) -> Iterator[str]:
@@ -125,9 +137,16 @@ def remove_unread_nodes(proto: onnx.ModelProto) -> None:
         if read & set(node.output):
             nodes.append(node)
             read |= set(list_inputs(node))
-    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes[::-1])
+    remove_unread_initializers(proto)
+
+
+def remove_unread_initializers(proto: onnx.ModelProto) -> None:
+    """Removes initializers that neither a node nor an output reads."""
+    read = {output.name for output in proto.graph.output}
+    read |= {name for node in proto.graph.node for name in list_inputs(node)}
+    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(tensors)
 

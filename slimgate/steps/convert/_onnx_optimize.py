@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def fuse(
         graph = Graph(proto)
         padding: dict[str, bool] = {}
         for softmax in [node for node in proto.graph.node if node.op_type == "Softmax"]:
-            _fuse_one(graph, softmax, padding)
+            _fuse_attention(graph, softmax, padding)
         remove_unread_nodes(proto)
     if embeddings:
         _fuse_embeddings(Graph(proto))
@@ -71,14 +71,14 @@ def fuse(
     if layer_norms:
         _fuse_by_library(proto)
     if gelu == "tanh":
-        _approximate(proto)
-    _read_int32(Graph(proto))
+        _approximate_gelu(proto)
+    _narrow_inputs_to_int32(Graph(proto))
     remove_unread_nodes(proto)
     counted = count_node_kinds(proto)
     return {kind: counted[kind] for kind in FUSED if counted[kind]}, narrowed
 
 
-def _approximate(proto: onnx.ModelProto) -> None:
+def _approximate_gelu(proto: onnx.ModelProto) -> None:
     from onnx import helper
 
     for node in proto.graph.node:
@@ -159,14 +159,44 @@ def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None
     return None
 
 
-def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
+def _fuse_attention(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
+    """Replaces the nodes around a softmax by MultiHeadAttention, if they are self-attention.
+
+    padding: results of `_is_padding` by mask, which it extends.
+    """
     weighted = graph.find_only_reader(softmax.output[0], "MatMul")
     turned = None if weighted is None else graph.find_only_reader(weighted.output[0], "Transpose")
     joined = None if turned is None else graph.find_only_reader(turned.output[0], "Reshape")
     if joined is None or tuple(read_attributes(turned)["perm"]) != (0, 2, 1, 3):
         return
-    if read_attributes(softmax).get("axis", -1) not in (-1, 3):
+    scores = _find_scores(graph, softmax)
+    projections = None if scores is None else _find_projections(graph, scores.product, weighted)
+    if scores is None or projections is None:
         return
+    layers, heads = projections
+    name, mask = joined.output[0], scores.mask
+    if mask and mask not in padding:
+        padding[mask] = _is_padding(graph, mask)
+    biases = np.concatenate([layer.bias for layer in layers])
+    inputs = [*(layer.product for layer in layers), graph.add_constant(f"{name}_qkv_bias", biases)]
+    if mask:
+        inputs += [graph.cast_to_int32(MASK)] if padding[mask] else ["", mask]
+    graph.put("MultiHeadAttention", inputs, [name], before=joined, num_heads=heads, scale=scores.scale)
+    graph.remove(joined)
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Attention's scores: scale · product + mask. product: a MatMul; mask: a name, "" for none."""
+
+    product: Any
+    mask: str
+    scale: float
+
+
+def _find_scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
+    if read_attributes(softmax).get("axis", -1) not in (-1, 3):
+        return None
     scores, mask, scale = softmax.input[0], "", 1.0
     if (added := graph.find_maker(scores, "Add")) is not None:
         scores, mask = added.input
@@ -175,41 +205,29 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
     if (scaled := graph.find_maker(scores, "Mul", "Div")) is not None:
         scalar = _find_factor(graph, scaled)
         if scalar is None:
-            return
+            return None
         scores, scale = scalar
     product = graph.find_maker(scores, "MatMul")
-    if product is None:
-        return
+    return None if product is None else _Scores(product, mask, scale)
+
+
+def _find_projections(
+    graph: Graph, product: onnx.NodeProto, weighted: onnx.NodeProto
+) -> tuple[list[_Linear], int] | None:
+    """The linear layers of queries, keys and values, and the number of heads.
+
+    product: queries by keys; weighted: weights by values. None if the layers differ in input or width.
+    """
     parts = [
         _find_heads(graph, product.input[0], (0, 2, 1, 3)),
         _find_heads(graph, product.input[1], (0, 2, 3, 1)),
         _find_heads(graph, weighted.input[1], (0, 2, 1, 3)),
     ]
     layers = [part[0] for part in parts if part is not None]
-    if len(layers) < 3 or len({layer.source for layer in layers}) > 1:
-        return
-    sizes = [layer.weight.shape[1] for layer in layers]
-    if len(set(sizes)) > 1:
-        return
-    name, heads = joined.output[0], sizes[0] // parts[0][1]  # type: ignore[index]
-    if mask and mask not in padding:
-        padding[mask] = _is_padding(graph, mask)
-    biases = np.concatenate([layer.bias for layer in layers])
-    inputs = [*(layer.product for layer in layers), graph.add_constant(f"{name}_qkv_bias", biases)]
-    if mask:
-        inputs += [_ensure_int32_mask(graph)] if padding[mask] else ["", mask]
-    graph.put("MultiHeadAttention", inputs, [name], before=joined, num_heads=heads, scale=scale)
-    graph.remove(joined)
-
-
-def _ensure_int32_mask(graph: Graph) -> str:
-    name = f"{MASK}_int32"
-    if graph.find_maker(name, "Cast") is None:
-        from onnx import TensorProto, helper
-
-        node = helper.make_node("Cast", [MASK], [name], name=name, to=TensorProto.INT32)
-        graph.insert(node, 0)
-    return name
+    widths = {layer.weight.shape[1] for layer in layers}
+    if len(layers) < 3 or len({layer.source for layer in layers}) > 1 or len(widths) > 1:
+        return None
+    return layers, widths.pop() // parts[0][1]  # type: ignore[index]
 
 
 def _is_padding(graph: Graph, mask: str) -> bool:
@@ -266,7 +284,7 @@ def _fuse_embeddings(graph: Graph) -> None:
         inputs = {graph_input.name for graph_input in graph.proto.graph.input}
         if not {words.input[1], types.input[1]} <= inputs or not _is_counting_up(graph, places.input[1]):
             continue
-        casts = [f"{node.input[1]}_int32" for node in (words, types)]
+        casts = [graph.cast_to_int32(node.input[1]) for node in (words, types)]
         tables = [node.input[0] for node in (words, places, types)]
         graph.put(
             "EmbedLayerNormalization",
@@ -276,7 +294,6 @@ def _fuse_embeddings(graph: Graph) -> None:
             epsilon=read_attributes(norm)["epsilon"],
         )
         graph.remove(norm)
-        _cast_first(graph, {node.input[1]: cast for node, cast in zip((words, types), casts, strict=True)})
 
 
 def _is_counting_up(graph: Graph, positions: str) -> bool:
@@ -292,16 +309,8 @@ def _is_counting_up(graph: Graph, positions: str) -> bool:
     )
 
 
-def _cast_first(graph: Graph, names: dict[str, str]) -> None:
-    from onnx import TensorProto, helper
-
-    for source, name in names.items():
-        node = helper.make_node("Cast", [source], [name], name=name, to=TensorProto.INT32)
-        graph.insert(node, 0)
-
-
-def _read_int32(graph: Graph) -> None:
-    """Makes 64-bit inputs that are cast to 32 bits 32-bit inputs."""
+def _narrow_inputs_to_int32(graph: Graph) -> None:
+    """Makes those int64 inputs int32 of which each reader casts to int32, or takes any integer."""
     from onnx import TensorProto
 
     for graph_input in graph.proto.graph.input:
@@ -320,6 +329,6 @@ def _read_int32(graph: Graph) -> None:
 
 
 def _can_take_int32(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type == "Unsqueeze":  # it takes any type, and returns the same
+    if node.op_type == "Unsqueeze":  # it returns the type of its input
         return all(reader.op_type == "Cast" for reader in graph.list_readers(node.output[0]))
     return node.op_type in READ_AS_INT32

@@ -1,8 +1,8 @@
 """Shared code of steps that quantize an ONNX graph: which matrix products they change, and their checks.
 
-work = Quantizing.of(model, context, output_layer=False)
-... quantize work.proto, the nodes work.products ...
-return work.finish(proto, tolerance=1.0)
+    work = Quantizing.start(model, context, output_layer=False)
+    ... quantize work.proto, the nodes work.products ...
+    return work.finish(proto, tolerance=1.0)
 
 It also quantizes the token tables of an ONNX graph to int8.
 """
@@ -24,9 +24,9 @@ from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert._onnx_graph import (
     Graph,
     count_node_kinds,
-    list_inputs,
     list_weighted_nodes,
     read_attributes,
+    remove_unread_initializers,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Quantizing:
     before: AnswersBefore
 
     @classmethod
-    def of(
+    def start(
         cls, model: OnnxModel, context: BuildContext, *, output_layer: bool, embeddings: bool = False
     ) -> Quantizing:
         """Starts on a copy. Raises BuildError if it has no float product and no table is to be quantized."""
@@ -204,14 +204,7 @@ def split_gemms_(proto: onnx.ModelProto) -> None:
         for replacement in new[::-1]:
             proto.graph.node.insert(place, replacement)
         proto.graph.node.remove(node)
-    _drop_unread_weights(proto)
-
-
-def _drop_unread_weights(proto: onnx.ModelProto) -> None:
-    read = {name for node in proto.graph.node for name in list_inputs(node)}
-    initializers = [tensor for tensor in proto.graph.initializer if tensor.name in read]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(initializers)
+    remove_unread_initializers(proto)
 
 
 def name_nodes_(proto: onnx.ModelProto) -> None:

@@ -1,10 +1,9 @@
-"""Products of an ONNX graph with int8 weights and activations of fixed ranges, one operator each.
+"""Matrix products of an ONNX graph in static int8: the ranges of their inputs, and their operators.
 
 y = x W + b becomes QuantizeLinear(x) and MatMulIntegerToFloat, which returns float32 directly. With pairs of
 QuantizeLinear and DequantizeLinear, as onnxruntime.quantization writes them, ONNX Runtime would also round
-the outputs to 8 bits, and it cannot combine such pairs with operators of its own kinds.
-
-The module also finds ranges of the products' inputs, from histograms on calibration rows.
+the outputs to 8 bits, and it cannot combine such pairs with operators of its own kinds. The ranges come from
+histograms on calibration rows.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from slimgate.models.onnx_model import OnnxModel
 from slimgate.plugins.base import Arrays
 from slimgate.steps.convert._onnx_graph import Graph, Values, remove_unread_nodes
-from slimgate.steps.observers import BINS, Histogram, Observer, observe
+from slimgate.steps.observers import BINS, PERCENTILE, Histogram, ObserverParams, observe
 
 if TYPE_CHECKING:
     import onnx
@@ -37,9 +36,7 @@ def compute_value_ranges(
     names: Sequence[str],
     batches: Sequence[Arrays],
     context: BuildContext,
-    *,
-    observer: Observer,
-    percentile: float,
+    params: ObserverParams,
 ) -> Ranges:
     """(low, high) of each named value of the graph, with 0 inside.
 
@@ -51,16 +48,18 @@ def compute_value_ranges(
     for name, values in _iter_tensor_values(model, proto, names, batches, context):
         low, high = ends[name]
         ends[name] = min(low, float(values.min())), max(high, float(values.max()))
-    if observer == "minmax":
+    if params.observer == "minmax":
         return ends
     counts = {name: np.zeros(BINS) for name in names}
     for name, values in _iter_tensor_values(model, proto, names, batches, context):
         if ends[name][1] > ends[name][0]:
             counts[name] += np.histogram(values, BINS, ends[name])[0]
-    ranges = {
-        name: observe(observer, Histogram(counts[name], *ends[name]), percentile=percentile) for name in names
-    }
-    return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in ranges.items()}
+    ranges = {}
+    for name in names:
+        histogram = Histogram(counts[name], *ends[name])
+        low, high = observe(params.observer, histogram, percentile=params.percentile or PERCENTILE)
+        ranges[name] = min(low, 0.0), max(high, 0.0)
+    return ranges
 
 
 def _iter_tensor_values(
@@ -78,16 +77,11 @@ def _iter_tensor_values(
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
         for name in names
-        if all(name != known.name for known in watched.graph.output)
+        if all(name != output.name for output in watched.graph.output)
     )
-    session = open_session(
-        OnnxModel(watched, model.tokenizer, model.config).find_session_input(
-            Path(context.scratch) / "watched"
-        ),
-        Params(),
-        device=context.device,
-        threads=context.threads,
-    )
+    watched_model = OnnxModel(watched, model.tokenizer, model.config)
+    session_input = watched_model.find_session_input(Path(context.scratch) / "watched")
+    session = open_session(session_input, Params(), device=context.device, threads=context.threads)
     types = {
         graph_input.name: helper.tensor_dtype_to_np_dtype(graph_input.type.tensor_type.elem_type)
         for graph_input in proto.graph.input
@@ -122,7 +116,7 @@ def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, 
             graph.insert(quantizer, list(graph.proto.graph.node).index(node))
             quantized[source] = names
         scale, zero = quantized[source]
-        levels = _weight(graph, weight, limit)
+        levels = _add_weight_levels(graph, weight, limit)
         output, last, bias = node.output[0], node, ""
         added = graph.find_only_reader(output, "Add")
         for name in () if added is None else added.input:
@@ -131,7 +125,7 @@ def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, 
                 output, last, bias = added.output[0], added, name
         inputs = [f"{source}_quantized", levels, scale, f"{weight}_scale", zero, "", bias]
         graph.put("MatMulIntegerToFloat", inputs, [output], before=last)
-        graph.remove(*({id(old): old for old in (node, last)}.values()))
+        graph.remove(*({id(replaced): replaced for replaced in (node, last)}.values()))
     remove_unread_nodes(graph.proto)
 
 
@@ -144,7 +138,7 @@ def _add_activation_constants(graph: Graph, name: str, low: float, high: float) 
     ]
 
 
-def _weight(graph: Graph, name: str, limit: int) -> str:
+def _add_weight_levels(graph: Graph, name: str, limit: int) -> str:
     """Adds the levels of a matrix (in, out), with a scale for each output; returns their name."""
     levels = f"{name}_quantized"
     if graph.read_value(levels) is None:

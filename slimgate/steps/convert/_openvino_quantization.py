@@ -2,7 +2,7 @@
 
 It also has the shared code of steps that quantize OpenVINO graphs: rows for nncf, ignored layers, the log.
 
-made = quantize_model(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
+    quantized = quantize_model(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
 """
 
 from __future__ import annotations

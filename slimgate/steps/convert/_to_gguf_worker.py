@@ -63,7 +63,7 @@ def convert(folder: Path, kind: str) -> Json:
     converter_class(
         folder / MODEL, file_type, folder / WRITTEN / FILE, eager=True, model_name="model"
     ).write()
-    return _describe(gguf, folder / WRITTEN / FILE)
+    return _describe_file(gguf, folder / WRITTEN / FILE)
 
 
 def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json:
@@ -92,7 +92,7 @@ def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json
         measured = importance
     quantize_file(floats, target, kind, importance=measured, **options)
     floats.unlink()
-    log |= _describe(gguf, target)
+    log |= _describe_file(gguf, target)
     if kind == "MXFP4_MOE" and "MXFP4" not in log["tensor_types"]:
         raise BuildError(
             "MXFP4_MOE is a type of experts, and the model has none, so llama.cpp would write Q8_0; set "
@@ -127,14 +127,12 @@ def _make_converter_class(base: Any, package: ModuleType, kind: gguf.GGMLQuantiz
 
 def _make_quantize_function(package: ModuleType) -> Any:
     """gguf's quantize, with a better scale for each block of Q4_0."""
-    known = package.quants.quantize
+    quantize_by_gguf = package.quants.quantize
 
-    def quantize(values: npt.NDArray[np.float32], kind: gguf.GGMLQuantizationType) -> npt.NDArray[np.uint8]:
-        return (
-            quantize_q4_0(values)
-            if kind.name == "Q4_0" and values.shape[-1] % BLOCK == 0
-            else known(values, kind)
-        )
+    def quantize(values: npt.NDArray[np.float32], kind: gguf.GGMLQuantizationType) -> Any:
+        if kind.name == "Q4_0" and values.shape[-1] % BLOCK == 0:
+            return quantize_q4_0(values)
+        return quantize_by_gguf(values, kind)
 
     return quantize
 
@@ -164,7 +162,7 @@ def quantize_q4_0(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(packed.reshape(*values.shape[:-1], -1))
 
 
-def _describe(gguf: ModuleType, file: Path) -> Json:
+def _describe_file(gguf: ModuleType, file: Path) -> Json:
     reader = gguf.GGUFReader(file)
     types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
     fields = ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre")
@@ -202,25 +200,33 @@ def quantize_file(
     options.nthread = threads
     options.ftype = int(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     options.pure = pure
-    overrides = [
-        (pattern.encode(), gguf.GGMLQuantizationType[name]) for pattern, name in tensor_types.items()
-    ]
-    override_array = (library.llama_model_tensor_override * (len(overrides) + 1))()
-    for place, (pattern, tensor_type) in enumerate(overrides):
-        override_array[place].pattern, override_array[place].type = pattern, int(tensor_type)
-    # Both arrays end with an entry of zeros. `name_tensors` leaves out importance of a wrong size.
-    matrices = (library.llama_model_imatrix_data * (len(importance) + 1))()
-    for place, (name, values) in enumerate(importance.items()):
-        matrices[place].name = name.encode()
-        matrices[place].data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        matrices[place].size = values.size
-    if overrides:
-        options.tt_overrides = override_array
+    if tensor_types:
+        options.tt_overrides = _make_type_array(library, tensor_types)
     if importance:
-        options.imatrix = matrices
+        options.imatrix = _make_importance_array(library, importance)
     code = library.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(options))
     if code:
         raise BuildError(f"llama.cpp cannot write {kind}: {describe_log()}")
+
+
+def _make_type_array(library: Any, tensor_types: Mapping[str, str]) -> Any:
+    """llama.cpp's array of tensor types, which ends with an entry of zeros."""
+    import gguf
+
+    array = (library.llama_model_tensor_override * (len(tensor_types) + 1))()
+    for entry, (pattern, kind) in zip(array, tensor_types.items(), strict=False):
+        entry.pattern, entry.type = pattern.encode(), int(gguf.GGMLQuantizationType[kind])
+    return array
+
+
+def _make_importance_array(library: Any, importance: Importance) -> Any:
+    """llama.cpp's array of importance, which ends with an entry of zeros; it does not copy the values."""
+    array = (library.llama_model_imatrix_data * (len(importance) + 1))()
+    for entry, (name, values) in zip(array, importance.items(), strict=False):
+        entry.name = name.encode()
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entry.size = values.size
+    return array
 
 
 def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, npt.NDArray[np.float32]]:

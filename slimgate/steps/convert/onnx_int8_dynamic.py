@@ -57,7 +57,9 @@ class OnnxInt8Dynamic(Step[Params]):
         from slimgate.steps.convert._onnx_graph import count_node_kinds
         from slimgate.steps.convert._onnx_quantization import Quantizing, list_token_tables
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
+        work = Quantizing.start(
+            model, context, output_layer=params.output_layer, embeddings=params.embeddings
+        )
         tables = list_token_tables(work.proto) if params.embeddings else []
         with silent():
             quantize_dynamic(

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
-from slimgate.steps.observers import PERCENTILE, ObserverParams
+from slimgate.steps.observers import ObserverParams
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
@@ -47,20 +47,14 @@ class OnnxInt8Static(Step[Params]):
         from slimgate.steps.convert._onnx_quantization import Quantizing, quantize_tables
         from slimgate.steps.convert._onnx_static import compute_value_ranges, quantize_products_
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
+        work = Quantizing.start(
+            model, context, output_layer=params.output_layer, embeddings=params.embeddings
+        )
         products = set(work.products)
         sources = list(
             dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in products)
         )
-        ranges = compute_value_ranges(
-            model,
-            work.proto,
-            sources,
-            work.before.batches,
-            context,
-            observer=params.observer,
-            percentile=params.percentile or PERCENTILE,
-        )
+        ranges = compute_value_ranges(model, work.proto, sources, work.before.batches, context, params)
         if params.symmetric_activations:
             ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
         quantize_products_(Graph(work.proto), products, ranges, limit=63 if params.reduce_range else 127)

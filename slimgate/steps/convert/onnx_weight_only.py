@@ -55,7 +55,9 @@ class OnnxWeightOnly(Step[Params]):
         from slimgate.steps.convert._onnx_graph import count_node_kinds
         from slimgate.steps.convert._onnx_quantization import Quantizing
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
+        work = Quantizing.start(
+            model, context, output_layer=params.output_layer, embeddings=params.embeddings
+        )
         proto = _pack_weights(work.proto, set(work.products), "MatMul", params.bits, params)
         if params.embeddings:
             from slimgate.steps.convert._onnx_quantization import list_token_tables

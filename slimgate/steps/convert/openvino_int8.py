@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.observers import SmoothAlpha
 
 if TYPE_CHECKING:
     import nncf
@@ -27,12 +28,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.openvino_model import OpenVinoModel
     from slimgate.plugins.base import Arrays
-
-
-def _check_off(value: bool) -> bool:
-    if value:
-        raise ValueError("true was given, expected a share from 0 to 1, or false")
-    return value
+    from slimgate.steps.convert._openvino_quantization import Validation
 
 
 class AccuracyControl(Table):
@@ -51,7 +47,7 @@ class Params(Table):
     ("mixed")."""
     rows: int = Field(default=128, ge=1)
     """Largest number of `calibration` rows that determine the ranges."""
-    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)] = 0.95
+    smooth_alpha: SmoothAlpha = 0.95
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""
     bias_correction: bool = True
@@ -89,6 +85,7 @@ class OpenVinoInt8(Step[Params]):
         """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
         from slimgate.models.openvino_package import load_nncf
         from slimgate.steps.convert._openvino_quantization import (
+            Validation,
             find_output_layer,
             list_embedding_lookups,
             make_single_rows,
@@ -111,9 +108,12 @@ class OpenVinoInt8(Step[Params]):
         def quantize(graph: openvino.Model) -> Any:
             if params.accuracy_control is None:
                 return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
-            return _quantize_with_accuracy_control(
-                nncf, model, graph, rows, params.accuracy_control, context, advanced, options
+            validation = Validation(model, context, params.accuracy_control.split)
+            result = _quantize_with_accuracy_control(
+                graph, rows, validation, params.accuracy_control, advanced, options
             )
+            context.log.update(validation.log)
+            return result
 
         quantized = quantize_model(model, context, quantize, tolerance=params.tolerance)
         kinds = [node.get_type_name() for node in quantized.graph.get_ops()]
@@ -135,19 +135,16 @@ def _make_advanced_parameters(nncf: ModuleType, params: Params) -> Any:
 
 
 def _quantize_with_accuracy_control(
-    nncf: ModuleType,
-    model: OpenVinoModel,
     graph: openvino.Model,
     rows: Sequence[Arrays],
+    validation: Validation,
     control: AccuracyControl,
-    context: BuildContext,
     advanced: nncf.AdvancedQuantizationParameters,
     options: Mapping[str, object],
 ) -> openvino.Model:
-    from slimgate.steps.convert._openvino_quantization import Validation
+    import nncf
 
-    validation = Validation(model, context, control.split)
-    quantized = nncf.quantize_with_accuracy_control(
+    quantized: openvino.Model = nncf.quantize_with_accuracy_control(
         graph,
         nncf.Dataset(rows),
         nncf.Dataset(range(len(validation)), validation.make_inputs),
@@ -160,5 +157,4 @@ def _quantize_with_accuracy_control(
         ),
         **options,
     )
-    context.log.update(validation.log)
     return quantized

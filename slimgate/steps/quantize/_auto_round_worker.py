@@ -2,7 +2,7 @@
 
     python -P -m slimgate.steps.quantize._auto_round_worker FOLDER
 
-reads FOLDER/request.json (see Params.request), FOLDER/model as transformers saves it, and
+reads FOLDER/request.json (see Params.make_request), FOLDER/model as transformers saves it, and
 FOLDER/sequences.npy, (sequences, tokens) int64. It writes FOLDER/written and FOLDER/answer.json.
 """
 
@@ -61,13 +61,10 @@ def round_model(folder: Path, request: Json) -> Json:
         load_converter()
     rounding.quantize_and_save(str(folder / "out"), format=layout)
     _collect(folder / "out", folder / WRITTEN)
-    for file in (folder / MODEL).iterdir():  # auto-round writes a GGUF file without them
-        if (
-            file.suffix == ".json"
-            and "index" not in file.name
-            and not (folder / WRITTEN / file.name).exists()
-        ):
-            shutil.copyfile(file, folder / WRITTEN / file.name)
+    for file in (folder / MODEL).glob("*.json"):  # auto-round writes a GGUF file without them
+        target = folder / WRITTEN / file.name
+        if "index" not in file.name and not target.exists():
+            shutil.copyfile(file, target)
     return {"auto_round_format": layout}
 
 

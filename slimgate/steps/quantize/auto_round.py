@@ -87,20 +87,24 @@ class Params(Table):
             raise ValueError(
                 f'scheme = "{self.scheme}" has no layout = "{self.layout}", which supports {schemes}'
             )
-        fixed = self.layout == "gguf" or self.scheme == "MXFP4"
+        fixed = self._has_fixed_grid
         if fixed and self.group_size not in (GROUP_OF_32, type(self).model_fields["group_size"].default):
             raise ValueError(f"group_size = {self.group_size} was given, but the format has {GROUP_OF_32}")
         if not self.symmetric and (fixed or self.layout == "compressed_tensors"):
             raise ValueError(f"symmetric = false is not possible in {self.layout} {self.scheme}")
         return self
 
-    def request(self) -> dict[str, Any]:
+    @property
+    def _has_fixed_grid(self) -> bool:
+        """Whether the format has symmetric levels in groups of 32."""
+        return self.layout == "gguf" or self.scheme == "MXFP4"
+
+    def make_request(self) -> dict[str, Any]:
         """The request for the worker, without values from the context."""
-        fixed = self.layout == "gguf" or self.scheme == "MXFP4"
         return {
             "scheme": self.scheme,
             "layout": self.layout,
-            "group_size": GROUP_OF_32 if fixed else self.group_size,
+            "group_size": GROUP_OF_32 if self._has_fixed_grid else self.group_size,
             "symmetric": self.symmetric,
             "iterations": self.iterations,
             "batch_size": self.batch_size,
@@ -127,7 +131,7 @@ class AutoRound(Step[Params]):
         from slimgate.models.served import load_written
 
         before = AnswersBefore(model, context)
-        folder = round_apart(model, params.request(), params.rows, context)
+        folder = round_in_worker(model, params.make_request(), params.rows, context)
         written = load_written(folder, model, model.measure_size(), context)
         before.check(written, tolerance=params.tolerance)
         return written
@@ -136,8 +140,8 @@ class AutoRound(Step[Params]):
 step = AutoRound()
 
 
-def round_apart(model: TorchModel, request: Json, rows: int, context: BuildContext) -> Path:
-    """The written folder. request: from Params.request. Raises BuildError, MissingExtra."""
+def round_in_worker(model: TorchModel, request: Json, rows: int, context: BuildContext) -> Path:
+    """The written folder. request: from Params.make_request. Raises BuildError, MissingExtra."""
     require_package("auto_round", "auto_round")
     auto = model.architecture.partition(":")[2]
     if auto != CAUSAL:
@@ -151,8 +155,7 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     sequences = make_calibration_sequences(model.tokenizer, context, rows)
     np.save(folder / worker.SEQUENCES, sequences)
     context.log.update(calibration_sequences=len(sequences), sequence_tokens=int(sequences.shape[1]))
-    more = {"device": context.device, "threads": context.threads, "seed": context.seed}
-    request = {**request, **more}
+    request = {**request, "device": context.device, "threads": context.threads, "seed": context.seed}
     context.log.update(
         ask_worker(worker.__name__, folder, request, limit=LIMIT_SECONDS, failure="auto_round failed")
     )
@@ -160,7 +163,7 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
 
 
 def make_calibration_sequences(
-    tokenizer: PreTrainedTokenizerBase, context: BuildContext, most_sequences: int
+    tokenizer: PreTrainedTokenizerBase, context: BuildContext, max_sequences: int
 ) -> npt.NDArray[np.int64]:
     """The calibration rows' tokens one after the other, cut to the task's windows: (sequences, tokens).
 
@@ -169,10 +172,10 @@ def make_calibration_sequences(
     """
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), tokenizer)
     ids: list[int] = []
-    for place, length in enumerate(encoded.lengths.tolist()):
-        ids.extend(encoded.batch([place])["input_ids"][0][:length].tolist())
+    for row, length in enumerate(encoded.lengths.tolist()):
+        ids.extend(encoded.batch([row])["input_ids"][0][:length].tolist())
     if not ids:
         raise BuildError("auto_round: no calibration row has a token")
     width = min(int(context.task_params.max_tokens), len(ids))
-    count = min(len(ids) // width, most_sequences)
+    count = min(len(ids) // width, max_sequences)
     return np.asarray(ids[: count * width], dtype=np.int64).reshape(count, width)

@@ -103,10 +103,12 @@ def _choose_tolerance(params: Params, layers: Mapping[str, Rounded]) -> float:
 
 @dataclass(frozen=True)
 class Rounded:
-    """A layer's numbers for the layout. args: QuantizationArgs of its weights; activations: those of its
-    inputs; scale: (rows, groups)."""
+    """A layer in the layout.
 
-    args: Json
+    weights, activations: QuantizationArgs of compressed-tensors; scale: (rows, groups).
+    """
+
+    weights: Json
     activations: Json | None
     scale: Tensor
 
@@ -149,9 +151,8 @@ def _convert_quantized(name: str, layer: Quantized) -> Rounded:
 
     check_float_activations(name, layer)
     if isinstance(layer, Int8Linear):
-        return Rounded(
-            _make_args(8, "channel", None), _make_token_args("int"), layer.weight_scale.unsqueeze(1)
-        )
+        scale = layer.weight_scale.unsqueeze(1)
+        return Rounded(_make_weight_args(8, "channel", None), _make_token_args("int"), scale)
     return _convert_grid(name, layer.make_grid(), layer.columns)
 
 
@@ -168,9 +169,8 @@ def _convert_grid(name: str, grid: Grid, columns: int) -> Rounded:
             f"{name} has {columns} columns, which is not a multiple of the group size {width}; choose "
             "another group size"
         )
-    return Rounded(
-        _make_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale
-    )
+    weights = _make_weight_args(scheme.bits, scheme.granularity, width and min(width, columns))
+    return Rounded(weights, None, grid.scale)
 
 
 def _round_layer_(name: str, layer: nn.Linear, params: Params) -> Rounded:
@@ -187,18 +187,18 @@ def _round_layer_(name: str, layer: nn.Linear, params: Params) -> Rounded:
         scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-12) / torch.finfo(float8).max
         layer.weight.copy_((weight / scale).to(float8).float() * scale)
         activations = _make_token_args("float") if params.scheme == "FP8" else None
-        return Rounded({**_make_args(8, "channel", None), "type": "float"}, activations, scale)
+        return Rounded({**_make_weight_args(8, "channel", None), "type": "float"}, activations, scale)
     if params.scheme == "W8A8":
         levels, by_row = quantize_weight(weight)
         layer.weight.copy_(levels.float() * by_row.unsqueeze(1))
-        return Rounded(_make_args(8, "channel", None), _make_token_args("int"), by_row.unsqueeze(1))
+        return Rounded(_make_weight_args(8, "channel", None), _make_token_args("int"), by_row.unsqueeze(1))
     scheme = Scheme(4 if params.scheme == "W4A16" else 8, "group", params.group_size)
     grid = fit_grid(weight, scheme)
     layer.weight.copy_(dequantize(quantize(weight, grid), grid))
     return _convert_grid(name, grid, weight.shape[1])
 
 
-def _make_args(bits: int, strategy: str, group_size: int | None) -> Json:
+def _make_weight_args(bits: int, strategy: str, group_size: int | None) -> Json:
     return {
         "num_bits": bits,
         "type": "int",
@@ -243,11 +243,11 @@ def _make_groups(layers: Mapping[str, Rounded]) -> Json:
     """Groups of layers with the same form. For a single form the target is the class, as servers expect."""
     forms: dict[str, tuple[Rounded, list[str]]] = {}
     for name, numbers in layers.items():
-        forms.setdefault(repr((numbers.args, numbers.activations)), (numbers, []))[1].append(name)
+        forms.setdefault(repr((numbers.weights, numbers.activations)), (numbers, []))[1].append(name)
     return {
         f"group_{place}": {
             "targets": ["Linear"] if len(forms) == 1 else names,
-            "weights": numbers.args,
+            "weights": numbers.weights,
             "input_activations": numbers.activations,
         }
         for place, (numbers, names) in enumerate(forms.values())

@@ -17,15 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field
 
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
-from slimgate.steps.observers import BINS, PERCENTILE, Histogram, Observer, ObserverParams, observe
+from slimgate.steps.observers import (
+    BINS,
+    PERCENTILE,
+    Histogram,
+    ObserverParams,
+    SmoothAlpha,
+    observe,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,14 +43,8 @@ Ranges = dict[str, tuple[float, float]]
 _SMALLEST = 1e-5
 
 
-def _check_off(value: bool) -> bool:
-    if value:
-        raise ValueError("true was given, expected a share from 0 to 1, or false")
-    return value
-
-
 class Params(ObserverParams):
-    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)] = 0.8
+    smooth_alpha: SmoothAlpha = 0.8
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""
     embeddings: bool = False
@@ -73,10 +73,7 @@ class Int8Static(Step[Params]):
         seen = compute_channel_ranges(model, linear, batches)
         layers = {name: layer for name, layer in linear.items() if name in seen}
         divisors = _compute_divisors(layers, seen, params.smooth_alpha)
-        percentile = params.percentile or PERCENTILE
-        ranges = compute_input_ranges(
-            model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
-        )
+        ranges = compute_input_ranges(model, layers, batches, seen, divisors, params)
         tables = make_plain_embeddings(model) if params.embeddings else {}
         static_layers: dict[str, Any] = {
             name: Int8StaticLinear.from_linear(
@@ -144,7 +141,7 @@ def compute_channel_ranges(
 
     ranges: dict[str, ChannelRange] = {}
 
-    def see(name: str, tokens: Tensor) -> None:
+    def widen(name: str, tokens: Tensor) -> None:
         if not len(tokens):
             return
         low, high = tokens.float().aminmax(dim=0)
@@ -152,9 +149,9 @@ def compute_channel_ranges(
             low, high = torch.minimum(low, ranges[name].low), torch.maximum(high, ranges[name].high)
         ranges[name] = ChannelRange(low, high)
 
-    watch_inputs(model, layers, batches, see)
-    for name, seen in ranges.items():
-        if not bool(torch.isfinite(seen.low + seen.high).all()):
+    watch_inputs(model, layers, batches, widen)
+    for name, channels in ranges.items():
+        if not bool(torch.isfinite(channels.low + channels.high).all()):
             raise BuildError(
                 f"{name} receives NaN or infinity on the calibration rows, so the model is broken"
             )
@@ -180,9 +177,7 @@ def compute_input_ranges(
     batches: list[Batch],
     seen: Mapping[str, ChannelRange],
     divisors: Mapping[str, Tensor],
-    *,
-    observer: Observer,
-    percentile: float,
+    params: ObserverParams,
 ) -> dict[str, tuple[float, float]]:
     """Layer -> the (low, high) that its levels cover, of inputs divided by its divisors."""
     import torch
@@ -190,18 +185,19 @@ def compute_input_ranges(
     from slimgate.steps.calibration import watch_inputs
 
     whole_ranges = {name: seen[name].divide_by(divisors.get(name)) for name in layers}
-    if observer == "minmax":
+    if params.observer == "minmax":
         return whole_ranges
     counts = {name: np.zeros(BINS) for name in layers}
 
-    def see(name: str, tokens: Tensor) -> None:
+    def count(name: str, tokens: Tensor) -> None:
         values = tokens.float() / divisors[name] if name in divisors else tokens.float()
         low, high = whole_ranges[name]
         if high > low:
             counts[name] += torch.histc(values.cpu(), BINS, min=low, max=high).double().numpy()
 
-    watch_inputs(model, layers, batches, see)
+    watch_inputs(model, layers, batches, count)
+    percentile = params.percentile or PERCENTILE
     return {
-        name: observe(observer, Histogram(counts[name], *whole_ranges[name]), percentile=percentile)
+        name: observe(params.observer, Histogram(counts[name], *whole_ranges[name]), percentile=percentile)
         for name in layers
     }

@@ -120,7 +120,8 @@ class MixedPrecision(Step[Params]):
         replaced = {name: module for name, module in chosen.items() if module is not narrow_layers[name]}
         form.keep_wide_(names[:count])
         replace_modules_(model, "mixed_precision", replaced)
-        _tell(context, ranking, count, holds_budget, drops, reference, narrow_layers)
+        context.log["accuracy_before"] = round(reference, 6)
+        _log_choice(context, Choice(ranking, count, holds_budget, drops), narrow_layers)
         return model
 
 
@@ -131,15 +132,15 @@ def _make_modules(model: TorchModel, step: NamedStep, role: str, context: BuildC
     """Name -> module, which a step makes in a copy of the model."""
     import copy
 
-    twin = dataclasses.replace(
+    copied = dataclasses.replace(
         model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
     )
-    apart = dataclasses.replace(context, log={})
-    STEPS[step.name].apply(twin, getattr(step, step.name), apart)
-    context.log[role] = {step.name: apart.log}
-    changes = twin.modifications[len(model.modifications) :]
+    step_context = dataclasses.replace(context, log={})
+    STEPS[step.name].apply(copied, getattr(step, step.name), step_context)
+    context.log[role] = {step.name: step_context.log}
+    changes = copied.modifications[len(model.modifications) :]
     names = [name for change in changes for name in change["spec"]["modules"]]
-    return {name: twin.network.get_submodule(name) for name in names}
+    return {name: copied.network.get_submodule(name) for name in names}
 
 
 def _compute_ranking_scores(model: TorchModel, params: Params, context: BuildContext) -> Any:
@@ -158,29 +159,36 @@ def _compute_ranking_scores(model: TorchModel, params: Params, context: BuildCon
     return compute_answers(model.network, data, objective, limit=max_rows).numpy()
 
 
-def _tell(
-    context: BuildContext,
-    ranking: dict[str, float],
-    count: int,
-    holds_budget: bool,
-    drops: dict[int, float],
-    reference: float,
-    narrow_layers: Mapping[str, nn.Module],
-) -> None:
-    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in narrow_layers.items()}
-    names = list(ranking)
+@dataclass(frozen=True)
+class Choice:
+    """The first `count` layers of the ranking are wide.
+
+    ranking: name -> sensitivity; drops: points of accuracy lost, by the number of wide layers;
+    holds_budget: whether the loss is at most drop_points.
+    """
+
+    ranking: Mapping[str, float]
+    count: int
+    holds_budget: bool
+    drops: Mapping[int, float]
+
+
+def _log_choice(context: BuildContext, choice: Choice, layers: Mapping[str, nn.Module]) -> None:
+    """Logs the choice. layers: the float layers by name."""
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in layers.items()}
+    names, count = list(choice.ranking), choice.count
     context.log.update(
-        accuracy_before=round(reference, 6),
-        drop_points={f"{wide} wide": drop for wide, drop in sorted(drops.items())},
-        held=holds_budget,
+        drop_points={f"{wide} wide": drop for wide, drop in sorted(choice.drops.items())},
+        held=choice.holds_budget,
         wide_layers=names[:count],
         weights_wide=sum(sizes[name] for name in names[:count]),
         weights_narrow=sum(sizes[name] for name in names[count:]),
-        sensitivity={name: float(f"{value:.4g}") for name, value in ranking.items()},
+        sensitivity={name: float(f"{value:.4g}") for name, value in choice.ranking.items()},
     )
-    if not holds_budget:
+    if not choice.holds_budget:
+        drop = choice.drops[count]
         context.log["warning"] = (
-            f"with {count} layers wide the drop on selection is {drops[count]} points: raise max_layers"
+            f"with {count} layers wide the drop on selection is {drop} points: raise max_layers"
         )
 
 
@@ -188,9 +196,9 @@ def _tell(
 class Form:
     """A network in which each named module may be in its wide or in its narrow form.
 
-    form = Form(network, wide, narrow)                  the same names in both: name -> module
-    ranking = compute_sensitivities(form, scores)       the most sensitive first
-    count = find_fewest_wide(len(ranking), holds)
+    form = Form(network, wide, narrow)                  # name -> module, the same names in both
+    ranking = compute_sensitivities(form, scores)       # the most sensitive first
+    count, _ = find_fewest_wide(len(ranking), holds)
     """
 
     network: nn.Module

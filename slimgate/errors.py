@@ -64,6 +64,11 @@ _NO_MEMORY = (
 )
 
 
+def to_one_line(error: BaseException) -> str:
+    """The text of an error in one line, or the name of its class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def format_error(error: BaseException) -> str:
     """`ValueError: what it said`, or `out of memory (what it said)`."""
     text, lowered = " ".join(str(error).split()), str(error).lower()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.escape import escape_invisible
+from slimgate.errors import to_one_line
 
 AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         result = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
         denied = any(code in str(error) for code in _DENIED)
-        message = escape_invisible(" ".join(str(error).split())).replace("%", "%25")
+        message = escape_invisible(to_one_line(error)).replace("%", "%25")
         sys.stdout.write(
             f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {message}\n"
         )

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from slimgate.errors import DataError, MissingExtra, format_suggestion
+from slimgate.errors import DataError, MissingExtra, format_suggestion, to_one_line
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
@@ -57,7 +57,7 @@ def open_image(value: Any) -> Any:
         *(OSError, ValueError, TypeError, SyntaxError, RuntimeError),
         *(Image.DecompressionBombError, Image.DecompressionBombWarning),  # a warning may be an error
     ) as error:
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         raise DataError(
             f"an image cannot be read: {problem}; expected a file, its bytes, or pixels as numbers"
         ) from error

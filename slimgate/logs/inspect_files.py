@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate._system.json_text import NOT_JSON, parse_log_json
-from slimgate.errors import DataError
+from slimgate.errors import DataError, to_one_line
 from slimgate.logs.json_lines import read_object
 
 Json = Mapping[str, Any]
@@ -105,7 +105,7 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
         content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
         value = parse_log_json(content)
     except (*NOT_JSON, *_DAMAGED) as error:
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         raise DataError(f"{file}: {name} is damaged ({problem}); copy the log again") from error
     if not isinstance(value, dict):
         raise DataError(f"{file}: {name} is not a JSON object, expected what Inspect writes")

@@ -23,7 +23,7 @@ from torch import nn
 
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.dequantize import dequantize_folder
 from slimgate.models.integer_packing import Packing, find_packing
 from slimgate.models.quantized_files import CHECKPOINT, read_method_name
@@ -172,7 +172,7 @@ def read_network(
     except (BuildError, pickle.UnpicklingError):
         raise
     except Exception as error:  # each quantization package raises different errors
-        problem = " ".join(str(error).split())[:300]
+        problem = to_one_line(error)[:300]
         raise BuildError(
             f"{text}: transformers cannot load it as {auto}: {type(error).__name__}: {problem}"
         ) from error

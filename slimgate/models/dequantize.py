@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.integer_packing import Packing
 
 WORD = 32
@@ -56,7 +56,7 @@ def dequantize_folder(
         try:
             weight = _unpack_layer(packing, tensors)
         except (RuntimeError, IndexError, KeyError) as error:
-            problem = " ".join(str(error).split())
+            problem = to_one_line(error)
             raise BuildError(
                 f"{text}: {layer} does not have the layout of {packing.order}: {problem}"
             ) from error

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.requirements import describe_too_low
-from slimgate.errors import MissingExtra, SuiteError, did_you_mean
+from slimgate.errors import MissingExtra, SuiteError, did_you_mean, to_one_line
 from slimgate.models.quantized_files import Quantized, replace_numbers
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _read_header(file: Path, _changed: int, _size: int) -> GgufHeader:
     try:
         reader = GGUFReader(file)
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())[:80]
+        problem = to_one_line(error)[:80]
         raise SuiteError(
             f"{file.name} is not a complete GGUF file ({problem}); copy or download it again"
         ) from error

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from slimgate._system.worker import ask_worker
-from slimgate.errors import BuildError, MeasureError
+from slimgate.errors import BuildError, MeasureError, to_one_line
 from slimgate.models import _gguf_check_worker as worker
 from slimgate.models.divergence import count_common_prefix
 from slimgate.models.gguf_file import link_alone, read_gguf_header
@@ -118,7 +118,7 @@ def load_gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=file.name)
     except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError, NotImplementedError) as error:
         if not has_tokenizer(file.parent):
-            problem = " ".join(str(error).split())[:120]
+            problem = to_one_line(error)[:120]
             raise BuildError(
                 f"transformers cannot make a tokenizer from the vocabulary in {file.name} "
                 f"({type(error).__name__}: {problem}); put the tokenizer's files (tokenizer.json, "

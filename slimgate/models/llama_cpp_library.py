@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from slimgate._system.import_extra import import_extra
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 
 PACKAGE, EXTRA = "llama_cpp", "llama-cpp"
 DISTRIBUTION = "llama-cpp-python"
@@ -36,7 +36,7 @@ def load_library(user: str) -> Any:
     try:
         library = import_extra(PACKAGE, EXTRA, user)
     except (OSError, RuntimeError) as error:  # a shared library is missing, or is for another processor
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         raise BuildError(f"{user}: {DISTRIBUTION} cannot be loaded: {problem}") from error
     _keep_log(library)
     return library

@@ -18,7 +18,7 @@ from torch import nn
 
 from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.rows import Encoded
 
@@ -166,5 +166,5 @@ def _is_packed_table(module: nn.Module) -> bool:
 def _format_error(network: nn.Module, error: Exception) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    problem = " ".join(str(error).split())[:300]
+    problem = to_one_line(error)[:300]
     return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {problem}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.onnx_export import LogitsOnly, exportable
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
@@ -72,5 +72,5 @@ def format_export_error(network: nn.Module, error: Exception) -> str:
             f"; its layers {', '.join(sorted(layers))} may be the reason: export the model first, then "
             "quantize it"
         )
-    problem = " ".join(str(error).split())[:300] or "no message"
+    problem = to_one_line(error)[:300]
     return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {problem}{hint}"

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.graph import Graph
 from slimgate.models.openvino_package import load_openvino
 from slimgate.models.saved_files import load_companions
@@ -199,7 +199,7 @@ def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
     try:
         return core.read_model(file)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         raise BuildError(f"OpenVINO cannot read {file}: {problem}") from error
 
 

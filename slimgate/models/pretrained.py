@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.gguf_file import link_alone
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, find_main_dtype
@@ -139,7 +139,7 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
                 **options,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         if "ignore_mismatched_sizes" in problem:  # the report that this error names is switched off
             problem = (
                 "weights in its files have other shapes than its config.json asks for (hidden_size, number "
@@ -239,7 +239,7 @@ def make_fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> An
     try:
         return getattr(transformers, auto).from_config(config, trust_remote_code=False).to(torch.float32)
     except (ValueError, LookupError, ArithmeticError, RuntimeError, TypeError, AttributeError) as error:
-        problem = " ".join(str(error).split())
+        problem = to_one_line(error)
         raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {problem}") from error
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from slimgate._system.child_server import ChildServer, find_free_port, is_port_taken
 from slimgate._system.threads import default_spinning
-from slimgate.errors import MeasureError, SuiteError
+from slimgate.errors import MeasureError, SuiteError, to_one_line
 from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.params import Table
 
@@ -204,7 +204,7 @@ def _ask_if_ready(url: str, key: str) -> str | None:
     except HTTPError as error:
         return f"status {error.code}"
     except (OSError, HTTPException) as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return to_one_line(error)
 
 
 def _describe_server_end(server: ChildServer, key: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.import_extra import import_extra
-from slimgate.errors import DataError
+from slimgate.errors import DataError, to_one_line
 from slimgate.record.files import StoredRecord
 from slimgate.record.lines import Line, make_lines
 from slimgate.record.run import RunRecord, VariantRecord
@@ -115,7 +115,7 @@ def _explain_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        text = " ".join(str(error).split())
+        text = to_one_line(error)
         raise DataError(f"MLflow: {text}") from error
 
 

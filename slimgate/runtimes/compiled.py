@@ -27,7 +27,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError, SlimgateError
+from slimgate.errors import BuildError, SlimgateError, to_one_line
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import NEW_TOKENS, Macs
 from slimgate.plugins.params import Table
@@ -287,5 +287,5 @@ def check_compiler(user: str, device: str) -> None:
 
 def shorten_error(error: BaseException) -> str:
     """The first part of an error, because compilers write pages."""
-    message = " ".join(str(error).split()) or "no message"
+    message = to_one_line(error)
     return message if len(message) <= MAX_ERROR_LENGTH else f"{message[:MAX_ERROR_LENGTH]}…"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate._system.import_extra import import_extra
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.onnx_model import DATA, KIND, MODEL
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -184,7 +184,7 @@ def open_session(graph: Path | bytes, params: Params, *, device: str, threads: i
             disabled_optimizers=list(params.left_out),
         )
     except Exception as error:  # its exceptions have no common base except Exception
-        message = " ".join(str(error).split())
+        message = to_one_line(error)
         raise BuildError(f"ONNX Runtime cannot load the graph: {message}") from error
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
-from slimgate.errors import BuildError, MeasureError
+from slimgate.errors import BuildError, MeasureError, to_one_line
 from slimgate.models.onnx_genai_model import (
     CONFIG,
     KIND,
@@ -93,7 +93,7 @@ class GenaiPredictor:
         try:
             self._model: Any = self._package.Model(config)
         except Exception as error:  # its exceptions have no class of their own
-            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_join_lines(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {to_one_line(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
         """The ids of a batch, as the int32 that the library reads."""
@@ -158,7 +158,7 @@ class GenaiPredictor:
             generator = self._package.Generator(self._model, generator_params)
             generator.append_tokens(ids)
         except RuntimeError as error:
-            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_join_lines(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {to_one_line(error)}") from error
         return generator
 
     def fetch(self, output: npt.NDArray[np.float32] | Ids) -> npt.NDArray[np.float32]:
@@ -196,10 +196,6 @@ def _make_overlay(threads: int) -> dict[str, Any]:
         "session.force_spinning_stop": "1",
     }
     return {"model": {"decoder": {"session_options": session}, "pad_token_id": NO_TOKEN}}
-
-
-def _join_lines(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 class OnnxRuntimeGenai(Runtime[Params]):

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.models.openvino_model import KIND, MODEL, WEIGHTS
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -231,7 +231,7 @@ def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: 
     try:
         return make_compiling_core().compile_model(graph, "CPU", properties)
     except RuntimeError as error:
-        message = " ".join(str(error).split())
+        message = to_one_line(error)
         raise BuildError(f"OpenVINO cannot compile the graph: {message}") from error
 
 

@@ -38,7 +38,7 @@ from filelock import FileLock, Timeout
 
 from slimgate._system.files import FULL
 from slimgate._system.timestamps import format_now
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Json
 from slimgate.store.holds import hold_entry, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
@@ -89,7 +89,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
         if cause is None or f"store {root}: " in str(error):
             raise
         problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
-        text = " ".join(str(error).split())
+        text = to_one_line(error)
         raise BuildError(
             f"store {root}: {problem}; {name} was not kept, and building it failed: {text}"
         ) from error

@@ -12,7 +12,7 @@ from slimgate.cli.tune.clock import Clock, OutOfTime
 from slimgate.cli.tune.measuring import Bench
 from slimgate.cli.tune.proposing import Proposer
 from slimgate.cli.tune.trial import Measurements, State, Trial
-from slimgate.errors import SlimgateError, SuiteError
+from slimgate.errors import SlimgateError, SuiteError, format_error
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
@@ -91,8 +91,7 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
     except SlimgateError as error:
         return _make_trial(number, drawn, State.FAILED, str(error), figures)
     except Exception as error:  # a user's runtime or metric may raise any error
-        problem = " ".join(str(error).split()) or "no message"
-        return _make_trial(number, drawn, State.FAILED, f"{type(error).__name__}: {problem}", figures)
+        return _make_trial(number, drawn, State.FAILED, format_error(error), figures)
 
 
 def _make_trial(

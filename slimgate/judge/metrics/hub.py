@@ -17,7 +17,7 @@ from math import isfinite, nan
 
 import numpy as np
 
-from slimgate.errors import MeasureError
+from slimgate.errors import MeasureError, format_error
 from slimgate.judge.directions import find_known_direction
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.outcomes import ClassOutcomes, Floats
@@ -60,8 +60,7 @@ def _compute_value(name: str, script: str, outcomes: ClassOutcomes) -> float:
             "the hub cannot be reached; load it once with evaluate.load, or name a folder"
         ) from error
     except Exception as error:  # the script may raise anything; the cause stays chained
-        text = " ".join(str(error).split())
-        raise MeasureError(f"{name}: {type(error).__name__}: {text}") from error
+        raise MeasureError(f"{name}: {format_error(error)}") from error
     return _select_number(name, script, results)
 
 

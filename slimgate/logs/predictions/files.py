@@ -25,7 +25,7 @@ from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names, require_file
 from slimgate.data.text_files import refuse_utf_16
-from slimgate.errors import DataError
+from slimgate.errors import DataError, to_one_line
 from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_duplicates, is_empty, sort_by_id
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
@@ -163,7 +163,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         ragged = _RAGGED.search(str(error)) if path.is_file() else None
         if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
             raise DataError(f"{shown}: {line}") from error
-        message = " ".join(str(error).split())
+        message = to_one_line(error)
         raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")

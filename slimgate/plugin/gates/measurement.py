@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from slimgate._system.timestamps import format_now
-from slimgate.errors import MeasureError, SlimgateError
+from slimgate.errors import MeasureError, SlimgateError, format_error
 from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
 from slimgate.plugin.config import is_xdist_worker
 from slimgate.plugin.gates.latency import describe_unpacked_weights
@@ -109,10 +109,7 @@ def _take_reading(plugin: Measurement, name: str, model: BuiltModel, number: int
     except SlimgateError:
         raise
     except Exception as error:  # a user's measurement may raise anything; it becomes one line
-        text = " ".join(str(error).split())
-        raise MeasureError(
-            f"{model.name}: measurement {name} failed: {type(error).__name__}: {text}"
-        ) from error
+        raise MeasureError(f"{model.name}: measurement {name} failed: {format_error(error)}") from error
     figure = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
     if not 0 < figure < inf:
         raise MeasureError(f"{model.name}: measurement {name} gave {value!r}, expected a number above 0")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from slimgate.errors import BuildError, MissingExtra
+from slimgate.errors import BuildError, MissingExtra, to_one_line
 from slimgate.run.cluster.needs import OPTION, Needs
 
 ADDRESS = "--slimgate-ray-address"
@@ -49,7 +49,7 @@ def connect(address: str | None) -> Iterator[Any]:
                 )
         except Exception as error:  # Ray raises what it likes: ConnectionError, RuntimeError, ValueError
             ray.shutdown()
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = to_one_line(error)
             where = "a cluster of this machine's own" if address is None else f"{ADDRESS} {address}"
             hint = (
                 ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from slimgate.errors import SlimgateError
+from slimgate.errors import SlimgateError, to_one_line
 from slimgate.plugins.base import Arrays, Json
 from slimgate.run import keys
 from slimgate.store.artifact import Artifact
@@ -55,7 +55,7 @@ def _count_macs(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, devic
     try:
         macs = runtime.object.count_macs(artifact.folder, inputs, device=device)
     except (SlimgateError, *_UNKNOWN) as error:
-        return Operations(None, tokens, " ".join(str(error).split()))
+        return Operations(None, tokens, to_one_line(error))
     if macs.total <= 0:
         return Operations(None, tokens, "no operation that multiplies was seen")
     return Operations(macs.total, tokens, by_type=dict(macs.by_type))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from slimgate.errors import SlimgateError
+from slimgate.errors import SlimgateError, to_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -170,4 +170,4 @@ def _make_int8_product(size: int, threads: int) -> Call:
 
 
 def _format_error(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return to_one_line(error)

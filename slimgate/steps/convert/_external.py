@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.worker import describe_end
-from slimgate.errors import BuildError, SuiteError
+from slimgate.errors import BuildError, SuiteError, to_one_line
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import list_weight_files
 from slimgate.models.pretrained import load_weights, require_weights
@@ -179,7 +179,7 @@ def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        problem = " ".join(str(error).split())[:200]
+        problem = to_one_line(error)[:200]
         raise BuildError(f"{name} wrote a tokenizer that transformers cannot load: {problem}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, format_error
 from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
 from slimgate.models.generate import can_write
@@ -43,10 +43,7 @@ def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTra
         with silent():
             converters.TransformersConverter(str(plain)).convert(str(written), quantization=quantization)
     except Exception as error:  # if a part of the model is missing, any error may come
-        problem = " ".join(str(error).split())
-        raise BuildError(
-            f"CTranslate2 cannot convert the model: {type(error).__name__}: {problem}"
-        ) from error
+        raise BuildError(f"CTranslate2 cannot convert the model: {format_error(error)}") from error
     _complete_config(written / CONFIG, model)
     counts = model.measure_size()
     if answers.decoder:

@@ -240,11 +240,7 @@ def _read_python_call(call: ast.expr) -> ToolCall | None:
     try:
         arguments = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
         return ToolCall(ast.unparse(call.func), parse_strict(json.dumps(arguments)))
-    except (
-        ValueError,
-        TypeError,
-        RecursionError,
-    ):  # not a literal, one that JSON lacks, or nested too deeply
+    except (ValueError, TypeError, RecursionError):  # no literal, none that JSON has, or nested too deeply
         return None
 
 

@@ -67,9 +67,7 @@ def replace_block_counts(config: Json, encoder: int | None, decoder: int | None)
     encoder, decoder = encoder or count_blocks(config), decoder or count_decoder_blocks(config)
     counts = {**dict.fromkeys(_BLOCKS, encoder), **dict.fromkeys(_DECODER_BLOCKS, decoder)}
     replaced = {key: count for key, count in counts.items() if config.get(key) is not None}
-    if (
-        "num_layers" in replaced
-    ):  # T5, which takes the decoder's number from the encoder's if it is not stated
+    if "num_layers" in replaced:  # T5: without its own number, the decoder has the encoder's
         replaced["num_decoder_layers"] = decoder
     return {**config, **replaced}
 

@@ -103,9 +103,8 @@ def _find_joined_row(path: Path, separator: str) -> tuple[int, int] | None:
     """The first line of a value that holds a row, and the line of that row; None if there is none."""
     records = _read_records(path, separator)
     width = len(next(records).values)
-    suspects: list[
-        tuple[int, list[_Splits]]
-    ] = []  # the number of the first line, and the splits of all lines
+    # for each suspect, the number of its first line and the splits of all its lines
+    suspects: list[tuple[int, list[_Splits]]] = []
     for record in records:
         splits_of_lines = [_split_line(line, separator, width) for line in record.lines]
         if splits_of_lines[0] and any(splits_of_lines[1:]):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import format_examples
-from slimgate.plugins.reader import Log, TaskLog
+from slimgate.plugins.reader import PER_SAMPLE, Log, TaskLog
 
 # The largest number of characters of a text, and of an error, that a note quotes.
 LONGEST_QUOTE = 120
@@ -83,9 +83,10 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
     for metric in sorted({**base.not_numbers, **target.not_numbers}):
         counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
         if metric not in base.scores or metric not in target.scores:
+            in_base = format_count(counts[0], "sample", "samples")
             notes.append(
-                f"{where}: {metric} is not a number in {format_count(counts[0], 'sample', 'samples')} of the "
-                f"base and {counts[1]:,} of the target, so these are not judged"
+                f"{_format_prefix(where)}{metric} is not a number in {in_base} of the base and "
+                f"{counts[1]:,} of the target, so these are not judged"
             )
     return notes
 
@@ -98,6 +99,19 @@ def list_metrics(samples: Samples) -> str:
     ]
     reason = f" ({', '.join(texts)})" if texts else ""
     return ", ".join(samples.scores) or f"none{reason}"
+
+
+def describe_one_sided(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line for metrics that only one of the logs has, and one for texts."""
+    notes = []
+    if metrics := sorted(set(base.scores) ^ set(target.scores)):
+        notes.append(f"{_format_prefix(where)}metric {', '.join(metrics)} is in only one of the logs")
+    if texts := [f"{key}s" for key in PER_SAMPLE if (key in base.keys) != (key in target.keys)]:
+        notes.append(
+            f"{_format_prefix(where)}{' and '.join(texts)} are in only one of the logs, so they were not "
+            "compared"
+        )
+    return notes
 
 
 def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:

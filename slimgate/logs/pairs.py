@@ -23,6 +23,7 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
     describe_missing_samples,
     describe_not_numbers,
+    describe_one_sided,
     describe_surplus,
     describe_truncated,
     format_place,
@@ -345,9 +346,8 @@ def _pair_samples(
 
 
 def _describe_pairs(where: str, base: Samples, target: Samples) -> list[str]:
-    lone = ", ".join(sorted(set(base.scores) ^ set(target.scores)))
     return [
-        *([f"{where}: metric {lone} is in only one of the logs"] if lone else []),
+        *describe_one_sided(where, base, target),
         *describe_not_numbers(where, base, target),
         *describe_truncated(where, base, target),
     ]

@@ -212,6 +212,14 @@ def test_samples_without_a_common_one_are_refused_with_examples() -> None:
     )
 
 
+def test_texts_of_one_log_alone_are_noted() -> None:
+    differences = make_differences()
+    pair_rows(
+        [Row("0", {"em": 1.0}, keys={"prompt": "2+3="})], [Row("0", {"em": 1.0})], differences=differences
+    )
+    assert differences.notes == ["gsm8k: prompts are in only one of the logs, so they were not compared"]
+
+
 def test_metrics_of_one_log_alone_are_noted_or_refused() -> None:
     differences = make_differences()
     paired = pair_rows([Row("0", {"em": 1.0, "f1": 1.0})], [Row("0", {"em": 1.0})], differences=differences)

@@ -8,7 +8,8 @@ from pathlib import Path
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_about, read_base_log
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log, Reader
-from slimgate.record.files import RECORD, check_base_logs
+
+_RECORD = "run.json"
 
 
 class Baseline(Reader):
@@ -16,13 +17,13 @@ class Baseline(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return (path / RECORD).is_file() or any(path.glob(f"*/{RECORD}"))
+            return (path / _RECORD).is_file() or any(path.glob(f"*/{_RECORD}"))
         return path.name == BASE_LOG and read_about(path) is not None
 
     def read(self, path: Path) -> Log:
         if path.is_file():
             return _read_runs(path, str(path))
-        below = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
+        below = [path] if (path / _RECORD).is_file() else [file.parent for file in path.glob(f"*/{_RECORD}")]
         folders = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
         if len(folders) > 1:
             names = ", ".join(folder.as_posix() for folder in folders)
@@ -37,7 +38,9 @@ class Baseline(Reader):
 
 def _read_runs(file: Path, shown: str) -> Log:
     """The log, with the further runs that were judged together with it. Raises DataError for other files."""
-    if (record := file.with_name(RECORD)).is_file():
+    if (record := file.with_name(_RECORD)).is_file():
+        from slimgate.record.files import check_base_logs
+
         check_base_logs(record)
     further = sorted(file.parent.glob(FURTHER_BASE_LOGS))
     log = read_base_log(file, shown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import TextIO
 
 _LONGEST = 1000
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -64,6 +66,11 @@ def escape_invisible(text: str) -> str:
     if text.isprintable():  # nearly every text is, and a page has many thousands
         return text
     return "".join(_make_visible(character) for character in text)
+
+
+def write_lines(stream: TextIO, lines: Iterable[str]) -> None:
+    """Writes lines to a stream, in which characters that cannot be seen are Python's escapes."""
+    stream.writelines(f"{escape_invisible(line)}\n" for line in lines)
 
 
 def is_blank(text: str) -> bool:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import write_lines
     from slimgate._system.timestamps import format_now
     from slimgate.record.accept import accept
     from slimgate.record.earlier_results import describe_state
@@ -67,5 +67,5 @@ def run(options: argparse.Namespace) -> int:
     ]
     if baseline.record.verdict.inconclusive:
         lines.append(f"undecided in this run: {baseline.record.verdict.inconclusive} budgets")
-    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in lines)
+    write_lines(sys.stdout, lines)
     return 0

@@ -50,14 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import write_lines
     from slimgate._system.number_text import format_count
 
     checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
     if checked.problems:
-        sys.stderr.writelines(f"{escape_invisible(line)}\n" for line in checked.problems)
+        write_lines(sys.stderr, checked.problems)
         return _WRONG
-    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in checked.questions)
+    write_lines(sys.stdout, checked.questions)
     unchecked = "" if options.data else "; their files, models and packages were not checked (use --data)"
     questions = (
         f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         if paths:
             listed = list_names([path.as_posix() for path in paths], _MOST_NAMED)
-            sys.stdout.write(escape_invisible(f"{words}: {listed}") + "\n")
+            write_lines(sys.stdout, [f"{words}: {listed}"])
     if checked.without_data or checked.partly:
         sys.stdout.write("to check an opt-in suite, name its file\n")
     return 0

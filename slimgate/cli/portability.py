@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_lines(*lines: str) -> None:
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import write_lines
 
-    sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in lines))
+    write_lines(sys.stdout, lines)
     sys.stdout.flush()
 
 

@@ -81,9 +81,9 @@ def _check_options(options: argparse.Namespace, stated: Sequence[str]) -> None:
 
 
 def _print_lines(text: str) -> None:
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import write_lines
 
-    sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in text.splitlines()))
+    write_lines(sys.stdout, text.splitlines())
 
 
 def _print_entries(entries: Sequence[StoredEntry]) -> int:

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import escape_invisible, write_lines
     from slimgate.cli.export.folder import Export, check_free, write_export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
@@ -85,11 +85,11 @@ def run(options: argparse.Namespace) -> int:
         )
         written, comparison = write_export(export, options.folder)
     except OtherAnswers as error:
-        sys.stderr.write(f"slimgate export: {escape_invisible(str(error))}\n")
+        write_lines(sys.stderr, [f"slimgate export: {error}"])
         return 1
     message = (
         f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
     )
     servers = describe_servers(find_layout(written))
-    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in (message, comparison, servers) if line)
+    write_lines(sys.stdout, filter(None, (message, comparison, servers)))
     return 0

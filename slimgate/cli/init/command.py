@@ -202,7 +202,7 @@ def _split_list(text: str | None) -> tuple[str, ...]:
 
 
 def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
-    from slimgate._system.escape import escape_invisible
+    from slimgate._system.escape import write_lines
     from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 
     lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in describe_rows(draft))]
@@ -219,7 +219,7 @@ def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_f
     ]
     change_folder = "" if in_current_folder else f"cd {shlex.quote(str(path.parent.parent))} && "
     lines.append(f"next: {change_folder}pytest bench/{path.name} --slimgate-plan")
-    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in lines)
+    write_lines(sys.stdout, lines)
 
 
 def make_asker(answers: TextIO, out: TextIO) -> Ask:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate._system.escape import escape_invisible
+from slimgate._system.escape import escape_invisible, write_lines
 from slimgate._system.number_text import count, format_fixed, format_percent
 from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
@@ -43,7 +43,7 @@ def judge_prediction_files(options: argparse.Namespace) -> int:
     judged = JudgedPredictions(pairs, options.teacher, options.variants)
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
-        sys.stderr.writelines(f"warning: {escape_invisible(line)}\n" for line in warnings)
+        write_lines(sys.stderr, (f"warning: {line}" for line in warnings))
     return finish(
         options,
         judged,

@@ -192,7 +192,7 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
     for model, file in zip(models, files, strict=True):
         if problem := find_wrong_answers(run.record, model, file):
             raise DataError(f"{file}: {problem}; run again, and accept the whole folder of that run")
-    check_base_logs(run.file)
+    check_base_logs(run)
     return files
 
 

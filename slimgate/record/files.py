@@ -82,17 +82,24 @@ def digest_base_logs(folder: Path) -> dict[str, str]:
     return {file.name: file_sha256(file) for file in files if file.is_file()}
 
 
-def check_base_logs(record: Path) -> None:
+def check_base_logs(run: StoredRecord) -> None:
     """Raises DataError if the logs of the base next to a record are not those that it judged."""
-    stated = read_run(record).task.source.get(BASE_LOGS)
-    actual = digest_base_logs(record.parent)
-    if stated is None or stated == actual:
+    stated = run.record.task.source.get(BASE_LOGS)
+    if stated is None:
         return
-    differing = min(name for name in {*stated, *actual} if stated.get(name) != actual.get(name))
-    raise DataError(
-        f"{record.parent / differing}: it is not the log of the base that {record} judged; restore the whole "
-        "folder of that run, or judge again"
-    )
+    if not isinstance(stated, dict):
+        raise DataError(
+            f"{run.file}: {BASE_LOGS} is {stated!r}, expected the digest of each log of the base; restore "
+            "the whole folder of that run, or judge again"
+        )
+    folder = run.file.parent
+    actual = digest_base_logs(folder)
+    differing = [name for name in {*stated, *actual} if stated.get(name) != actual.get(name)]
+    if differing:
+        raise DataError(
+            f"{folder / min(differing)}: it is not the log of the base that {run.file} judged; restore the "
+            "whole folder of that run, or judge again"
+        )
 
 
 def read_run(file: Path) -> RunRecord:

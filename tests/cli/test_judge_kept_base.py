@@ -96,6 +96,22 @@ def test_a_base_log_that_was_not_judged_is_refused(
         assert (code, expected in error) == (4, True)
 
 
+def test_digests_of_a_base_that_are_no_digests_are_one_line(
+    judge: Judge, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [write_scores(tmp_path / f"{name}.jsonl", wrong) for name, wrong in (("base", 0), ("bad", 40))]
+    judge(*files, "--report", tmp_path / "report")
+    record_file = tmp_path / "report/run.json"
+    record = json.loads(record_file.read_text("utf-8"))
+    record["task"]["source"]["base_logs"] = 5
+    record_file.write_text(json.dumps(record), "utf-8")
+    capsys.readouterr()
+    accept = ["accept", str(tmp_path / "report"), "--name", "v1", "--baselines", str(tmp_path / "kept")]
+    assert main([*accept, "--reason", "a test"]) == 4
+    expected = f"{record_file}: base_logs is 5, expected the digest of each log of the base; restore the "
+    assert expected in capsys.readouterr().err
+
+
 def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> None:
     base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
     judge(base, target, *SHORTENED, "--report", tmp_path / "first")

@@ -39,9 +39,9 @@ class Baseline(Reader):
 def _read_runs(file: Path, shown: str) -> Log:
     """The log, with the further runs that were judged together with it. Raises DataError for other files."""
     if (record := file.with_name(_RECORD)).is_file():
-        from slimgate.record.files import check_base_logs
+        from slimgate.record.files import StoredRecord, check_base_logs, read_run
 
-        check_base_logs(record)
+        check_base_logs(StoredRecord(record, read_run(record)))
     further = sorted(file.parent.glob(FURTHER_BASE_LOGS))
     log = read_base_log(file, shown)
     return replace(log, further=tuple(read_base_log(run, f"{shown} ({run.name})") for run in further))

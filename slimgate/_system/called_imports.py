@@ -10,9 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 # Stands for the module of an import under a computed name.
 UNKNOWN = "?"
 _IMPORTERS = frozenset({"import_module", "__import__", "resolve_name", "run_module"})
+# Nodes that bind the name in their attribute `name`.
 _NAMED_NODES = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
-    *(ast.ExceptHandler, ast.MatchAs, ast.MatchStar),
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.ExceptHandler,
+    ast.MatchAs,
+    ast.MatchStar,
 )
 # Calls of other functions with "import" in their name count too, such as pytest.importorskip("NAME").
 _MAY_CALL = re.compile(

@@ -31,10 +31,10 @@ _OF_CHANGES = ("drop", "share of value", "share of errors", _CHANGE)
 
 
 def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> QualityJudgement:
-    """The judgement in which no budget on the drop passes that allows the base to fall to the worst value.
+    """The judgement in which no budget passes that allows the base to fall to the metric's worst value.
 
-    A two-sided budget passes if the base may also rise to the best value. Only for metrics whose values end
-    there; the other budgets do not limit a change.
+    A two-sided budget gives no PASS if it also allows a rise to the best value. Budgets that do not limit a
+    change, such as a floor, stay as they are, and so do those on metrics without such an end.
     """
     allowed = [_compute_allowed_points(budget, judged.teacher) for budget in judged.budgets]
     sure = [

@@ -170,6 +170,7 @@ def _refuse_differences(
 
 
 def _refuse_unlike_times(base_file: str, file: str, name: str, base: LoadRun, other: LoadRun) -> None:
+    """Raises DataError if the median times of a part differ by more than _MOST_FASTER."""
     for part in LOAD_PARTS:
         times = [list_part_times(run.requests, part) for run in (base, other)]
         if not all(np.isfinite(part_times).any() for part_times in times):
@@ -178,8 +179,8 @@ def _refuse_unlike_times(base_file: str, file: str, name: str, base: LoadRun, ot
         if max(was, now) > _MOST_FASTER * min(was, now):
             raise DataError(
                 f"{file}: the median time of {part} of load {name} is {now:.3g} ms, and {was:.3g} ms in "
-                f"{base_file}; expected less than {_MOST_FASTER} times of difference: one of the files has "
-                f"another unit, or a cache answered; --allow {LOAD} compares them anyway"
+                f"{base_file}; expected times that differ by a factor of at most {_MOST_FASTER}: one of the "
+                f"files has another unit, or a cache answered; --allow {LOAD} compares them anyway"
             )
 
 

@@ -92,9 +92,10 @@ def _read_rows(path: Path) -> Iterator[Row]:
             errors = [metric["error"] for metric in metrics if metric.get("error")]
             scores: dict[str, float | None] = {}
             for name, metric in _name_metrics(metrics).items():
-                scores[name] = None if metric.get("error") else metric.get("score")
-                if metric.get("success") is not None:
-                    scores[f"{name}.success"] = None if metric.get("error") else float(metric["success"])
+                failed, success = bool(metric.get("error")), metric.get("success")
+                scores[name] = None if failed else metric.get("score")
+                if success is not None:
+                    scores[f"{name}.success"] = None if failed else float(success)
             context = convert_to_text(case.get("context"))
             yield Row(
                 id=str(case.get("name") or at),

@@ -130,9 +130,8 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             differences.add("filters", name, text)
         else:
             differences.refuse(name, text)
-    if base.tool == "table":
-        for filter_ in filters:
-            _refuse_unequal_epochs(format_place(name, filter_), before[filter_], differences)
+    for filter_ in filters:
+        _refuse_unequal_epochs(format_place(name, filter_), before[filter_], differences)
     shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
     better = _join_directions(name, base, target, list(dict.fromkeys(shared)), differences)
     pairs = (
@@ -160,7 +159,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
 
 
 def _refuse_unequal_epochs(where: str, samples: Samples, differences: Differences) -> None:
-    """Refuses a table with more epochs of some samples than of others: these would weigh more."""
+    """Refuses a log with more epochs of some samples than of others: these would weigh more."""
     if not samples.has_epochs:
         return
     numbers = number_samples(samples.ids.to_pylist())
@@ -174,7 +173,8 @@ def _refuse_unequal_epochs(where: str, samples: Samples, differences: Difference
     differences.refuse(
         where,
         f'sample "{names[0]}" has {epochs.max():,} epochs in the base\'s log, and "{names[1]}" has '
-        f"{epochs.min():,}; expected the same number of each sample, because each epoch counts as much",
+        f"{epochs.min():,}; expected the same number of each sample, because each epoch counts as much; run "
+        "the missing epochs, or leave the others out",
     )
 
 

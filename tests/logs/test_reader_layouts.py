@@ -86,6 +86,20 @@ def test_lighteval_since_0_11_has_other_names_of_columns(tmp_path: Path) -> None
     assert main(["judge", *map(str, files), "--higher-is-better", "drift"]) == 0
 
 
+def test_a_document_that_occurs_twice_is_no_epoch(tmp_path: Path) -> None:
+    """lighteval counts each row, also if a data set has a document twice."""
+    base, target = (write_lighteval(tmp_path / name, [1, 1, 0], 0) for name in ("base", "target"))
+    for folder in (base, target):
+        [file] = folder.glob("**/*.parquet")
+        table = pq.read_table(file)
+        pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), file)
+    (comparison,) = judge(base, target).comparisons
+    assert list(comparison.ids) == ["0", "1", "2", "1 row 2"]
+    assert comparison.groups is not None
+    assert comparison.groups[1] == comparison.groups[3]
+    assert not comparison.has_epochs
+
+
 def test_details_of_another_tool_name_the_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"query": ["a"], "metrics": [1.0]}), tmp_path / f"details_a_{TIME}.parquet")
     with pytest.raises(

@@ -166,6 +166,22 @@ def test_repeats_are_the_same_if_rows_are_missing(tmp_path: Path) -> None:
     assert [row.id for row in task.rows()][3:5] == ["1 epoch 2", "1 epoch 3"]
 
 
+def test_unequal_repeats_of_any_tool_are_refused(tmp_path: Path) -> None:
+    """The target has lost every sample but one, whose many matches hide it in a mean of matches."""
+    repeats = np.ones((REPEATS, SAMPLES)).tolist()
+    file = write_openai_matches(tmp_path / "a", repeats)
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    rows += [row for row in rows if row.get("sample_id") == "sums.7"] * 30
+    base = write_lines(tmp_path / "base.jsonl", rows)
+    for row in rows:
+        if row.get("sample_id") not in (None, "sums.7"):
+            row["data"]["correct"] = False
+    target = write_lines(tmp_path / "target.jsonl", rows)
+    expected = r'"sums\.7" has 93 epochs in the base\'s log, and "sums\.0" has 3'
+    with pytest.raises(DataError, match=expected):
+        judge_logs(read_log(base), read_log(target), LogBudgets(), Rules())
+
+
 def test_an_id_with_many_digits_is_no_epoch() -> None:
     name = "x epoch " + "9" * 5000
     assert split_epoch(name) == (name, 1)

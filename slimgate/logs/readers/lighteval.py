@@ -30,7 +30,6 @@ from slimgate.plugins.reader import (
     Row,
     Run,
     TaskLog,
-    name_further_epoch,
 )
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
@@ -264,7 +263,8 @@ def _make_row(
     # The task's fields of a document. Tables of one file have the keys of all rows, None if absent.
     specific = doc.get("specific")
     return Row(
-        id=name_further_epoch(key, count),
+        # a document that occurs twice is no repeat of an answer, so its further rows are no epochs
+        id=key if count == 1 else f"{key} row {count}",
         scores={name: value for name, value in metric.items() if _is_score(value)},
         not_numbers=tuple(name for name, value in metric.items() if not _is_score(value)),
         keys={

@@ -27,7 +27,6 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.report.files import REPORTS, write_comparison, write_reports
-from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, list_summary_lines
 from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, CheckKey
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
@@ -203,7 +202,7 @@ class SuiteSession:
     def _remove_earlier_reports(self) -> None:
         """Removes the reports of an earlier run: if this run is killed, its record has another verdict."""
         for folder in (self.folder, self._settings.report_root):
-            for name in (*REPORTS, COMPARISON):
+            for name in REPORTS:
                 (folder / name).unlink(missing_ok=True)
 
     def write_all(self, *, stopped: bool) -> None:

@@ -19,7 +19,7 @@ from slimgate.report.since_baseline import COMPARISON
 # More columns and marks are not distinguishable.
 _MOST_RELEASES = 12
 PR_COMMENT = "pr-comment.md"
-REPORTS = ("report.md", PR_COMMENT, "report.html")
+REPORTS = ("report.md", PR_COMMENT, "report.html", COMPARISON)
 
 
 def write_reports(

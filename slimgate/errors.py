@@ -14,7 +14,8 @@ A message says where, what was given, what was expected and what to do, in one l
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class SlimgateError(Exception):
@@ -27,6 +28,17 @@ class SlimgateError(Exception):
         copy = type(self)(*self.args)
         copy.log = self.log
         return copy
+
+
+@contextmanager
+def name_in_errors(name: str, count: int) -> Iterator[None]:
+    """Errors of the block begin with the name of a target, if it is one of several. count: of the targets."""
+    try:
+        yield
+    except SlimgateError as error:
+        if count == 1:
+            raise
+        raise type(error)(f"{name}: {error}") from error
 
 
 class SuiteError(SlimgateError):

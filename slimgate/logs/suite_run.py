@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slimgate._system.toml import format_value as quoted
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, name_in_errors
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_kl_log, read_log
@@ -37,6 +37,7 @@ _KEYS_OF_OPTIONS = {
     r"say --(\w+) COLUMN to slimgate judge": r'write [logs] columns = { \1 = "COLUMN" }',
     r"--(id|label|prediction|group) COLUMN": r'[logs] columns = { \1 = "COLUMN" }',
     r"--same-id\b": "[logs] same_id",
+    r"--slice ([^\s:]+):": r'[logs] slices = ["\1"]:',
     r"--(run|model|repeat|format|missing)\b": r"[logs] \1",
 }
 
@@ -45,8 +46,8 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     """Judges a suite. Raises DataError for missing or incomparable files, SuiteError for other budgets."""
     try:
         return _judge(suite)
-    except DataError as error:
-        raise DataError(name_suite_keys(str(error))) from error
+    except (DataError, SuiteError) as error:
+        raise type(error)(name_suite_keys(str(error))) from error
 
 
 def name_suite_keys(message: str) -> str:
@@ -94,18 +95,19 @@ def _judge(suite: LogSuite) -> JudgedFiles:
             check_sides(suite.base_runs, paths)
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)
     base = read_side(suite.base_runs, form)
-    judged = {
-        name: judge_logs(
-            base,
-            read_side(paths, form),
-            budgets[name].answers,
-            suite.rules,
-            seed=suite.table.seed,
-            repeat=repeat,
-            notes=budgets[name].notes,
-        )
-        for name, paths in suite.target_runs.items()
-    }
+    judged = {}
+    for name, paths in suite.target_runs.items():
+        target = read_side(paths, form)
+        with name_in_errors(name, len(suite.target_runs)):
+            judged[name] = judge_logs(
+                base,
+                target,
+                budgets[name].answers,
+                suite.rules,
+                seed=suite.table.seed,
+                repeat=repeat,
+                notes=budgets[name].notes,
+            )
     switched_off = {
         name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
     }

@@ -105,7 +105,8 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
             _note_unpacked_weights(record),
             list_server_differences(record),
             _list_step_warnings(record),
-            _list_file_notes(record),
+            # those without rows are shown with the figures of their target
+            map(escape, list_file_notes(record) if record.task.has_rows else ()),
             _note_busy_machine(record),
             list_slow_runtimes(record),
             _note_unsteady_times(record),
@@ -128,17 +129,15 @@ def _note_made_up_rows(record: RunRecord) -> Iterator[str]:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
 
 
-def _list_file_notes(record: RunRecord) -> Iterator[str]:
-    """The judge's notes on a target of files; each once, with the targets if not all have it."""
-    if not record.task.has_rows:  # shown with the figures of its target
-        return
+def list_file_notes(record: RunRecord) -> Iterator[str]:
+    """The judge's notes on the targets of files; each once, with the targets if not all have it."""
     models = list_variants(record)
     names_by_note: dict[str, list[str]] = {}
     for model in models:
         for note in model.notes:
             names_by_note.setdefault(note, []).append(model.name)
     for note, names in names_by_note.items():
-        yield escape(note) if len(names) == len(models) else f"{_join(names)}: {escape(note)}"
+        yield note if len(names) == len(models) else f"{', '.join(names)}: {note}"
 
 
 def _note_prompt_faults(record: RunRecord) -> Iterator[str]:

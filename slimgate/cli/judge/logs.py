@@ -15,7 +15,7 @@ from slimgate.cli.judge.options import (
     list_changed,
     name_targets,
 )
-from slimgate.errors import SuiteError
+from slimgate.errors import SuiteError, name_in_errors
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, make_drop_budgets, parse_range_options
@@ -110,15 +110,16 @@ def _judge_answers(options: argparse.Namespace) -> int:
         if options.explain_environment:
             sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
             changes[name] = explain_environment(options, name, *sides)
-        judged[name] = judge_logs(
-            base,
-            target,
-            budgets[name].limits,
-            rules,
-            seed=options.seed,
-            repeat=repeat,
-            notes=budgets[name].notes,
-        )
+        with name_in_errors(name, len(names)):
+            judged[name] = judge_logs(
+                base,
+                target,
+                budgets[name].limits,
+                rules,
+                seed=options.seed,
+                repeat=repeat,
+                notes=budgets[name].notes,
+            )
     switched_off = {
         name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
     }

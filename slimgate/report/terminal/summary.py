@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from tabulate import tabulate
 
@@ -17,6 +18,7 @@ from slimgate.record.earlier_results import describe_counts, describe_state, is_
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report.alarms import list_alarms
+from slimgate.report.cautions import list_file_notes
 from slimgate.report.figures import format_duel_speedup
 from slimgate.report.head import list_broken_lines
 from slimgate.report.status import (
@@ -121,8 +123,8 @@ def list_log_summary(record: RunRecord, where: str, *, width: int | None) -> lis
         *_list_message_lines(list(map(escape_invisible, record.verdict.messages)), where, width),
         *(
             line
-            for note in _list_summary_notes(record)[:MOST]
-            for line in wrap_text(f"note: {note}", width, "  ")
+            for note in islice(list_file_notes(record), MOST)
+            for line in wrap_text(f"note: {escape_invisible(note)}", width, "  ")
         ),
         *_list_status_lines(record, where),
     ]
@@ -134,11 +136,6 @@ def _list_message_lines(messages: Sequence[str], where: str, width: int | None) 
         yield from _style_message(message, width)
     if (more := len(messages) - MOST) > 0:
         yield from wrap_text(f"… and {more} more: {where}", width)
-
-
-def _list_summary_notes(record: RunRecord) -> list[str]:
-    """The allowed differences and the left-out samples, each once."""
-    return list(dict.fromkeys(escape_invisible(note) for model in record.variants for note in model.notes))
 
 
 def make_summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:

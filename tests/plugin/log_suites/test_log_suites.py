@@ -180,7 +180,7 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     (repository / "bench/logs.toml").write_text(text, "utf-8")
     ran = run_pytest(repository, "bench/logs.toml", "-k", "good")
     assert ran.code == 0
-    assert any(line.startswith("note: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
+    assert any(line.startswith("note: good: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
     folder = repository / "reports/latest/logs"
     assert "- good: gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
     record = read_record(folder / "run.json")
@@ -408,6 +408,22 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
     assert "Traceback" not in ran.out
 
 
+def test_errors_name_the_target_that_lacks_a_sample(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With several targets, a reader must know whose log to make again."""
+    scores = {"gsm8k": [1.0] * 150 + [0.0] * 49, "arc": [1.0] * 10 + [0.0] * 50}
+    counts = {"gsm8k": {"original": 9999, "effective": 200}, "arc": {"original": 9999, "effective": 60}}
+    write_lm_eval(repository / "logs/bad", scores, results={"n-samples": counts})
+    words = "bad: gsm8k/acc: of 200 samples 1 are only in the base's log"
+    ran = run_pytest(repository, "bench/logs.toml")
+    assert any(line.startswith(f"exit code 4: bench/logs.toml: {words}") for line in ran.lines), ran.lines
+
+    base, good, bad = (str(repository / "logs" / name) for name in ("base", "good", "bad"))
+    assert main(["judge", "--base", base, "--target", good, "--target", bad, "--drop-points", "5"]) == 4
+    assert capsys.readouterr().err.startswith(f"slimgate judge: {words}")
+
+
 @pytest.mark.parametrize(
     ("of_command", "of_suite"),
     [
@@ -442,6 +458,7 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
         ),
         ('--model target="my model": no', '[logs] model = { target = "my model" }: no'),
         ("--run 2025-05: no run", '[logs] run = "2025-05": no run'),
+        ("--slice topic: no sample has", '[logs] slices = ["topic"]: no sample has'),
         ("logs/--run latest/x.json has", "logs/--run latest/x.json has"),
     ],
     ids=[
@@ -461,6 +478,7 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
         "colon in a name",
         "blank in a name",
         "colon after a time",
+        "slice",
         "path",
     ],
 )
@@ -478,6 +496,7 @@ def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path
     assert run_pytest(repository, "bench").code == 1
     assert (latest / "broken/run.json").is_file()
     assert "**FAIL, 1 of 2 suites hold**" in (latest / "pr-comment.md").read_text("utf-8")
+    (latest / "broken/compare.md").write_text("**PASS** · no budget that held has stopped holding", "utf-8")
 
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
     ran = run_pytest(repository, "bench")
@@ -488,7 +507,10 @@ def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path
     assert f"## {heading}\n\n- bench/broken.toml: " in (latest / "pr-comment.md").read_text("utf-8")
     page = (latest / "report.html").read_text("utf-8")
     assert page.index("ERROR: 1 of 2 suites could not be judged") < page.index("<h2>Suites</h2>")
-    assert sorted(file.name for file in (latest / "broken").glob("r*")) == ["report.md", "run.earlier.json"]
+    texts = sorted(
+        file.name for file in (latest / "broken").iterdir() if file.suffix in {".md", ".html", ".json"}
+    )
+    assert texts == ["report.md", "run.earlier.json"]
     assert main(["accept", str(latest / "broken"), "--name", "v1", "--baselines", str(repository / "b")]) == 4
 
     next((repository / "logs/good").glob("samples_arc*")).unlink()

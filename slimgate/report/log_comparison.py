@@ -13,7 +13,7 @@ from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.figures import format_drop, format_limits, format_metric_value
 from slimgate.report.page.budgets import make_behaviour_budget
-from slimgate.report.status import describe_budget
+from slimgate.report.status import describe_budget, format_target_heading
 from slimgate.report.tables import Column, blocks, make_pipe_table
 from slimgate.results.base import BudgetFacts, Verdict, has_run_ending_budget
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
@@ -34,7 +34,7 @@ def count_lines(model: VariantRecord) -> int:
 def format_log_table(
     model: VariantRecord, names: Sides, limit: int = _MOST_LINES, *, slices: Collection[str] = ()
 ) -> str:
-    """The table of one target, of at most `limit` lines, with the target's name above it.
+    """The table of one target, of at most `limit` lines, with the target's name and its model above it.
 
     Metrics are left out before budgets on flips and slices, which are in the last lines. Of the metrics,
     those that end the run stay first, FAIL before INCONCLUSIVE, then those with a budget on all samples,
@@ -70,7 +70,7 @@ def format_log_table(
         "verdict",
     )
     return blocks(
-        f"### {escape(model.name)}",
+        format_target_heading(model),
         make_pipe_table(
             [
                 Column(head, [line[place] for line in lines], right=0 < place < len(heads) - 1)

@@ -37,6 +37,12 @@ def find_shown_name(record: RunRecord, model: VariantRecord) -> str:
     return record.task.sides.original if model.name == TEACHER else model.name
 
 
+def format_target_heading(model: VariantRecord) -> str:
+    """`### int8: org/model-int8`: a target of files, and the model that its log states."""
+    stated = "" if model.parent in (None, TEACHER, model.name) else f": {escape(model.parent)}"
+    return f"### {escape(model.name)}{stated}"
+
+
 def list_variants(record: RunRecord) -> list[VariantRecord]:
     return [model for model in record.variants if model.name != TEACHER]
 

@@ -10,7 +10,7 @@ from slimgate._system.number_text import MISSING, count, format_significant
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import list_variants
+from slimgate.report.status import format_target_heading, list_variants
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table
 from slimgate.results.tool_logs import KlFigure, KlLogFacts, LoadRunFacts, TimeRatioFacts
 
@@ -51,7 +51,7 @@ def make_tool_files_table(model: VariantRecord, limit: int | None = None) -> str
         for number, head in enumerate(rows[0] if rows else ())
     ]
     notes = format_bullets(escape(note) for note in list_figure_notes(model))
-    return blocks(f"### {escape(model.name)}", make_pipe_table(columns), notes)
+    return blocks(format_target_heading(model), make_pipe_table(columns), notes)
 
 
 def list_figure_rows(model: VariantRecord) -> list[dict[str, str]]:

@@ -121,7 +121,7 @@ def _make_step_line(step: StepFacts) -> StepLine:
 
 def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
     if model.parent is not None:
-        yield "made from", escape(model.parent)
+        yield "model" if record.task.is_of_files else "made from", escape(model.parent)
     if model.twin is not None:
         yield "twin, built without the step in question", escape(model.twin)
     if origin := _ORIGIN[model.from_store]:

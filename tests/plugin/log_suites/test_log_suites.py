@@ -175,7 +175,8 @@ def test_a_suite_of_models_may_not_have_the_same_name(repository: Path) -> None:
 
 
 def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path) -> None:
-    write_lm_eval(repository / "logs/good", {"gsm8k": [1.0] * 200, "arc": [1.0] * 60}, prompt="Other {id}?")
+    more = {"prompt": "Other {id}?", "results": {"model_name": "org/good-int8"}}
+    write_lm_eval(repository / "logs/good", {"gsm8k": [1.0] * 200, "arc": [1.0] * 60}, **more)
     text = SUITE.replace("[budgets]", 'allow = ["prompt"]\ntitle = "Two [models]"\n[budgets]')
     (repository / "bench/logs.toml").write_text(text, "utf-8")
     ran = run_pytest(repository, "bench/logs.toml", "-k", "good")
@@ -183,6 +184,8 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     assert any(line.startswith("note: good: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
     folder = repository / "reports/latest/logs"
     assert "- good: gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
+    for name in ("report.md", "pr-comment.md"):
+        assert "\n### good: org/good-int8\n" in (folder / name).read_text("utf-8")
     record = read_record(folder / "run.json")
     assert record.suite.title == "Two [models]"
     notes = record.variant("good").notes

@@ -379,23 +379,32 @@ def class_outcomes(
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None
         if groups is None
-        else np.unique(convert_to_names("group", groups), return_inverse=True)[1],
+        else np.unique([*map(normalize_group, convert_to_names("group", groups))], return_inverse=True)[1],
         strays=len(strays),
         positive=None if positive is None else convert_to_names("positive", [positive])[0],
     )
 
 
 def normalize_spelling(text: str) -> str:
-    """The text in NFC, lower case and single spaces; numbers by their value, true and false as 1 and 0."""
-    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    """The text by `_fold_case`; numbers by their value, true and false as 1 and 0."""
+    folded = _fold_case(text)
     folded = {"true": "1", "false": "0"}.get(folded, folded)
     return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
 
 
 def normalize_group(name: str) -> str:
-    """The name of a group without blanks at its ends, and a whole number without the ".0" of pandas."""
-    stripped = name.strip()
-    return stripped.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(stripped) else stripped
+    """The name of a group by `_fold_case`, and a whole number without the ".0" of pandas.
+
+    Two groups of one document would count as independent. So names that may be of one group are of one, which
+    never makes an interval too narrow.
+    """
+    folded = _fold_case(name)
+    return folded.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(folded) else folded
+
+
+def _fold_case(text: str) -> str:
+    """The text in NFC, lower case and single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def group_by_spelling(names: Iterable[str]) -> list[list[str]]:

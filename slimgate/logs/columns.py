@@ -22,7 +22,7 @@ from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAns
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
-from slimgate.outcomes import Floats, Ints
+from slimgate.outcomes import Floats, Ints, normalize_group
 from slimgate.plugins.reader import (
     READ_ERRORS,
     ColumnRows,
@@ -94,7 +94,12 @@ class Samples:
         """Whether several rows are answers to one sample. The rows of a group of samples are not."""
         if self.clusters is None or len(np.unique(self.clusters)) == len(self):
             return False
-        return int(number_samples(self.ids.to_pylist()).max()) + 1 < len(self)
+        return int(self.sample_numbers.max()) + 1 < len(self)
+
+    @cached_property
+    def sample_numbers(self) -> Ints:
+        """(rows,) as `number_samples`."""
+        return number_samples(self.ids.to_pylist())
 
     def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
         """The rows at some positions, read again. Raises DataError if `rows` then gives fewer."""
@@ -149,7 +154,9 @@ class _GrowingColumns:
             # rows so far are independent: each gets a separate number
             self.clusters = array("q", range(before))
         if self.clusters is not None:
-            self.clusters.append(before if row.cluster is None else STATED + digest(row.cluster))
+            self.clusters.append(
+                before if row.cluster is None else STATED + digest(normalize_group(row.cluster))
+            )
         self.flags.append(
             _ERROR * (row.error is not None)
             + _TRUNCATED * (row.truncated or False)

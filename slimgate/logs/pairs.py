@@ -17,7 +17,7 @@ from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
-from slimgate.logs.columns import Samples, digest_column, number_samples, read_samples
+from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -130,8 +130,6 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             differences.add("filters", name, text)
         else:
             differences.refuse(name, text)
-    for filter_ in filters:
-        _refuse_unequal_epochs(format_place(name, filter_), before[filter_], differences)
     shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
     better = _join_directions(name, base, target, list(dict.fromkeys(shared)), differences)
     pairs = (
@@ -152,17 +150,18 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     known = [
         replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
     ]
-    return [
-        paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
-        for paired in known
-    ]
+    if checks is not None:
+        known = [_add_behaviour(paired, tasks, checks, differences.notes) for paired in known]
+    for paired in known:
+        _refuse_unequal_epochs(format_place(name, paired.filter), paired.base, differences)
+    return known
 
 
 def _refuse_unequal_epochs(where: str, samples: Samples, differences: Differences) -> None:
     """Refuses a log with more epochs of some samples than of others: these would weigh more."""
     if not samples.has_epochs:
         return
-    numbers = number_samples(samples.ids.to_pylist())
+    numbers = samples.sample_numbers
     epochs = np.bincount(numbers)
     if epochs.min() == epochs.max():
         return

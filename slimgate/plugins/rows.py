@@ -42,8 +42,8 @@ def number_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | Non
 
     Args:
         rows: rows that have the column.
-        column: the name of a column. Rows with the same value in it are a group; blanks at the ends of a
-            value do not count, and 1.0 is 1.
+        column: the name of a column. Rows with the same value in it are a group; case and further blanks
+            do not count, and 1.0 is 1.
 
     Returns:
         (rows,) a number for each row, the same for equal values; None without a column.

@@ -166,6 +166,9 @@ def test_a_kept_base_of_epochs_is_runs_again(judge: Judge, tmp_path: Path) -> No
     assert (code, "a.csv: --same-id runs reads the rows of one log as runs, but several" in err) == (4, True)
 
 
+EPOCHS = ("q0", "q0 epoch 2", "q1", "q1 epoch 2")
+
+
 @pytest.mark.parametrize(
     ("ids", "clusters", "epochs"),
     [
@@ -174,8 +177,8 @@ def test_a_kept_base_of_epochs_is_runs_again(judge: Judge, tmp_path: Path) -> No
         pytest.param(
             ("q0", "q0 typos", "q1"), ("q0", "q0", "q1"), False, id="perturbations, as HELM has them"
         ),
-        pytest.param(("q0", "q0 epoch 2", "q1"), ("q0", "q0", "q1"), True, id="epochs"),
-        pytest.param(("q0", "q0 epoch 2", "q1"), ("u0", "u0", "u0"), True, id="epochs of samples in groups"),
+        pytest.param(EPOCHS, ("q0", "q0", "q1", "q1"), True, id="epochs"),
+        pytest.param(EPOCHS, ("u0", "u0", "u0", "u0"), True, id="epochs of samples in groups"),
     ],
 )
 def test_only_repeats_of_a_sample_are_epochs(
@@ -193,7 +196,7 @@ def test_only_repeats_of_a_sample_are_epochs(
 
 def test_ids_are_searched_for_epochs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def read() -> Iterator[Row]:
-        for name in ("q0", "q0 epoch 2", "q1"):
+        for name in EPOCHS:
             yield Row(name, {f"m{at}": 1.0 for at in range(5)}, cluster=name[:2])
 
     calls = []
@@ -216,7 +219,7 @@ def test_groups_with_other_names_take_no_memory_by_group() -> None:
         yield Row("q0", {"acc": 1.0}, cluster="q0", truncated=True)
         yield Row("q0 epoch 2", {"acc": 1.0}, cluster="q0")
         yield Row("x", {"acc": 1.0}, cluster="u1", error="failed")
-        yield Row("u1 epoch 2", {"acc": 1.0}, cluster="u1", truncated=True)
+        yield Row("u1 epoch 2", {"acc": 1.0}, cluster="U1 ", truncated=True)
         yield Row("alone", {"acc": 1.0})
 
     (samples,) = columns.read_samples("a", TaskLog(read)).values()

@@ -231,11 +231,15 @@ def test_a_value_that_is_absent_is_no_group_and_no_error(tmp_path: Path, absent:
     assert read == [("a", "", "g", "time-out"), ("b", "", None, None), ("c", "", None, None)]
 
 
-def test_blanks_around_a_group_make_no_other_group(tmp_path: Path) -> None:
+def test_another_spelling_of_a_group_makes_no_other_group(tmp_path: Path) -> None:
     """Two groups of one document would count as independent, and the interval would be too narrow."""
     path = tmp_path / "table.csv"
-    path.write_text("id,score,group\na,1,g\nb,1,g \nc,0,1.0\nd,0,1\n", "utf-8")
-    assert [row.cluster for row in read_log(path, "table").tasks[""].rows()] == ["g", "g", "1", "1"]
+    groups = ["g", "g ", "G", "1.0", "1", "Caf\u00e9  b", "cafe\u0301 B"]
+    path.write_text(
+        "id,score,group\n" + "".join(f"{at},1,{name}\n" for at, name in enumerate(groups)), "utf-8"
+    )
+    read = [row.cluster for row in read_log(path, "table").tasks[""].rows()]
+    assert read == ["g", "g", "g", "1", "1", "caf\u00e9 b", "caf\u00e9 b"]
 
 
 def test_a_group_that_pandas_wrote_as_a_float_is_its_number(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_group_in_another_spelling_is_the_same_group(tmp_path: Path) -> None:
     rows = {"id": ["a", "b", "c", "d"], "label": ["x", "y"] * 2, "prediction": ["x", "y"] * 2}
     files = [
         write_predictions(tmp_path / f"{name}.csv", {**rows, "group": groups})
-        for name, groups in (("t", ["1", "1.0", "g ", "g"]), ("v", ["1.0", "1", "g", " g"]))
+        for name, groups in (("t", ["1", "1.0", "g ", "G"]), ("v", ["1.0", "1", "g", " g"]))
     ]
     groups = read_pair(*files, ColumnNames()).teacher.groups
     assert groups is not None

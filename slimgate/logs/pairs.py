@@ -38,6 +38,7 @@ from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, sel
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,
+    PROMPT,
     TASKS,
     CorpusKind,
     Digest,
@@ -396,6 +397,8 @@ def _compare_keys(
         if key not in base.keys or key not in target.keys:
             continue
         rows = _find_differing_rows(base.keys[key], target.keys[key], base_rows, target_rows)
+        if key == PROMPT:  # a failed sample may have stopped before its prompt was complete
+            rows = rows[(base.errors[base_rows[rows]] | target.errors[target_rows[rows]]) == 0]
         if not len(rows):
             continue
         text = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.compared_logs import judge_files
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
@@ -53,6 +55,28 @@ def test_messages_and_attachments_are_the_prompt(tmp_path: Path, compression: in
     assert [row.prompt for row in rows] == [f"user: {LONG}"] * 2
     assert [row.scores for row in rows] == [{"match": 1.0}, {"score": 0.0}]
     assert [row.answer for row in rows] == ["yes", "yes"]
+
+
+def _ask(number: int, system: str, **changed: Any) -> dict[str, Any]:
+    """A sample whose solver put a system message before the question."""
+    question = {"role": "user", "content": f"{number}?", "source": "input"}
+    shots = [{"role": "assistant", "content": "1", "source": "input"}]
+    answer = {"role": "assistant", "content": "yes", "source": "generate"}
+    messages = [{"role": "system", "content": system}, *shots, question, answer]
+    return _sample(number, **{"input": f"{number}?", "messages": messages, "scores": {}, **changed})
+
+
+def test_the_prompt_has_what_a_solver_put_before_the_question(tmp_path: Path) -> None:
+    """The code of a solver is not in the header of a log, so its messages alone show a changed prompt."""
+    scored = {"scores": {"match": {"value": "C"}}}
+    base = _write_eval(tmp_path / "base.eval", 0, [_ask(number, "Be brief.", **scored) for number in (1, 2)])
+    assert next(iter(read_log(base).tasks["t"].rows())).prompt == "system: Be brief.\nassistant: 1\nuser: 1?"
+
+    failed = _ask(2, "Be brief.", messages=[], error={"message": "timeout"})
+    target = _write_eval(tmp_path / "target.eval", 0, [_ask(1, "Be short.", **scored), failed])
+    words = 'prompts differ in 1 of 2 samples ("1"), first "system: Be brief'
+    with pytest.raises(DataError, match=re.escape(words)):
+        judge_files(base, target)
 
 
 def test_members_in_zstandard_are_those_that_inspect_wrote() -> None:

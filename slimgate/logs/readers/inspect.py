@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,7 @@ _NOT_GRADES = (*_NOT_ANSWERS, "base_url")
 
 def _read_rows(file: Path) -> Iterator[Row]:
     for sample in read_samples(file):
-        text = _format_prompt(sample["input"])
+        text, prompt = _format_prompt(sample["input"]), _read_whole_prompt(sample)
         target, epoch, error = sample.get("target"), sample.get("epoch", 1), sample.get("error")
         output = sample.get("output") or {}
         choices = output.get("choices") or [{}]
@@ -299,13 +300,13 @@ def _read_rows(file: Path) -> Iterator[Row]:
             keys={
                 # without its images, the log does not say which document it is
                 DOCUMENT: "" if _REMOVED in media else convert_to_text(inputs) or "",
-                PROMPT: text,
+                PROMPT: prompt,
                 TARGET: convert_to_text(target) or "",
             },
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
             truncated=_is_at_limit(sample) or is_cut_off(choices[0].get("stop_reason")),
-            prompt=text,
+            prompt=prompt,
             answer=str(stated)
             if stated
             else _format_content((choices[0].get("message") or {}).get("content")),
@@ -326,6 +327,16 @@ def _format_prompt(prompt: str | Sequence[Json]) -> str:
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {_format_content(message.get('content'))}" for message in prompt)
+
+
+def _read_whole_prompt(sample: Json) -> str:
+    """The messages before the model's first answer, such as a solver's; the input, if there are none."""
+    messages = takewhile(
+        lambda message: message["role"] != "assistant" or message.get("source") == "input",
+        sample.get("messages") or (),
+    )
+    text, whole = _format_prompt(sample["input"]), _format_prompt(list(messages))
+    return text if whole in ("", f"user: {text}") else whole
 
 
 def _list_media(prompt: str | Sequence[Json]) -> list[Any]:

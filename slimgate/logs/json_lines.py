@@ -75,14 +75,6 @@ def read_beginning(path: Path, size: int = 4096) -> str:
         return ""
 
 
-def list_files_of_models(path: Path, name: str, suffix: str) -> list[Path]:
-    """The files `NAME/MODEL/*SUFFIX` below a folder, which may be `NAME` or `NAME/MODEL` itself; sorted."""
-    files = {*path.glob(f"**/{name}/*/*{suffix}")}
-    files |= {*path.glob(f"*/*{suffix}")} if path.name == name else set()
-    files |= {*path.glob(f"*{suffix}")} if path.parent.name == name else set()
-    return sorted(files)
-
-
 def convert_to_text(value: object) -> str | None:
     """A value to compare or quote: text as it is, else its JSON."""
     if value is None or isinstance(value, str):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from slimgate._system.json_text import convert_to_json
 from slimgate.errors import DataError, list_names
@@ -36,6 +37,15 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     if not runs or runs[0].problem:
         raise DataError(f"{shown}: {runs[0].problem if runs else 'it has no run'}")
     return _take_run(Log(tool, shown, {}), runs[0])
+
+
+def refuse_several_models(path: Path, runs: Iterable[Run]) -> None:
+    """Raises DataError for a folder with runs of several models."""
+    models = sorted({str(run.model) for run in runs})
+    if len(models) > 1:
+        raise DataError(
+            f"{path}: runs of {len(models)} models ({', '.join(models[:EXAMPLES])}); give those of one model"
+        )
 
 
 def convert_to_utc(time: str) -> str:

@@ -67,8 +67,8 @@ def holds_runs(folder: Path) -> bool:
     )
 
 
-def find_file_run(file: Path) -> tuple[str, RunFiles]:
-    """The task of one samples file, and its run: that task alone, with the results file in its folder.
+def find_file_run(file: Path) -> RunFiles:
+    """The run of one samples file: its task alone, with the results file in its folder.
 
     Raises DataError if the results file may belong to other samples of the task.
     """
@@ -82,7 +82,7 @@ def find_file_run(file: Path) -> tuple[str, RunFiles]:
             _add_old_samples(RunFiles(""), file.parent, run.results)
     task = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
     run.samples[task] = file
-    return task, run
+    return run
 
 
 def find_runs(path: Path) -> list[RunFiles]:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_objects
+from slimgate.logs.readers._rows import refuse_malformed
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Row
 
 # How lm-eval computes the figure of a metric from its values: exp(-sum of log-likelihoods / sum of words),
@@ -42,10 +43,11 @@ _NO_METRICS = frozenset(
 )
 # A filter of this name means no filter.
 _NO_FILTER = "none"
+_EXPECTED = "; expected doc_id, metrics and a number for each metric"
 
 
-def filter_name(name: object) -> str:
-    """slimgate's name of a filter: "" for none."""
+def convert_filter_name(name: object) -> str:
+    """slimgate's name of a filter of lm-eval: "" for none."""
     return "" if str(name) == _NO_FILTER else str(name)
 
 
@@ -56,18 +58,13 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
     """
     seen: Counter[str] = Counter()
     for place, row in _read_entries(file):
-        try:
+        with refuse_malformed(f"{file}: {place} is not a sample of lm-eval", expected=_EXPECTED):
             key = str(row["doc_id"])
             # a row too many gets the last filter, which then repeats
             of_file = filters[min(seen[key], len(filters) - 1)] if filters else _NO_FILTER
-            name = filter_name(row.get("filter", of_file))
+            name = convert_filter_name(row.get("filter", of_file))
             seen[key] += 1
             yield _make_row(key, name, row, aggregations)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{file}: {place} is not a sample of lm-eval ({type(error).__name__}: {error}); expected "
-                "doc_id, metrics and a number for each metric"
-            ) from None
     if not seen:
         raise DataError(f"{file}: no samples, expected at least one; run the benchmark again")
 
@@ -82,7 +79,7 @@ def read_generation_kwargs(file: Path) -> dict[str, Any] | None:
 
 
 def _read_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) of each sample, from lines or from an array."""
+    """(place, row) of each sample, from lines or from an array. The place is for messages."""
     if read_beginning(file, 100).startswith("["):
         yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
     else:
@@ -108,7 +105,7 @@ def _make_row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping
         else:
             not_numbers.append(metric)
     prompt = _read_prompt(row.get("arguments"))
-    answer = _answer(row.get("filtered_resps"), row.get("arguments"))
+    answer = _read_answer(row.get("filtered_resps"), row.get("arguments"))
     response = _read_response(row.get("resps"))
     return Row(
         id=key,
@@ -198,7 +195,7 @@ def _read_prompt(arguments: object) -> str | None:
     return convert_to_text(first[0] if isinstance(first, list) and first else first)
 
 
-def _answer(responses: object, arguments: object) -> str | None:
+def _read_answer(responses: object, arguments: object) -> str | None:
     """The text, or for a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
         return convert_to_text(responses)

@@ -15,6 +15,8 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_beginning, read_first_keys, read_object, read_objects
+from slimgate.logs.readers._load_runs import name_load
+from slimgate.logs.readers._rows import refuse_malformed
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _SUMMARY = "_aiperf.json"
@@ -61,7 +63,8 @@ class Aiperf(Reader):
         run = _read_run(requests, load)
         if summary_file is not None:
             _check_mean(path, summary.get("records", summary).get(_LATENCY) or {}, run)
-        return Log("aiperf", str(path), {}, _find_model(config), loads={_name_load(load): run})
+        name = name_load(_find_rate(load), load.get("concurrency"))
+        return Log("aiperf", str(path), {}, _find_model(config), loads={name: run})
 
 
 def _has_requests(path: Path) -> bool:
@@ -101,13 +104,6 @@ def _find_model(config: Json) -> str | None:
     return str(names[0]) if names else None
 
 
-def _name_load(load: Json) -> str:
-    """A name such as c8, r5 or r5-c8; "all" if the log does not state the load."""
-    rate, users = _find_rate(load), load.get("concurrency")
-    parts = [*([] if rate is None else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
-    return "-".join(parts) or "all"
-
-
 def _find_rate(load: Json) -> float | None:
     rate = load.get("request_rate", load.get("rate"))
     return None if rate == float("inf") else rate
@@ -118,7 +114,7 @@ def _read_run(path: Path, load: Json) -> LoadRun:
     ends: list[int] = []
     unfinished = 0
     for line, record in read_objects(path):
-        try:
+        with refuse_malformed(f"{path}: line {line} is not a request of aiperf"):
             metadata, metrics = record["metadata"], record["metrics"]
             if (metadata.get("benchmark_phase") or metadata.get("credit_phase")) not in (None, _PROFILING):
                 continue
@@ -129,10 +125,6 @@ def _read_run(path: Path, load: Json) -> LoadRun:
                 continue
             entries.append((sent, _read_request(metrics, error)))
             ends.append(sent + int(1e6 * (entries[-1][1].total or 0)))
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise DataError(
-                f"{path}: line {line} is not a request of aiperf ({type(problem).__name__}: {problem})"
-            ) from None
     entries.sort(key=lambda pair: pair[0])
     seconds = (max(ends) - entries[0][0]) / 1e9 if entries else None
     return LoadRun(

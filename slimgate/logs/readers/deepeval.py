@@ -13,7 +13,9 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
-from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
+from slimgate.logs.readers._rows import make_keys, refuse_malformed
+from slimgate.logs.readers._settings import number_names
+from slimgate.plugins.reader import SCORERS, Log, Reader, Row, TaskLog
 
 # The fields of a test case in addition to its metadata.
 _FIELDS = ("tags", "comments")
@@ -39,7 +41,7 @@ class Deepeval(Reader):
         return Log("deepeval", str(path), {"": task})
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _read_run(path: Path) -> dict[str, Any]:
     """The run itself, which `.latest_test_run.json` keeps under a key."""
     content = read_object(path)
     run = content.get("testRunData", content)
@@ -49,13 +51,17 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _list_metrics(path: Path) -> list[str]:
-    """The names of all metrics; deepeval's scores are from 0 to 1. Raises DataError as `_run` does."""
+    """The names of all metrics; deepeval's scores are from 0 to 1. Raises DataError as `_read_run` does."""
     return [
         name
-        for case in _run(path)["testCases"]
+        for case in _read_run(path)["testCases"]
         if isinstance(case, dict)
         for name in _name_metrics(
-            [m for m in case.get("metricsData") or () if isinstance(m, dict) and "name" in m]
+            [
+                metric
+                for metric in case.get("metricsData") or ()
+                if isinstance(metric, dict) and "name" in metric
+            ]
         )
     ]
 
@@ -63,7 +69,7 @@ def _list_metrics(path: Path) -> list[str]:
 def _read_scorers(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The settings of each metric: one entry, or several if they differ between test cases."""
     settings: dict[str, list[dict[str, Any]]] = {}
-    for case in _run(path)["testCases"]:
+    for case in _read_run(path)["testCases"]:
         metrics = case.get("metricsData") if isinstance(case, dict) else None
         for metric in metrics or ():
             if isinstance(metric, dict) and "name" in metric:
@@ -74,20 +80,13 @@ def _read_scorers(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Metrics of a test case. The second metric of the same name is `NAME 2`, so that neither is lost."""
-    by_name: dict[str, dict[str, Any]] = {}
-    for metric in metrics:
-        name, count = str(metric["name"]), 1
-        while name in by_name:
-            count += 1
-            name = f"{metric['name']} {count}"
-        by_name[name] = metric
-    return by_name
+    """The metrics of a test case by name."""
+    return number_names((str(metric["name"]), metric) for metric in metrics)
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
-    for at, case in enumerate(_run(path)["testCases"]):
-        try:
+    for at, case in enumerate(_read_run(path)["testCases"]):
+        with refuse_malformed(f"{path}: testCases[{at}] is not a test case of deepeval"):
             metrics = case.get("metricsData") or []
             errors = [metric["error"] for metric in metrics if metric.get("error")]
             scores: dict[str, float | None] = {}
@@ -96,33 +95,26 @@ def _read_rows(path: Path) -> Iterator[Row]:
                 scores[name] = None if failed else metric.get("score")
                 if success is not None:
                     scores[f"{name}.success"] = None if failed else float(success)
+            prompt, target = convert_to_text(case.get("input")), convert_to_text(case.get("expectedOutput"))
             context = convert_to_text(case.get("context"))
             yield Row(
                 id=str(case.get("name") or at),
                 scores=scores,
-                keys={
+                keys=make_keys(
                     # the retrieved texts (retrievalContext) are the system's answer, not the document
-                    **(
-                        {}
-                        if context is None
-                        else {DOCUMENT: convert_to_text([case.get("input"), context]) or ""}
-                    ),
-                    PROMPT: convert_to_text(case.get("input")) or "",
-                    TARGET: convert_to_text(case.get("expectedOutput")) or "",
-                },
+                    document=None if context is None else convert_to_text([case.get("input"), context]),
+                    prompt=prompt or "",
+                    target=target or "",
+                ),
                 error=str(errors[0]) if errors else None,
-                prompt=convert_to_text(case.get("input")),
+                prompt=prompt,
                 answer=convert_to_text(case.get("actualOutput")),
-                target=convert_to_text(case.get("expectedOutput")),
+                target=target,
                 fields={
                     **(metadata if isinstance(metadata := case.get("additionalMetadata"), dict) else {}),
                     **{name: case[name] for name in _FIELDS if case.get(name) is not None},
                 },
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}: testCases[{at}] is not a test case of deepeval ({type(error).__name__}: {error})"
-            ) from None
 
 
 reader = Deepeval()

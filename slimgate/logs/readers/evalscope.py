@@ -14,17 +14,17 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import DataError
 from slimgate.logs.figures import has_decimals_for
 from slimgate.logs.json_lines import (
     convert_to_text,
-    list_files_of_models,
     read_first_keys,
     read_object,
     read_objects,
 )
+from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
+from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
+from slimgate.plugins.reader import Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REVIEWS = "reviews"
 # States of a score that counts (evalscope.constants.ScoreStatus); other scores are left out.
@@ -38,25 +38,23 @@ class Evalscope(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(map(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl")))
+            return bool(_list_reviews(path))
         return _holds_reviews(path)
 
     def read(self, path: Path) -> Log:
         if path.is_file():
             model = path.parent.name if path.parent.parent.name == _REVIEWS else None
             return make_log("evalscope", str(path), [Run("", {path.stem: _make_task_log(path)}, model)])
-        files = [*filter(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
-        models = sorted({file.parent.name for file in files})
-        if len(models) > 1:
-            raise DataError(
-                f"{path}: reviews of {len(models)} models ({', '.join(models[:3])}); give the folder "
-                f"{_REVIEWS}/MODEL of one model"
-            )
-        by_run: dict[Path, dict[str, TaskLog]] = {}
-        for file in files:
-            by_run.setdefault(file.parent.parent.parent, {})[file.stem] = _make_task_log(file)
-        runs = [Run(folder.name, tasks, models[0]) for folder, tasks in by_run.items()]
+        by_run = group_by_run(path, _REVIEWS, _list_reviews(path))
+        runs = [
+            Run(folder.name, {file.stem: _make_task_log(file) for file in files}, files[0].parent.name)
+            for folder, files in by_run.items()
+        ]
         return make_log("evalscope", str(path), runs)
+
+
+def _list_reviews(path: Path) -> list[Path]:
+    return [*filter(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
 
 
 def _holds_reviews(path: Path) -> bool:
@@ -113,7 +111,7 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
 def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:
     """The rows of a file. repeats: of each sample; None: not known, so each row has the name of its index."""
     for line, row in read_objects(file):
-        try:
+        with refuse_malformed(f"{file}: line {line} is not a review of EvalScope"):
             sample = row["sample_score"]
             score, group = sample["score"], sample.get("group_id")
             usable = score.get("status", "success") in _USABLE
@@ -129,7 +127,7 @@ def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterato
                     name: float(value) if usable and isinstance(value, int | float) else None
                     for name, value in score["value"].items()
                 },
-                keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                keys=make_keys(prompt=prompt, target=right),
                 cluster=cluster,
                 error=None if usable else str(summary.get("error") or score["status"]),
                 prompt=prompt,
@@ -138,10 +136,6 @@ def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterato
                 fields=sample.get("sample_metadata") or None,
                 answer_tokens=_count_tokens(row),
             )
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise DataError(
-                f"{file}: line {line} is not a review of EvalScope ({type(problem).__name__}: {problem})"
-            ) from None
 
 
 def _count_tokens(row: Json) -> int | None:

@@ -15,7 +15,8 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.logs.readers._rows import make_keys, refuse_malformed
+from slimgate.plugins.reader import GENERATION, Log, Reader, Row, TaskLog
 
 # Metrics that are means over samples by definition.
 _MEANS = frozenset({"acc", "em"})
@@ -54,7 +55,7 @@ class Evalution(Reader):
 
 def _make_task_log(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
     stated = test.get("metadata") or {}
-    settings: dict[str, Any] = {"generation": {key: engine.get(key) for key in _GENERATION}}
+    settings: dict[str, Any] = {GENERATION: {key: engine.get(key) for key in _GENERATION}}
     if "num_fewshot" in stated:
         settings["shots"] = {"shots": stated["num_fewshot"]}
     if template := {key: stated[key] for key in _TEMPLATE if key in stated}:
@@ -72,22 +73,17 @@ def _read_fields(metadata: Json) -> dict[str, Any] | None:
 
 def _read_rows(path: Path, at: int) -> Iterator[Row]:
     for number, sample in enumerate(read_object(path)["tests"][at]["samples"]):
-        try:
+        with refuse_malformed(f"{path}: tests[{at}].samples[{number}] is not a sample of evalution"):
             prompt, right = convert_to_text(sample.get("prompt")), convert_to_text(sample.get("target"))
             yield Row(
                 id=str(sample["index"]),
                 scores=dict(sample["scores"]),
-                keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                keys=make_keys(prompt=prompt, target=right),
                 prompt=prompt,
                 answer=convert_to_text(sample.get("prediction")),
                 target=right,
                 fields=_read_fields(sample.get("metadata") or {}),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as problem:
-            raise DataError(
-                f"{path}: tests[{at}].samples[{number}] is not a sample of evalution "
-                f"({type(problem).__name__}: {problem})"
-            ) from None
 
 
 reader = Evalution()

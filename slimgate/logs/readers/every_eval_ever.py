@@ -24,8 +24,9 @@ from slimgate.logs.json_lines import (
     read_object,
     read_objects,
 )
-from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.logs.readers._rows import make_keys, refuse_malformed
+from slimgate.logs.runs import make_log, refuse_several_models
+from slimgate.plugins.reader import GENERATION, Log, Reader, Row, Run, TaskLog
 
 _END = "_samples.jsonl"
 # Metrics that are by definition means over samples, in the unit of a sample's score.
@@ -56,11 +57,7 @@ class EveryEvalEver(Reader):
             file for file in files if file.suffix == ".jsonl" and _make_summary_path(file) not in summaries
         ]
         runs = [*map(_open_run, sorted(summaries)), *map(_open_run, without_summary)]
-        models = sorted({str(run.model) for run in runs})
-        if len(models) > 1:
-            raise DataError(
-                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); give those of one model"
-            )
+        refuse_several_models(path, runs)
         return make_log("every_eval_ever", str(path), runs)
 
 
@@ -159,7 +156,7 @@ def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> 
     return TaskLog(
         partial(_read_rows, samples, key, metric),
         {metric: not lower} if isinstance(lower := config.get("lower_is_better"), bool) else {},
-        {"generation": generation} if generation else {},
+        {GENERATION: generation} if generation else {},
         samples=total,
         ranges={} if is_percent or (low, high) == (-inf, inf) else {metric: (low, high)},
         means=means,
@@ -177,7 +174,7 @@ def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
     for line, row in read_objects(samples):
         if _find_key(row) != key:
             continue
-        try:
+        with refuse_malformed(f"{samples}: line {line} is not a sample of the schema"):
             question, answer = row["input"], row.get("output") or {}
             reference, error = convert_to_text(question.get("reference")), row.get("error")
             prompt = convert_to_text(question.get("formatted") or question.get("raw"))
@@ -190,11 +187,7 @@ def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
             yield Row(
                 id=str(row["sample_id"]),
                 scores={metric: None if error else row["evaluation"]["score"]},
-                keys={
-                    name: text
-                    for name, text in ((DOCUMENT, document), (PROMPT, prompt), (TARGET, reference))
-                    if text is not None
-                },
+                keys=make_keys(document=document, prompt=prompt, target=reference),
                 error=None if error is None else str(error),
                 prompt=prompt,
                 answer=convert_to_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
@@ -202,10 +195,6 @@ def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
                 fields=row.get("metadata") or None,
                 answer_tokens=(row.get("token_usage") or {}).get("output_tokens"),
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as problem:
-            raise DataError(
-                f"{samples}: line {line} is not a sample of the schema ({type(problem).__name__}: {problem})"
-            ) from None
 
 
 reader = EveryEvalEver()

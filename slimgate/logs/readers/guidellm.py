@@ -31,13 +31,13 @@ class Guidellm(Reader):
         results = read_object(path)
         loads: dict[str, LoadRun] = {}
         for benchmark in results["benchmarks"]:
-            name = _name(benchmark["config"]["strategy"])
+            name = _name_load(benchmark["config"]["strategy"])
             if name in loads:
                 raise DataError(
                     f"{path}: two benchmarks of the load {name}; write each run into its own file"
                 )
             _refuse_sample(path, name, benchmark, results)
-            loads[name] = _run(benchmark)
+            loads[name] = _make_load_run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
         models = sorted(set(_list_models(results)))
@@ -60,7 +60,7 @@ def _read_environment(results: Mapping[str, Any]) -> Environment:
     backend = dict((config["spec"].get("backend") if config else results.get("args")) or {})
     model = backend.pop("model", None)
     loads = {
-        _name(benchmark["config"]["strategy"]): benchmark["config"]["strategy"]
+        _name_load(benchmark["config"]["strategy"]): benchmark["config"]["strategy"]
         for benchmark in results["benchmarks"]
     }
     return make_environment(
@@ -81,7 +81,7 @@ def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
     yield from map(str, stated or [arguments["model"]] if stated or arguments.get("model") else ())
 
 
-def _name(strategy: Mapping[str, Any]) -> str:
+def _name_load(strategy: Mapping[str, Any]) -> str:
     """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
     if kind in _CLOSED:
@@ -111,10 +111,10 @@ def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results:
         )
 
 
-def _run(benchmark: Mapping[str, Any]) -> LoadRun:
+def _make_load_run(benchmark: Mapping[str, Any]) -> LoadRun:
     by_status = benchmark["requests"]
     entries = [
-        (request["request_start_time"] or 0.0, _request(request, failed=status == "errored"))
+        (request["request_start_time"] or 0.0, _make_request(request, failed=status == "errored"))
         for status in ("successful", "errored")
         for request in by_status.get(status) or ()
     ]
@@ -141,7 +141,7 @@ def _count_seconds(benchmark: Mapping[str, Any]) -> float:
     return float(max(end for _, end in times) - min(start for start, _ in times))
 
 
-def _request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:
+def _make_request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:
     prompt = entry.get("prompt_tokens")
     if failed:
         error = (entry.get("info") or {}).get("error")

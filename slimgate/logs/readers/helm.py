@@ -16,17 +16,15 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_log_json
 from slimgate.errors import DataError, list_names
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_object
-from slimgate.logs.readers._finish_reasons import is_cut_off
+from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
 from slimgate.logs.readers._settings import number_names, simplify_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import (
-    PROMPT,
+    GENERATION,
     SCORERS,
-    TARGET,
     TASK_ARGS,
     Log,
     Reader,
@@ -66,6 +64,15 @@ _MAIN_SPLIT = "test"
 _FIGURES = "stats.json"
 _START_OF_FIGURES = re.compile(r'\[\s*\{\s*"name": \{[^}]*\},\s*"count":')
 _SPEC = "run_spec.json"
+_GENERATION_OPTIONS = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random")
+_LIMIT = "max_eval_instances"
+# An argument of a class of metrics that only chooses which it computes.
+_NAMES_OF_METRICS = ("names",)
+_SAMPLING = (*_GENERATION_OPTIONS, _LIMIT)
+_SHOTS = ("max_train_instances", "num_train_trials", "sample_train")
+_MODEL_KEYS = ("model", "model_deployment")
+# The fields that an instance states.
+_FIELDS = ("split", "sub_split", "extra_data")
 
 
 class Helm(Reader):
@@ -121,15 +128,6 @@ def _list_figures(file: Path) -> Iterator[tuple[str, float]]:
             yield " ".join(str(name[key]) for key in ("name", "split") if key in name), entry["mean"]
 
 
-_GENERATION = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random")
-_LIMIT = "max_eval_instances"
-# An argument of a class of metrics that only chooses which it computes.
-_NAMES_OF_METRICS = ("names",)
-_SAMPLING = (*_GENERATION, _LIMIT)
-_SHOTS = ("max_train_instances", "num_train_trials", "sample_train")
-_MODEL_KEYS = ("model", "model_deployment")
-
-
 def _read_environment(file: Path) -> Environment:
     """The environment in run_spec.json; empty without the file."""
     if not file.is_file():
@@ -154,14 +152,14 @@ def _read_settings(file: Path) -> dict[str, Any]:
         return {}
     spec = read_object(file)
     adapter = spec.get("adapter_spec") or {}
-    elsewhere = {*_SHOTS, *_GENERATION, *_MODEL_KEYS, _LIMIT}
+    elsewhere = {*_SHOTS, *_GENERATION_OPTIONS, *_MODEL_KEYS, _LIMIT}
     arguments = {name: value for name, value in adapter.items() if name not in elsewhere}
     graders = [*(spec.get("metric_specs") or ()), *(spec.get("annotators") or ())]
     model_names = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
     return {
         "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
         "limit": {"limit": convert_to_text(adapter.get(_LIMIT))},
-        "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
+        GENERATION: {name: adapter[name] for name in _GENERATION_OPTIONS if name in adapter},
         TASK_ARGS: simplify_options(
             {**arguments, "scenario": spec.get("scenario_spec")}, model_names=model_names
         ),
@@ -177,7 +175,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     """The task of a run folder, and notes on statistics that are not judged."""
-    statistics = _find_statistics(file, _list(file))
+    statistics = _find_statistics(file, read_array(file))
     empty = [name for name in statistics if not statistics[name]]
     scores = [name for name in statistics if statistics[name] and not _NO_QUALITY.fullmatch(name)]
     groups = {
@@ -192,7 +190,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     log = TaskLog(
         rows=partial(_read_rows, file, frozenset(scores)),
         settings=_read_settings(file.with_name(_SPEC)),
-        shared_options=("shots", "generation", TASK_ARGS, SCORERS),
+        shared_options=("shots", GENERATION, TASK_ARGS, SCORERS),
         known_directions=_DIRECTIONS
         | {name: True for name in scores if _SAFETY.fullmatch(name) or _AIR.fullmatch(name)},
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
@@ -223,8 +221,8 @@ def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
     answers = _read_answers(file.with_name(_STATE))
     instances: dict[_Place, dict[str, float | None]] = {}
     listed: dict[_Place, None] = {}
-    for at, entry in enumerate(_list(file)):
-        try:
+    for at, entry in enumerate(read_array(file)):
+        with refuse_malformed(f"{file}: entry {at} does not have HELM's format"):
             listed[_read_place(entry)] = None
             for place, statistic, value in _read_scores(entry, names):
                 scores = instances.setdefault(place, {})
@@ -234,41 +232,31 @@ def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
                         f"{scores[statistic]} in an earlier entry; expected one value per instance, trial, "
                         "split and perturbation"
                     )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{file}: entry {at} does not have HELM's format ({type(error).__name__}: {error})"
-            ) from None
     # an instance without a score is missing; only a score would name its split
     scored = {place._replace(split="") for place in instances}
     instances |= {place: {} for place in listed if place not in scored}
     for place in sorted(instances, key=lambda place: place.filter != ""):
         key = place.instance, place.perturbation, place.trial
-        prompt, answer, target, more = answers.get(key, (None, None, None, {}))
+        stated = answers.get(key, {})
+        prompt = stated.get("prompt")
         yield Row(
             id=name_further_epoch(place.instance, place.trial + 1),
             scores=instances[place],
             filter=place.filter,
-            keys={} if prompt is None else {PROMPT: prompt, TARGET: target or ""},
+            keys={} if prompt is None else make_keys(prompt=prompt, target=stated["target"] or ""),
             cluster=place.instance,
-            prompt=prompt,
-            answer=answer,
-            target=target,
-            **more,
+            **stated,
         )
 
 
 def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
     """Whether a statistic has a mean in any entry, by name, in order."""
     has_mean: dict[str, bool] = {}
-    try:
+    with refuse_malformed(f"{file}: an entry does not have HELM's format"):
         for entry in entries:
             for stat in entry["stats"]:
                 name = str(stat["name"]["name"])
                 has_mean[name] = has_mean.get(name, False) or "mean" in stat
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{file}: an entry does not have HELM's format ({type(error).__name__}: {error})"
-        ) from None
     return has_mean
 
 
@@ -297,30 +285,14 @@ def _read_place(entry: Mapping[str, Any], name: Mapping[str, Any] | None = None)
     )
 
 
-def _list(file: Path) -> list[Any]:
-    try:
-        value = parse_log_json(file.read_text("utf-8-sig"))
-    except NOT_JSON as error:
-        raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
-    if not isinstance(value, list):
-        raise DataError(f"{file}: this is not a list, expected the list of the statistics of instances")
-    return value
-
-
-# The fields that an instance states.
-_FIELDS = ("split", "sub_split", "extra_data")
-
-
 def _read_cut_off(completion: Mapping[str, Any]) -> bool | None:
     """Whether the answer ended at the limit of its length; None if the log does not state why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
     return None if reason == "unknown" else is_cut_off(reason)
 
 
-def _read_answers(
-    file: Path,
-) -> dict[tuple[str, str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
-    """Prompt, answer, right answer and the other values of a Row, by instance, perturbation and trial.
+def _read_answers(file: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """The fields of a Row about the prompt and the answer, by instance, perturbation and trial.
 
     Empty if the file does not exist.
     """
@@ -335,18 +307,15 @@ def _read_answers(
             for reference in instance.get("references") or ()
             if "correct" in (reference.get("tags") or ())
         ]
-        prompt = convert_to_text((state.get("request") or {}).get("prompt"))
         trial = int(state.get("train_trial_index") or 0)
-        answers[str(instance.get("id")), _name_perturbation(instance), trial] = (
-            prompt,
-            convert_to_text(completions[0].get("text")),
-            convert_to_text(right[0] if right else None),
-            {
-                "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
-                "answer_tokens": len(completions[0].get("tokens") or ()) or None,
-                "truncated": _read_cut_off(completions[0]),
-            },
-        )
+        answers[str(instance.get("id")), _name_perturbation(instance), trial] = {
+            "prompt": convert_to_text((state.get("request") or {}).get("prompt")),
+            "answer": convert_to_text(completions[0].get("text")),
+            "target": convert_to_text(right[0] if right else None),
+            "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
+            "answer_tokens": len(completions[0].get("tokens") or ()) or None,
+            "truncated": _read_cut_off(completions[0]),
+        }
     return answers
 
 

@@ -16,13 +16,14 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import convert_to_text, read_beginning
-from slimgate.logs.readers._finish_reasons import is_cut_off
+from slimgate.logs.readers._rows import is_cut_off
 from slimgate.logs.readers._settings import number_names, read_answer_args, simplify_options
 from slimgate.logs.runs import convert_to_utc, make_log
 from slimgate.plugins.environments import Environment, group_packages, join_environments, make_environment
 from slimgate.plugins.reader import (
     DOCUMENT,
     FILTERS,
+    GENERATION,
     PROMPT,
     SCORERS,
     TARGET,
@@ -35,6 +36,30 @@ from slimgate.plugins.reader import (
     name_further_epoch,
 )
 
+_MOST_FIGURES = 4
+_MEANS = frozenset({"accuracy", "mean"})
+# A role in one log only is another grader, and not an option of which the other log states no default.
+_ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
+# Scorers of inspect_ai that give C, I, P or N, or a share.
+_SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
+_RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
+_GRADERS = ("model_graded_fact", "model_graded_qa")
+# Settings of the generation that do not change answers.
+_NOT_ANSWERS = (
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "batch",
+)
+# Options of a grader's model that do not change its grades.
+_NOT_GRADES = (*_NOT_ANSWERS, "base_url")
+# In place of an image, unless Inspect ran with --log-images.
+_REMOVED = "<base64-data-removed>"
+# The numbers that inspect_ai.scorer.value_to_float gives for texts.
+_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -62,10 +87,10 @@ class Inspect(Reader):
             logs_of.setdefault(
                 str(header["eval"].get("eval_set_id") or header["eval"].get("run_id")), []
             ).append((file, header))
-        return make_log("inspect", str(path), [_run(path, logs) for logs in logs_of.values()])
+        return make_log("inspect", str(path), [_make_run(path, logs) for logs in logs_of.values()])
 
 
-def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
+def _make_run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     """The logs of one call of Inspect. Raises DataError unless they are of one model, with each task once."""
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
@@ -192,7 +217,7 @@ def _make_task_log(file: Path, header: Json) -> TaskLog:
         settings={
             "version": spec.get("task_version"),
             "limit": {"limit": convert_to_text(config.get("limit")), "epochs": config.get("epochs")},
-            "generation": {
+            GENERATION: {
                 key: value
                 for key, value in {**arguments, **generation, **limits}.items()
                 if value is not None and key not in _NOT_ANSWERS
@@ -258,27 +283,6 @@ def _read_scorers(header: Json) -> dict[str, Any]:
     return {SCORERS: {name: simplify_options(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
 
 
-_MOST_FIGURES = 4
-_MEANS = frozenset({"accuracy", "mean"})
-# A role in one log only is another grader, and not an option of which the other log states no default.
-_ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
-# Scorers of inspect_ai that give C, I, P or N, or a share.
-_SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
-_RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
-_GRADERS = ("model_graded_fact", "model_graded_qa")
-# Settings of the generation that do not change answers.
-_NOT_ANSWERS = (
-    "max_connections",
-    "adaptive_connections",
-    "max_retries",
-    "timeout",
-    "attempt_timeout",
-    "batch",
-)
-# Options of a grader's model that do not change its grades.
-_NOT_GRADES = (*_NOT_ANSWERS, "base_url")
-
-
 def _read_rows(file: Path) -> Iterator[Row]:
     for sample in read_samples(file):
         text, prompt = _format_prompt(sample["input"]), _read_whole_prompt(sample)
@@ -294,7 +298,7 @@ def _read_rows(file: Path) -> Iterator[Row]:
             scores=(
                 {}
                 if sample.get("invalidation")
-                else {name: _number(value) for name, value in scores.items() if _is_number(value)}
+                else {name: _convert_to_number(value) for name, value in scores.items() if _is_number(value)}
             ),
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
             keys={
@@ -352,13 +356,6 @@ def _format_content(content: str | Sequence[Json] | None) -> str:
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
-# In place of an image, unless Inspect ran with --log-images.
-_REMOVED = "<base64-data-removed>"
-# The numbers that inspect_ai.scorer.value_to_float gives for texts.
-_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-
-
 def _read_scores(sample: Json) -> Iterator[tuple[str, Any]]:
     """The values of a sample; each key of a mapping is a metric. Old logs have one score."""
     scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
@@ -376,7 +373,7 @@ def _is_number(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _number(value: float | str | None) -> float | None:
+def _convert_to_number(value: float | str | None) -> float | None:
     if isinstance(value, str) and (grade := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
         return grade
     return None if value is None else float(value)

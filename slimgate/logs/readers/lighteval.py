@@ -23,6 +23,7 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import (
     DOCUMENT,
+    GENERATION,
     PROMPT,
     TARGET,
     Log,
@@ -38,6 +39,22 @@ _OLD_COLUMNS = tuple(f"__{name}__" for name in _COLUMNS)
 _ROWS_AT_ONCE = 2_000
 _CHAT = ("system_prompt", "use_chat_template", "override_chat_template")
 _OF_TASK = {"shots": "num_fewshots", "version": "version"}
+# Fields of lighteval's model configuration that do not describe the model.
+_OF_PROMPT = (*_CHAT, "multichoice_continuations_start_space")
+_OF_ENGINE = (
+    "batch_size",
+    "tensor_parallel_size",
+    "data_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "base_url",
+)
+# Metrics that lighteval averages over samples; others, such as f1 of a corpus, have other formulas.
+_MEANS = frozenset({"acc", "acc_norm", "em", "exact_match", "extractive_match"})
+# The fields of a document in addition to `specific`, which belongs to its task.
+_FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
 
 
 class Lighteval(Reader):
@@ -75,7 +92,7 @@ class Lighteval(Reader):
             task, time = _parse_file_name(file)
             tasks_of.setdefault(time, {})[task] = file
         model = folders[0].name if folders else None
-        return make_log("lighteval", str(path), [_run(*pair, model) for pair in tasks_of.items()])
+        return make_log("lighteval", str(path), [_make_run(*pair, model) for pair in tasks_of.items()])
 
 
 def _is_results_file(path: Path) -> bool:
@@ -99,7 +116,7 @@ def _describe_remedy(results: Path) -> str:
     return f"give its details, which lighteval writes with --save-details ({folder})"
 
 
-def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
+def _make_run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
     results = _read_results(next(iter(files.values())), time)
     tasks = {
         task: TaskLog(
@@ -112,25 +129,6 @@ def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
         for task, file in sorted(files.items())
     }
     return Run(time, tasks, model, environment=_read_environment(results))
-
-
-# Fields of lighteval's model configuration that do not describe the model.
-_OF_PROMPT = (
-    "system_prompt",
-    "use_chat_template",
-    "override_chat_template",
-    "multichoice_continuations_start_space",
-)
-_OF_ENGINE = (
-    "batch_size",
-    "tensor_parallel_size",
-    "data_parallel_size",
-    "pipeline_parallel_size",
-    "gpu_memory_utilization",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "base_url",
-)
 
 
 def _read_environment(results: Mapping[str, Any]) -> Environment:
@@ -192,17 +190,13 @@ def _read_settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     return {
         "limit": "none" if limit is None else f"{limit} samples",
         "chat_template": {name: model.get(name) for name in _CHAT},
-        "generation": {
+        GENERATION: {
             "generation_parameters": model.get("generation_parameters"),
             **{name: config.get(name) for name in ("generation_size", "stop_sequence")},
             **read_answer_args(model),
         },
         **{name: config[key] for name, key in _OF_TASK.items() if key in config},
     }
-
-
-# Metrics that lighteval averages over samples; others, such as f1 of a corpus, have other formulas.
-_MEANS = frozenset({"acc", "acc_norm", "em", "exact_match", "extractive_match"})
 
 
 def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], float]:
@@ -274,7 +268,7 @@ def _make_row(
         },
         cluster=key,
         prompt=prompt,
-        answer=_answer(texts, response, doc),
+        answer=_read_answer(texts, response, doc),
         target=_read_target(doc),
         truncated=_is_cut_off(response, doc),
         fields={
@@ -283,10 +277,6 @@ def _make_row(
         },
         answer_tokens=_count_tokens(response.get("output_tokens")),
     )
-
-
-# The fields of a document in addition to `specific`, which belongs to its task.
-_FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
 
 
 def _count_tokens(tokens: object) -> int | None:
@@ -310,7 +300,7 @@ def _is_score(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
+def _read_answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
     """The text, or for a multiple choice the likeliest choice."""
     if texts:
         return convert_to_text(texts[0])

@@ -27,7 +27,7 @@ from slimgate.logs.readers._lm_eval_files import (
 from slimgate.logs.readers._lm_eval_rows import (
     AGGREGATIONS,
     Aggregation,
-    filter_name,
+    convert_filter_name,
     read_generation_kwargs,
     read_rows,
 )
@@ -39,9 +39,26 @@ from slimgate.plugins.environments import (
     make_environment,
     read_collected_env,
 )
-from slimgate.plugins.reader import GENERATION, SCORERS, Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import FILTERS, GENERATION, SCORERS, Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
+# Metrics that lm-eval averages over samples unless a task states otherwise.
+_MEANS = frozenset({"acc", "acc_norm", "exact_match"})
+# Keys of `config` in the results file.
+_SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+_MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
+# Keys of the results file itself.
+_TOKENIZER_KEYS = (
+    "tokenizer_pad_token",
+    "tokenizer_bos_token",
+    "tokenizer_eos_token",
+    "eot_token_id",
+    "max_length",
+)
+# The generation settings in a task's configuration, and those of the request in samples without results.
+_GENERATION_KWARGS, _OF_REQUEST = "generation_kwargs", "request"
+# Entries of a metric that are not its options.
+_NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
 
 
 class LmEval(Reader):
@@ -61,8 +78,7 @@ class LmEval(Reader):
                 f"give the folder of its samples ({path.parent}), which lm-eval writes with --log_samples",
             )
         if path.is_file():
-            _, run = find_file_run(path)
-            return make_log("lm_eval", str(path), [_make_run(path, run)])
+            return make_log("lm_eval", str(path), [_make_run(path, find_file_run(path))])
         files = find_runs(path)
         runs = [_make_run(path, run) for run in files]
         if any(run.results is not None for run in files):
@@ -73,10 +89,6 @@ class LmEval(Reader):
 def _is_results_file(path: Path) -> bool:
     """Whether it is the file of figures that lm-eval writes next to the samples."""
     return path.is_file() and path.match("results*.json") and is_results(path)
-
-
-# Metrics that lm-eval averages over samples unless a task states otherwise.
-_MEANS = frozenset({"acc", "acc_norm", "exact_match"})
 
 
 def _make_run(path: Path, files: RunFiles) -> Run:
@@ -122,22 +134,6 @@ def _make_run(path: Path, files: RunFiles) -> Run:
 
 def _describe_no_samples(tasks: Sequence[str]) -> str:
     return f"results without samples ({', '.join(tasks) or 'no task'}): run it again with --log_samples"
-
-
-# Keys of `config` in the results file, then keys of the results file itself.
-_SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-# The generation settings in a task's configuration, and those of the request in samples without results.
-_GENERATION_KWARGS, _OF_REQUEST = "generation_kwargs", "request"
-# Entries of a metric that are not its options.
-_NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
-_MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
-_TOKENIZER_KEYS = (
-    "tokenizer_pad_token",
-    "tokenizer_bos_token",
-    "tokenizer_eos_token",
-    "eot_token_id",
-    "max_length",
-)
 
 
 def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,7 +264,9 @@ def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
     keys = [str(key).partition(",") for key in results]
     return tuple(
         dict.fromkeys(
-            filter_name(name) for metric, comma, name in keys if comma and not metric.endswith("_stderr")
+            convert_filter_name(name)
+            for metric, comma, name in keys
+            if comma and not metric.endswith("_stderr")
         )
     )
 
@@ -282,7 +280,7 @@ def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[t
         metric, comma, name = str(key).partition(",")
         is_mean = metric in _MEANS and stated.get(metric) in ("mean", None)
         if comma and (is_mean or metric in corpus_metrics) and isinstance(value, int | float):
-            means[filter_name(name), metric] = float(value)
+            means[convert_filter_name(name), metric] = float(value)
     return means
 
 
@@ -318,7 +316,7 @@ def _read_settings(
             }
             for entry in _list_metrics(config)
         }
-        settings["filters"] = config.get("filter_list")
+        settings[FILTERS] = config.get("filter_list")
     return settings
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_array, read_beginning
+from slimgate.logs.readers._rows import refuse_malformed
 from slimgate.plugins.reader import TARGET, Log, Reader, Row, TaskLog
 
 _LOG, _LABELS = "mlperf_log_accuracy.json", "val_map.txt"
@@ -49,12 +50,8 @@ def _read_answers(file: Path) -> dict[int, str]:
     """The bytes of each answer in hex, by the index of the sample. Raises DataError for an empty log."""
     answers: dict[int, str] = {}
     for at, entry in enumerate(read_array(file)):
-        try:
+        with refuse_malformed(f"{file}: entry {at} does not have LoadGen's format"):
             answers.setdefault(int(entry["qsl_idx"]), str(entry["data"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{file}: entry {at} does not have LoadGen's format ({type(error).__name__}: {error})"
-            ) from None
     if not answers:
         raise DataError(f"{file}: it has no answer; run LoadGen in AccuracyOnly mode")
     return answers

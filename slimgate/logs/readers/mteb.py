@@ -2,8 +2,7 @@
 
 The file holds, by subset and split, the scores of documents for each query, and not which are right. So the
 right documents are read from `qrels.tsv` in the same folder (columns query-id, corpus-id, score, as in BEIR).
-A
-row is a query; its scores are ndcg_at_10 and recall_at_10.
+A row is a query; its scores are ndcg_at_10 and recall_at_10.
 """
 
 from __future__ import annotations
@@ -101,7 +100,10 @@ def _read_rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Ro
         ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
         yield Row(
             id=query,
-            scores={"ndcg_at_10": _compute_ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
+            scores={
+                "ndcg_at_10": _compute_ndcg(ranked, grades),
+                "recall_at_10": _compute_recall(ranked, grades),
+            },
             keys={DOCUMENT: " ".join([query, *(f"{name}={grades[name]:g}" for name in sorted(grades))])},
             answer=" ".join(ranked),
             target=" ".join(sorted(grades)),
@@ -116,7 +118,7 @@ def _compute_ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
     return gained / best if best else 0.0
 
 
-def _recall(ranked: list[str], grades: Mapping[str, float]) -> float:
+def _compute_recall(ranked: list[str], grades: Mapping[str, float]) -> float:
     relevant = {name for name, grade in grades.items() if grade > 0}
     return len(relevant & set(ranked)) / len(relevant) if relevant else 0.0
 

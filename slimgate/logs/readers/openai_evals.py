@@ -13,7 +13,8 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_first_keys, read_objects
-from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog, name_further_epoch
+from slimgate.logs.readers._rows import make_keys, refuse_malformed
+from slimgate.plugins.reader import FILTERS, SCORERS, Log, Reader, Row, TaskLog, name_further_epoch
 
 _MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
 # In the class of an eval whose answers a model grades: evals.elsuite.modelgraded.classify:ModelBasedClassify.
@@ -35,7 +36,7 @@ class OpenaiEvals(Reader):
         configured = spec.get("run_config") or {}
         settings: dict[str, Any] = {"limit": configured.get("max_samples")}
         if configured.get("eval_spec"):
-            settings["filters"] = {key: configured["eval_spec"].get(key) for key in ("cls", "args")}
+            settings[FILTERS] = {key: configured["eval_spec"].get(key) for key in ("cls", "args")}
             if _GRADED in str(configured["eval_spec"].get("cls")):
                 # oaieval takes the last model as the grader, which may be the evaluated one
                 settings[SCORERS] = {_GRADED: {"model": names[-1] if isinstance(names, list) else names}}
@@ -80,13 +81,8 @@ def _read_rows(path: Path) -> Iterator[Row]:
         if row.get("sample_id") is not None:
             events.setdefault(str(row["sample_id"]), []).append(row)
     for name, of_sample in events.items():
-        try:
+        with refuse_malformed(f"{path}: the events of sample {name} do not have oaieval's format"):
             yield from _read_sample(name, of_sample)
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise DataError(
-                f"{path}: the events of sample {name} do not have oaieval's format "
-                f"({type(problem).__name__}: {problem})"
-            ) from None
 
 
 def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
@@ -105,7 +101,7 @@ def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
         yield Row(
             id=name_further_epoch(name, number),
             scores={**({_MATCH: float(correct)} if correct is not None else {}), **numbers},
-            keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+            keys=make_keys(prompt=prompt, target=right),
             cluster=name if len(matches) > 1 else None,
             error=None if error is None else f"{error.get('type')}: {error.get('message')}",
             not_numbers=tuple(key for key in stated if key not in numbers),

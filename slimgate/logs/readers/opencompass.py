@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
-from slimgate.logs.json_lines import convert_to_text, list_files_of_models, read_beginning, read_object
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
+from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
+from slimgate.logs.readers._rows import make_keys
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
+from slimgate.plugins.reader import Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _RESULTS, _PREDICTIONS = "results", "predictions"
 # The fields that say that an answer is right, what the answer is, and the right answer, by evaluator.
@@ -42,18 +43,10 @@ class Opencompass(Reader):
 
     def read(self, path: Path) -> Log:
         if path.is_file():
-            return make_log("opencompass", str(path), [_run("", [path])])
-        files = _list_results(path)
-        models = sorted({file.parent.name for file in files})
-        if len(models) > 1:
-            raise DataError(
-                f"{path}: results of {len(models)} models ({', '.join(models[:3])}); give the folder "
-                f"{_RESULTS}/MODEL of one model"
-            )
-        by_run: dict[Path, list[Path]] = {}
-        for file in files:
-            by_run.setdefault(file.parent.parent.parent, []).append(file)
-        return make_log("opencompass", str(path), [_run(run.name, of_run) for run, of_run in by_run.items()])
+            return make_log("opencompass", str(path), [_make_run("", [path])])
+        by_run = group_by_run(path, _RESULTS, _list_results(path))
+        runs = [_make_run(folder.name, files) for folder, files in by_run.items()]
+        return make_log("opencompass", str(path), runs)
 
 
 def _list_results(path: Path) -> list[Path]:
@@ -69,7 +62,7 @@ def _make_predictions_path(file: Path) -> Path:
     return file.parent.parent.parent / _PREDICTIONS / file.parent.name / file.name
 
 
-def _run(time: str, files: list[Path]) -> Run:
+def _make_run(time: str, files: list[Path]) -> Run:
     tasks = {}
     for file in files:
         results = read_object(file)
@@ -105,7 +98,7 @@ def _read_rows(file: Path) -> Iterator[Row]:
         # the base evaluator makes a list of each field, with an entry for each run of the sample
         listed = "example_abbr" in entry
         name = str(entry.get("example_abbr", key))
-        values = [_find(entry, names) for names in (_CORRECT, _ANSWER, _TARGET)]
+        values = [_find_value(entry, names) for names in (_CORRECT, _ANSWER, _TARGET)]
         runs = max((len(value) for value in values if isinstance(value, list)), default=1) if listed else 1
         for run in range(runs):
             correct, answer, target = (
@@ -121,7 +114,7 @@ def _read_rows(file: Path) -> Iterator[Row]:
             yield Row(
                 id=name_further_epoch(name, run + 1),
                 scores={_METRIC: None if correct is None else float(correct)},
-                keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                keys=make_keys(prompt=prompt, target=right),
                 cluster=name if runs > 1 else None,
                 prompt=prompt,
                 answer=completion if isinstance(completion, str) else convert_to_text(answer),
@@ -131,7 +124,8 @@ def _read_rows(file: Path) -> Iterator[Row]:
             )
 
 
-def _find(entry: Json, names: tuple[str, ...]) -> Any:
+def _find_value(entry: Json, names: tuple[str, ...]) -> Any:
+    """The value of the first field that the entry has; None if it has none of them."""
     return next((entry[name] for name in names if name in entry), None)
 
 

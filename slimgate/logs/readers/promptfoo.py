@@ -14,10 +14,10 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_first_keys, read_object
-from slimgate.logs.readers._finish_reasons import is_cut_off
+from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
 from slimgate.logs.readers._settings import drop_unset_options
 from slimgate.plugins.environments import Environment, make_environment
-from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import FILTERS, GENERATION, SCORERS, Log, Reader, Row, TaskLog
 
 # failureReason of a row that has no answer: 0 is none, 1 a failed assertion.
 _ERROR = 2
@@ -26,8 +26,6 @@ _GENERATION = (
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed"),
     *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
 )
-
-
 # The key of the options that prompts or tests state.
 _PROMPTS = "of prompts and tests"
 # Types of assertions that score 1 if they pass, and otherwise 0 or less than 1.
@@ -41,7 +39,6 @@ _PASS_OR_FAIL = frozenset(
 )
 # Options of a test that change its scores.
 _GRADER = ("provider", "rubricPrompt")
-
 # Keys of a line of `--output x.jsonl`.
 _OF_LINES = frozenset({"promptIdx", "testIdx", "gradingResult"})
 
@@ -147,12 +144,6 @@ def _read_environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     )
 
 
-def _count_tokens(response: Mapping[str, Any]) -> float | None:
-    """The completion tokens of an answer; promptfoo counts none for a cached answer."""
-    usage = response.get("tokenUsage") or {}
-    return usage.get("completion")
-
-
 def _read_settings(
     config: Mapping[str, Any], provider: str | None, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -176,12 +167,12 @@ def _read_settings(
     if replaced := _list_replaced(rows):
         generation = {**(generation or {}), _PROMPTS: replaced}
     return {
-        "filters": shared.get("assert"),
+        FILTERS: shared.get("assert"),
         SCORERS: {
             "defaultTest": drop_unset_options(shared.get("options") or {}),
             "tests": {name: sorted(_list_options(rows, name)) for name in _GRADER},
         },
-        **({} if generation is None else {"generation": generation}),
+        **({} if generation is None else {GENERATION: generation}),
     }
 
 
@@ -197,7 +188,7 @@ def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _list_options(rows: Sequence[Mapping[str, Any]], name: str) -> set[str]:
-    """The values of an option of the tests, as text."""
+    """The values of an option that tests state, as text."""
     options = ((row.get("testCase") or {}).get("options") or {} for row in rows)
     return {text for stated in options if (text := convert_to_text(stated.get(name))) is not None}
 
@@ -231,13 +222,13 @@ def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
     table = read_object(path)["results"]
     numbers: dict[int, int] = {}
     for at, row in enumerate(table["results"]):
-        try:
+        with refuse_malformed(f"{path}: results.results[{at}] is not a result of promptfoo"):
             if provider != _read_provider(row):
                 continue
             numbers = numbers or _number_prompts(table)
             number = numbers.get(row["promptIdx"], row["promptIdx"])
-            test, prompt = row.get("testCase") or {}, row.get("prompt") or {}
-            response = row.get("response") or {}
+            test, response = row.get("testCase") or {}, row.get("response") or {}
+            prompt = convert_to_text((row.get("prompt") or {}).get("raw"))
             failed = _is_failed(row)
             scores = {
                 "pass": float(row["success"]),
@@ -250,24 +241,20 @@ def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
             yield Row(
                 id=f"{row['testIdx']}.{number}" if number else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
-                keys={
+                keys=make_keys(
                     # tests that differ only in their prompts do not show what they ask
-                    **({DOCUMENT: convert_to_text(inputs) or ""} if any(inputs) else {}),
-                    PROMPT: convert_to_text(prompt.get("raw")) or "",
-                },
+                    document=convert_to_text(inputs) if any(inputs) else None,
+                    prompt=prompt or "",
+                ),
                 error=str(row.get("error") or response.get("error")) if failed else None,
                 truncated=is_cut_off(response.get("finishReason")),
-                prompt=convert_to_text(prompt.get("raw")),
+                prompt=prompt,
                 answer=convert_to_text(response.get("output")),
                 target=convert_to_text([assertion.get("value") for assertion in test.get("assert") or ()]),
                 fields={"description": test.get("description"), **(test.get("metadata") or {}), **row_vars},
-                answer_tokens=_count_tokens(response),
+                # promptfoo counts no tokens for a cached answer
+                answer_tokens=(response.get("tokenUsage") or {}).get("completion"),
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}: results.results[{at}] is not a result of promptfoo "
-                f"({type(error).__name__}: {error})"
-            ) from None
 
 
 reader = Promptfoo()

@@ -15,9 +15,9 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object, read_objects
-from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.runs import convert_to_utc, make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
+from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
+from slimgate.logs.runs import convert_to_utc, make_log, refuse_several_models
+from slimgate.plugins.reader import GENERATION, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REPEAT = re.compile(r"output-rs(\d+)\.jsonl")
 _METRICS = "metrics.json"
@@ -40,11 +40,7 @@ class SglEval(Reader):
             return make_log("sgl_eval", str(path), [_read_run(path.parent, [path])])
         folders = [path.parent] if path.is_file() else _list_folders(path)
         runs = [_read_run(folder, _list_repeats(folder)) for folder in folders]
-        models = sorted({str(run.model) for run in runs})
-        if len(models) > 1:
-            raise DataError(
-                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); give those of one model"
-            )
+        refuse_several_models(path, runs)
         tasks = {name: task for run in runs for name, task in run.tasks.items()}
         if len(tasks) == len(runs):  # sgl-eval writes each task into a folder
             time = max((run.time for run in runs), key=convert_to_utc)
@@ -88,7 +84,7 @@ def _read_run(folder: Path, files: Sequence[Path]) -> Run:
     task = TaskLog(
         partial(_read_rows, files, metric),
         {metric: True},
-        {"generation": generation} if generation else {},
+        {GENERATION: generation} if generation else {},
         samples=None if samples is None else samples * len(files),
         ranges={metric: (0.0, 1.0)},
         means={("", metric): stated} if complete and stated is not None else {},
@@ -112,17 +108,15 @@ def _find_metric(file: Path) -> str:
 def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
     for number, file in enumerate(files, start=1):
         for line, row in read_objects(file):
-            try:
+            with refuse_malformed(f"{file}: line {line} is not a sample of sgl-eval"):
                 name, ending = str(row["id"]), row.get("finish_reason")
-                prompt, right = (
-                    convert_to_text(row.get("problem")) or None,
-                    convert_to_text(row["expected_answer"]),
-                )
+                prompt = convert_to_text(row.get("problem")) or None
+                right = convert_to_text(row["expected_answer"])
                 failed = ending == "error"
                 yield Row(
                     id=name_further_epoch(name, number),
                     scores={metric: None if failed else row[metric]},
-                    keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                    keys=make_keys(prompt=prompt, target=right),
                     cluster=name if len(files) > 1 else None,
                     error="finish_reason is error" if failed else None,
                     truncated=is_cut_off(ending),
@@ -131,10 +125,6 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                     target=right,
                     answer_tokens=row.get("num_generated_tokens"),
                 )
-            except (KeyError, TypeError, AttributeError) as problem:
-                raise DataError(
-                    f"{file}: line {line} is not a sample of sgl-eval ({type(problem).__name__}: {problem})"
-                ) from None
 
 
 reader = SglEval()

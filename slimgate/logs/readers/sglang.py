@@ -13,6 +13,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_beginning, read_objects
+from slimgate.logs.readers._load_runs import check_completed, check_lists, name_load
 from slimgate.plugins.reader import EMPTY_ANSWER, LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("input_lens", "output_lens", "ttfts", "itls", "errors")
@@ -46,27 +47,17 @@ class Sglang(Reader):
                 figures = [(name, result[name]) for name in _FIGURES if result.get(name) is not None]
                 remedy = f"line {line} has no {lacking[0]}: run bench_serving with --output-details"
                 raise make_figures_error(path, figures, "the times of each request", remedy)
-            name = _name(result)
+            arrival = "trace" if result["request_rate"] == "trace" else ""
+            name = name_load(_read_rate(result), result.get("max_concurrency"), arrival)
             if name in loads:
                 raise DataError(
                     f"{path}: line {line}: a second result of the load {name}; bench_serving appends "
                     "results, so write each run into its own file"
                 )
-            loads[name] = _run(path, line, result)
+            loads[name] = _make_load_run(path, line, result)
         if not loads:
             raise DataError(f"{path}: it has no result of bench_serving")
         return Log("sglang", str(path), {}, loads=loads)
-
-
-def _name(result: Mapping[str, Any]) -> str:
-    """c8, r5, r5-c8, or all, if all requests are sent at once."""
-    rate, users = _read_rate(result), result.get("max_concurrency")
-    parts = [
-        *([] if rate is None else [f"r{rate:g}"]),
-        *(["trace"] if result["request_rate"] == "trace" else []),
-        *([] if users is None else [f"c{users}"]),
-    ]
-    return "-".join(parts) or "all"
 
 
 def _read_rate(result: Mapping[str, Any]) -> float | None:
@@ -74,25 +65,15 @@ def _read_rate(result: Mapping[str, Any]) -> float | None:
     return rate if isinstance(rate, int | float) and rate != float("inf") else None
 
 
-def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
-    sizes = {name: len(result[name]) for name in _LISTS}
-    if len(set(sizes.values())) > 1:
-        lengths = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise DataError(
-            f"{path}: line {line}: the lists have different lengths ({lengths}), expected an entry for each "
-            "request in all"
-        )
+def _make_load_run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
+    where = f"{path}: line {line}"
+    check_lists(where, result, _LISTS)
     requests = tuple(_read_requests(result))
-    answered = sum(request.failed is None for request in requests)
     # bench_serving counts an answer without tokens as completed.
     empty = sum(
         not (tokens or error) for tokens, error in zip(result["output_lens"], result["errors"], strict=True)
     )
-    if not answered <= result["completed"] <= answered + empty:
-        raise DataError(
-            f"{path}: line {line}: {answered} requests have an answer, and completed says "
-            f"{result['completed']}; expected the file as bench_serving writes it"
-        )
+    check_completed(where, requests, result["completed"], "bench_serving", empty)
     settings = {
         name: str(result[name]) if name == "request_rate" else result[name]
         for name in _SETTINGS

@@ -16,7 +16,8 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.logs.readers._rows import make_keys
+from slimgate.plugins.reader import Log, Reader, Row, TaskLog
 
 _END = "_allresults.json"
 _STATISTICS = (":std", ":n_samples", ":bootstrap_std")
@@ -103,11 +104,10 @@ def _read_rows(path: Path) -> Iterator[Row]:
         match = _CORRECT_ANSWER.search(page)
         prompt = convert_to_text(messages) if messages else None
         target = convert_to_text(match[1] if match else entry.get("correct_answer"))
-        keys = {PROMPT: prompt, TARGET: target}
         yield Row(
             id=str(entry.get("prompt_id") or number),
             scores={_METRIC: _read_score(path, number, entry, page)},
-            keys={key: text for key, text in keys.items() if text is not None},
+            keys=make_keys(prompt=prompt, target=target),
             prompt=prompt,
             answer=convert_to_text(answers[-1].get("content")) if answers else None,
             target=target,

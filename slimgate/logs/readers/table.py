@@ -24,7 +24,7 @@ from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import convert_to_text, read_objects
 from slimgate.logs.predictions.columns import NESTED, PREFIXES
 from slimgate.logs.predictions.files import FORMATS
-from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
+from slimgate.logs.readers._rows import CUT_OFF, ENDED, make_keys
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.outcomes import normalize_group
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
@@ -211,7 +211,7 @@ def _read_part(path: Path, columns: list[str], part: Part) -> Iterator[dict[str,
 def _read_rows(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows of a table without a column metric: each row is a sample."""
     for row in _read_part(path, columns, part):
-        yield _make_row(path, row, {_read_metric(row): _score(path, row)})
+        yield _make_row(path, row, {_read_metric(row): _read_score(path, row)})
 
 
 def _is_scattered(path: Path, columns: list[str]) -> bool:
@@ -249,7 +249,7 @@ def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
     """One row with all metrics of a sample; if a metric repeats, another row of the same id."""
     repeats: list[tuple[Values, dict[str, float | None]]] = []
     for row in rows:
-        metric, score = _read_metric(row), _score(path, row)
+        metric, score = _read_metric(row), _read_score(path, row)
         scores = next((scores for _, scores in repeats if metric not in scores), None)
         if scores is None:
             repeats.append((row, {metric: score}))
@@ -262,7 +262,7 @@ def _read_metric(row: Values) -> str:
     return str(row.get("metric") or ("score" if "score" in row else "accuracy"))
 
 
-def _score(path: Path, row: Values) -> float | None:
+def _read_score(path: Path, row: Values) -> float | None:
     if "score" not in row:
         return _score_prediction(path, row)
     value = row["score"]
@@ -306,16 +306,16 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     if not name:
         raise DataError(f"{path}: a row has no id, expected one in each")
     group = normalize_group(_format_label(row.get("group")) or "") or None
-    target = convert_to_text(row.get("target") if row.get("target") is not None else row.get("label"))
-    keys = {key: text for key in (DOCUMENT, PROMPT) if (text := convert_to_text(row.get(key))) is not None}
+    prompt = convert_to_text(row.get(PROMPT))
+    target = convert_to_text(row.get(TARGET) if row.get(TARGET) is not None else row.get("label"))
     return Row(
         id=name if epoch is None else name_epoch(name, epoch),
         scores=scores,
         filter=str(row.get("filter") or ""),
-        keys=keys if target is None else {**keys, TARGET: target},
+        keys=make_keys(document=convert_to_text(row.get(DOCUMENT)), prompt=prompt, target=target),
         cluster=group if group is not None else None if epoch is None else name,
         error=convert_to_text(row.get("error")) or None,
-        prompt=convert_to_text(row.get("prompt")),
+        prompt=prompt,
         answer=convert_to_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
         target=target,
         fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,

@@ -16,6 +16,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_beginning, read_object, read_objects
+from slimgate.logs.readers._load_runs import check_completed, check_lists, name_load
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
@@ -54,10 +55,10 @@ class Vllm(Reader):
         environments: list[Environment] = []
         dates: dict[str, str] = {}
         for result in _read_results(path):
-            name = _name(result)
+            name = name_load(_read_rate(result), result.get("max_concurrency"))
             if name in loads:
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
-            loads[name] = _run(path, result)
+            loads[name] = _make_load_run(path, result)
             models.append(str(result.get("model_id") or result.get("model_name")))
             environments.append(_read_environment(name, result))
             dates[name] = str(result.get("date"))
@@ -107,43 +108,30 @@ def _read_results(path: Path) -> list[dict[str, Any]]:
         return lines
 
 
-def _name(result: Mapping[str, Any]) -> str:
-    """c8, r5, r5-c8, or all, if all requests are sent at once."""
-    rate, users = result["request_rate"], result.get("max_concurrency")
-    parts = [*([] if rate == "inf" else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
-    return "-".join(parts) or "all"
+def _read_rate(result: Mapping[str, Any]) -> float | None:
+    rate = result["request_rate"]
+    return None if rate == "inf" else rate
 
 
-def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
+def _make_load_run(path: Path, result: Mapping[str, Any]) -> LoadRun:
     lacking = [name for name in _LISTS if name not in result]
     if lacking:
         raise DataError(
             f"{path}: it has no {lacking[0]}, the times of each request; run vllm bench serve with "
             "--save-result --save-detailed"
         )
-    sizes = {name: len(result[name]) for name in _LISTS}
-    if len(set(sizes.values())) > 1:
-        lengths = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise DataError(
-            f"{path}: the lists have different lengths ({lengths}), expected an entry for each request in all"
-        )
+    check_lists(str(path), result, _LISTS)
     requests = [*_read_requests(result)]
-    answered = sum(request.failed is None for request in requests)
-    if answered != result["completed"]:
-        raise DataError(
-            f"{path}: {answered} requests have an answer, and completed says {result['completed']}; expected "
-            "the file as vllm bench serve writes it"
-        )
+    check_completed(str(path), requests, result["completed"], "vllm bench serve")
     order = result.get("start_times") or range(len(requests))
     sent = sorted(range(len(requests)), key=lambda at: order[at])
     settings = {name: result[name] for name in _SETTINGS if result.get(name) is not None}
-    rate = result["request_rate"]
     return LoadRun(
         tuple(requests[at] for at in sent),
         settings,
         result["duration"],
         users=result.get("max_concurrency"),
-        rate=None if rate == "inf" else rate,
+        rate=_read_rate(result),
     )
 
 

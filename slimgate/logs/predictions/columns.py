@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from slimgate.errors import DataError, format_suggestion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Role = Literal["id", "label", "prediction", "group"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -31,9 +35,9 @@ class ColumnNames:
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a file. roles: role -> column; probabilities: class -> column, one column a class.
+    """Which columns of a file are read. roles: role -> column. probabilities: class -> column.
 
-    nested: the column that holds a list or a mapping of all probabilities instead.
+    nested: the column that holds a list or a mapping of all probabilities, instead of a column per class.
     """
 
     roles: Mapping[str, str]
@@ -47,6 +51,27 @@ class Layout:
         return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *nested]))
 
 
+class StatedClasses(NamedTuple):
+    """What slimgate states in the metadata of its own outcomes. classes: the labels, then the strays."""
+
+    classes: tuple[str, ...]
+    label_set: tuple[str, ...]
+    positive: str | None
+
+
+class FileColumns(NamedTuple):
+    """The columns of a file, in blocks of rows.
+
+    names: of all its columns. texts: role -> Arrow text or codes. probabilities: class -> float64. stated:
+    None for another tool's file.
+    """
+
+    names: list[str]
+    texts: dict[str, list[pa.Array]]
+    probabilities: dict[str, list[pa.Array]]
+    stated: StatedClasses | None = None
+
+
 def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layout:
     """The layout of a file with these columns. shown: the file, as messages name it.
 
@@ -55,17 +80,17 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
     roles: dict[str, str] = {
         role: names.find_column(role) for role in ROLES if names.find_column(role) in columns
     }
-    if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
-        meant = " and ".join(role for role in roles if roles[role] == twice[0])
-        raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name a separate column for each')
-    if doubled := [column for column in roles.values() if columns.count(column) > 1]:
-        raise DataError(f'{shown}: column "{doubled[0]}" occurs twice, expected it once')
+    if shared := sorted(column for column, count in Counter(roles.values()).items() if count > 1):
+        meant = " and ".join(role for role in roles if roles[role] == shared[0])
+        raise DataError(f'{shown}: column "{shared[0]}" is meant as {meant}; name a separate column for each')
+    if repeated := [column for column in roles.values() if columns.count(column) > 1]:
+        raise DataError(f'{shown}: column "{repeated[0]}" occurs twice, expected it once')
     rest = [column for column in columns if column not in roles.values()]
     nested = NESTED if NESTED in rest else None
     by_class = {} if nested else _find_class_columns(shown, rest)
     for role in ("id", "label", "prediction"):
-        needed = role != "prediction" or not (nested or by_class) or role in names.by_user
-        if role not in roles and needed:
+        is_needed = role != "prediction" or not (nested or by_class) or role in names.by_user
+        if role not in roles and is_needed:
             raise DataError(_describe_missing(shown, role, names, rest))
     return Layout(roles, by_class, nested)
 
@@ -97,7 +122,7 @@ def _describe_missing(shown: str, role: str, names: ColumnNames, columns: Sequen
 def require_group(
     names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, has_groups: bool
 ) -> None:
-    """Raises DataError if --group names a column that neither file has."""
+    """Raises DataError if --group names a column that neither file has. columns: of both files."""
     if "group" in names.by_user and not has_groups:
         hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

@@ -4,17 +4,16 @@ Prediction files of any tool are csv, tsv, jsonl or parquet.
 
 A file is read block by block, only the columns that are needed, so that ten million rows fit in memory: in
 each block labels and predictions become codes, probabilities numbers. Ids and class names are text, as
-written: "007"
-stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their classes in the schema's metadata.
+written: "007" stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their classes in the
+schema's metadata.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, to_one_line
 from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_duplicates, is_empty, sort_by_id
-from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
+from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, StatedClasses, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
 
@@ -37,8 +36,8 @@ FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet
 ROWS_AT_ONCE = 250_000
 # What pyarrow says of a line with another number of columns.
 _RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): (.*)")
-# The roles with few different texts.
-WORDS = ("label", "prediction")
+# The roles with few different texts, which are stored as codes.
+CODED = ("label", "prediction")
 
 
 def format_examples(values: pa.Array) -> str:
@@ -70,18 +69,18 @@ def _describe_rows(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 def check_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError if an id occurs twice."""
     order = sort_by_id(ids)
-    twice = find_duplicates(ids, order)
-    if len(twice):
-        stand = "id occurs" if len(twice) == 1 else "ids occur"
+    repeated = find_duplicates(ids, order)
+    if len(repeated):
+        occur = "id occurs" if len(repeated) == 1 else "ids occur"
         raise DataError(
-            f"{shown}: {len(twice):,} {stand} more than once: {format_examples(twice)}; expected one row "
-            "per id"
+            f"{shown}: {len(repeated):,} {occur} more than once: {format_examples(repeated)}; expected one "
+            "row per id"
         )
     return order
 
 
 def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:
-    """(rows, classes) float64 of the columns, class -> probability in blocks; takes them out as it goes.
+    """(rows, classes) float64. columns: class -> probabilities in blocks, which are taken out to save memory.
 
     Raises DataError if a probability is missing, not finite or negative, or if a row does not sum to 1.
     """
@@ -98,9 +97,10 @@ def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Ar
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
-        of = format_examples(pa.array(names))
+        of_classes = format_examples(pa.array(names))
         problem = (
-            f"probabilities (of {of}) that do not sum to 1 within {SUM_TOLERANCE:g}, first {sums[off][0]:.6g}"
+            f"probabilities (of {of_classes}) that do not sum to 1 within {SUM_TOLERANCE:g}, first "
+            f"{sums[off][0]:.6g}"
         )
         _refuse(shown, ids, off, problem)
     return values
@@ -118,13 +118,13 @@ def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, problem: str) -> No
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One file. ids, groups: (rows,) Arrow text; labels, predictions: the same in codes. Nothing is missing.
+    """The rows of one file. No value is missing.
 
-    by_id: (rows,) positions in the order of the ids, which are distinct.
-
-    probabilities: (rows, len(classes)) float64, each row summing to 1; classes: their names in the file.
-    predictions: None if the file leaves them to the most probable class. shown: the file, for messages;
-    names: of its columns. label_set, positive: as stated by outcomes that slimgate wrote; else None.
+    shown: the file, for messages. names: of its columns. ids, groups: (rows,) Arrow text. labels,
+    predictions: (rows,) the same in codes; predictions is None if the file leaves them to the most probable
+    class. by_id: (rows,) positions in the order of the ids, which are distinct. probabilities: (rows,
+    len(classes)) float64, each row summing to 1. classes: their names in the file. label_set, positive: as
+    stated by outcomes that slimgate wrote; else None.
     """
 
     shown: str
@@ -148,17 +148,14 @@ class Predictions:
         """Whether the probabilities go by number (p_0, p_1 … or a list), and not by name."""
         return bool(self.classes) and self.classes == tuple(map(str, range(len(self.classes))))
 
-    def with_classes(self, classes: tuple[str, ...]) -> Predictions:
-        """A copy with other names of the probabilities' classes."""
-        return replace(self, classes=classes)
-
 
 def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     """The predictions of a file. Raises SuiteError if there is no file, DataError for errors in it."""
     file = _make_row_file(path)
     shown = str(path)
     try:
-        columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
+        read = {"jsonl": read_jsonl, "parquet": _read_parquet}.get(file.format, _read_csv)
+        columns, texts, numbers, stated = read(file, names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
         ragged = _RAGGED.search(str(error)) if path.is_file() else None
         if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
@@ -167,11 +164,13 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
-    flat = {role: _join_blocks(role, texts.pop(role)) for role in list(texts)}
+    flat = {
+        role: (encode_blocks if role in CODED else pa.concat_arrays)(texts.pop(role)) for role in list(texts)
+    }
     check_missing(shown, flat["id"], {names.find_column(role): column for role, column in flat.items()})
     order = check_ids(shown, flat["id"])
-    classes = None if stated_classes is None else stated_classes.classes
-    stated = _list_class_names(numbers, classes)
+    classes = None if stated is None else stated.classes
+    probability_names = _list_class_names(numbers, classes)
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
@@ -187,23 +186,10 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         predictions=flat.get("prediction"),
         groups=flat.get("group"),
         probabilities=probabilities,
-        classes=stated,
-        label_set=None if stated_classes is None else stated_classes.label_set,
-        positive=None if stated_classes is None else stated_classes.positive,
+        classes=probability_names,
+        label_set=None if stated is None else stated.label_set,
+        positive=None if stated is None else stated.positive,
     )
-
-
-class StatedClasses(NamedTuple):
-    """The metadata of slimgate's own outcomes. classes: the labels, then the strays."""
-
-    classes: tuple[str, ...]
-    label_set: tuple[str, ...]
-    positive: str | None
-
-
-Blocks = list[pa.Array]
-# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the stated classes.
-Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], StatedClasses | None]
 
 
 def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> str | None:
@@ -238,7 +224,7 @@ def _make_row_file(path: Path) -> RowFile:
     return RowFile(path, known)
 
 
-def _read_csv(file: RowFile, names: ColumnNames) -> Read:
+def _read_csv(file: RowFile, names: ColumnNames) -> FileColumns:
     columns = list(read_column_names(file))
     layout = find_columns(str(file.path), columns, names)
     if layout.nested is not None:
@@ -249,10 +235,10 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
     kinds = dict.fromkeys(layout.roles.values(), TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
     with open_csv(file.path, file.format, layout.columns, kinds) as reader:
-        return columns, *_read_blocks(reader, layout), None
+        return FileColumns(columns, *_read_blocks(reader, layout))
 
 
-def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
+def _read_parquet(file: RowFile, names: ColumnNames) -> FileColumns:
     with open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
@@ -264,7 +250,7 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
             numbers = {name: values.chunks for name, values in unnested.items()}
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
     stated = _read_stated_classes(str(file.path), schema.metadata or {}) if is_index else None
-    return schema.names, texts, numbers, stated
+    return FileColumns(schema.names, texts, numbers, stated)
 
 
 def _read_stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
@@ -282,28 +268,22 @@ def _read_stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedC
     return StatedClasses(tuple(classes), tuple(classes[: len(classes) - strays]), next(iter(positive), None))
 
 
-_READERS: Mapping[str, Callable[[RowFile, ColumnNames], Read]] = {
-    "parquet": _read_parquet,
-    "jsonl": lambda file, names: (*read_jsonl(file, names), None),
-}
-
-
 def _read_blocks(
     batches: Iterable[pa.RecordBatch], layout: Layout
-) -> tuple[dict[str, Blocks], dict[str, Blocks]]:
-    """The kept values of each block: texts, numbers without the ".0" of whole floats, and probabilities.
+) -> tuple[dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
+    """`texts` and `probabilities` of FileColumns.
 
-    pandas turns integers with missing values into floats.
+    Whole floats become texts without ".0", because pandas turns integers with missing values into floats.
     """
-    texts: dict[str, Blocks] = {role: [] for role in layout.roles}
-    numbers: dict[str, Blocks] = {name: [] for name in layout.probabilities}
+    texts: dict[str, list[pa.Array]] = {role: [] for role in layout.roles}
+    numbers: dict[str, list[pa.Array]] = {name: [] for name in layout.probabilities}
     for batch in batches:
         for role, column in layout.roles.items():
             values = batch.column(column)
             if pa.types.is_floating(values.type):  # NaN is how pandas writes a missing value
                 values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
             text = pc.cast(values, TEXT)
-            texts[role].append(text.dictionary_encode() if role in WORDS else text)
+            texts[role].append(text.dictionary_encode() if role in CODED else text)
         for name, column in layout.probabilities.items():
             numbers[name].append(pc.cast(batch.column(column), pa.float64()))
     return texts, numbers
@@ -331,10 +311,6 @@ def _unnest(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.Chun
     return {str(k): pa.chunked_array([values[k :: sizes[0]]]) for k in range(sizes[0])}
 
 
-def _join_blocks(role: str, blocks: Blocks) -> pa.Array:
-    return encode_blocks(blocks) if role in WORDS else pa.concat_arrays(blocks)
-
-
 def _convert_class_indices(
     shown: str, column: str, indices: pa.DictionaryArray, classes: tuple[str, ...]
 ) -> pa.DictionaryArray:
@@ -347,7 +323,7 @@ def _convert_class_indices(
 
 
 def _list_class_names(numbers: Mapping[str, object], classes: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The probabilities' classes, in the order of their columns; numbered ones by what the metadata say."""
+    """The names of the probabilities' classes. classes: those of numbered ones, if the file states them."""
     if classes is None:
         return tuple(numbers)
     known = {str(k): name for k, name in enumerate(classes)}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from slimgate._system.json_text import HALF_PAIR, NOT_JSON, describe_json_error, parse_json
 from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
-from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
+from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, find_columns
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -23,10 +23,8 @@ BLOCK = 50_000
 Line = tuple[int, dict[str, Any]]
 
 
-def read_jsonl(
-    file: RowFile, names: ColumnNames
-) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
-    """(keys of all objects, role -> texts in blocks, class -> probabilities in blocks).
+def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
+    """The keys of all objects as columns.
 
     A key that an object lacks is null; a class that a mapping of probabilities lacks is 0. Raises DataError
     that names the line.
@@ -52,7 +50,7 @@ def read_jsonl(
             values = probabilities.get(name)
             blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
-    return columns, texts, {name: numbers[name] for name in _sort_classes(numbers, layout)}
+    return FileColumns(columns, texts, {name: numbers[name] for name in _sort_classes(numbers, layout)})
 
 
 def _sort_classes(names: Iterable[str], layout: Layout) -> list[str]:

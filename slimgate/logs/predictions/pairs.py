@@ -254,12 +254,12 @@ def _name_probabilities(
     if not file.classes or set(stated) <= set(file.classes):
         return file
     if file.has_numbered_classes and len(declared) == len(file.classes):
-        return file.with_classes(tuple(declared))
+        return replace(file, classes=tuple(declared))
     stated_classes = list_class_names(stated)
     for names in (list_class_names(_list_names([file.labels])), stated_classes):
         if file.has_numbered_classes and len(names) == len(file.classes):
             warnings.append(_check_numbers(file, names))
-            return file.with_classes(names)
+            return replace(file, classes=names)
     if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
         return file
     raise DataError(

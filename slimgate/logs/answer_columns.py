@@ -3,7 +3,7 @@
 | metric          | of a sample                                    | unknown if                        |
 |-----------------|------------------------------------------------|-----------------------------------|
 | `answer_length` | completion tokens of the log, else tokens of a | the log has no answer             |
-|                 | tokenizer, else characters; in both logs alike |                                   |
+|                 | tokenizer, else characters; the same in both   |                                   |
 | `truncated`     | 1 if the answer was cut off at its limit       | the log does not say why it ended |
 | `empty`         | 1 if the answer is blank                       | the log has no answer             |
 | `refused`       | 1 if a pattern of refusals matches, or what    | the log has no answer             |
@@ -46,14 +46,16 @@ TOKENS, COUNTED, CHARACTERS = "completion tokens", "tokens", "characters"
 
 @dataclass(frozen=True)
 class AnswerChecks:
-    """rate(answer): whether the answer is a refusal, from 0 to 1. looked_at: how many characters it reads.
+    """How answers are checked.
 
-    count(text): tokens by the tokenizer of this name; None if the user passed no tokenizer.
+    rate_refusal(answer): whether the answer is a refusal, from 0 to 1. refusal_characters: how many
+    characters it reads. count_tokens(text): by the tokenizer of this name; None if the user passed no
+    tokenizer.
     """
 
-    rate: Callable[[str], float]
-    looked_at: float
-    count: Callable[[str], int] | None = None
+    rate_refusal: Callable[[str], float]
+    refusal_characters: float
+    count_tokens: Callable[[str], int] | None = None
     tokenizer: str | None = None
 
 
@@ -148,12 +150,15 @@ class GrowingAnswers:
         tokens = row.answer_tokens if row.answer_tokens or not characters else None
         columns[TOKENS].append(nan if tokens is None else float(tokens))
         columns[CHARACTERS].append(nan if characters is None else float(characters))
-        count = self.checks.count
-        columns[COUNTED].append(nan if count is None or text is None or is_cut else float(count(text)))
+        count_tokens = self.checks.count_tokens
+        counted = nan if count_tokens is None or text is None or is_cut else count_tokens(text)
+        columns[COUNTED].append(float(counted))
         columns[TRUNCATED].append(nan if row.truncated is None else float(row.truncated))
         columns[EMPTY].append(nan if text is None else float(is_blank(text)))
-        can_rate = text is not None and not (is_cut and len(text) < self.checks.looked_at)
-        columns[REFUSED].append(float(self.checks.rate(text)) if can_rate and text is not None else nan)
+        can_rate = text is not None and not (is_cut and len(text) < self.checks.refusal_characters)
+        columns[REFUSED].append(
+            float(self.checks.rate_refusal(text)) if can_rate and text is not None else nan
+        )
 
     def finish(self) -> AnswerColumns:
         """The columns as arrays."""
@@ -166,42 +171,42 @@ class GrowingAnswers:
 class AnswerScores:
     """Metric -> scores of how answers behave, for base and target, each (rows,) of its log.
 
-    measure: the unit of lengths; None without lengths. ends: the range of a length.
+    length_in: the unit of lengths; None without lengths. length_range: the range of a length.
     """
 
     base: Mapping[str, Floats]
     target: Mapping[str, Floats]
-    measure: str | None
-    ends: Range
+    length_in: str | None
+    length_range: Range
 
 
 def compare_answers(
     base: AnswerColumns, target: AnswerColumns, tasks: Sequence[TaskLog], checks: AnswerChecks
 ) -> AnswerScores:
     """The scores for metrics that both logs have. tasks: the tasks of base and target."""
-    measure = next((name for name in base.lengths if _has_all(base, target, name)), None)
+    unit = next((name for name in base.lengths if _has_all_lengths(base, target, name)), None)
     scores: list[dict[str, Floats]] = []
     for columns in (base, target):
-        lengths = {} if measure is None else {ANSWER_LENGTH: columns.lengths[measure]}
+        lengths = {} if unit is None else {ANSWER_LENGTH: columns.lengths[unit]}
         scores.append({**lengths, **columns.faults})
     for name in [*scores[0]]:
         if any(np.isnan(side[name]).all() for side in scores):
             for side in scores:
                 del side[name]
     limits = [task.most_tokens for task in tasks]
-    ends = (0.0, inf)
-    if measure == TOKENS and None not in limits:
+    length_range = (0.0, inf)
+    if unit == TOKENS and None not in limits:
         limit = float(max(limit or 0 for limit in limits))
         longest = max(float(np.nanmax(side[ANSWER_LENGTH])) for side in scores)
-        ends = (0.0, limit if longest <= limit else inf)
-    shown = f"{COUNTED} of {checks.tokenizer}" if measure == COUNTED else measure
-    return AnswerScores(scores[0], scores[1], shown, ends)
+        length_range = (0.0, limit if longest <= limit else inf)
+    shown_unit = f"{COUNTED} of {checks.tokenizer}" if unit == COUNTED else unit
+    return AnswerScores(scores[0], scores[1], shown_unit, length_range)
 
 
-def _has_all(base: AnswerColumns, target: AnswerColumns, name: str) -> bool:
-    """Whether each answer of both logs has a length of this kind."""
+def _has_all_lengths(base: AnswerColumns, target: AnswerColumns, unit: str) -> bool:
+    """Whether each answer of both logs has a length in this unit."""
     for columns in (base, target):
-        known = ~np.isnan(columns.lengths[name])
+        known = ~np.isnan(columns.lengths[unit])
         has_answer = ~np.isnan(columns.lengths[CHARACTERS]) | ~np.isnan(columns.lengths[TOKENS])
         if not known.any() or (has_answer & ~known).any():
             return False

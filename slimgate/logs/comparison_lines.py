@@ -12,7 +12,7 @@ from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.message import format_message
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
-from slimgate.plugins.reader import Log, TaskLog
+from slimgate.plugins.reader import GENERATION, Log, TaskLog
 
 _MOST_NAMED = 5
 UNSTATED_SETTINGS = (
@@ -20,7 +20,7 @@ UNSTATED_SETTINGS = (
     "because the logs do not both state them: check that both runs had the same"
 )
 # Settings that change the answers of a model.
-_ANSWER_SETTINGS = frozenset({"generation", "shots"})
+_ANSWER_SETTINGS = frozenset({GENERATION, "shots"})
 # The upper end of scores in percent.
 _PERCENT = 100.0
 

@@ -37,6 +37,7 @@ from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
+    FILTERS,
     PER_SAMPLE,
     PROMPT,
     TASKS,
@@ -128,7 +129,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in only one of the logs"
         if filters:
-            differences.add("filters", name, text)
+            differences.add(FILTERS, name, text)
         else:
             differences.refuse(name, text)
     shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
@@ -214,7 +215,7 @@ def _add_behaviour(
     names = [name for name in answers.base if name not in paired.metrics]
     if ANSWER_LENGTH in names:
         where = format_place(paired.task, paired.filter) or "all samples"
-        notes.append(f"{where}: {ANSWER_LENGTH} counts {answers.measure}")
+        notes.append(f"{where}: {ANSWER_LENGTH} counts {answers.length_in}")
     base, target = (
         replace(
             samples,
@@ -230,8 +231,8 @@ def _add_behaviour(
         target=target,
         metrics=(*paired.metrics, *names),
         higher_is_better={**paired.higher_is_better, **dict.fromkeys(names, False)},
-        ranges={name: SHARE if name != ANSWER_LENGTH else answers.ends for name in names},
-        length_in=answers.measure if ANSWER_LENGTH in names else None,
+        ranges={name: SHARE if name != ANSWER_LENGTH else answers.length_range for name in names},
+        length_in=answers.length_in if ANSWER_LENGTH in names else None,
     )
 
 

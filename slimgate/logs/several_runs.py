@@ -27,7 +27,7 @@ from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.runs import check_one_model
 from slimgate.logs.sample_fields import Field, Value
 from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
+from slimgate.plugins.reader import GENERATION, TASK_ARGS, TASKS, Log, Row, TaskLog, split_epoch
 
 # Names of the seed of a generation; runs of one model differ in it.
 _SEEDS = ("seed", "seeds", "random_seed")
@@ -187,7 +187,7 @@ def drop_seeds(task: TaskLog) -> TaskLog:
     """The task without the seeds in its settings."""
     settings = {
         name: {key: value for key, value in setting.items() if key not in _SEEDS}
-        if name in ("generation", "task_args") and isinstance(setting, Mapping)
+        if name in (GENERATION, TASK_ARGS) and isinstance(setting, Mapping)
         else setting
         for name, setting in task.settings.items()
     }

@@ -14,9 +14,9 @@ grade = [1, 10]                        # the lowest and the highest score of a m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, list_names
@@ -34,84 +34,95 @@ POOLED = "pooled"
 RANGES = "ranges"
 PERPLEXITY = "perplexity"
 _POINTS, _GROWTH = "drop_points", "increase_relative"
+# The names and patterns of a table of budgets, from the outside in.
+Place = tuple[str, ...]
+Limit = tuple[Place, QualityBudget]
+
+
+class ComparisonKey(NamedTuple):
+    """What a pattern matches: a comparison's name (`gsm8k/strict-match/exact_match`), task or metric."""
+
+    name: str
+    task: str
+    metric: str
+
+    def is_matched_by(self, pattern: str) -> bool:
+        """Whether a shell pattern matches the name, the task or the metric."""
+        return any(fnmatchcase(text, pattern) for text in self)
+
+    def is_limited_by(self, pattern: str) -> bool:
+        """Whether a budget with this pattern is on the comparison.
+
+        A pattern must name a metric that slimgate makes of the answers.
+        """
+        is_named = self.metric not in ANSWER_METRICS or pattern.endswith(self.metric)
+        return is_named and self.is_matched_by(pattern)
 
 
 @dataclass(frozen=True)
 class LogBudgets:
-    """The budgets on the comparisons of two logs. A comparison has a name, a task and a metric.
+    """The budgets on the comparisons of two logs.
 
-    patterns: shell patterns of the name, task or metric, each with its budgets. pooled: on all samples at
+    patterns: shell patterns of a ComparisonKey, each with its budgets. pooled: on all samples at
     once. measured: patterns of the comparisons that are judged; empty: all are. ranges: patterns with the
     lowest and the highest score that the user declares. slices: budgets on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
     pooled: tuple[QualityBudget, ...] = ()
-    measured: tuple[str, ...] = field(default=())
+    measured: tuple[str, ...] = ()
     ranges: tuple[tuple[str, Range], ...] = ()
     slices: tuple[SliceBudgets, ...] = ()
 
-    def select_budgets(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
+    def select_budgets(self, comparison: ComparisonKey) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: of each kind, that of the last pattern that matches.
 
         A pattern with another kind of budget adds to the ones before it. If it replaced them, a floor for all
         metrics would remove every limit on a drop.
         """
-        return keep_last_of_kind(
-            budget for _, budgets in self._list_matching(name, task, metric) for budget in budgets
-        )
+        return keep_last_of_kind(budget for _, budget in self._list_limits(comparison))
 
-    def _list_matching(
-        self, name: str, task: str, metric: str
-    ) -> Iterator[tuple[str, tuple[QualityBudget, ...]]]:
+    def _list_limits(self, comparison: ComparisonKey) -> Iterator[tuple[str, QualityBudget]]:
+        """(pattern, budget) of each budget on a comparison, in the order of the file."""
         for pattern, budgets in self.patterns:
-            if is_match(pattern, name, task, metric) and is_pattern_for(pattern, metric):
-                yield pattern, budgets
+            if comparison.is_limited_by(pattern):
+                yield from ((pattern, budget) for budget in budgets)
 
-    def find_deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
+    def find_deciding_pattern(self, comparison: ComparisonKey, kind: str) -> str | None:
         """The last pattern that matches a comparison and has a budget of this kind; None if there is none."""
-        patterns = [
-            pattern
-            for pattern, budgets in self._list_matching(name, task, metric)
-            if any(budget.kind == kind for budget in budgets)
-        ]
+        patterns = [pattern for pattern, budget in self._list_limits(comparison) if budget.kind == kind]
         return patterns[-1] if patterns else None
 
-    def select_slice_budgets(
-        self, slice_name: tuple[str, str], name: str, task: str, metric: str
-    ) -> SliceBudgets | None:
-        """The budgets of a slice of a comparison; None if there are none.
+    def select_slice_budgets(self, comparison: ComparisonKey, field: str, value: str) -> SliceBudgets | None:
+        """The budgets of the slice of a comparison whose `field` has this value; None if there are none.
 
         Of each kind, budgets that name the field of the slice count before those of every slice. Of several,
-        the last counts. slice_name: the field and its value.
+        the last counts.
         """
-        tables = self.slice_tables(slice_name, name, task, metric)
+        tables = self.list_slice_tables(comparison, field, value)
         if not tables:
             return None
         return replace(
             tables[-1], budgets=keep_last_of_kind(budget for table in tables for budget in table.budgets)
         )
 
-    def slice_tables(
-        self, slice_name: tuple[str, str], name: str, task: str, metric: str
-    ) -> list[SliceBudgets]:
+    def list_slice_tables(self, comparison: ComparisonKey, field: str, value: str) -> list[SliceBudgets]:
         """The tables of a slice of a comparison, the deciding ones last."""
         matching = [
             budgets
             for budgets in self.slices
-            if budgets.is_of(*slice_name)
-            and is_match(budgets.pattern, name, task, metric)
-            and is_pattern_for(budgets.pattern, metric)
+            if budgets.is_on(field, value) and comparison.is_limited_by(budgets.pattern)
         ]
         return sorted(matching, key=lambda budgets: budgets.field is not None)
 
-    def find_range(self, name: str, task: str, metric: str) -> Range | None:
+    def find_range(self, comparison: ComparisonKey) -> Range | None:
         """The range that the user declares for a comparison: by the last pattern that matches, or None."""
-        declared = [ends for pattern, ends in self.ranges if is_match(pattern, name, task, metric)]
+        declared = [ends for pattern, ends in self.ranges if comparison.is_matched_by(pattern)]
         return declared[-1] if declared else None
 
-    def is_measured(self, name: str, task: str, metric: str) -> bool:
-        return not self.measured or any(is_match(pattern, name, task, metric) for pattern in self.measured)
+    def is_measured(self, comparison: ComparisonKey) -> bool:
+        """Whether a comparison is judged."""
+        return not self.measured or any(map(comparison.is_matched_by, self.measured))
 
     def with_length(self, longest: float | None, shortest: float | None) -> LogBudgets:
         """A copy with limits of the length of answers, as multiples of the base's; None: no limit."""
@@ -154,45 +165,44 @@ class LogBudgets:
         )
 
     @property
+    def _all_patterns(self) -> list[str]:
+        """The patterns of budgets, and of the comparisons that are judged."""
+        of_budgets = [pattern for pattern, _ in self.patterns]
+        return [*of_budgets, *(limits.pattern for limits in self.slices), *self.measured]
+
+    @property
     def names_answers(self) -> bool:
         """Whether a pattern names a metric that slimgate makes of the answers."""
-        patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
-        return any(pattern.endswith(ANSWER_METRICS) for pattern in (*patterns, *self.measured))
+        return any(pattern.endswith(ANSWER_METRICS) for pattern in self._all_patterns)
 
     @property
     def passes(self) -> list[PassMetric]:
         """The pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
-        patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
-        named = (PassMetric.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
+        named = (PassMetric.parse(pattern.rpartition("/")[2]) for pattern in self._all_patterns)
         return list(dict.fromkeys(metric for metric in named if metric is not None))
 
-    def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
+    def check_used(self, comparisons: Sequence[ComparisonKey]) -> None:
         """Raises SuiteError for a pattern that matches no comparison, and for a budget that decides none."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
-            if not any(is_match(pattern, *name) for name in names):
-                known = [name for name, _, _ in names]
+            if not any(key.is_matched_by(pattern) for key in comparisons):
+                known = [key.name for key in comparisons]
                 why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
                 if why is not None:
                     raise SuiteError(f'no comparison matches "{pattern}": {why}')
-                hint = did_you_mean(pattern, {text for name in names for text in name})
+                hint = did_you_mean(pattern, {text for key in comparisons for text in key})
                 if PassMetric.parse(pattern.rpartition("/")[2]) is not None:
                     hint = "; it is of metrics with scores of 0 and 1 that are better when higher"
                 raise SuiteError(
                     f'no comparison matches "{pattern}"; available: {list_names(known, _MOST_NAMED)}{hint}'
                 )
-        self._check_decides(names)
+        self._check_decides(comparisons)
 
-    def _check_decides(self, names: Sequence[tuple[str, str, str]]) -> None:
+    def _check_decides(self, comparisons: Sequence[ComparisonKey]) -> None:
         """Raises SuiteError for a budget that later patterns replace in every comparison."""
         by_comparison = [
-            [
-                ((pattern,), budget)
-                for pattern, budgets in self.patterns
-                if is_match(pattern, *name) and is_pattern_for(pattern, name[2])
-                for budget in budgets
-            ]
-            for name in names
-            if self.is_measured(*name)
+            [((pattern,), budget) for pattern, budget in self._list_limits(key)]
+            for key in comparisons
+            if self.is_measured(key)
         ]
         for (pattern,), budget, ((later,), other) in find_replaced(by_comparison):
             raise SuiteError(
@@ -200,11 +210,6 @@ class LogBudgets:
                 f"and has {other.kind} = {other.limit:g} for all of them; write the narrower pattern last, "
                 "or leave one out"
             )
-
-
-# The names and patterns of a table of budgets, from the outside in.
-Place = tuple[str, ...]
-Limit = tuple[Place, QualityBudget]
 
 
 def keep_last_of_kind(budgets: Iterable[QualityBudget]) -> tuple[QualityBudget, ...]:
@@ -253,16 +258,6 @@ def _is_wider_pattern(pattern: str, other: str) -> bool:
     return any(fnmatchcase(text, wider) for wider in (pattern, f"{pattern}/*", f"*/{pattern}"))
 
 
-def is_pattern_for(pattern: str, metric: str) -> bool:
-    """Whether a pattern is for this metric; a metric that slimgate makes of the answers must be named."""
-    return metric not in ANSWER_METRICS or pattern.endswith(metric)
-
-
-def is_match(pattern: str, name: str, task: str, metric: str) -> bool:
-    """Whether a shell pattern matches the name, such as `gsm8k/strict-match/exact_match`, task or metric."""
-    return any(fnmatchcase(text, pattern) for text in (name, task, metric))
-
-
 def make_drop_budgets(
     metrics: Sequence[str],
     points: Sequence[float],
@@ -281,8 +276,8 @@ def make_drop_budgets(
         (name, tuple(QualityBudget(kind, limit) for kind, limit in limits.items()))
         for name, limits in tables.items()
     ]
-    of_pool = () if pooled is None else (QualityBudget("drop_points", pooled),)
-    slices = () if of_slices is None else (SliceBudgets("*", (QualityBudget("drop_points", of_slices),)),)
+    of_pool = () if pooled is None else (QualityBudget(_POINTS, pooled),)
+    slices = () if of_slices is None else (SliceBudgets("*", (QualityBudget(_POINTS, of_slices),)),)
     return LogBudgets(tuple(patterns), of_pool, tuple(metrics), slices=slices)
 
 
@@ -296,7 +291,7 @@ def list_limits_by_metric(
     """
     if repeated := next((metric for metric in metrics if metrics.count(metric) > 1), None):
         raise SuiteError(f"--metric {repeated} was given twice, expected each metric once")
-    stated: dict[str, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
+    stated: dict[str, Sequence[float]] = {_POINTS: points, "equivalent_points": equivalent}
     limits: dict[str, dict[str, float]] = {}
     for kind, values in stated.items():
         if values and len(values) not in (1, len(metrics)):

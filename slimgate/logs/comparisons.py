@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TypeGuard
 
 import numpy as np
@@ -19,7 +20,7 @@ from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.score_ranges import SHARE, Range, find_known_cap, find_known_range, is_bounded_range
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import PERPLEXITY, LogBudgets, convert_points_to_growth
+from slimgate.logs.budgets import PERPLEXITY, ComparisonKey, LogBudgets, convert_points_to_growth
 from slimgate.logs.changed_rows import (
     Positions,
     choose_quoted,
@@ -28,7 +29,7 @@ from slimgate.logs.changed_rows import (
     list_row_ids,
 )
 from slimgate.logs.columns import Samples
-from slimgate.logs.declared_ranges import check_range, list_scores
+from slimgate.logs.declared_ranges import ScoreEnds, check_scores, list_scores
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import add_directions, describe_contradictions, describe_unknown
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
@@ -132,6 +133,10 @@ class Comparison(ScoreRows):
     contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def key(self) -> ComparisonKey:
+        return ComparisonKey(self.name, self.task, self.metric)
+
+    @property
     def flips_share(self) -> float:
         """The share of samples whose score changed."""
         return (self.worse + self.better) / self.counts.judged
@@ -139,13 +144,17 @@ class Comparison(ScoreRows):
 
 @dataclass
 class Collected:
-    """The results so far while tasks are judged."""
+    """The results so far while tasks are judged.
+
+    keys: of all comparisons that the logs have. undirected: those that are not judged, because nothing says
+    whether more is better.
+    """
 
     comparisons: list[Comparison] = field(default_factory=list)
     slices: list[Comparison] = field(default_factory=list)
-    names: list[tuple[str, str, str]] = field(default_factory=list)
+    keys: list[ComparisonKey] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    undirected: list[tuple[str, str]] = field(default_factory=list)
+    undirected: list[ComparisonKey] = field(default_factory=list)
 
 
 def compare_task(
@@ -161,32 +170,36 @@ def compare_task(
 
     Raises SuiteError for a budget on metrics whose direction is not known.
     """
-    names = {metric: format_comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
-    collected.names += [(name, paired.task, metric) for metric, name in names.items()]
+    keys = [_make_key(paired, metric) for metric in paired.metrics]
+    collected.keys += keys
     _note_base_alone(paired, budgets, collected, differences)
-    measured = {
-        metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
-    }
+    measured = [key for key in keys if budgets.is_measured(key)]
     paired = add_directions(paired, measured, rules.directions)
-    unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
-    if any(_has_budget(budgets, name, paired.task, metric) for metric, name in unknown.items()):
-        raise SuiteError(describe_unknown([(name, metric) for metric, name in unknown.items()]))
-    collected.undirected += [(name, metric) for metric, name in unknown.items()]
+    unknown = [key for key in measured if key.metric not in paired.higher_is_better]
+    if any(_has_budget(budgets, key) for key in unknown):
+        raise SuiteError(describe_unknown(unknown))
+    collected.undirected += unknown
     differences.notes += describe_contradictions(paired, measured, rules.directions)
-    for metric, name in measured.items():
-        if metric in unknown:
+    for key in measured:
+        if key in unknown:
             continue
-        declared = budgets.find_range(name, paired.task, metric)
+        metric = key.metric
+        declared = budgets.find_range(key)
         known = ranges.get(metric) or paired.ranges.get(metric) or find_known_range(metric)
         scores = pair_scores(paired, metric, rules, differences, declared or known)
         if scores is None or differences.refused:
             continue
-        own_budgets = budgets.select_budgets(name, paired.task, metric)
+        limits = budgets.select_budgets(key)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
-            own_budgets = convert_points_to_growth(name, own_budgets, differences.notes)
-        rows = _make_rows(name, metric, paired, scores, (declared, known))
-        yield _make_comparison(rows, metric, paired, scores, own_budgets, seed, differences.notes), scores
+            limits = convert_points_to_growth(key.name, limits, differences.notes)
+        rows = _make_rows(key, paired, scores, ScoreEnds(declared or known, is_declared=declared is not None))
+        yield _make_comparison(rows, metric, paired, scores, limits, seed, differences.notes), scores
     yield from _compare_passes(paired, budgets, rules, seed, collected, differences)
+
+
+def _make_key(paired: PairedTask, metric: str) -> ComparisonKey:
+    name = format_comparison_name(paired.task, paired.filter, metric)
+    return ComparisonKey(name, paired.task, metric)
 
 
 def _note_base_alone(
@@ -194,18 +207,17 @@ def _note_base_alone(
 ) -> None:
     """Collects the metrics that only the base has scores of. Each that has a budget is a difference."""
     for metric in paired.base_alone:
-        name = format_comparison_name(paired.task, paired.filter, metric)
-        collected.names.append((name, paired.task, metric))
-        is_measured = budgets.is_measured(name, paired.task, metric)
-        if is_measured and _has_budget(budgets, name, paired.task, metric):
+        key = _make_key(paired, metric)
+        collected.keys.append(key)
+        if budgets.is_measured(key) and _has_budget(budgets, key):
             text = (
                 "the base has scores of it, and the target has none: a scorer may have failed in every sample"
             )
-            differences.add(METRICS, name, text)
+            differences.add(METRICS, key.name, text)
 
 
-def _has_budget(budgets: LogBudgets, name: str, task: str, metric: str) -> bool:
-    return bool(budgets.pooled or budgets.select_budgets(name, task, metric))
+def _has_budget(budgets: LogBudgets, comparison: ComparisonKey) -> bool:
+    return bool(budgets.pooled or budgets.select_budgets(comparison))
 
 
 def _compare_passes(
@@ -217,26 +229,23 @@ def _compare_passes(
     differences: Differences,
 ) -> Iterator[tuple[Comparison, PairedScores]]:
     """pass@k and pass^k of each metric of right and wrong, if a budget or --metric names them."""
-    for of in budgets.passes:
-        for metric in paired.metrics:
-            name = f"{format_comparison_name(paired.task, paired.filter, metric)}/{of.name}"
-            if not budgets.is_measured(name, paired.task, of.name):
-                continue
-            known = add_directions(paired, {metric: name}, rules.directions)
-            if not known.higher_is_better.get(metric) or not _is_right_or_wrong(paired, metric):
-                continue
-            collected.names.append((name, paired.task, of.name))
-            answers = pair_scores(known, metric, rules, differences)
-            if answers is None or differences.refused:
-                continue
-            directed = replace(paired, higher_is_better={of.name: True})
-            scores = score_sample_passes(name, of, paired, answers)
-            own_budgets = budgets.select_budgets(name, paired.task, of.name)
-            rows = _make_rows(name, of.name, directed, scores, (SHARE, None))
-            comparison = _make_comparison(
-                rows, of.name, directed, scores, own_budgets, seed, differences.notes
-            )
-            yield comparison, scores
+    for pass_metric, metric in product(budgets.passes, paired.metrics):
+        answers_key = _make_key(paired, metric)
+        key = ComparisonKey(f"{answers_key.name}/{pass_metric.name}", paired.task, pass_metric.name)
+        if not budgets.is_measured(key):
+            continue
+        known = add_directions(paired, [answers_key._replace(name=key.name)], rules.directions)
+        if not known.higher_is_better.get(metric) or not _is_right_or_wrong(paired, metric):
+            continue
+        collected.keys.append(key)
+        answers = pair_scores(known, metric, rules, differences)
+        if answers is None or differences.refused:
+            continue
+        directed = replace(paired, higher_is_better={key.metric: True})
+        scores = score_sample_passes(key.name, pass_metric, paired, answers)
+        rows = _make_rows(key, directed, scores, ScoreEnds(SHARE, is_declared=True))
+        limits = budgets.select_budgets(key)
+        yield _make_comparison(rows, key.metric, directed, scores, limits, seed, differences.notes), scores
 
 
 def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
@@ -247,26 +256,17 @@ def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
     return all(is_zero_or_one(scores[~np.isnan(scores)]) for scores in sides)
 
 
-def _make_rows(
-    name: str,
-    metric: str,
-    paired: PairedTask,
-    scores: PairedScores,
-    ranges: tuple[Range | None, Range | None],
-) -> ScoreRows:
-    """The scores to judge. ranges: of the metric, as the user declares it, and as the logs or its name do.
-
-    Raises SuiteError for a score outside of the range.
-    """
-    higher_is_better = paired.higher_is_better[metric]
+def _make_rows(key: ComparisonKey, paired: PairedTask, scores: PairedScores, ends: ScoreEnds) -> ScoreRows:
+    """The scores to judge. Raises DataError for a score outside of the range."""
+    higher_is_better = paired.higher_is_better[key.metric]
     ids = list_row_ids(paired, scores)
-    corpus = None if scores.sizes is None else paired.corpus[metric]
+    corpus = None if scores.sizes is None else paired.corpus[key.metric]
     zero_one, score_range, cap = False, None, None
     if corpus is None:
-        check_range(name, metric, ids, scores, ranges, higher_is_better)
-        zero_one, score_range, cap = _find_scale(metric, scores, ranges[0] or ranges[1])
+        check_scores(key, ids, scores, ends, higher_is_better=higher_is_better)
+        zero_one, score_range, cap = _find_scale(key.metric, scores, ends.ends)
     return ScoreRows(
-        name=name,
+        name=key.name,
         higher_is_better=higher_is_better,
         zero_one=zero_one,
         ids=ids,

@@ -1,8 +1,9 @@
-"""The range of scores: who declares it, and whether the scores of both logs are inside."""
+"""The range of scores: its ends, and whether the scores of both logs are inside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from slimgate.errors import DataError
 from slimgate.judge.pass_k import PassMetric
@@ -13,38 +14,45 @@ from slimgate.judge.score_ranges import (
     has_different_scales,
     is_bounded_range,
 )
+from slimgate.logs.budgets import ComparisonKey
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Floats, Texts
 from slimgate.plugins.reader import Log
 
 
-def check_range(
-    name: str,
-    metric: str,
+class ScoreEnds(NamedTuple):
+    """The range of a metric's scores; None if it is not known. is_declared: by the user."""
+
+    ends: Range | None
+    is_declared: bool
+
+
+def check_scores(
+    comparison: ComparisonKey,
     ids: Texts,
     scores: PairedScores,
-    ranges: tuple[Range | None, Range | None],
-    better: bool,
+    score_ends: ScoreEnds,
+    *,
+    higher_is_better: bool,
 ) -> None:
-    """Raises DataError for scores of two scales, and for a score outside the declared range."""
-    declared, known = ranges
-    ends = declared or known
+    """Raises DataError for scores of two scales, and for a score outside the range."""
+    ends = score_ends.ends
     means = float(scores.base.mean()), float(scores.target.mean())
     unending = ends is not None and not is_bounded_range(ends)
     # without an upper end a bad model may be this far off: it fails, and never passes
-    is_ruined = unending and (means[0] > means[1]) == better
+    is_ruined = unending and (means[0] > means[1]) == higher_is_better
     if not is_ruined and has_different_scales(scores.base, scores.target, ends):
         shown = " and ".join(
             f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
             for who, values in (("base", scores.base), ("target", scores.target))
         )
         raise DataError(
-            f"{name}: the logs have scores of two scales ({shown}), so they cannot be compared; write both "
-            "as shares or both as percent"
+            f"{comparison.name}: the logs have scores of two scales ({shown}), so they cannot be compared; "
+            "write both as shares or both as percent"
         )
     if ends is None:
         return
-    is_pass = PassMetric.parse(metric) is not None
+    is_pass = PassMetric.parse(comparison.metric) is not None
     sides = (("base", scores.base), ("target", scores.target)) if is_pass else list_scores(scores)
     for who, values in sides:
         outside = find_rows_outside(values, ends)
@@ -52,12 +60,13 @@ def check_range(
             at = int(outside[0])
             source = (
                 "that --range or [ranges] declare"
-                if declared
-                else f"that its name or its log says; if it has another, write --range {metric}=LOW:HIGH"
+                if score_ends.is_declared
+                else "that its name or its log says; if it has another, write --range "
+                f"{comparison.metric}=LOW:HIGH"
             )
             raise DataError(
-                f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
-                f"{format_range(ends)} {source}"
+                f"{comparison.name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of "
+                f"the range {format_range(ends)} {source}"
             )
 
 

@@ -86,10 +86,7 @@ class FileBudgets:
                 for comparison in comparisons
                 if off.kind not in {budget.kind for budget in comparison.budgets}
                 and off.budget != comparison.name
-                and off.budget
-                == self.common.find_deciding_pattern(
-                    comparison.name, comparison.task, comparison.metric, off.kind
-                )
+                and off.budget == self.common.find_deciding_pattern(comparison.key, off.kind)
             ),
         ]
 

@@ -48,8 +48,8 @@ class SliceBudgets:
         """The name of the table as a file has it."""
         return SLICES if self.field is None else f'{SLICES}.{self.field}."{self.value}"'
 
-    def is_of(self, field: str, value: str) -> bool:
-        """Whether the budgets are for this slice."""
+    def is_on(self, field: str, value: str) -> bool:
+        """Whether the budgets are on this slice."""
         return self.field is None or (
             self.field == field and (self.value == value or fnmatchcase(value, self.value or ""))
         )

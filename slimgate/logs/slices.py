@@ -11,11 +11,11 @@ from slimgate.errors import DataError, SuiteError, did_you_mean, list_names
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import (
     PERPLEXITY,
+    ComparisonKey,
     Limit,
     LogBudgets,
     convert_points_to_growth,
     find_replaced,
-    is_match,
 )
 from slimgate.logs.changed_rows import find_worse_and_better, shorten_id
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
@@ -142,9 +142,7 @@ def slice_comparison(
     """Each slice of a comparison as a comparison."""
     for field in fields:
         for value, rows in field.group_positions(scores).items():
-            limits = budgets.select_slice_budgets(
-                (field.name, value), comparison.name, comparison.task, comparison.metric
-            )
+            limits = budgets.select_slice_budgets(comparison.key, field.name, value)
             yield _slice(comparison, field.name, value, rows, limits, seed)
 
 
@@ -191,12 +189,12 @@ def check_slices(
     names: Sequence[str],
     slices: Sequence[Comparison],
     budgets: LogBudgets,
-    comparisons: Sequence[tuple[str, str, str]],
+    comparisons: Sequence[ComparisonKey],
     tasks: Sequence[TaskLog],
 ) -> None:
     """Raises SuiteError for a field that no sample has, and for budgets without a slice.
 
-    comparisons: name, task and metric of each. tasks: of the base, to list its fields.
+    comparisons: all that are judged. tasks: of the base, to list its fields.
     """
     if budgets.slices and not names:
         raise SuiteError(
@@ -215,14 +213,14 @@ def check_slices(
                 f"{did_you_mean(name, known)}"
             )
     for limits in budgets.slices:
-        if not any(is_match(limits.pattern, *comparison) for comparison in comparisons):
-            known = [name for name, _, _ in comparisons]
+        if not any(key.is_matched_by(limits.pattern) for key in comparisons):
+            known = [key.name for key in comparisons]
             raise SuiteError(
                 f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"; there are '
                 f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.pattern, known)}"
             )
         if not any(
-            part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices
+            part.slice_of and limits.is_on(part.slice_of.field, part.slice_of.value) for part in slices
         ):
             known = [*values[limits.field or names[0]]]
             raise SuiteError(
@@ -237,8 +235,8 @@ def _check_decide(slices: Sequence[Comparison], budgets: LogBudgets) -> None:
     by_slice: list[list[Limit]] = []
     for part in slices:
         assert part.slice_of is not None
-        slice_name = part.slice_of.field, part.slice_of.value
-        tables = budgets.slice_tables(slice_name, part.slice_of.name, part.task, part.metric)
+        sliced = part.key._replace(name=part.slice_of.name)
+        tables = budgets.list_slice_tables(sliced, part.slice_of.field, part.slice_of.value)
         by_slice.append([(table.place, budget) for table in tables for budget in table.budgets])
     for place, budget, (later, other) in find_replaced(by_slice):
         raise SuiteError(

@@ -195,10 +195,10 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
     differences.check()
-    budgets.check_used(collected.names)
-    judged_names = [(part.name, part.task, part.metric) for part in collected.comparisons]
-    check_slices(rules.slices, collected.slices, budgets, judged_names, [*base.tasks.values()])
-    check_directions_used(rules.directions, collected.names)
+    budgets.check_used(collected.keys)
+    judged_keys = [comparison.key for comparison in collected.comparisons]
+    check_slices(rules.slices, collected.slices, budgets, judged_keys, [*base.tasks.values()])
+    check_directions_used(rules.directions, collected.keys)
     if collected.undirected:
         unknown = describe_unknown(collected.undirected)
         if not collected.comparisons:

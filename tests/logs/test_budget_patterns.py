@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.logs.budgets import LogBudgets, convert_points_to_growth, parse_budget_tables
+from slimgate.logs.budgets import ComparisonKey, LogBudgets, convert_points_to_growth, parse_budget_tables
 from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -17,11 +17,14 @@ from slimgate.results.base import Verdict
 
 DROP, FLOOR = {"drop_points": 2.0}, {"floor": 0.1}
 LOOSE = {"drop_points": 90.0}
-NAMES = [("gsm8k/acc", "gsm8k", "acc"), ("arc/acc", "arc", "acc")]
+KEYS = [ComparisonKey("gsm8k/acc", "gsm8k", "acc"), ComparisonKey("arc/acc", "arc", "acc")]
 
 
 def limits_of(budgets: LogBudgets, task: str) -> dict[str, float]:
-    return {budget.kind: budget.limit for budget in budgets.select_budgets(f"{task}/acc", task, "acc")}
+    return {
+        budget.kind: budget.limit
+        for budget in budgets.select_budgets(ComparisonKey(f"{task}/acc", task, "acc"))
+    }
 
 
 def read(stated: dict[str, Any]) -> LogBudgets:
@@ -90,14 +93,14 @@ def test_another_kind_removes_no_limit_of_a_slice() -> None:
 )
 def test_a_budget_that_decides_nothing_is_refused(stated: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError) as error:
-        read(stated).check_used(NAMES)
+        read(stated).check_used(KEYS)
     assert message in str(error.value)
     assert "write the narrower pattern last" in str(error.value)
 
 
 def test_a_default_may_have_exceptions_for_everything() -> None:
-    read({"*": DROP, "gsm8k*": LOOSE}).check_used(NAMES[:1])
-    read({"*": DROP, "gsm8k*": LOOSE, "arc*": LOOSE}).check_used(NAMES)
+    read({"*": DROP, "gsm8k*": LOOSE}).check_used(KEYS[:1])
+    read({"*": DROP, "gsm8k*": LOOSE, "arc*": LOOSE}).check_used(KEYS)
     slices = {"acc": DROP, "topic": {"a": {"acc": LOOSE}, "b": {"acc": LOOSE}}}
     assert judge({"*": LOOSE, "slices": slices}, "topic").slices
 
@@ -108,7 +111,7 @@ def test_a_default_may_have_exceptions_for_everything() -> None:
 )
 def test_a_wider_pattern_may_decide_nothing_in_one_log(wider: str, narrower: str) -> None:
     """The same file is for logs with more metrics."""
-    read({wider: DROP, narrower: LOOSE}).check_used(NAMES[:1])
+    read({wider: DROP, narrower: LOOSE}).check_used(KEYS[:1])
 
 
 def test_a_slice_budget_that_decides_nothing_is_refused() -> None:
@@ -128,7 +131,9 @@ def test_points_and_growth_of_a_perplexity_are_one_kind(points_last: bool) -> No
     stated = [("*", {"drop_points": 1.0}), ("wiki*", {"increase_relative": 0.05})]
     budgets = parse_budget_tables({"budgets": dict(stated[::-1] if points_last else stated)}, "b.toml")
     notes: list[str] = []
-    growths = convert_points_to_growth("wiki", budgets.select_budgets("wiki/ppl", "wiki", "ppl"), notes)
+    growths = convert_points_to_growth(
+        "wiki", budgets.select_budgets(ComparisonKey("wiki/ppl", "wiki", "ppl")), notes
+    )
     assert [(budget.kind, budget.limit) for budget in growths] == [
         ("increase_relative", 0.01 if points_last else 0.05)
     ]

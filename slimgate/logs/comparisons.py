@@ -31,7 +31,12 @@ from slimgate.logs.changed_rows import (
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import ScoreEnds, check_scores, list_scores
 from slimgate.logs.differences import Differences
-from slimgate.logs.directions import add_directions, describe_contradictions, describe_unknown
+from slimgate.logs.directions import (
+    add_directions,
+    describe_contradictions,
+    describe_unknown,
+    list_assumed,
+)
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
@@ -148,6 +153,7 @@ class Collected:
 
     keys: of all comparisons that the logs have. undirected: those that are not judged, because nothing says
     whether more is better.
+    assumed: from `list_assumed`.
     """
 
     comparisons: list[Comparison] = field(default_factory=list)
@@ -155,6 +161,7 @@ class Collected:
     keys: list[ComparisonKey] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     undirected: list[ComparisonKey] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
 
 
 def compare_task(
@@ -174,6 +181,7 @@ def compare_task(
     collected.keys += keys
     _note_base_alone(paired, budgets, collected, differences)
     measured = [key for key in keys if budgets.is_measured(key)]
+    collected.assumed += list_assumed(paired, measured, rules.directions)
     paired = add_directions(paired, measured, rules.directions)
     unknown = [key for key in measured if key.metric not in paired.higher_is_better]
     if any(_has_budget(budgets, key) for key in unknown):

@@ -26,7 +26,7 @@ from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.correction import correct_failures, correct_slices, name_comparisons
 from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
-from slimgate.logs.directions import check_directions_used, describe_unknown
+from slimgate.logs.directions import check_directions_used, describe_assumed, describe_unknown
 from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
@@ -204,6 +204,8 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
         if not collected.comparisons:
             raise SuiteError(unknown)
         collected.notes.append(f"not compared: {unknown}")
+    if collected.assumed:
+        collected.notes.append(describe_assumed(collected.assumed))
     if not collected.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
     return collected

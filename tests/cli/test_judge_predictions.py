@@ -289,6 +289,25 @@ def test_directions_that_contradict_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_note_says_that_the_direction_of_a_score_is_assumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A column of errors has this name too, and more errors then look like a gain."""
+    pair = [table(tmp_path / f"{name}.csv", "score", value) for name, value in (("b", 0.1), ("t", 0.2))]
+    budget = ["--drop-points", "2", "--range", "score=0:1"]
+    assert main(["judge", *pair, *budget]) == 0
+    note = (
+        "note: score: judged as better when higher, which the logs do not state; if a lower score is better"
+    )
+    assert note in capsys.readouterr().out
+    assert main(["judge", *pair, *budget, "--lower-is-better", "score"]) == 1
+    assert main(["judge", *pair, *budget, "--higher-is-better", "score"]) == 0
+    assert note not in capsys.readouterr().out
+    stating = [table(tmp_path / f"{name}s.csv", "score", 0.1, higher_is_better="true") for name in "bt"]
+    assert main(["judge", *stating, *budget]) == 0
+    assert note not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("stated", [("false", ""), ("", "false")], ids=["base", "target"])
 def test_one_log_does_not_turn_the_direction_of_a_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: tuple[str, str]

@@ -77,7 +77,7 @@ class Promptfoo(Reader):
                 optional_metrics=True,
                 ranges={"score": (0.0, 1.0)},
                 samples=_count_tests(table.get("prompts") or (), provider),
-                known_directions=dict.fromkeys(_list_pass_metrics(of_provider), True),
+                known_directions=dict.fromkeys(("score", *_list_pass_metrics(of_provider)), True),
             )
             logs.append(Log("promptfoo", str(path), {"": task}, provider, environment=environment))
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))

@@ -363,3 +363,15 @@ def test_an_answer_without_a_filter_is_its_response(tmp_path: Path) -> None:
     choice = {**old_row(1, acc=1.0), "resps": [[[-1.0, False]], [[-2.0, False]]]}
     folder = write_old(tmp_path / "base", [old_row(0, acc=1.0), choice])
     assert [row.response for row in rows_of(folder, "sums")] == [None, None]
+
+
+@pytest.mark.parametrize(("target", "right"), [("1", " warm"), ("7", "7"), ("cold", "cold")], ids=str)
+def test_the_right_choice_is_shown_as_text_like_the_answer(tmp_path: Path, target: str, right: str) -> None:
+    """lm-eval writes the number of the right choice, which says nothing beside an answer such as "warm"."""
+    likelihoods = [["-1.0", "False"], ["-2.0", "False"]]
+    requests = {
+        f"gen_args_{at}": {"arg_0": "Ice is", "arg_1": text} for at, text in enumerate((" cold", " warm"))
+    }
+    choice = {**old_row(0, acc=0.0), "target": target, "arguments": requests, "filtered_resps": likelihoods}
+    (row,) = rows_of(write_old(tmp_path / "base", [choice]), "sums")
+    assert (row.answer, row.target) == (" cold", right)

@@ -116,7 +116,7 @@ def _make_row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping
         keys=_read_keys(row, prompt),
         prompt=prompt,
         answer=answer,
-        target=convert_to_text(row.get("target")),
+        target=_read_target(row),
         fields=doc if isinstance(doc := row.get("doc"), dict) else None,
         response=None if response == answer else response,
     )
@@ -199,15 +199,32 @@ def _read_answer(responses: object, arguments: object) -> str | None:
     """The text, or for a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
         return convert_to_text(responses)
-    if len(responses) > 1 and all(
-        isinstance(response, list) and len(response) == 2 for response in responses
-    ):
+    if _is_choice(responses):
         try:
             best = max(range(len(responses)), key=lambda k: float(responses[k][0]))
             return convert_to_text(_list_arguments(arguments)[best][1])
         except (IndexError, KeyError, TypeError, ValueError):
             return convert_to_text(responses)
     return convert_to_text(responses[0] if len(responses) == 1 else responses)
+
+
+def _is_choice(responses: object) -> bool:
+    """Whether these are the log-likelihoods of several continuations."""
+    return (
+        isinstance(responses, list)
+        and len(responses) > 1
+        and all(isinstance(response, list) and len(response) == 2 for response in responses)
+    )
+
+
+def _read_target(row: Mapping[str, Any]) -> str | None:
+    """The right answer; if it is the number of a choice, the text of this choice, as for the answer."""
+    target = convert_to_text(row.get("target"))
+    if target is None or not target.isdecimal() or not _is_choice(row.get("filtered_resps")):
+        return target
+    requests = _list_arguments(row.get("arguments"))
+    choices = [convert_to_text(part[1]) for part in requests if isinstance(part, list) and len(part) > 1]
+    return choices[int(target)] if int(target) < len(choices) else target
 
 
 def _read_response(responses: object) -> str | None:

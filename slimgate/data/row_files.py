@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
+from slimgate._system.missing_paths import explain_missing_path
 from slimgate.data.joined_rows import refuse_joined_rows
 from slimgate.data.json_rows import (
     Object,
@@ -108,17 +109,15 @@ def require_file(path: Path) -> None:
         return
     if path.is_dir():
         raise SuiteError(f"{path} is a folder, expected a file of rows")
-    if not path.parent.is_dir():
-        raise SuiteError(f"{path}: no such file, and no folder {path.parent}")
-    raise SuiteError(f"{path}: no such file{_suggest_file(path)}")
+    raise SuiteError(f"{path}: no such file{explain_missing_path(path) or _suggest_file(path)}")
 
 
 def require_file_or_folder(path: Path) -> None:
     """Raises SuiteError if `path` is neither a file nor a folder, with the nearest name in its folder."""
     if path.is_file() or path.is_dir():
         return
-    if not path.parent.is_dir():
-        raise SuiteError(f"{path}: no such file or folder, and no folder {path.parent}")
+    if reason := explain_missing_path(path):
+        raise SuiteError(f"{path}: no such file or folder{reason}")
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file() or entry.is_dir()]
     raise SuiteError(f"{path}: no such file or folder{did_you_mean(path.name, names)}")
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import read_json
+from slimgate._system.missing_paths import explain_missing_path
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
 from slimgate.models.model_files import check_model_files, check_no_pointers
@@ -302,8 +303,9 @@ def _find_local_folder(text: str) -> Path | None:
         hint = f" with {WEIGHTS[0]}{may_be_pickle}" if suffix in PICKLES else ""
         raise SuiteError(f'"{text}" is a file, expected the folder of a model{hint}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
-        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        hint = format_suggestion(folder.name, siblings) if siblings else ""
+        hint = explain_missing_path(folder) or format_suggestion(
+            folder.name, [entry.name for entry in folder.parent.iterdir() if entry.is_dir()]
+        )
         raise SuiteError(f'"{text}": no such folder{_describe_searched_folder(text, folder)}{hint}')
     if suggestion := _suggest_folder(text):
         raise SuiteError(

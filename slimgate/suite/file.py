@@ -18,6 +18,8 @@ from slimgate.plugins.params import Located, suite_path
 MAX_BYTES = 1_000_000
 # tomllib's messages about a key or a table that occurs twice.
 _REPEATED = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
+# tomllib's messages about a text such as "C:\\Users".
+_BACKSLASH = re.compile(r"Unescaped '\\'|Invalid hex value")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
     message = (
         "this key or table occurs twice" if _REPEATED.match(message) else f"{message} in column {position[2]}"
     )
+    if _BACKSLASH.match(message):
+        message += " (write / between the folders of a path, or put a text with \\ in single quotes)"
     return f"{shown} line {number}: not TOML: {message}: {line if len(line) <= 80 else line[:79] + '…'}"
 
 

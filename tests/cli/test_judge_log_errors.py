@@ -259,6 +259,16 @@ def test_a_log_is_not_judged_against_itself(judge: Judge, tmp_path: Path, base: 
     [
         pytest.param("bas", "no such file or folder. Did you mean base?", id="typo"),
         pytest.param("gone/base", "no such file or folder, and no folder {folder}/gone", id="no folder"),
+        pytest.param(
+            "bse/v1/log",
+            "no such file or folder, and no folder {folder}/bse. Did you mean base?",
+            id="typo in a folder",
+        ),
+        pytest.param(
+            r"logs\base",
+            "no such file or folder; write / between folders, which also works on Windows",
+            id="backslash",
+        ),
     ],
 )
 def test_a_missing_log_names_the_nearest_path(

@@ -181,7 +181,9 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     (repository / "bench/logs.toml").write_text(text, "utf-8")
     ran = run_pytest(repository, "bench/logs.toml", "-k", "good")
     assert ran.code == 0
-    assert any(line.startswith("note: good: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
+    assert any(
+        line.startswith("note: good: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines
+    )
     folder = repository / "reports/latest/logs"
     assert "- good: gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
     for name in ("report.md", "pr-comment.md"):

@@ -10,19 +10,16 @@ and layers are not faster: the first call of BinaryLinear makes a float32 weight
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
-from slimgate.steps.layers.described import DescribedLayer
-from slimgate.steps.layers.int8_linear import make_frozen_parameter
+from slimgate.steps.layers.described import DerivingLayer, DescribedLayer, copy_bias, make_frozen_parameter
 
 
-class BinaryLinear(DescribedLayer):
+class BinaryLinear(DerivingLayer):
     """y = x W' + b, W = scale · sign; with `activations` x also has two values.
 
     Binary inputs: x ≈ t + gain · m · sign(x - t), with a threshold t for each feature and m = mean |x - t| of
@@ -33,6 +30,7 @@ class BinaryLinear(DescribedLayer):
     """
 
     arguments = ("in_features", "out_features", "bias", "activations")
+    derived = ("_dense",)
     packed: Tensor
     scale: Tensor
     bias: nn.Parameter | None
@@ -50,7 +48,6 @@ class BinaryLinear(DescribedLayer):
         self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("threshold", torch.zeros(in_features) if activations else None)
         self.register_buffer("gain", torch.ones(()) if activations else None)
-        self._forget()
 
     @classmethod
     def from_weights(
@@ -75,8 +72,7 @@ class BinaryLinear(DescribedLayer):
             layer.threshold, layer.gain = _copy(threshold), _copy(gain)
             shift = layer.weight @ layer.threshold
             bias = shift if bias is None else bias.detach() + shift
-        if bias is not None:
-            layer.bias = make_frozen_parameter(_copy(bias))
+        layer.bias = copy_bias(bias)
         return layer
 
     @property
@@ -110,17 +106,6 @@ class BinaryLinear(DescribedLayer):
         # separate, not addcmul: fused rounding could differ between the ends and the middle of a tensor
         outputs = sums * self.scale * size
         return (outputs if self.bias is None else outputs + self.bias).to(inputs.dtype)
-
-    def _forget(self) -> None:
-        self._dense = None
-
-    def _apply(self, *args: object, **kwargs: object) -> Any:
-        self._forget()
-        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self._forget()
-        super()._load_from_state_dict(*args, **kwargs)
 
 
 class BinaryEmbedding(DescribedLayer):

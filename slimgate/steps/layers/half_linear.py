@@ -8,21 +8,20 @@ and nothing overflows between them.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.described import DescribedLayer
-from slimgate.steps.layers.int8_linear import make_frozen_parameter
+from slimgate.steps.layers.described import DerivingLayer, DescribedLayer, copy_bias, make_frozen_parameter
 
 Half = Literal["bfloat16", "float16"]
 Compute = Literal["bfloat16", "float16", "float32"]
 
 
-class HalfLinear(DescribedLayer):
+class HalfLinear(DerivingLayer):
     """y = x W' + b. W is stored in 16 bits; the product is computed in 16 bits or in float32.
 
     With compute "float32" the first call makes a float32 copy of the weight. It stays until the layer is
@@ -31,10 +30,12 @@ class HalfLinear(DescribedLayer):
     """
 
     arguments = ("in_features", "out_features", "bias", "dtype", "compute")
+    derived = ("_wide",)
     # Not a parameter: transformers takes the dtype of masks from the first parameter that it finds.
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
     bias: nn.Parameter | None
+    _wide: Tensor | None
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool, dtype: Half, compute: Compute
@@ -46,15 +47,13 @@ class HalfLinear(DescribedLayer):
         self.compute = compute
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=getattr(torch, dtype)))
         self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
-        self._wide: Tensor | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: Half, compute: Compute) -> HalfLinear:
         """Makes the layer on the device of `linear`. Raises BuildError if `dtype` cannot hold its weights."""
         layer = cls(linear.in_features, linear.out_features, linear.bias is not None, dtype, compute)
         layer.weight = convert_to_half(linear.weight, dtype)
-        if linear.bias is not None:
-            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+        layer.bias = copy_bias(linear.bias)
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -70,18 +69,6 @@ class HalfLinear(DescribedLayer):
             with torch.inference_mode(False):
                 self._wide = self.weight.float()
         return self._wide
-
-    def _apply(self, *args: object, **kwargs: object) -> HalfLinear:
-        self._wide = None
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-        return self
-
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self._wide = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_wide": None}
 
 
 class HalfEmbedding(DescribedLayer):

@@ -12,11 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slimgate.steps.layers.int8_linear import ROUNDING, Int8Embedding, Int8Linear
-
-# The same constants as in Int8Linear; a test compares them.
-STEPS = 253
-SMALLEST_RANGE = 2.0**-118
+from slimgate.steps.layers.int8_linear import (
+    ROUNDING,
+    SMALLEST_RANGE,
+    STEPS,
+    Int8Embedding,
+    Int8Linear,
+)
 
 
 class Int8LinearInGraph(nn.Module):

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
-from slimgate.steps.layers.described import DescribedLayer
+from slimgate.steps.layers.described import DescribedLayer, copy_bias, make_frozen_parameter
 
 Granularity = Literal["channel", "tensor"]
 
@@ -30,8 +30,10 @@ _ROUNDING_BITS = 0x4B400000
 _EXACT_IN_FLOAT32 = 1024
 # 254 * 127 * 65536 < 2**31: the sum and its zero-point correction stay inside int32.
 MAX_FEATURES = 65536
+# A row's range is this many steps; its levels and its zero point stay inside int8.
+STEPS = 253
 # Scales stay normal numbers, so that 1 / scale is finite.
-_SMALLEST_RANGE = 2.0**-118
+SMALLEST_RANGE = 2.0**-118
 _SMALLEST_SCALE = 2.0**-125
 
 
@@ -73,8 +75,7 @@ class Int8Linear(DescribedLayer):
         """The int8 layer of a float weight (out_features, in_features) and bias, on their device."""
         layer = cls(weight.shape[1], weight.shape[0], bias=bias is not None)
         layer.weight, layer.weight_scale = quantize_weight(weight, granularity=granularity)
-        if bias is not None:
-            layer.bias = make_frozen_parameter(bias.detach().to(torch.float32, copy=True))
+        layer.bias = copy_bias(bias)
         return layer
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     high = rows.amax(dim=-1, keepdim=True).clamp_min_(0)
     low = rows.amin(dim=-1, keepdim=True).clamp_max_(0)
-    scale = (high - low).clamp_min_(_SMALLEST_RANGE).mul_(1 / 253)
+    scale = (high - low).clamp_min_(SMALLEST_RANGE).mul_(1 / STEPS)
     # ROUNDING plus the zero point, which is -(high + low) / 2 in steps.
     # Not rsub with alpha = 0.5: compiled by torch 2.13 it is off by up to half of the levels here.
     offset = high.add_(low).div_(scale).mul_(-0.5).add_(ROUNDING)
@@ -229,8 +230,3 @@ def _multiply_as_float32(levels: Tensor, weight: Tensor) -> Tensor:
             part = slice(start, start + _EXACT_IN_FLOAT32)
             sums += (levels[:, part].float() @ weight[:, part].float().t()).to(torch.int32)
         return sums
-
-
-def make_frozen_parameter(values: Tensor) -> nn.Parameter:
-    """A parameter that no training changes."""
-    return nn.Parameter(values, requires_grad=False)

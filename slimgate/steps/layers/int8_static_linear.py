@@ -17,21 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.described import DescribedLayer
+from slimgate.steps.layers.described import DerivingLayer, copy_bias, make_frozen_parameter
 from slimgate.steps.layers.int8_linear import (
     MAX_FEATURES,
     ROUNDING,
-    make_frozen_parameter,
+    SMALLEST_RANGE,
     multiply_integers,
     quantize_weight,
 )
 
 LEVELS = 255
 _MIDDLE = 128  # subtracted from a level 0..255 to make it int8
-_SMALLEST_RANGE = 2.0**-118
 
 
-class Int8StaticLinear(DescribedLayer):
+class Int8StaticLinear(DerivingLayer):
     """y = x W' + b with int8 weights, a scale per output channel, and activations as levels 0 to 255.
 
     level = round(x / (smoothing · input_scale)) + input_zero_point; values outside the calibrated range take
@@ -43,6 +42,7 @@ class Int8StaticLinear(DescribedLayer):
     """
 
     arguments = ("in_features", "out_features", "bias")
+    derived = ("_derived",)  # oneDNN's own format of a weight cannot be copied
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
     weight_scale: Tensor
@@ -50,6 +50,7 @@ class Int8StaticLinear(DescribedLayer):
     input_zero_point: Tensor
     smoothing: Tensor | None
     bias: nn.Parameter | None
+    _derived: _Derived | None
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, smoothed: bool = False
@@ -65,7 +66,6 @@ class Int8StaticLinear(DescribedLayer):
         self.register_buffer("input_zero_point", torch.zeros((), dtype=torch.int32))
         self.register_buffer("smoothing", torch.ones(in_features) if smoothed else None)
         self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
-        self._derived: _Derived | None = None
 
     @classmethod
     def from_linear(
@@ -77,8 +77,8 @@ class Int8StaticLinear(DescribedLayer):
         """
         if not (math.isfinite(low) and math.isfinite(high)):
             raise BuildError(f"Int8StaticLinear: inputs range from {low} to {high}, expected finite values")
-        has_bias = linear.bias is not None
-        layer = cls(linear.in_features, linear.out_features, bias=has_bias, smoothed=smoothing is not None)
+        has_bias, smoothed = linear.bias is not None, smoothing is not None
+        layer = cls(linear.in_features, linear.out_features, bias=has_bias, smoothed=smoothed)
         weight = linear.weight.detach().float()
         if smoothing is not None:
             layer.smoothing = smoothing.to(weight)
@@ -87,8 +87,7 @@ class Int8StaticLinear(DescribedLayer):
         scale, zero_point = compute_scale_zero_point(low, high)
         layer.input_scale = weight.new_tensor(scale)
         layer.input_zero_point = torch.tensor(zero_point, dtype=torch.int32, device=weight.device)
-        if has_bias:
-            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+        layer.bias = copy_bias(linear.bias)
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -110,18 +109,6 @@ class Int8StaticLinear(DescribedLayer):
         fused = self.weight.device.type == "cpu" and is_fused_product_exact()
         self._derived = _Fused(self) if fused else _Exact(self)
         return self._derived
-
-    def _apply(self, *args: object, **kwargs: object) -> Int8StaticLinear:
-        self._derived = None
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._derived = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_derived": None}  # oneDNN's own format of a weight cannot be copied
 
 
 class _Derived(ABC):
@@ -176,7 +163,7 @@ class _Exact(_Derived):
 def compute_scale_zero_point(low: float, high: float) -> tuple[float, int]:
     """(scale, zero point in 0..255) of 255 steps between low and high, stretched to include 0."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = max(high - low, _SMALLEST_RANGE) / LEVELS
+    scale = max(high - low, SMALLEST_RANGE) / LEVELS
     return scale, round(-low / scale)
 
 

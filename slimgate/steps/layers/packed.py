@@ -12,7 +12,8 @@ makes an Int8Linear of that weight, and is as fast. PackedEmbedding unpacks only
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,24 +21,29 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
-from slimgate.steps.layers.described import DescribedLayer
-from slimgate.steps.layers.grid import Granularity, Grid, Observer, Scheme, dequantize, fit_grid, quantize
+from slimgate.steps.layers.described import DerivingLayer, copy_bias, make_frozen_parameter
+from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
 from slimgate.steps.layers.int8_linear import Int8Linear
 
 Activations = Literal["float32", "int8"]
 
 
-class PackedWeight(DescribedLayer):
+class PackedWeight(DerivingLayer):
     """A matrix (rows, columns) of k-bit levels with its grid."""
 
+    derived: ClassVar[tuple[str, ...]] = ("_weight", "_zeros")
     packed: Tensor
     scale: Tensor
     zero_points: Tensor | None
     _weight: Tensor | None
     _zeros: Tensor | None
 
-    def __init__(self, rows: int, columns: int, scheme: Scheme, scale_dtype: str) -> None:
+    def __init__(
+        self, rows: int, columns: int, *, scale_dtype: str = "float16", **scheme_options: Any
+    ) -> None:
+        """scheme_options: those of a Scheme."""
         super().__init__()
+        scheme = Scheme(**scheme_options)
         self.rows, self.columns, self.scheme = rows, columns, scheme
         shape = scheme.compute_scale_shape(rows, columns)
         self.register_buffer(
@@ -46,7 +52,6 @@ class PackedWeight(DescribedLayer):
         self.register_buffer("scale", torch.ones(shape, dtype=getattr(torch, scale_dtype)))
         zero_points = torch.zeros(1, count_packed_bytes(shape[0] * shape[1], scheme.bits), dtype=torch.uint8)
         self.register_buffer("zero_points", None if scheme.symmetric else zero_points)
-        self._forget()
 
     @property
     def weight(self) -> Tensor:
@@ -83,12 +88,12 @@ class PackedWeight(DescribedLayer):
         self.packed, self.scale = pack(levels, self.scheme.bits), grid.scale.clone()
         if self.zero_points is not None:
             self.zero_points = pack(grid.zero_point.reshape(1, -1), self.scheme.bits)
-        self._forget()
+        self.forget()
         return self
 
-    def list_scheme_options(self) -> dict[str, Any]:
-        """The options that a PackedLinear and a PackedEmbedding have in common."""
-        return _make_options(self.scheme, self.scale)
+    def list_options(self) -> dict[str, Any]:
+        """The arguments of its constructor."""
+        return {**super().list_options(), **_make_options(self.scheme, self.scale)}
 
     def _zero_point(self) -> Tensor:
         if self._zeros is None:
@@ -101,18 +106,6 @@ class PackedWeight(DescribedLayer):
             return torch.full_like(self.scale, self.scheme.middle, dtype=torch.uint8)
         return unpack(self.zero_points, self.scheme.bits, self.scale.numel()).view(self.scale.shape)
 
-    def _forget(self) -> None:
-        self._weight = None
-        self._zeros = None
-
-    def _apply(self, *args: object, **kwargs: object) -> Any:
-        self._forget()
-        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._forget()
-        super()._load_from_state_dict(*args, **kwargs)
-
 
 class PackedLinear(PackedWeight):
     """y = x W' + b, with W stored in few bits.
@@ -123,8 +116,9 @@ class PackedLinear(PackedWeight):
     """
 
     arguments = ("in_features", "out_features", "bias", "activations")
+    derived = (*PackedWeight.derived, "_int8")
     bias: nn.Parameter | None
-    _int8: tuple[Int8Linear, ...]  # outside the state: a tuple is no submodule
+    _int8: tuple[Int8Linear] | None  # outside the state: a tuple is no submodule
 
     def __init__(
         self,
@@ -132,17 +126,13 @@ class PackedLinear(PackedWeight):
         out_features: int,
         bias: bool = True,
         *,
-        bits: int,
-        granularity: Granularity = "group",
-        group_size: int = 64,
-        symmetric: bool = True,
-        scale_dtype: str = "float16",
         activations: Activations = "float32",
+        **options: Any,
     ) -> None:
-        scheme = Scheme(bits, granularity, group_size, symmetric)
-        super().__init__(out_features, in_features, scheme, scale_dtype)
+        """options: those of a PackedWeight."""
+        super().__init__(out_features, in_features, **options)
         self.in_features, self.out_features, self.activations = in_features, out_features, activations
-        self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
 
     @classmethod
     def from_linear(
@@ -170,9 +160,7 @@ class PackedLinear(PackedWeight):
         """The layer with these levels (out_features, in_features)."""
         options = {**_make_options(grid.scheme, grid.scale), "activations": activations}
         layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
-        if bias is not None:
-            values = bias.detach().to(torch.float32, copy=True)
-            layer.bias = nn.Parameter(values, requires_grad=False)
+        layer.bias = copy_bias(bias)
         return layer.set_levels_(levels, grid)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -182,21 +170,13 @@ class PackedLinear(PackedWeight):
         bias = None if self.bias is None else self.bias.to(inputs.dtype)
         return functional.linear(inputs, self.weight.to(inputs.dtype), bias)
 
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        return {**super().list_options(), **self.list_scheme_options()}
-
     def _make_int8_layer(self) -> Int8Linear:
         """The int8 layer, made at its first use; the float weight, four times as large, is freed then."""
-        if not self._int8:
+        if self._int8 is None:
             with torch.inference_mode(False), torch.no_grad():
                 self._int8 = (Int8Linear.from_weight(self.weight, self.bias),)
             self._weight = None
         return self._int8[0]
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._int8 = ()
 
 
 class PackedEmbedding(PackedWeight):
@@ -208,19 +188,10 @@ class PackedEmbedding(PackedWeight):
     arguments = ("num_embeddings", "embedding_dim", "padding_idx")
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        *,
-        bits: int,
-        granularity: Granularity = "group",
-        group_size: int = 64,
-        symmetric: bool = True,
-        scale_dtype: str = "float16",
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, **options: Any
     ) -> None:
-        scheme = Scheme(bits, granularity, group_size, symmetric)
-        super().__init__(num_embeddings, embedding_dim, scheme, scale_dtype)
+        """options: those of a PackedWeight."""
+        super().__init__(num_embeddings, embedding_dim, **options)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
 
@@ -247,16 +218,6 @@ class PackedEmbedding(PackedWeight):
         levels = unpack(self.packed[rows], self.scheme.bits, self.columns)
         return dequantize(levels, grid).view(*ids.shape, self.columns)
 
-    def list_options(self) -> dict[str, Any]:
-        """The arguments of its constructor."""
-        return {**super().list_options(), **self.list_scheme_options()}
-
 
 def _make_options(scheme: Scheme, scale: Tensor) -> dict[str, Any]:
-    return {
-        "bits": scheme.bits,
-        "granularity": scheme.granularity,
-        "group_size": scheme.group_size,
-        "symmetric": scheme.symmetric,
-        "scale_dtype": str(scale.dtype).removeprefix("torch."),
-    }
+    return {**asdict(scheme), "scale_dtype": str(scale.dtype).removeprefix("torch.")}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.described import DescribedLayer
+from slimgate.steps.layers.described import DescribedLayer, copy_bias, make_frozen_parameter
 from slimgate.steps.layers.int8_linear import quantize_weight
 from slimgate.steps.layers.sparse_code import choose_layout, decode, encode
 
@@ -99,7 +99,7 @@ class SparseLinear(SparseState):
         self.register_buffer("weight", torch.zeros(out_features, in_features), persistent=False)
         if values == "int8":
             self.register_buffer("weight_scale", torch.ones(out_features))
-        self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
@@ -111,8 +111,7 @@ class SparseLinear(SparseState):
         layer.to(linear.weight.device)
         if scale is not None:
             layer.weight_scale = scale
-        if bias:
-            layer.bias = nn.Parameter(linear.bias.detach().float().clone(), requires_grad=False)
+        layer.bias = copy_bias(linear.bias)
         layer.take(rounded)
         return layer.train(linear.training)
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.plugins.base import Json
-from slimgate.steps.layers.int8_linear import make_frozen_parameter
+from slimgate.steps.layers.described import DerivingLayer, copy_bias, make_frozen_parameter
 
 if TYPE_CHECKING:
     from torchao.core.config import AOBaseConfig
@@ -49,16 +49,19 @@ def _make_import_error(error: Exception) -> BuildError:
     return BuildError(f"{versions} ({error}): install a torchao that fits it, or use int8_dynamic")
 
 
-class TorchaoLinear(nn.Module):
+class TorchaoLinear(DerivingLayer):
     """y = x W' + b by torchao's kernel for W. Output in the input's dtype; gradients stop here.
 
     tensors: the inner tensors of W, name -> (dtype, shape); wrapper: the rest of it, as torchao writes it in
     JSON; compute: the format of the kernel's inputs.
     """
 
+    arguments = ("in_features", "out_features", "bias", "compute", "wrapper")
+    derived = ("_weight",)
     quantized_weights: ClassVar[tuple[str, ...]] = ("qdata",)
     qdata: Tensor
     bias: nn.Parameter | None
+    _weight: Any
 
     def __init__(
         self,
@@ -77,7 +80,6 @@ class TorchaoLinear(nn.Module):
         for name, (dtype, shape) in tensors.items():
             self.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, dtype)))
         self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
-        self._weight: Any = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, config: AOBaseConfig, *, compute: Compute) -> TorchaoLinear:
@@ -102,8 +104,7 @@ class TorchaoLinear(nn.Module):
         )
         for name, tensor in tensors.items():
             setattr(layer, name, tensor.detach().contiguous())
-        if linear.bias is not None:
-            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+        layer.bias = copy_bias(linear.bias)
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -137,32 +138,14 @@ class TorchaoLinear(nn.Module):
         """The arguments of its constructor."""
         names = self.wrapper["_tensor_data_names"]
         tensors = {name: getattr(self, name) for name in names}
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias is not None,
-            "compute": self.compute,
-            "wrapper": self.wrapper,
-            "tensors": {
-                name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
-                for name, tensor in tensors.items()
-            },
+        descriptions = {
+            name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+            for name, tensor in tensors.items()
         }
+        return {**super().list_options(), "tensors": descriptions}
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, {self.wrapper['_type']}, {self.compute}"
-
-    def _apply(self, *args: object, **kwargs: object) -> TorchaoLinear:
-        self._weight = None
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-        return self
-
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self._weight = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> Json:
-        return {**self.__dict__, "_weight": None}
 
 
 def _describe_wrapper(weight: Tensor) -> Json | None:

@@ -27,7 +27,7 @@ from slimgate.errors import BuildError, to_one_line
 from slimgate.models.dequantize import dequantize_folder
 from slimgate.models.integer_packing import Packing, find_packing
 from slimgate.models.quantized_files import CHECKPOINT, read_method_name
-from slimgate.models.saved_files import COPIED, DESCRIPTION, read_description, save_tokenizer
+from slimgate.models.saved_files import COPIED, DESCRIPTION, load_tokenizer, read_description, save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Json
@@ -100,15 +100,13 @@ class Checkpoint(TorchModel):
 
 def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
     """Loads what `Checkpoint.save` wrote, in evaluation mode."""
-    from transformers import AutoTokenizer
-
     description = read_description(folder)
     checkpoint = description[COPIED]
     auto = str(description["architecture"]).partition(":")[2]
     network, _ = read_network(
         auto, folder, file=checkpoint["file"], dtype=checkpoint["dtype"], text=str(folder)
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if network.config.pad_token_id is None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.models.graph import Graph
-from slimgate.models.saved_files import DESCRIPTION, load_companions, read_description
+from slimgate.models.saved_files import DESCRIPTION, load_companions, load_tokenizer, read_description
 from slimgate.models.write_by_length import POSITIONS
 from slimgate.plugins.base import Json
 
@@ -93,9 +93,7 @@ def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
     """Loads what `CTranslate2Model.save` wrote, or `copy_for_export`, then without transformers' config."""
     if (folder / DESCRIPTION).is_file():
         return _make_written_model(folder / FOLDER, read_description(folder), load_companions(folder))
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     entry = read_json(folder / CONFIG)[_ENTRY]
     return _make_written_model(folder, entry, {"tokenizer": tokenizer, "config": None})
 

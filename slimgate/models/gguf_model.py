@@ -27,7 +27,7 @@ from slimgate.models.divergence import count_common_prefix
 from slimgate.models.gguf_file import link_alone, read_gguf_header
 from slimgate.models.graph import Graph
 from slimgate.models.llama_cpp_library import LlamaModel
-from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, save_tokenizer
+from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, load_tokenizer, save_tokenizer
 from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
 
 def load_gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a file's vocabulary, or the tokenizer next to the file. Raises BuildError."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     try:
         with link_alone(file) as folder:
@@ -124,7 +124,7 @@ def load_gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
                 f"({type(error).__name__}: {problem}); put the tokenizer's files (tokenizer.json, "
                 "tokenizer_config.json) next to it"
             ) from error
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, trust_remote_code=False)
+        tokenizer = load_tokenizer(file.parent)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, SuiteError
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.plugins.models import ModelRef
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class ImageTextProcessor:
     @classmethod
     def from_pretrained(cls, folder: Path) -> ImageTextProcessor:
         """Loads what `save_pretrained` wrote."""
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         return cls.from_folder(
-            AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+            load_tokenizer(folder),
             folder,
             AutoConfig.from_pretrained(folder, trust_remote_code=False),
         )

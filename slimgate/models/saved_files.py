@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
@@ -47,6 +47,13 @@ def has_tokenizer(folder: Path) -> bool:
     if any(file.is_file() for pattern in VOCABULARIES for file in folder.glob(pattern)):
         return True
     return _read_tokenizer_class(folder / SETTINGS) in WITHOUT_VOCABULARY
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, as transformers loads it."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def check_language_model(ref: ModelRef, config: Json) -> None:
@@ -135,10 +142,10 @@ def load_companions(folder: Path) -> Json:
     Returns:
         "tokenizer" and "config", as transformers loads them: keyword arguments for the graph's class.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     return {
-        "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        "tokenizer": load_tokenizer(folder),
         "config": AutoConfig.from_pretrained(folder, trust_remote_code=False),
     }
 

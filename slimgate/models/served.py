@@ -24,7 +24,7 @@ from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import load_weights
 from slimgate.models.quantized_files import SERVED, read_quantized
-from slimgate.models.saved_files import DESCRIPTION, read_description
+from slimgate.models.saved_files import DESCRIPTION, load_tokenizer, read_description
 from slimgate.models.special_tokens import add_end_tokens_, list_ends
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
@@ -68,9 +68,7 @@ class Served:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The folder's tokenizer."""
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+        return load_tokenizer(self.folder)
 
     @cached_property
     def config(self) -> PreTrainedConfig:

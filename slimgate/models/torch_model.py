@@ -25,7 +25,13 @@ from torch import nn
 from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import restore
-from slimgate.models.saved_files import DESCRIPTION, read_description, save_config, save_tokenizer
+from slimgate.models.saved_files import (
+    DESCRIPTION,
+    load_tokenizer,
+    read_description,
+    save_config,
+    save_tokenizer,
+)
 from slimgate.models.special_tokens import keep_end_tokens_
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import list_code_modules, load_object
@@ -162,9 +168,11 @@ def load_torch_model(
             f"the weights do not fit the network ({' '.join(str(error).split())}); a step that adds, removes "
             "or replaces modules does it with `replace_modules_`, so that they are loaded again"
         ) from error
+    if tokenizer is None:  # a network that reads more than text loads its own
+        tokenizer = getattr(network, "load_tokenizer", load_tokenizer)(folder)
     return TorchModel(
         network=network.to(device).eval(),
-        tokenizer=_load_tokenizer(network, folder) if tokenizer is None else tokenizer,
+        tokenizer=tokenizer,
         architecture=description["architecture"],
         kind=description["kind"],
         modifications=list(description["modifications"]),
@@ -177,13 +185,6 @@ def convert_to_float32_(model: Model) -> Model:
         model.network.to(torch.float32)
         model.config.dtype = torch.float32
     return model
-
-
-def _load_tokenizer(network: nn.Module, folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer, from the network's own `load_tokenizer(folder)` if it reads more than text."""
-    from transformers import AutoTokenizer
-
-    return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
 def _share_tensors_(network: nn.Module, weights: Path) -> None:

@@ -29,7 +29,7 @@ from slimgate.models.gguf_file import list_gguf_files
 from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext, LlamaText
 from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.saved_files import SPECULATIVE_GGUF
+from slimgate.models.saved_files import SPECULATIVE_GGUF, load_tokenizer
 from slimgate.models.write_by_length import Greedy, Ids, Prompts, check_length, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -372,7 +372,7 @@ class LlamaCpp(Runtime[Params]):
         config = json.loads((folder / "config.json").read_text("utf-8"))
         return LlamaPredictor(
             _find_gguf_file(folder),
-            lambda: _load_gguf_tokenizer(folder),
+            lambda: load_tokenizer(folder),
             config,
             params,
             threads=threads,
@@ -385,7 +385,7 @@ class LlamaCpp(Runtime[Params]):
 
         model = LlamaModel(_find_gguf_file(folder), user=USER, vocabulary_alone=True)
         try:
-            check_tokens(model, _load_gguf_tokenizer(folder), texts)
+            check_tokens(model, load_tokenizer(folder), texts)
         finally:
             model.close()
 
@@ -426,12 +426,6 @@ def _find_gguf_file(folder: Path) -> Path:
     if len(files) != 1:
         raise BuildError(f"{folder} contains {len(files)} GGUF files, expected one")
     return files[0]
-
-
-def _load_gguf_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 runtime = LlamaCpp()

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from slimgate.errors import DataError
 from slimgate.judge.metrics.language_model import SKIPPED
 from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_language_model
+from slimgate.models.saved_files import check_language_model, load_tokenizer
 from slimgate.models.special_tokens import find_start_token
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Arrays
@@ -140,9 +140,7 @@ class CausalLM(TokenTask[Params]):
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Windows]:
         """Returns a function that cuts rows into windows. The artifact's tokenizer is loaded once."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         return lambda rows: make_judged_windows(params, rows, tokenizer)
 
     def read_output(

@@ -166,16 +166,14 @@ class ImageText(Task[Params]):
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder, with its tokenizer and its image processing."""
-        from transformers import AutoConfig
-
         from slimgate.models.image_text_processor import ImageTextProcessor
-        from slimgate.models.pretrained import load_or_train_tokenizer
+        from slimgate.models.pretrained import load_config, load_or_train_tokenizer
         from slimgate.models.seeding import isolated_seed
         from slimgate.models.torch_model import TorchModel
         from slimgate.models.two_towers import TwoTowers
 
         assert ref.folder is not None
-        config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+        config = load_config(ref)
         tokenizer = load_or_train_tokenizer(ref, _list_train_texts(params, context), config)
         processor = ImageTextProcessor.from_folder(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
@@ -198,10 +196,8 @@ class ImageText(Task[Params]):
 
         from slimgate.models.image_text_processor import ImageTextProcessor
 
-        processor, config = (
-            ImageTextProcessor.from_pretrained(folder),
-            AutoConfig.from_pretrained(folder, trust_remote_code=False),
-        )
+        processor = ImageTextProcessor.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         prompts = list_class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
         return lambda rows: _encode_rows(params, rows, processor, prompts, has_captions=False)
 

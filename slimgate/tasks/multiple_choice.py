@@ -32,7 +32,7 @@ from pydantic import Field, model_validator
 from slimgate.data.guess_input import ExaminedRows
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_language_model
+from slimgate.models.saved_files import check_language_model, load_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import ComparedModel, ModelRef, Predictor
@@ -188,9 +188,7 @@ class MultipleChoice(TokenTask[Params]):
         """Returns an encoder of rows with an artifact's tokenizer; for an endpoint, rows stay text."""
         if is_endpoint(folder):
             return lambda rows: _make_endpoint_questions(params, rows)
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         return lambda rows: encode_questions(params, rows, tokenizer)
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import ExaminedRows
 from slimgate.errors import DataError, SuiteError, format_error
-from slimgate.models.saved_files import check_language_model
+from slimgate.models.saved_files import check_language_model, load_tokenizer
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
@@ -158,12 +158,10 @@ def _make_prompts(params: Params, rows: Rows) -> EndpointPrompts:
 
 
 def _check_template(folder: Path, model: str) -> None:
-    from transformers import AutoTokenizer
-
     from slimgate.tasks.parts.prompts import check_template_shows_tools
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
     except Exception as error:  # transformers may raise any error
         raise SuiteError(f"{model}: its tokenizer cannot be loaded: {format_error(error)}") from error
     try:

@@ -26,7 +26,7 @@ from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.judged_runtime import describe_runtime
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
-from slimgate.models.saved_files import DESCRIPTION
+from slimgate.models.saved_files import DESCRIPTION, load_tokenizer
 from slimgate.models.served import copy_served
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.plugins.models import Predictor
@@ -185,14 +185,12 @@ def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifa
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, from_store=False))
     if written.layout is not None:
         return _make_served_artifact(folder, scratch, judged)
-    from transformers import AutoTokenizer
-
     from slimgate.models.pretrained import load_weights
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.models import ModelRef
 
     network = load_weights(str(written.auto), ModelRef(str(folder), folder)).network
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     loaded = scratch / "loaded"
     loaded.mkdir()
     TorchModel(network.eval(), tokenizer, f"transformers:{written.auto}").save(loaded)

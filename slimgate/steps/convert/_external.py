@@ -17,6 +17,7 @@ from slimgate.errors import BuildError, SuiteError, to_one_line
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import list_weight_files
 from slimgate.models.pretrained import load_weights, require_weights
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.models.served import Served, copy_served, find_gguf_file, load_written, read_quant_method
 from slimgate.models.stock import read_auto_class, save_plain
 from slimgate.models.torch_model import TorchModel
@@ -174,10 +175,8 @@ def _read_floats(model: TorchModel | Served, folder: Path, name: str, context: B
 
 def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """The script's tokenizer, because a script may change the numbers of tokens; else that of the input."""
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = load_tokenizer(folder)
     except (OSError, ValueError, LookupError, TypeError) as error:
         problem = to_one_line(error)[:200]
         raise BuildError(f"{name} wrote a tokenizer that transformers cannot load: {problem}") from error

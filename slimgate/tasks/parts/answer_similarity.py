@@ -12,6 +12,7 @@ import numpy as np
 from slimgate._system import quiet
 from slimgate.errors import MeasureError
 from slimgate.models.model_ref import parse_model_ref
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.outcomes import Floats
 from slimgate.plugins.base import iter_batches
 
@@ -82,16 +83,15 @@ def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
 @lru_cache(maxsize=1)
 def _load_encoder(folder: Path) -> tuple[PreTrainedTokenizerBase, SentenceEncoder]:
     """The tokenizer and the encoder of a folder, with the folder's pooling, else the mean."""
-    from transformers import AutoConfig, AutoTokenizer
-
+    from slimgate.models.pretrained import load_config
     from slimgate.models.seeding import isolated_seed
     from slimgate.tasks.parts.sentence_models import load_encoder
 
     ref = parse_model_ref(str(folder))
     with quiet.silent(), isolated_seed(0):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = load_config(ref)
         weights, network = load_encoder(ref, config, {})
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
     if weights.missing:
         raise MeasureError(
             f"encoder {folder}: no weights of {weights.missing[0]}; expected a trained encoder"

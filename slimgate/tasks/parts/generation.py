@@ -24,6 +24,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
 from slimgate.judge.scores import ChosenScore, list_score_names, load_score
 from slimgate.models.model_ref import TORCH, parse_model_ref
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
@@ -240,9 +241,7 @@ class GenerationTask(Task[G]):
 
     def row_encoder(self, params: G, folder: Path) -> Callable[[Rows], Any]:
         """Loads the tokenizer of an artifact once. Returns a function that encodes rows with it."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         return lambda rows: self.encode_prompts(params, rows, tokenizer)
 
     def answer(

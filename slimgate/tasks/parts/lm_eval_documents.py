@@ -23,6 +23,7 @@ from slimgate._system import quiet
 from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError, MeasureError, format_error, format_suggestion
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.models.seeding import isolated_seed
 from slimgate.plugins.rows import GATE
 
@@ -141,7 +142,7 @@ def load_documents(
     chat: the folder of a model whose chat template formats the requests; None: prompts without a template.
     _digests: of the tasks' files (`digest_task_files`), for the cache only: changed files are read again.
     """
-    template = None if chat is None else make_chat_template(_load_tokenizer(chat))
+    template = None if chat is None else make_chat_template(load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
         random.seed(RANDOM_SEED)
         tasks = _load_tasks(selection)
@@ -244,12 +245,6 @@ def _load_tasks(selection: TaskSelection) -> dict[str, Any]:
     # a task's own code, and the libraries that read its files, may raise any error
     except Exception as error:
         raise DataError(f"tasks: lm-eval cannot load them: {format_error(error)}") from error
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def make_chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:

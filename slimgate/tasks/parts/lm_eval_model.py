@@ -20,12 +20,13 @@ import numpy.typing as npt
 import torch
 from lm_eval.models.huggingface import HFLM
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from slimgate._system import quiet
 from slimgate._system.json_text import read_json
 from slimgate.errors import MeasureError, format_error
 from slimgate.models.generate import can_write
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.models.write_answers import SamplingParams, Writer
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Rows
@@ -92,7 +93,7 @@ class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
         network = getattr(predictor, "network", None)
         if not can_write(network) or not isinstance(network, nn.Module):
             network = PredictedNetwork(predictor, read_config(folder))
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         super().__init__(
             pretrained=network,
             backend="causal",
@@ -132,7 +133,7 @@ def make_document_encoder(
     """Returns an encoder of each row's first request, cut on the left as in lm-evaluation-harness."""
     from lm_eval.models.utils import resolve_max_length
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     config = read_config(folder)
     limit = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 

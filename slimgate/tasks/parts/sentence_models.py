@@ -97,14 +97,12 @@ class SentenceTask(Task[S]):
 
 def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> TorchModel:
     """Loads a folder as a TorchModel. Options in [task] override its settings. Raises BuildError."""
-    from transformers import AutoConfig
-
-    from slimgate.models.pretrained import load_or_train_tokenizer
+    from slimgate.models.pretrained import load_config, load_or_train_tokenizer
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+    config = load_config(ref)
     tokenizer = load_or_train_tokenizer(ref, list_train_texts(params.texts, context), config)
     with isolated_seed(context.seed):  # fresh weights start from random numbers
         weights, network = load_encoder(ref, config, {**_list_options(params), "texts": len(params.texts)})

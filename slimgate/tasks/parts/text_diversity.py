@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from slimgate.models.generate import can_write, continue_prompts, count_positions
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.plugins.models import ComparedModel
 
 Words = Sequence[str]
@@ -125,9 +126,7 @@ def _choose_rows(model: ComparedModel) -> list[int]:
 
 
 def _write_and_measure(model: ComparedModel, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(model.folder)
     texts = continue_prompts(
         _find_network(model), tokenizer, prompts, _PlainSampling(tokens), seed=0, endless=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,28 +30,10 @@ from slimgate.steps.layers.low_rank import LowRankLinear
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.factorize.low_rank import Params
 
 
-class LowRankParams(Protocol):
-    """How much stays; one of the first four is set."""
-
-    @property
-    def rank(self) -> int | None: ...
-    @property
-    def rank_ratio(self) -> float | None: ...
-    @property
-    def energy(self) -> float | None: ...
-    @property
-    def parameter_ratio(self) -> float | None: ...
-    @property
-    def activation_aware(self) -> bool: ...
-    @property
-    def loss_aware(self) -> bool: ...
-    @property
-    def parts(self) -> str: ...
-
-
-def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildContext) -> Json:
+def factorize_layers_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the layers that get smaller; returns the log. Raises BuildError if none does."""
     layers = _select_layers(model, params.parts)
     moments: dict[str, Moments] = {}
@@ -109,14 +91,14 @@ def _choose_second_moment(layer: nn.Linear, moments: Moments | None) -> torch.Te
     return moments.second_moment if layer.bias is None else moments.covariance
 
 
-def _choose_ranks(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
+def _choose_ranks(decompositions: Mapping[str, Decomposition], params: Params) -> dict[str, int]:
     if params.parameter_ratio is not None:
         spread = allot_ranks if params.loss_aware else choose_even_ranks
         return spread(decompositions, params.parameter_ratio)
     return {name: _choose_rank(each, params) for name, each in decompositions.items()}
 
 
-def _choose_rank(decomposition: Decomposition, params: LowRankParams) -> int:
+def _choose_rank(decomposition: Decomposition, params: Params) -> int:
     if params.rank is not None:
         return params.rank
     if params.rank_ratio is not None:
@@ -144,7 +126,7 @@ def _forget_zeros_(model: TorchModel, names: Collection[str]) -> None:
             change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in names]
 
 
-def _describe_no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> str:
+def _describe_no_gain(decompositions: Mapping[str, Decomposition], params: Params) -> str:
     name, decomposition = next(iter(decompositions.items()))
     rows, columns = decomposition.shape
     choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))

@@ -6,12 +6,13 @@ import json
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimgate.errors import BuildError
 from slimgate.models.config import OFFSET_POSITIONS
+from slimgate.models.saved_files import load_tokenizer
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.factorize._tokenizer_json import (
@@ -26,22 +27,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.models.torch_model import TorchModel
+    from slimgate.steps.factorize.trim_vocabulary import Params
 
 
-class TrimParams(Protocol):
-    """Which tokens stay."""
-
-    @property
-    def corpus(self) -> tuple[str, ...]: ...
-    @property
-    def min_count(self) -> int: ...
-    @property
-    def vocab_size(self) -> int | None: ...
-    @property
-    def keep(self) -> tuple[str, ...]: ...
-
-
-def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContext) -> Json:
+def trim_vocabulary_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Trims the model's tokenizer and its token tables; returns the log. Raises BuildError, DataError."""
     counts = count_tokens(model, context, params.corpus)
     if "selection" not in counts and len(context.splits.get("selection", ())):
@@ -67,7 +56,7 @@ def _sum_counts(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
     return np.sum([counts[split] for split in splits if split in counts], axis=0)  # type: ignore[no-any-return]
 
 
-def _choose_kept_ids(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
+def _choose_kept_ids(state: Json, counts: Counts, always: Collection[int], params: Params) -> list[int]:
     """Ids that stay: those used often enough, limited to vocab_size, or filled up to it."""
     often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
     if params.vocab_size is None:
@@ -105,8 +94,6 @@ def rebuild_tokenizer(
     tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[int], folder: Path
 ) -> Any:
     """The tokenizer loaded from a file of this state. Raises BuildError if ids differ."""
-    from transformers import AutoTokenizer
-
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     (folder / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
@@ -114,7 +101,7 @@ def rebuild_tokenizer(
     config = json.loads(settings.read_text("utf-8"))
     config.pop("added_tokens_decoder", None)  # tokenizer.json holds them, with their new ids
     settings.write_text(json.dumps(config), "utf-8")
-    rebuilt_tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    rebuilt_tokenizer = load_tokenizer(folder)
     tokens = tokenizer.convert_ids_to_tokens(list(kept_ids))
     same_ids = rebuilt_tokenizer.convert_tokens_to_ids(tokens) == list(range(len(kept_ids)))
     if not same_ids or len(rebuilt_tokenizer) != len(kept_ids):
@@ -131,7 +118,7 @@ def _compute_shares(
     counts: Mapping[str, Counts],
     always: Collection[int],
     kept_ids: Sequence[int],
-    params: TrimParams,
+    params: Params,
 ) -> Json:
     """Shares of tokens that are no longer in the vocabulary, so that other pieces replace them.
 

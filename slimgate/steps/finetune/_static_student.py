@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -26,22 +26,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+    from slimgate.steps.finetune.static_student import Params
+
 STEP = "static_student"
 BATCH_SIZE = 256
 # Score of the special tokens around a text: their weight is so small that training does not change it.
 NEXT_TO_NONE = -40.0
 TOKENS = "vectors of single tokens"
-
-
-class StaticParams(Protocol):
-    """The shape of the model, and the first weights."""
-
-    @property
-    def dims(self) -> int: ...
-    @property
-    def bigrams(self) -> int: ...
-    @property
-    def sif(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +44,7 @@ class Directions:
     energy: float
 
 
-def make_static_model(model: TorchModel, params: StaticParams, context: BuildContext) -> TorchModel:
+def make_static_model(model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
     """The model of token vectors, on the context's device.
 
     Raises BuildError if the model does not answer a text by a head or a vector, or is too narrow.
@@ -192,7 +183,7 @@ def compute_sif_weights(
     return torch.from_numpy(sif / (sif + counts / max(counts.sum(), 1))).float()
 
 
-def _make_static_config(old: PreTrainedConfig, params: StaticParams) -> Any:
+def _make_static_config(old: PreTrainedConfig, params: Params) -> Any:
     """The old configuration, for tokens and outputs, with the shape of the tables."""
     config = copy.deepcopy(old)
     config.static = {"dims": params.dims, "bigrams": params.bigrams}

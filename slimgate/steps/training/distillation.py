@@ -23,6 +23,7 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.distillation_params import InnerParams
 from slimgate.steps.training.matching import HiddenMatch, Match
+from slimgate.steps.training.params import AnswerParams
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     compute_teacher_answers,
@@ -52,21 +53,6 @@ class ReadRows:
 
     model: TorchModel
     encoded: Encoded
-
-
-class DistillationParams(Protocol):
-    """The weights of the parts of the loss, and the format of arithmetic."""
-
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def mse_weight(self) -> float: ...
-    @property
-    def hidden_weight(self) -> float: ...
-    @property
-    def precision(self) -> str: ...
 
 
 def describe_mismatch(student: ReadRows, teacher: ReadRows) -> str | None:
@@ -102,7 +88,7 @@ class DistillationLoss:
         self,
         student: ReadRows,
         teacher: ReadRows,
-        params: DistillationParams,
+        params: AnswerParams,
         context: BuildContext,
         *,
         targets: Targets | None = None,
@@ -264,9 +250,7 @@ class DistillationLoss:
         return logits, outputs
 
 
-def _check_matches(
-    student: ReadRows, teacher: ReadRows, params: DistillationParams, weights: list[str]
-) -> None:
+def _check_matches(student: ReadRows, teacher: ReadRows, params: AnswerParams, weights: list[str]) -> None:
     """Raises BuildError for comparisons of tokens if a batch is split, or tokenizers differ.
 
     The comparisons are means over tokens, but parts of a batch are weighted by answers. weights: the options.

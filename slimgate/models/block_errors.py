@@ -8,7 +8,7 @@ the block's own error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -146,12 +146,9 @@ def _with_recording_hooks(
 
         return hook
 
-    handles = []
-    for number, block in enumerate(blocks):
-        handles.append(block.register_forward_pre_hook(make_input_hook(number), with_kwargs=True))
-        handles.append(block.register_forward_hook(make_output_hook(number)))
-    try:
+    with ExitStack() as hooks:
+        for number, block in enumerate(blocks):
+            input_hook = make_input_hook(number)
+            hooks.enter_context(block.register_forward_pre_hook(input_hook, with_kwargs=True))
+            hooks.enter_context(block.register_forward_hook(make_output_hook(number)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

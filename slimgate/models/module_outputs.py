@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,15 +44,11 @@ class Outputs:
 def watch_outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]:
     """Fills the outputs whenever the named modules run, until the block is left."""
     outputs = Outputs()
-    handles = [
-        network.get_submodule(name).register_forward_hook(_make_hook(name, outputs), with_kwargs=True)
-        for name in dict.fromkeys(names)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name in dict.fromkeys(names):
+            module, hook = network.get_submodule(name), _make_hook(name, outputs)
+            hooks.enter_context(module.register_forward_hook(hook, with_kwargs=True))
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _make_hook(name: str, outputs: Outputs) -> Any:

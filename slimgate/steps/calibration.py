@@ -14,7 +14,7 @@ one call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -177,12 +177,10 @@ def remove_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
 @contextmanager
 def forward_hooks(hooks: Mapping[nn.Module, Callable[..., object]]) -> Iterator[None]:
     """Calls hook(module, args, kwargs, output) after each forward pass of a module, within the context."""
-    handles = [m.register_forward_hook(hook, with_kwargs=True) for m, hook in hooks.items()]
-    try:
+    with ExitStack() as stack:
+        for module, hook in hooks.items():
+            stack.enter_context(module.register_forward_hook(hook, with_kwargs=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass

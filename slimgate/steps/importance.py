@@ -11,7 +11,7 @@ The module also measures how much each output of a layer changes the loss: secon
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,16 +44,14 @@ def compute_gradient_moments(
     }
     objective = make_objective(context.task, context.task_params)
     draws = torch.Generator().manual_seed(0)
-    handles = [layer.register_forward_hook(_make_adding_hook(sums[name])) for name, layer in layers.items()]
     model.network.eval()
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_hook(_make_adding_hook(sums[name])))
         for batch, labels in list_labelled_batches(model, context):
             logits, _ = objective.flat(model.network(**batch).logits, labels)  # answers without padding
             objective.drawn_losses(logits, draws).sum().backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
-    finally:
-        for handle in handles:
-            handle.remove()
     return sums
 
 
@@ -123,9 +121,7 @@ def _inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor
 
         return hook
 
-    handles = [m.register_forward_pre_hook(watch(name), with_kwargs=True) for name, m in modules.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_pre_hook(watch(name), with_kwargs=True))
         yield caught
-    finally:
-        for handle in handles:
-            handle.remove()

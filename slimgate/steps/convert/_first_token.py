@@ -67,11 +67,8 @@ def is_first_token_enough(network: nn.Module, batch: Arrays) -> bool:
     if block is None:
         return False
     before = _compute_logits(network, batch)
-    handle = block.register_forward_hook(_change_other_tokens)
-    try:
+    with block.register_forward_hook(_change_other_tokens):
         after = _compute_logits(network, batch)
-    finally:
-        handle.remove()
     return torch.equal(before, after)
 
 

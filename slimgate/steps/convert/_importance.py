@@ -7,6 +7,7 @@ that is measured on the network itself, over the real tokens of rows, as `llama-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
@@ -45,19 +46,16 @@ def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: st
 
     sums = _Sums()
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: sums.add(name, inputs[0]))
-        for name, layer in layers.items()
-    ]
     network.eval()
-    try:
-        with one_text_a_row(network):
-            for batch in split_by_length(batches):
-                inputs = {name: batch[name] for name in ("input_ids", MASK) if name in batch}
-                network(**{name: torch.from_numpy(values).to(device) for name, values in inputs.items()})
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(
+                layer.register_forward_pre_hook(lambda _, inputs, name=name: sums.add(name, inputs[0]))
+            )
+        hooks.enter_context(one_text_a_row(network))
+        for batch in split_by_length(batches):
+            inputs = {name: batch[name] for name in ("input_ids", MASK) if name in batch}
+            network(**{name: torch.from_numpy(values).to(device) for name, values in inputs.items()})
     return {
         name: (squares / sums.tokens[name]).float().cpu().numpy()
         for name, squares in sums.squares.items()

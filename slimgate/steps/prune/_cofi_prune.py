@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -223,9 +223,7 @@ def _watch_blocks(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
 
         return hook
 
-    handles = [layer.register_forward_hook(keep(number)) for number, layer in enumerate(layers)]
-    try:
+    with ExitStack() as hooks:
+        for number, layer in enumerate(layers):
+            hooks.enter_context(layer.register_forward_hook(keep(number)))
         yield states
-    finally:
-        for handle in handles:
-            handle.remove()

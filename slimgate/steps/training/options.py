@@ -121,11 +121,8 @@ def _add_skipping_hook(block: nn.Module, chance: float) -> Any:
 @contextmanager
 def without_block(block: nn.Module) -> Iterator[None]:
     """The block passes its input on, in any mode of the network."""
-    handle = block.register_forward_hook(lambda _module, inputs, output: _pass_input(inputs, output))
-    try:
+    with block.register_forward_hook(lambda _module, inputs, output: _pass_input(inputs, output)):
         yield
-    finally:
-        handle.remove()
 
 
 def _pass_input(

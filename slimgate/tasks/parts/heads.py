@@ -65,7 +65,6 @@ def compute_classifier_inputs(
     """
     features_of_batches: list[torch.Tensor] = []
     calls: list[tuple[torch.Tensor, torch.Tensor]] = []  # the input and the output of `layer` in a call
-    hook = layer.register_forward_hook(lambda _module, inputs, output: calls.append((inputs[0], output)))
     order = np.argsort(encoded.lengths, kind="stable")
     device = next(network.parameters()).device
 
@@ -81,22 +80,18 @@ def compute_classifier_inputs(
         return _select_counted_inputs(inputs, outputs, logits).float().cpu()
 
     network.eval()
-    try:
-        with torch.inference_mode():
-            if precision != "float32":
-                predict(order[:1].tolist())
-                inputs, _ = calls.pop()
-                if inputs.dim() > 2:
-                    precision = "float32"
-            precision = choose_answer_precision(
-                precision, network, compute_features, order.tolist(), str(device)
-            )
-            for positions in iter_batches(order.tolist(), 64):
-                with in_precision(precision, str(device)):
-                    features_of_batches.append(compute_features(positions))
-                progress("rows that a new head is fitted on", sum(map(len, features_of_batches)), len(order))
-    finally:
-        hook.remove()
+    hook = layer.register_forward_hook(lambda _module, inputs, output: calls.append((inputs[0], output)))
+    with torch.inference_mode(), hook:
+        if precision != "float32":
+            predict(order[:1].tolist())
+            inputs, _ = calls.pop()
+            if inputs.dim() > 2:
+                precision = "float32"
+        precision = choose_answer_precision(precision, network, compute_features, order.tolist(), str(device))
+        for positions in iter_batches(order.tolist(), 64):
+            with in_precision(precision, str(device)):
+                features_of_batches.append(compute_features(positions))
+            progress("rows that a new head is fitted on", sum(map(len, features_of_batches)), len(order))
     features = torch.cat(features_of_batches).numpy()
     result = np.empty_like(features)
     result[order] = features
@@ -299,21 +294,18 @@ def compute_token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -
     features: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     layer_inputs: list[torch.Tensor] = []
-    hook = layer.register_forward_hook(lambda _module, inputs, _output: layer_inputs.append(inputs[0]))
     device = next(network.parameters()).device
     network.eval()
-    try:
-        with torch.inference_mode():
-            for positions in iter_batches(range(len(row_labels)), 64):
-                batch = encoded.batch(positions)
-                network(**{name: torch.from_numpy(values).to(device) for name, values in batch.items()})
-                batch_labels = torch.from_numpy(row_labels[positions]).to(device)
-                token_features, token_labels = objective.flat(layer_inputs.pop(), batch_labels)
-                has_label = objective.has_label(token_labels)
-                features.append(token_features[has_label].cpu())
-                labels.append(token_labels[has_label].cpu())
-                if sum(map(len, labels)) >= HEAD_ROWS:
-                    break
-    finally:
-        hook.remove()
+    hook = layer.register_forward_hook(lambda _module, inputs, _output: layer_inputs.append(inputs[0]))
+    with torch.inference_mode(), hook:
+        for positions in iter_batches(range(len(row_labels)), 64):
+            batch = encoded.batch(positions)
+            network(**{name: torch.from_numpy(values).to(device) for name, values in batch.items()})
+            batch_labels = torch.from_numpy(row_labels[positions]).to(device)
+            token_features, token_labels = objective.flat(layer_inputs.pop(), batch_labels)
+            has_label = objective.has_label(token_labels)
+            features.append(token_features[has_label].cpu())
+            labels.append(token_labels[has_label].cpu())
+            if sum(map(len, labels)) >= HEAD_ROWS:
+                break
     return torch.cat(features)[:HEAD_ROWS].numpy(), torch.cat(labels)[:HEAD_ROWS].numpy()

@@ -70,17 +70,10 @@ class TextClassification(TextTask[C]):
     guess_rank = 40
 
     def guess(self, sample: ExaminedRows) -> tuple[dict[str, Any], str] | None:
-        """Guesses the options: one or two columns of text, and a column with a class in each row.
+        """Guesses one or two columns of text, and a column with a class in each row.
 
-        Args:
-            sample: the rows, the kind of each column, and what the user stated.
-
-        Returns:
-            `text` and `label`, and the reason; None if no column looks like a label.
-
-        Raises:
-            DataError: if no column is text, if the label column has lists or objects, or if the first row was
-                read as the header.
+        Raises DataError if no column is text, if the label column has lists or objects, or if the first row
+        was read as the header.
         """
         label = sample.label()
         if label is None:
@@ -96,25 +89,11 @@ class TextClassification(TextTask[C]):
         return {"text": columns, "label": label}, why
 
     def columns(self, params: C) -> tuple[str, ...]:
-        """The text columns and the label.
-
-        Args:
-            params: the options of [task], checked.
-
-        Returns:
-            Names of columns.
-        """
+        """The text columns and the label."""
         return (*params.text, params.label)
 
     def label_column(self, params: C) -> str:
-        """The column of the label. Every split has about the same share of each label.
-
-        Args:
-            params: the options of [task], checked.
-
-        Returns:
-            The name of the column.
-        """
+        """The column of the label. Every split has about the same share of each label."""
         return params.label
 
     def provides(self) -> frozenset[str]:
@@ -124,16 +103,8 @@ class TextClassification(TextTask[C]):
     def facts(self, params: C, splits: Mapping[str, Rows]) -> TaskFacts:
         """The labels of all splits: numbers in numeric order, other labels in alphabetical order.
 
-        Args:
-            params: the options of [task], checked.
-            splits: name -> rows, of every split except `unlabelled`.
-
-        Returns:
-            The facts, with the labels as `classes`.
-
-        Raises:
-            DataError: if there is only one label; if at least 100 rows have more than half as many labels; or
-                if `positive` does not fit the labels.
+        Raises DataError if there is only one label; if at least 100 rows have more than half as many labels;
+        or if `positive` does not fit the labels.
         """
         classes = read_classes(splits, params.label)
         if len(classes) < 2:
@@ -154,83 +125,31 @@ class TextClassification(TextTask[C]):
         return TaskFacts(classes)
 
     def label_indices(self, params: C, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
-        """Labels as indices into the classes.
-
-        Args:
-            params: the options of [task], checked.
-            rows: labelled rows.
-            facts: what `facts` returned. It has every label of the rows.
-
-        Returns:
-            (rows,) int64.
-        """
+        """(rows,) labels as indices into the classes."""
         return index_labels(rows, params.label, facts.classes)
 
     def targets(self, params: C, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
-        """What a model learns about each row: the index of its label.
-
-        Args:
-            params: the options of [task], checked.
-            rows: labelled rows.
-            facts: what `facts` returned.
-            encoded: the same rows, encoded. It is not used here.
-
-        Returns:
-            (rows,) int64.
-        """
+        """(rows,) the index of each row's label."""
         return self.label_indices(params, rows, facts)
 
     def targets_without_labels(self, params: C, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
-        """Marks rows without labels, so that they are learnt from a teacher only.
-
-        Args:
-            params: the options of [task], checked.
-            encoded: the rows, encoded.
-            facts: what `facts` returned.
-
-        Returns:
-            (rows,) int64, all of them -100.
-        """
+        """(rows,) -100 for rows without labels, so that they are learnt from a teacher only."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
         return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
 
     def objective(self, params: C) -> Objective:
-        """How models learn: cross-entropy by labels, KL divergence by a teacher's answers.
-
-        Args:
-            params: the options of [task], checked.
-
-        Returns:
-            A ClassObjective.
-        """
+        """How models learn: cross-entropy by labels, KL divergence by a teacher's answers."""
         from slimgate.tasks.parts.objectives import ClassObjective
 
         return ClassObjective()
 
     def head(self, params: C, classes: tuple[str, ...] = ()) -> Head:
-        """The head that the task needs on a transformer: one output for each class.
-
-        Args:
-            params: the options of [task], checked.
-            classes: the classes, in the order of the outputs; empty while they are not known.
-
-        Returns:
-            The head: that of the architecture, or one on the mean of the token vectors (`pooling`).
-        """
+        """A head with one output for each class; `pooling` chooses the architecture's own or the mean's."""
         return Head(SEQUENCE_CLASSIFIER, classes, params.labels, mean=params.pooling == "mean")
 
     def load_reads(self, params: C, config: Json) -> tuple[str, ...]:
-        """The splits that `load_model` reads for a model with this configuration.
-
-        Args:
-            params: the options of [task], checked.
-            config: the content of its config.json.
-
-        Returns:
-            ("selection",) if the model has a head, to check the order of its outputs; else ("train",
-            "selection"), to fit a head.
-        """
+        """`selection` to check the order of a head's outputs, also `train` to fit a new head."""
         return ("selection",) if classifiers.has_head(self.head(params), config) else ("train", "selection")
 
     def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> TorchModel:
@@ -240,18 +159,9 @@ class TextClassification(TextTask[C]):
         are put in the order of the classes, by their names or by `labels`. Up to 500 rows of `selection` must
         not contradict the names.
 
-        Args:
-            params: the options of [task], checked.
-            ref: the model, with its files in `ref.folder`.
-            context: gives rows, facts, seed, device and log.
-
-        Returns:
-            The model, whose outputs are in the order of `context.facts.classes`.
-
-        Raises:
-            BuildError: if it cannot be loaded, or if its outputs are not in the order of their names.
-            SuiteError: if it must have a head and has none, or if the names of its outputs do not fit the
-                labels.
+        Raises BuildError if the model cannot be loaded, or if its outputs are not in the order of their
+        names; SuiteError if it must have a head and has none, or if the names of its outputs do not fit the
+        labels.
         """
         head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=list_train_texts(params.text, context))
@@ -275,15 +185,7 @@ class TextClassification(TextTask[C]):
     ) -> ClassOutcomes:
         """Converts logits to predictions and probabilities: softmax in float64, and the most probable class.
 
-        Args:
-            facts: what `facts` returned.
-            rows: the rows, labelled.
-            scores: (rows, classes) logits, in the order of the rows.
-            params: the options of [task], checked.
-            group: the suite's column of groups; None if it has none.
-
-        Returns:
-            The outcomes, in the order of the rows.
+        scores: (rows, classes) logits, in the order of the rows.
         """
         from scipy.special import softmax
 

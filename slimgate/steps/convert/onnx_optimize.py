@@ -53,14 +53,7 @@ class OnnxOptimize(Step[Params]):
 
         before = AnswersBefore(model, context)
         proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
-        fused, narrowed = fuse(
-            proto,
-            attention=params.attention,
-            embeddings=params.embeddings,
-            first_token=params.first_token,
-            layer_norms=params.layer_norms,
-            gelu=params.gelu,
-        )
+        fused, narrowed = fuse(proto, **params.model_dump(exclude={"tolerance"}))
         optimized = OnnxModel(proto, model.tokenizer, model.config, model.kind)
         before.check(optimized, tolerance=params.tolerance)
         context.log.update(

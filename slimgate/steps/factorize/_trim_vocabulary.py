@@ -47,7 +47,7 @@ def trim_vocabulary_(model: TorchModel, params: Params, context: BuildContext) -
     model.tokenizer = rebuild_tokenizer(
         model.tokenizer, trim_tokenizer(state, kept_ids), kept_ids, context.scratch / "tokenizer"
     )
-    tables = trim_network_(model, "trim_vocabulary", kept_ids)
+    tables = trim_network_(model, kept_ids)
     log: Json = {"tokens_before": before, "tokens_after": len(kept_ids), "trimmed": tables}
     return {**log, **_compute_shares(state, counts, always, kept_ids, params)}
 

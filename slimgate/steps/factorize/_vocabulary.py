@@ -48,12 +48,11 @@ def count_tokens(model: TorchModel, context: BuildContext, splits: Iterable[str]
     return counts
 
 
-def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) -> list[str]:
+def trim_network_(model: TorchModel, kept_ids: Sequence[int]) -> list[str]:
     """Keeps these rows of the token tables and of the layer that gives a logit per token, in this order.
 
-    kept_ids: old ids. Token ids in the configuration are renumbered. step_name: the step whose file has
-    `restore`. Returns the names of the trimmed modules. Raises BuildError if there is no float table, or if
-    bigrams were learnt by ids.
+    kept_ids: old ids. Token ids in the configuration are renumbered. Returns the names of the trimmed
+    modules. Raises BuildError if there is no float table, or if bigrams were learnt by ids.
     """
     convert_scaled_tables_(model)
     network: Any = model.network
@@ -63,18 +62,19 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     if not any(isinstance(module, nn.Embedding) for module in modules.values()):
         raise BuildError(
             f"{type(network).__name__} has no float table of {config.vocab_size} token vectors: put "
-            f"{step_name} before the step that quantizes it"
+            "trim_vocabulary before the step that quantizes it"
         )
     if any(isinstance(m, StaticEncoder) and m.has_learnt_bigrams() for m in network.modules()):
         raise BuildError(
-            f"{type(network).__name__} finds its bigrams by the ids of tokens, which {step_name} "
-            "changes: put "
-            f"{step_name} before static_student"
+            f"{type(network).__name__} finds its bigrams by the ids of tokens, which "
+            "trim_vocabulary changes: put trim_vocabulary before static_student"
         )
     rows = torch.tensor(kept_ids, device=next(network.parameters()).device)
     shared: dict[int, nn.Parameter] = {}
     replace_modules_(
-        model, step_name, {name: _trim_module(m, rows, new_ids, shared) for name, m in modules.items()}
+        model,
+        "trim_vocabulary",
+        {name: _trim_module(m, rows, new_ids, shared) for name, m in modules.items()},
     )
     config.vocab_size = len(kept_ids)
     _renumber(config, new_ids)

@@ -140,7 +140,7 @@ def _is_norm(module: nn.Module, width: int) -> bool:
     return named and isinstance(weight, torch.Tensor) and weight.shape == (width,)
 
 
-def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Sequence[int]) -> None:
+def narrow_(model: TorchModel, stream: Stream, kept_units: Sequence[int]) -> None:
     """Keeps only these features of the stream, and updates configuration and notes."""
     network, config = model.network, model.config
     settings = {block.attention.module: _list_settings(network, block.attention) for block in blocks(network)}
@@ -168,7 +168,9 @@ def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Seque
     for key in ("embedding_size", "word_embed_proj_dim"):
         if getattr(config, key, None) == stream.width:
             setattr(config, key, len(kept_units))
-    replace_modules_(model, step_name, modules, {name: values for name, values in settings.items() if values})
+    replace_modules_(
+        model, "prune_hidden", modules, {name: values for name, values in settings.items() if values}
+    )
 
 
 def rescale_norms_(

@@ -260,7 +260,7 @@ class _OpenParts:
         self._gates.whole.fixed = value * bool(mask.any())
 
 
-def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], step_name: str) -> None:
+def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates]) -> None:
     """Replaces layers with closed parts by smaller ones, for `restore` of the step.
 
     The factors of gates that are still open must already be in the weights.
@@ -288,7 +288,7 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
             modules |= {name: NoLinear(_count_inputs(model.network, name), 0) for name in feed_forward.inputs}
             modules[feed_forward.output] = NoLinear(0, _count_outputs(model.network, feed_forward.output))
     if modules:
-        replace_modules_(model, step_name, modules, settings)
+        replace_modules_(model, "cofi_prune", modules, settings)
     number_blocks_(model.network)
 
 

@@ -93,7 +93,7 @@ class CofiPrune(Step[Params]):
                 attached_learning_rate=params.gates_learning_rate,
             )
             schedule.settle()
-        remove_closed_parts_(model, gates, "cofi_prune")
+        remove_closed_parts_(model, gates)
         context.log.update(
             loss_parts={**distillation.compute_mean_parts(), **loss.compute_mean_parts()},
             expected_ratio=round(schedule.expected, 4),

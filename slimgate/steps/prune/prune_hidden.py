@@ -86,7 +86,7 @@ class PruneHidden(Step[Params]):
         kept_units = select_best_units(scores, width)
         if params.rescale_norms:
             rescale_norms_(model, stream, kept_units, context)
-        narrow_(model, "prune_hidden", stream, kept_units)
+        narrow_(model, stream, kept_units)
         context.log.update(
             hidden_size_before=stream.width,
             hidden_size_after=width,

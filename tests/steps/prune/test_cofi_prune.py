@@ -168,7 +168,7 @@ def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: 
         open_parts = torch.ones(len(gates.parts.log_alpha))
         gates.whole.fixed = torch.zeros(1) if gates.output.endswith("3.self_attn.o_proj") else torch.ones(1)
         gates.parts.fixed = open_parts
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     params = distill.Params.model_validate({f"{part}_weight": 1.0})
     with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
         distill.step.apply(model, params, context)

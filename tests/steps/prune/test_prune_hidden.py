@@ -179,7 +179,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     convert_to_linear_(model)
     stream = find_residual_stream(network)
     assert stream.head == "lm_head"
-    narrow_(model, "prune_hidden", stream, list(range(24)))
+    narrow_(model, stream, list(range(24)))
     again = save_and_load(model, tmp_path / "saved")
     side: Any
     for side in (model, again):

@@ -96,7 +96,7 @@ def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, 
     assert (expected - before).abs().max() > 1e-3
     with with_gates(model.network, all_gates):
         assert torch.allclose(answers(model.network), expected, atol=1e-5)
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     scores = answers(model.network)
     assert torch.allclose(scores, expected, atol=1e-5)
     shapes = blocks(model.network)
@@ -128,7 +128,7 @@ def test_a_part_costs_the_parameters_that_go_with_it(
     assert [gates.cost for gates in all_gates] == [unit, neuron] * 4
     for gates in all_gates:
         close(gates, [1])
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     assert before - model.measure_size()["parameters"] == 4 * (unit + neuron)
 
 
@@ -139,7 +139,7 @@ def test_open_gates_change_nothing(tmp_path: Path) -> None:
     with with_gates(model.network, all_gates):
         assert torch.equal(answers(model.network), before)
     assert all(torch.equal(state[name], value) for name, value in model.network.state_dict().items())
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     assert model.modifications == []
 
 
@@ -210,7 +210,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     close(all_gates[0], [0, 1])
     close(all_gates[2], [], sublayer=0.0)
     close(all_gates[5], [], sublayer=0.0)
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     assert len(make_gates(model.network)) == 6
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
@@ -234,7 +234,7 @@ def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
     all_gates = make_gates(model.network)
     close(all_gates[0], [], sublayer=0.0)
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     targets = find_targets(model, "attention")
     assert len(targets) == 3 * 4
     assert {type(layer) for layer in targets.values()} == {nn.Linear}
@@ -245,7 +245,7 @@ def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> No
     all_gates = make_gates(model.network)
     for gates in all_gates:
         close(gates, [], sublayer=0.0)
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     with pytest.raises(BuildError, match="no attention or feed-forward part left"):
         make_gates(model.network)
 
@@ -255,7 +255,7 @@ def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path,
     model, _ = build(tmp_path, architecture)
     all_gates = make_gates(model.network)
     close(all_gates[0], [], sublayer=0.0)
-    remove_closed_parts_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates)
     cofi_prune.step.restore(model.network, {"modules": {}})
     decoder = getattr(model.network, "transformer", None) or model.network.model
     ids = torch.arange(4, 12).view(1, 8)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import list_block_names
+from slimgate.results.behaviour import BlockErrorFacts
 
 EMBEDDINGS, OUTPUT = "embeddings", "output"
 # If a block's own error is this many times the median of the blocks, that block is faulty. In the Llama of
@@ -27,26 +28,13 @@ STANDS_OUT = 4.0
 
 
 @dataclass(frozen=True)
-class PartError:
-    """The errors of a part of the variant: the embeddings, a block, or the output.
-
-    own: the error if the part reads the teacher's hidden states, relative to what the part adds to them.
-    after: the error of the hidden states after the part, as the variant computes them.
-    """
-
-    name: str
-    own: float
-    after: float
-
-
-@dataclass(frozen=True)
 class BlockErrors:
     """The parts in order: the embeddings, the blocks, the output (final norm and logits)."""
 
-    parts: tuple[PartError, ...]
+    parts: tuple[BlockErrorFacts, ...]
 
     @property
-    def worst(self) -> PartError:
+    def worst(self) -> BlockErrorFacts:
         """The part with the largest `own`."""
         return max(self.parts, key=lambda part: part.own)
 
@@ -86,7 +74,8 @@ def measure_block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping
     for place, name in enumerate((EMBEDDINGS, *variant_names, OUTPUT)):
         right, change = expected[place][is_token], _compute_change(expected, place)[is_token]
         own_error = _compute_error(part_states[place][is_token], right, change)
-        parts.append(PartError(name, own_error, _compute_error(states[place][is_token], right, right)))
+        after = _compute_error(states[place][is_token], right, right)
+        parts.append(BlockErrorFacts(name=name, own=own_error, after=after))
     return BlockErrors(tuple(parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate.errors import SlimgateError
-from slimgate.results.behaviour import BlockErrorFacts, FaultLocationFacts
+from slimgate.results.behaviour import FaultLocationFacts
 from slimgate.run.model_handle import ModelHandle
 
 # Gate rows that both networks read; gate rows are in random order.
@@ -33,9 +33,7 @@ def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFac
     except (SlimgateError, *UNKNOWN) as error:
         return FaultLocationFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
     return FaultLocationFacts(
-        parts=[
-            BlockErrorFacts(name=block.name, own=block.own, after=block.after) for block in comparison.parts
-        ],
+        parts=list(comparison.parts),
         rows=rows,
         worst=comparison.worst.name,
         ratio=comparison.ratio,

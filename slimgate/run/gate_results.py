@@ -275,12 +275,7 @@ def split_record(record: RunRecord) -> list[GateResult]:
     results: list[GateResult] = []
     for model in record.variants:
         if model.artifact is not None:
-            build = BuildFacts(
-                steps=model.steps,
-                artifact=model.artifact,
-                from_store=model.from_store,
-                claims=model.claims,
-            )
+            build = BuildFacts.model_validate(model, from_attributes=True)
             results.append(GateResult(BUILD, model.name, "", build))
         for kind, name, facts in model.results():
             if isinstance(facts, LatencyFacts):

@@ -160,17 +160,7 @@ def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
     """The task and its rows, in the form of the record."""
     source = suite.setup.source
     splits = {
-        name: SplitFacts(
-            n=report.n,
-            digest=report.digest,
-            dropped_overlap=report.dropped_overlap,
-            near_repeats=report.near_repeats,
-            repeats=report.repeats,
-            groups=report.groups,
-            label_counts=report.label_counts,
-            label_deviation_points=report.label_deviation_points,
-        )
-        for name, report in rows.reports.items()
+        name: SplitFacts.model_validate(report, from_attributes=True) for name, report in rows.reports.items()
     }
     return TaskFactsRecord(
         kind=suite.setup.task.name,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
 from slimgate._system.number_text import format_number
+from slimgate.judge.behaviour_budgets import SliceName
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, list_label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, has_same_gate_rows
@@ -285,14 +286,6 @@ def _list_measurement_changes(
         )
 
 
-class SliceKey(NamedTuple):
-    """What identifies a slice of a model."""
-
-    metric: str
-    column: str
-    value: str
-
-
 class _SliceValues(NamedTuple):
     """The values of a model on a slice. drop: behind its teacher, in points; None for the teacher."""
 
@@ -355,15 +348,15 @@ def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
     )
 
 
-def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceKey, _SliceValues]:
+def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[SliceName, _SliceValues]:
     """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
         return {
-            _make_slice_key(facts): _SliceValues(facts.variant, facts.n, facts.drop_points)
+            _name_slice(facts): _SliceValues(facts.variant, facts.n, facts.drop_points)
             for facts in _list_slice_facts(model)
         }
     return {
-        _make_slice_key(facts): _SliceValues(facts.teacher, facts.n, None)
+        _name_slice(facts): _SliceValues(facts.teacher, facts.n, None)
         for variant in reversed(record.variants[1:])
         for facts in _list_slice_facts(variant)
     }
@@ -373,13 +366,13 @@ def _list_slice_facts(model: VariantRecord) -> list[SliceFacts]:
     return (model.behaviour.slices or []) if model.behaviour else []
 
 
-def _make_slice_key(facts: SliceFacts) -> SliceKey:
-    return SliceKey(facts.metric, facts.column, facts.value)
+def _name_slice(facts: SliceFacts) -> SliceName:
+    return SliceName(facts.column, facts.value, facts.metric)
 
 
 def _judge_label_slices(
     names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None
-) -> dict[SliceKey, SliceFacts]:
+) -> dict[SliceName, SliceFacts]:
     """The test of every label, for the metrics that are 0 or 1 per row."""
     if pair is None:
         return {}
@@ -387,7 +380,7 @@ def _judge_label_slices(
     slices = list_label_slices(old)
     known = [metric for name in sorted(names) if (metric := metrics.get(name)) is not None]
     return {
-        _make_slice_key(facts): facts
+        _name_slice(facts): facts
         for metric in known
         if metric.per_row is not None
         for facts in judge_slices(metric, old, new, slices, _NO_LOSS)

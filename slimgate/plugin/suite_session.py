@@ -184,14 +184,17 @@ class SuiteSession:
             results,
             machine,
             command=self._settings.command,
-            seconds=run.seconds,
-            version=slimgate.__version__,
             inputs=self.inputs,
-            baseline=self._baseline_facts,
-            shards=shards,
         )
         confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
-        fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
+        fields = {
+            "seconds": round(run.seconds, 1),
+            "baseline": self._baseline_facts,
+            "shards": shards,
+            "looks": self._note_looks(),
+            "confirm": confirm,
+            "demands": self._demands,
+        }
         if self.record is None:
             self._remove_earlier_reports()
         self.record = self._add_weakenings(record.model_copy(update=fields))

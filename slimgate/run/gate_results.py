@@ -9,15 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
+import slimgate
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.record.build import BuildFacts, StagesFacts
 from slimgate.record.machine import Machine
-from slimgate.record.run import RowShapes, RunRecord, ShardFacts, VariantRecord
+from slimgate.record.run import RowShapes, RunRecord, VariantRecord
 from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import BaselineFacts, CarriedResult, ErrorFacts
+from slimgate.record.verdicts import CarriedResult, ErrorFacts
 from slimgate.results.base import Verdict
 from slimgate.results.checks import (
     BASELINE,
@@ -308,11 +309,7 @@ def make_run_record(
     machine: Machine,
     *,
     command: str,
-    seconds: float,
-    version: str,
     inputs: Mapping[str, Mapping[str, str]] | None = None,
-    baseline: BaselineFacts | None = None,
-    shards: Iterable[ShardFacts] = (),
 ) -> RunRecord:
     """The record of a suite, made of the results so far.
 
@@ -329,10 +326,9 @@ def make_run_record(
     self_test = SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})
     missing = sum(not results.has(key) for key in checks)
     return RunRecord(
-        slimgate=version,
+        slimgate=slimgate.__version__,
         created=format_now(),
         command=command,
-        seconds=round(seconds, 1),
         machine=machine,
         suite=SuiteFacts(
             path=suite.shown,
@@ -345,8 +341,6 @@ def make_run_record(
         task=task,
         variants=variants,
         self_test=self_test,
-        baseline=baseline,
-        shards=list(shards),
         verdict=judge_record(variants, self_test, missing),
         this_run=judge_this_run(variants, self_test, missing),
     )

@@ -20,7 +20,7 @@ from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import is_scored_by_judge
 from slimgate.logs.judged import digest_logs
-from slimgate.logs.pair_notes import format_place
+from slimgate.logs.pair_notes import ALL_SAMPLES, format_place
 from slimgate.logs.quotes import QuotedSample, list_quoted_samples, sort_by_name
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from slimgate.suite.variant_budgets import SwitchedOff
 
 _LONGEST = 400
-ALL_SAMPLES = "all samples"  # the place of a log without tasks
 
 
 def make_variant_record(
@@ -62,7 +61,7 @@ def make_variant_record(
                     measured=measured,
                     among=choices.get(comparison.name),
                 )
-                for comparison in verdicts.everything
+                for comparison in verdicts.with_slices
             },
             "notes": list(verdicts.notes),
             "switched_off": [asdict(budget) for budget in switched_off],

@@ -50,15 +50,16 @@ class JudgedAnswers(JudgedFiles):
 
         return {
             name: record.model_copy(update={"behaviour": make_behaviour(self.verdicts[name])})
-            for name, record in self._judged.items()
+            for name, record in self._records.items()
         }
 
     @cached_property
-    def _judged(self) -> Mapping[str, VariantRecord]:
+    def _records(self) -> Mapping[str, VariantRecord]:
+        """The targets without the samples that they quote."""
         from slimgate.logs.answer_records import make_variant_record
 
         choices = count_choices(
-            {comparison.name: comparison.judged for comparison in judged.everything}
+            {comparison.name: comparison.judged for comparison in judged.with_slices}
             for judged in self.verdicts.values()
         )
         return {
@@ -72,12 +73,12 @@ class JudgedAnswers(JudgedFiles):
         from slimgate.record.run_verdict import judge_record
         from slimgate.results.self_test import SelfTest
 
-        return judge_record([self._judged[name]], SelfTest(), missing=0)
+        return judge_record([self._records[name]], SelfTest(), missing=0)
 
     def count_verdicts(self, name: str) -> BudgetCounts:
         """The counts of `judge_target`, of the comparisons themselves."""
         counts = BudgetCounts()
-        for comparison in self.verdicts[name].everything:
+        for comparison in self.verdicts[name].with_slices:
             judged = comparison.judged.budgets
             actions = list_actions(comparison.budgets, self._on_inconclusive)
             counts.add_budgets(zip((budget.verdict for budget in judged), actions, strict=True))
@@ -97,7 +98,7 @@ class JudgedAnswers(JudgedFiles):
         return self._first.base
 
     def build_base_record(self) -> VariantRecord:
-        judged = {comparison.name: comparison.judged for comparison in self._first.everything}
+        judged = {comparison.name: comparison.judged for comparison in self._first.with_slices}
         return make_base_record(judged, self._first.base.model)
 
     def check_one_report(self) -> None:

@@ -171,7 +171,7 @@ class LogBudgets:
         return [*of_budgets, *(limits.pattern for limits in self.slices), *self.measured]
 
     @property
-    def names_answers(self) -> bool:
+    def has_answer_metric(self) -> bool:
         """Whether a pattern names a metric that slimgate makes of the answers."""
         return any(pattern.endswith(ANSWER_METRICS) for pattern in self._all_patterns)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimgate._system.json_text import convert_to_json
 from slimgate.errors import list_names
-from slimgate.logs.differences import Differences
+from slimgate.logs.differences import Differences, prefix_place
 from slimgate.logs.json_lines import convert_to_text
 from slimgate.logs.pair_notes import LONGEST_QUOTE
 from slimgate.logs.rules import Rules
@@ -68,10 +68,8 @@ def compare_settings(
         unshared: list[str] = []
         values = _select_compared(setting, values, (base, target), unshared, same_version=same_version)
         if unshared:
-            differences.notes.append(
-                f"{name}: {words} that only one of the logs has, and that are not compared: "
-                f"{list_names(unshared, _MAX_NAMED)}".removeprefix(": ")
-            )
+            text = f"{words} that only one of the logs has, and that are not compared: "
+            differences.notes.append(prefix_place(name, text + list_names(unshared, _MAX_NAMED)))
         if values[0] != values[1]:
             texts = [_shorten(value) for value in values]
             if texts[0] == texts[1]:  # both are cut before they differ

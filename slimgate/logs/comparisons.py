@@ -30,7 +30,7 @@ from slimgate.logs.changed_rows import (
 )
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import ScoreEnds, check_scores, list_scores
-from slimgate.logs.differences import Differences
+from slimgate.logs.differences import Differences, prefix_place
 from slimgate.logs.directions import (
     add_directions,
     describe_contradictions,
@@ -195,7 +195,7 @@ def compare_task(
         declared = budgets.find_range(key)
         known = ranges.get(metric) or paired.ranges.get(metric) or find_known_range(metric)
         scores = pair_scores(paired, metric, rules, differences, declared or known)
-        if scores is None or differences.refused:
+        if scores is None or differences.has_refused:
             continue
         limits = budgets.select_budgets(key)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
@@ -247,7 +247,7 @@ def _compare_passes(
             continue
         collected.keys.append(key)
         answers = pair_scores(known, metric, rules, differences)
-        if answers is None or differences.refused:
+        if answers is None or differences.has_refused:
             continue
         directed = replace(paired, higher_is_better={key.metric: True})
         scores = score_sample_passes(key.name, pass_metric, paired, answers)
@@ -352,11 +352,10 @@ def _has_joined_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[
 
 
 def _describe_groups(paired: PairedTask, groups: Ints) -> str:
-    where = format_place(paired.task, paired.filter)
-    place = f"{where}: " if where else ""
-    return (
-        f"{place}some of {len(groups):,} samples ask the same as others, so they count as "
-        f"{int(groups.max()) + 1:,} groups"
+    return prefix_place(
+        format_place(paired.task, paired.filter),
+        f"some of {len(groups):,} samples ask the same as others, so they count as "
+        f"{int(groups.max()) + 1:,} groups",
     )
 
 

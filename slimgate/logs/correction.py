@@ -73,7 +73,7 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
         earlier.budgets == later.budgets
         and earlier.higher_is_better is later.higher_is_better
         and (earlier.score_range, earlier.cap, earlier.corpus) == (later.score_range, later.cap, later.corpus)
-        and all(map(_are_equal, _list_arrays(earlier), _list_arrays(later)))
+        and all(map(_is_equal, _list_arrays(earlier), _list_arrays(later)))
     )
 
 
@@ -84,7 +84,7 @@ def _list_arrays(comparison: Comparison) -> list[npt.NDArray[Any] | None]:
     return [*arrays, *((None, None) if runs is None else (runs.base, runs.target))]
 
 
-def _are_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:
+def _is_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:
     if first is None or second is None:
         return first is second
     return np.array_equal(first, second)

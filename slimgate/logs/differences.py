@@ -31,14 +31,14 @@ class Differences:
     _is_final: bool = False
 
     @property
-    def refused(self) -> bool:
+    def has_refused(self) -> bool:
         """Whether the logs are not comparable, so that nothing needs to be judged."""
         return bool(self._refused or self._missing)
 
     def add(self, name: str, where: str, text: str, example: str = "") -> None:
         """Adds a difference that `--allow NAME` accepts. where: the task, or "". example: for the refusal."""
         if name in self.allow:
-            self.notes.append(f"{where}: {text}" if where else text)
+            self.notes.append(prefix_place(where, text))
             return
         self._refused.setdefault(text + example, []).append(where)
         self._flags[name] = None
@@ -71,15 +71,19 @@ class Differences:
 
     def _describe_refused(self) -> str:
         base, target = self.shown
-        count = len(self._refused)
         tools = ""
         if self.tools is not None and self.tools[0] != self.tools[1]:
             tools = " (read as {} and as {})".format(*self.tools)
         words = f"{base} and {target} are not comparable{tools}: {_join(_describe_places(self._refused))}"
         if not self._flags:
             return words
-        accepted = "the rest" if self._is_final else "it" if count == 1 else "them"
+        accepted = "the rest" if self._is_final else "it" if len(self._refused) == 1 else "them"
         return f"{words}; accept {accepted} by {' '.join(f'--allow {name}' for name in self._flags)}"
+
+
+def prefix_place(where: str, text: str) -> str:
+    """`gsm8k (strict): text`; the text alone for a log without tasks."""
+    return f"{where}: {text}" if where else text
 
 
 def _join(texts: list[str]) -> str:

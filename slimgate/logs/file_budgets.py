@@ -10,7 +10,7 @@ One rule holds for all kinds: a budget that files of that kind cannot be judged 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -159,27 +159,27 @@ def read_file_budgets(
     places: list[Loc] = [("budgets",), *([("budgets", "variants", target)] if target in of_target else [])]
     for place in places:
         _check_keys(kind, place, tables, shown)
-    read = _read_patterns if kind == ANSWERS else _read_limits
-    limits, switched_off = read(tables, target, shown, tuple(names), kind)
-    if not limits.has_limit and not switched_off:
+    if kind == ANSWERS:
+        limits = _read_patterns(tables, target, shown)
+    else:
+        limits = _read_limits(tables, target, shown, tuple(names), kind)
+    if not limits.has_limit and not limits.switched_off:
         raise SuiteError(f"{shown}: expected [budgets]; {kind} are judged by {JUDGED_BY[kind]}")
-    notes = [*_describe_switched_off(switched_off, limits, target, shown)]
+    notes = [*_describe_switched_off(limits, target, shown)]
     if targets is None and of_target and target not in of_target:
         notes.append(
             f"{shown} has budgets for {', '.join(of_target)} but none for {target} (the name of the "
             "target's file): the common budgets are judged"
         )
     notes += _ask_about_units(limits, shown)
-    return replace(limits, notes=tuple(notes), switched_off=switched_off)
+    return replace(limits, notes=tuple(notes))
 
 
-def _describe_switched_off(
-    switched_off: Sequence[SwitchedOff], limits: FileBudgets, target: str, shown: str
-) -> Iterator[str]:
+def _describe_switched_off(limits: FileBudgets, target: str, shown: str) -> Iterator[str]:
     """A note for each budget that is switched off, then one for each that leaves narrower patterns."""
-    for off in switched_off:
+    for off in limits.switched_off:
         yield f"{shown} switches off {off.budget} {off.kind} {off.limit:g} for {target}: {off.reason}"
-    for off in switched_off:
+    for off in limits.switched_off:
         narrower = [
             pattern
             for pattern, of_pattern in limits.answers.patterns
@@ -240,9 +240,7 @@ def _is_judged(kind: FileKind, key: str) -> bool:
     return key in judged or key not in (*EXAMPLES, *_OF_MODELS)
 
 
-def _read_patterns(
-    tables: Mapping[str, Any], target: str, shown: str, _names: Sequence[str], _kind: FileKind
-) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
+def _read_patterns(tables: Mapping[str, Any], target: str, shown: str) -> FileBudgets:
     """Reads the patterns of logs of answers, which no registry of metrics knows."""
     stated = tables.get("budgets", {})
     variants = stated.get("variants", {})
@@ -250,7 +248,7 @@ def _read_patterns(
         {**tables, "budgets": {name: table for name, table in stated.items() if name != "variants"}}, shown
     )
     if target not in variants:
-        return FileBudgets(common), ()
+        return FileBudgets(common)
     loc = ("budgets", "variants", target)
     limits = common.limits
     table, off = read_switched_off(
@@ -266,17 +264,17 @@ def _read_patterns(
         slices=read_slice_budgets(table[SLICES], shown, read_limits, where) if SLICES in table else (),
     )
     switched_off = tuple(SwitchedOff(*key, limits[key], reason) for key, reason in off.items())
-    return FileBudgets(common.with_target(of_target, off), common=common), switched_off
+    return FileBudgets(common.with_target(of_target, off), switched_off=switched_off, common=common)
 
 
 def _read_limits(
-    tables: Mapping[str, Any], target: str, shown: str, names: Sequence[str], kind: FileKind
-) -> tuple[FileBudgets, tuple[SwitchedOff, ...]]:
+    tables: Mapping[str, Any], target: str, shown: str, names: tuple[str, ...], kind: FileKind
+) -> FileBudgets:
     """Reads a suite's tables for the other kinds. Raises SuiteError for a limit that they do not decide."""
-    limits = resolve_budgets(tables, tuple(names), shown, without_builds=True)[target]
+    limits = resolve_budgets(tables, names, shown, without_builds=True)[target]
     for words, key in _list_unjudged(kind, limits):
         raise SuiteError(f"{shown} [budgets] {key} was given, but {words}; leave it out")
-    return FileBudgets(limits=limits), limits.switched_off
+    return FileBudgets(limits=limits, switched_off=limits.switched_off)
 
 
 def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str, str]]:
@@ -288,10 +286,10 @@ def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str
             if kind == KL and budget.kind != "increase_relative":
                 words = "KL logs decide increase_relative of perplexity"
                 yield words, f"{metric} {budget.kind} = {budget.limit:g}"
-    able = (*PART_OF_SPEEDUP, *PART_OF_LIMIT)
+    decided = (*PART_OF_SPEEDUP, *PART_OF_LIMIT)
     for limit in limits.on_times:
-        if limit.kind not in able:
-            yield f"load tests decide {', '.join(able)}", f"{LATENCY} {limit.kind} = {limit.limit:g}"
+        if limit.kind not in decided:
+            yield f"load tests decide {', '.join(decided)}", f"{LATENCY} {limit.kind} = {limit.limit:g}"
     for name in limits.behaviour.named_slices:
         if name.column != LABEL:
             yield (

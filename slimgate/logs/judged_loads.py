@@ -26,7 +26,6 @@ from slimgate.judge.load_tests import (
 from slimgate.judge.score_metric import RULES
 from slimgate.logs.compared_settings import describe_versions
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
-from slimgate.logs.find import check_repeat_rows, hold_same_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import (
     LoadPair,
@@ -36,6 +35,7 @@ from slimgate.logs.load_tests import (
     find_open_question,
     pair_loads,
 )
+from slimgate.logs.same_run import check_repeat_rows, is_same_run
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record.run import VariantRecord
@@ -112,7 +112,7 @@ def judge_load_tests(
         for target in targets.values():
             check_repeat_rows(repeat, base, target)
     for target in targets.values():
-        if hold_same_rows(base, target):
+        if is_same_run(base, target):
             raise DataError(
                 f"{target.shown}: it has the same times as {base.shown}, so it is the same run; expected a "
                 "load test of another model"

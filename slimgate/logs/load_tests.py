@@ -55,7 +55,7 @@ class LoadPair(NamedTuple):
         return self.target.requests + (_CUT,) * self.target.unfinished
 
 
-def check_load_options(allowed: Collection[str]) -> None:
+def check_allowed_in_loads(allowed: Collection[str]) -> None:
     """Raises SuiteError for a name that is not a difference of load tests."""
     for name in allowed:
         if name not in COMPARED_IN_LOADS:
@@ -72,8 +72,8 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     for other in other_runs:
         if other.loads.keys() != base.loads.keys():
             raise DataError(
-                f"{other.shown} has the loads {_format_load_names(other)}, expected those of {base.shown}: "
-                f"{_format_load_names(base)}"
+                f"{other.shown} has the loads {', '.join(other.loads)}, expected those of {base.shown}: "
+                f"{', '.join(base.loads)}"
             )
     for log in (base, *other_runs):
         for name, run in log.loads.items():
@@ -83,15 +83,15 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
                 _refuse_unfinished(log.shown, name, run)
     for other in other_runs:
         for name, run in base.loads.items():
-            _refuse_differences(base.shown, other.shown, name, run, other.loads[name], allowed)
+            files, runs = (base.shown, other.shown), (run, other.loads[name])
+            if LOAD not in allowed:
+                _refuse_other_load(files, name, *runs)
+            if PROMPT not in allowed:
+                _refuse_other_prompts(files, name, *runs)
     return [
         LoadPair(name, run, target.loads[name], None if repeat is None else repeat.loads[name])
         for name, run in base.loads.items()
     ]
-
-
-def _format_load_names(log: Log) -> str:
-    return ", ".join(log.loads)
 
 
 def count_failures(run: LoadRun) -> int:
@@ -134,10 +134,10 @@ def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:
         )
 
 
-def _refuse_differences(
-    base_file: str, file: str, name: str, base: LoadRun, other: LoadRun, allowed: Collection[str]
-) -> None:
-    if LOAD not in allowed and base.settings != other.settings:
+def _refuse_other_load(files: tuple[str, str], name: str, base: LoadRun, other: LoadRun) -> None:
+    """Raises DataError for other settings, another queue, or times in another unit. files: base and other."""
+    base_file, file = files
+    if base.settings != other.settings:
         keys = sorted({*base.settings, *other.settings})
         pairs = {key: [run.settings.get(key, "not stated") for run in (other, base)] for key in keys}
         differ = [f"{key} {now}, {was} in the base" for key, (now, was) in pairs.items() if now != was]
@@ -145,16 +145,18 @@ def _refuse_differences(
             f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow "
             f"{LOAD} compares them anyway"
         )
-    if LOAD not in allowed and not _is_as_busy(base, other):
+    if not _is_as_busy(base, other):
         raise DataError(
             f"{file} has another load than {base_file}, {name}: {_count_sent(other):,} requests for "
             f"{_count_sent(base):,}, and fewer requests make a shorter queue; send the same number; --allow "
             f"{LOAD} compares them anyway"
         )
-    if LOAD not in allowed:
-        _refuse_unlike_times(base_file, file, name, base, other)
-    if PROMPT in allowed:
-        return
+    _refuse_unlike_times(files, name, base, other)
+
+
+def _refuse_other_prompts(files: tuple[str, str], name: str, base: LoadRun, other: LoadRun) -> None:
+    """Raises DataError for prompts of other lengths, or of unknown lengths. files: base and other."""
+    base_file, file = files
     before, after = _read_prompt_lengths(base), _read_prompt_lengths(other)
     for path, lengths in ((base_file, before), (file, after)):
         if lengths is None:
@@ -169,8 +171,9 @@ def _refuse_differences(
         )
 
 
-def _refuse_unlike_times(base_file: str, file: str, name: str, base: LoadRun, other: LoadRun) -> None:
+def _refuse_unlike_times(files: tuple[str, str], name: str, base: LoadRun, other: LoadRun) -> None:
     """Raises DataError if the median times of a part differ by more than _MOST_FASTER."""
+    base_file, file = files
     for part in LOAD_PARTS:
         times = [list_part_times(run.requests, part) for run in (base, other)]
         if not all(np.isfinite(part_times).any() for part_times in times):

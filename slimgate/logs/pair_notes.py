@@ -10,10 +10,13 @@ import pyarrow.compute as pc
 
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import Samples
+from slimgate.logs.differences import prefix_place
 from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import PER_SAMPLE, Log, TaskLog
 
-# The largest number of characters of a text, and of an error, that a note quotes.
+# The place of a log without tasks.
+ALL_SAMPLES = "all samples"
+# The largest number of characters of a text, and of the error of a run that failed, that a note quotes.
 LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
@@ -69,12 +72,17 @@ def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) 
     for name, samples in zip(shown, (base, target), strict=True):
         has_score = any(np.isfinite(scores).any() for scores in samples.scores.values())
         if samples.errors.all() and not has_score:
-            row = samples.quote([0]).get(0)
-            error = " ".join(str(row.error if row else "").split())
+            error = read_error(samples, 0)
             quote = f', first error "{error[:_LONGEST_ERROR]}{"…" if len(error) > _LONGEST_ERROR else ""}"'
             count = "the only sample" if len(samples) == 1 else f"all {len(samples):,} samples"
             texts.append(f"{count} of {name} failed{quote if error else ''}")
     return "; ".join(texts)
+
+
+def read_error(samples: Samples, row: int) -> str:
+    """Why a sample has no answer, in one line; "" if the log does not say it."""
+    failed = samples.quote([row]).get(row)
+    return " ".join(str(failed.error or "").split()) if failed is not None else ""
 
 
 def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
@@ -84,10 +92,11 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
         counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
         if metric not in base.scores or metric not in target.scores:
             in_base = format_count(counts[0], "sample", "samples")
-            notes.append(
-                f"{_format_prefix(where)}{metric} is not a number in {in_base} of the base and "
-                f"{counts[1]:,} of the target, so these are not judged"
+            text = (
+                f"{metric} is not a number in {in_base} of the base and {counts[1]:,} of the target, so "
+                "these are not judged"
             )
+            notes.append(prefix_place(where, text))
     return notes
 
 
@@ -105,12 +114,10 @@ def describe_one_sided(where: str, base: Samples, target: Samples) -> list[str]:
     """A line for metrics that only one of the logs has, and one for texts."""
     notes = []
     if metrics := sorted(set(base.scores) ^ set(target.scores)):
-        notes.append(f"{_format_prefix(where)}metric {', '.join(metrics)} is in only one of the logs")
+        notes.append(prefix_place(where, f"metric {', '.join(metrics)} is in only one of the logs"))
     if texts := [f"{key}s" for key in PER_SAMPLE if (key in base.keys) != (key in target.keys)]:
-        notes.append(
-            f"{_format_prefix(where)}{' and '.join(texts)} are in only one of the logs, so they were not "
-            "compared"
-        )
+        text = f"{' and '.join(texts)} are in only one of the logs, so they were not compared"
+        notes.append(prefix_place(where, text))
     return notes
 
 
@@ -119,12 +126,8 @@ def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
     counts = [int(np.count_nonzero(samples.truncated)) for samples in (base, target)]
     if not any(counts):
         return []
-    return [
-        f"{_format_prefix(where)}{format_count(counts[0], 'answer', 'answers')} of the base and "
-        f"{counts[1]:,} of the target were cut off at a limit; they are judged by their score, and a budget "
-        "on truncated limits their share"
-    ]
-
-
-def _format_prefix(where: str) -> str:
-    return f"{where}: " if where else ""
+    text = (
+        f"{format_count(counts[0], 'answer', 'answers')} of the base and {counts[1]:,} of the target were "
+        "cut off at a limit; they are judged by their score, and a budget on truncated limits their share"
+    )
+    return [prefix_place(where, text)]

@@ -21,6 +21,7 @@ from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
+    ALL_SAMPLES,
     describe_missing_samples,
     describe_not_numbers,
     describe_one_sided,
@@ -125,15 +126,11 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         for log, lines in zip((base, target), lacking, strict=True)
     )
     _report_lacking(name, lacking, rules, differences)
-    filters = [filter_ for filter_ in before if filter_ in after]
-    if lone := sorted(set(before) ^ set(after)):
-        text = f"filter {', '.join(map(repr, lone))} is in only one of the logs"
-        if filters:
-            differences.add(FILTERS, name, text)
-        else:
-            differences.refuse(name, text)
-    shared = [metric for key in filters for metric in before[key].scores if metric in after[key].scores]
-    better = _join_directions(name, base, target, list(dict.fromkeys(shared)), differences)
+    filters = _list_shared_filters(name, before, after, differences)
+    metrics = [
+        metric for filter_ in filters for metric in before[filter_].scores if metric in after[filter_].scores
+    ]
+    better = _join_directions(name, base, target, list(dict.fromkeys(metrics)), differences)
     pairs = (
         _pair_samples(
             name,
@@ -147,16 +144,34 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         )
         for filter_ in filters
     )
-    corpus = {**tasks[1].corpus, **tasks[0].corpus}
-    directions = {**tasks[1].known_directions, **tasks[0].known_directions}
-    known = [
-        replace(paired, corpus=corpus, known_directions=directions) for paired in pairs if paired is not None
-    ]
-    if checks is not None:
-        known = [_add_behaviour(paired, tasks, checks, differences.notes) for paired in known]
-    for paired in known:
+    paired_tasks: list[PairedTask] = []
+    for paired in pairs:
+        if paired is None:
+            continue
+        paired = replace(
+            paired,
+            corpus={**tasks[1].corpus, **tasks[0].corpus},
+            known_directions={**tasks[1].known_directions, **tasks[0].known_directions},
+        )
+        if checks is not None:
+            paired = _add_behaviour(paired, tasks, checks, differences.notes)
         _refuse_unequal_epochs(format_place(name, paired.filter), paired.base, differences)
-    return known
+        paired_tasks.append(paired)
+    return paired_tasks
+
+
+def _list_shared_filters(
+    name: str, before: Mapping[str, Samples], after: Mapping[str, Samples], differences: Differences
+) -> list[str]:
+    """The filters that both logs have. differences: gets those that only one log has."""
+    filters = [filter_ for filter_ in before if filter_ in after]
+    if lone := sorted(set(before) ^ set(after)):
+        text = f"filter {', '.join(map(repr, lone))} is in only one of the logs"
+        if filters:
+            differences.add(FILTERS, name, text)
+        else:
+            differences.refuse(name, text)
+    return filters
 
 
 def _refuse_unequal_epochs(where: str, samples: Samples, differences: Differences) -> None:
@@ -184,11 +199,12 @@ def _join_directions(
 ) -> dict[str, bool]:
     """Whether each metric is better when higher, as any run states it. Runs that differ are refused.
 
-    A run that does not state it has the usual direction of the name, if there is one.
+    A run that does not state it has the usual direction of the name, if there is one. metrics: those that are
+    compared.
     """
     tasks = [run.tasks[name] for log in (target, base) for run in (*log.further, log)]
     joined = {metric: better for task in tasks for metric, better in task.higher_is_better.items()}
-    for metric in [metric for metric in metrics if metric in joined]:
+    for metric in filter(joined.__contains__, metrics):
         better = joined[metric]
         stated = [task.higher_is_better.get(metric) for task in tasks]
         direction, opposite = ("higher", "lower") if better else ("lower", "higher")
@@ -214,7 +230,7 @@ def _add_behaviour(
     answers = compare_answers(before, after, tasks, checks)
     names = [name for name in answers.base if name not in paired.metrics]
     if ANSWER_LENGTH in names:
-        where = format_place(paired.task, paired.filter) or "all samples"
+        where = format_place(paired.task, paired.filter) or ALL_SAMPLES
         notes.append(f"{where}: {ANSWER_LENGTH} counts {answers.length_in}")
     base, target = (
         replace(

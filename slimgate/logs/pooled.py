@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -117,24 +117,3 @@ def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
 
 def _turn_upwards(comparison: Comparison, scores: Floats) -> Floats:
     return scores if comparison.higher_is_better else 1 - scores
-
-
-def number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for all scores of one sample or cluster of a task; None if each is independent."""
-    groups: list[Ints] = []
-    codes_of_tasks: dict[str, dict[Any, int]] = {}
-    share_samples = len({comparison.task for comparison in comparisons}) < len(comparisons)
-    if not share_samples and all(comparison.groups is None for comparison in comparisons):
-        return None
-    next_code = 0
-    for comparison in comparisons:
-        task_codes = codes_of_tasks.setdefault(comparison.task, {})
-        keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
-        codes = np.empty(len(keys), np.int64)
-        for at, key in enumerate(keys):
-            if key not in task_codes:
-                task_codes[key] = next_code
-                next_code += 1
-            codes[at] = task_codes[key]
-        groups.append(codes)
-    return np.concatenate(groups)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import numpy as np
 
 from slimgate.logs.changed_rows import MAX_CHANGED_ROWS
 from slimgate.logs.comparisons import Comparison
-from slimgate.logs.pooled import number_groups
 from slimgate.logs.verdicts import LogVerdicts
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.reader import Row
 
 _ID = np.dtypes.StringDType()
@@ -38,15 +41,15 @@ def list_quoted_samples(
     for comparison in verdicts.comparisons:
         if len(quoted) >= limit or comparison.samples is None:
             continue
-        changed_pairs = comparison.won if better else comparison.lost
-        pairs = [pair for pair in changed_pairs if min(pair) >= 0][: limit - len(quoted)]
-        before = comparison.samples[0].quote(at for at, _ in pairs)
-        after = comparison.samples[1].quote(at for _, at in pairs)
-        for at, other in pairs:
-            row, changed = before[at], after[other]
+        changed = comparison.won if better else comparison.lost
+        places = [pair for pair in changed if min(pair) >= 0][: limit - len(quoted)]
+        base_rows = comparison.samples[0].quote(base_place for base_place, _ in places)
+        target_rows = comparison.samples[1].quote(target_place for _, target_place in places)
+        for base_place, target_place in places:
+            row = base_rows[base_place]
             if (comparison.task, row.id) not in seen:
                 seen.add((comparison.task, row.id))
-                quoted.append(QuotedSample(comparison.name, row.id, row, changed))
+                quoted.append(QuotedSample(comparison.name, row.id, row, target_rows[target_place]))
     return quoted
 
 
@@ -73,8 +76,23 @@ def join_outcomes(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
         np.array(ids, dtype=_ID),
         values=values,
         given=shared,
-        groups=number_groups(ordered),
+        groups=_number_groups(ordered),
     )
+
+
+def _number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
+    """(rows,) equal for all scores of one sample or cluster of a task; None if each is independent."""
+    share_samples = len({comparison.task for comparison in comparisons}) < len(comparisons)
+    if not share_samples and all(comparison.groups is None for comparison in comparisons):
+        return None
+    numbers = count()
+    codes_by_task: dict[str, defaultdict[Any, int]] = {}
+    groups: list[Ints] = []
+    for comparison in comparisons:
+        codes = codes_by_task.setdefault(comparison.task, defaultdict(numbers.__next__))
+        keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
+        groups.append(np.array([codes[key] for key in keys], np.int64))
+    return np.concatenate(groups)
 
 
 def sort_by_name(verdicts: LogVerdicts) -> list[Comparison]:

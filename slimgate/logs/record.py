@@ -27,6 +27,8 @@ from slimgate.results.checks import BEHAVIOUR, LOAD_TEST, QUALITY, Result
 from slimgate.results.self_test import SelfTest
 from slimgate.run.environment import describe_machine
 
+# The field of VariantRecord with several results, by their kind. Another kind has one result, in the field of
+# its name.
 _BY_NAME = {QUALITY: "quality", LOAD_TEST: "load_tests"}
 _FLIPS_AND_SLICES = "flips and slices"
 
@@ -138,7 +140,7 @@ def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[Varia
     dropped = [result for result in target.results() if result.facts.budgets and result.title not in titles]
     record = target
     for result in dropped:
-        record = _drop(record, result)
+        record = _drop_result(record, result)
     names = {judged.name: None for judged in list_judged_budgets(target)}
     remaining = {judged.name for judged in list_judged_budgets(record)}
     awaited = [name for name in names if name not in remaining]
@@ -147,7 +149,7 @@ def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[Varia
     return record.model_copy(update={"awaited": awaited}), len(dropped)
 
 
-def _drop(target: VariantRecord, result: Result) -> VariantRecord:
+def _drop_result(target: VariantRecord, result: Result) -> VariantRecord:
     field = _BY_NAME.get(result.kind)
     if field is None:
         return target.model_copy(update={result.kind: None})

@@ -47,7 +47,7 @@ class Rules:
                 raise SuiteError(f"{name}={value!r}: expected one of {', '.join(choices)}{near}")
 
 
-def check_options(allow: Collection[str]) -> None:
+def check_allowed(allow: Collection[str]) -> None:
     """Raises DataError for a name that is not an allowed difference of logs."""
     for name in allow:
         if name not in COMPARED:

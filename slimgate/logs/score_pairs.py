@@ -27,7 +27,7 @@ from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import Range, find_known_cap, format_range
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
-from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place
+from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place, read_error
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
@@ -253,14 +253,12 @@ def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[
 
 
 def _describe_first_error(paired: PairedTask) -> str:
-    """`, first error "time-out"`: why the first failed sample has no answer; else empty."""
+    """`, first error "time-out"`: why the first failed sample has no answer; "" if none failed."""
     for samples, rows in ((paired.target, paired.target_rows), (paired.base, paired.base_rows)):
         failed = np.flatnonzero(samples.errors[rows])
         if len(failed):
-            at = int(rows[failed[0]])
-            row = samples.quote([at]).get(at)
-            text = " ".join(str(row.error if row else "").split())
-            return f', first error "{text[:LONGEST_QUOTE]}"' if text else ""
+            error = read_error(samples, int(rows[failed[0]]))
+            return f', first error "{error[:LONGEST_QUOTE]}"' if error else ""
     return ""
 
 

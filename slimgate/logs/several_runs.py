@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ from slimgate._system.number_text import format_count
 from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples, number_epochs
 from slimgate.logs.differences import Differences
-from slimgate.logs.find import hold_same_rows, is_copy, read_log
+from slimgate.logs.find import read_log
 from slimgate.logs.predictions.codes import sort_by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.runs import check_one_model
+from slimgate.logs.same_run import is_copy, is_same_run
 from slimgate.logs.sample_fields import Field, Value
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import GENERATION, TASK_ARGS, TASKS, Log, Row, TaskLog, split_epoch
@@ -43,8 +44,8 @@ EPOCHS_OF_ONE_RUN = (
 )
 
 
-def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
-    """The log of one run, or of several runs of one model. form: of the logs, None to find it.
+def read_side(paths: Sequence[Path], reader_name: str | None = None) -> Log:
+    """The log of one run, or of several runs of one model. reader_name: as in `read_log`.
 
     Raises DataError for runs of two models, and for a file that is a copy of another.
     """
@@ -54,28 +55,14 @@ def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
                 f"{other}: it is the same as {path}{'' if path.samefile(other) else ', byte by byte'}, so "
                 "it is not another run; a model that always gives the same answers needs one run"
             )
-    logs = [read_log(path, form) for path in paths]
+    logs = [read_log(path, reader_name) for path in paths]
     for log, other_log in combinations(logs, 2):
-        if hold_same_rows(log, other_log):
+        if is_same_run(log, other_log):
             raise DataError(
                 f"{other_log.shown}: it has the same rows as {log.shown}, so it is not another run; a model "
                 "that always gives the same answers needs one run"
             )
     return join_logs(logs)
-
-
-def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
-    """Raises DataError for a file that is on both sides, and for a folder that is a copy of the base.
-
-    Most tools write the time of a run into its folder, so that no other run has the same bytes.
-    """
-    for path, other in product(base, target):
-        if not (path.exists() and other.exists()):
-            continue
-        if other.samefile(path):
-            raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
-        if path.is_dir() and is_copy(path, other):
-            raise DataError(f"{other}: it is a copy of the base {path}, expected the log of another model")
 
 
 def join_logs(logs: Sequence[Log]) -> Log:

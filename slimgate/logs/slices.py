@@ -19,6 +19,7 @@ from slimgate.logs.budgets import (
 )
 from slimgate.logs.changed_rows import find_worse_and_better, shorten_id
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
+from slimgate.logs.pair_notes import ALL_SAMPLES
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.sample_fields import Field, Value, list_fields
 from slimgate.logs.score_pairs import Counts, PairedScores
@@ -72,16 +73,14 @@ def list_sliced_fields(paired: PairedTask, names: Sequence[str], notes: list[str
     for name in names:
         before, after = paired.base.fields[name], paired.target.fields[name]
         if before.values or after.values:
-            fields.append(_unite(name, paired, before, after, notes))
+            fields.append(_join_field(name, paired, before, after, notes))
         else:
-            notes.append(
-                f"{paired.task or 'all samples'}: no sample has the field {name}, so it has no slices"
-            )
+            notes.append(f"{paired.task or ALL_SAMPLES}: no sample has the field {name}, so it has no slices")
     return fields
 
 
-def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: list[str]) -> SlicedField:
-    where = f"{paired.task or 'all samples'}, slices by {name}"
+def _join_field(name: str, paired: PairedTask, before: Field, after: Field, notes: list[str]) -> SlicedField:
+    where = f"{paired.task or ALL_SAMPLES}, slices by {name}"
     values: list[Value] = [*before.values, *after.values]
     target_codes = np.where(after.codes == _ABSENT, _ABSENT, after.codes + len(before.values))
     numbers = [value for value in values if isinstance(value, float)]
@@ -89,12 +88,8 @@ def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: li
         known = (
             before.codes[before.codes != _ABSENT] if len(before.values) else target_codes[target_codes >= 0]
         )
-        edges = np.quantile(np.array(numbers)[known], (0.25, 0.5, 0.75), method="inverted_cdf")
-        quarters = np.searchsorted(edges, numbers, side="left")
-        labels: list[tuple[str, ...]] = [(_QUARTERS[quarter],) for quarter in quarters]
-        ends = zip(_QUARTERS, edges.tolist(), strict=False)
-        first_quarters = ", ".join(f"{quarter} up to {edge:.15g}" for quarter, edge in ends)
-        notes.append(f"{where}: {first_quarters}, {_QUARTERS[-1]} above")
+        labels, quarters = _cut_into_quarters(numbers, known)
+        notes.append(f"{where}: {quarters}")
     else:
         labels = [
             tuple(map(_shorten, value)) if isinstance(value, tuple) else (_shorten(value),)
@@ -109,6 +104,17 @@ def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: li
     sliced = SlicedField(name, before.codes, target_codes, labels)
     notes += _describe_rows(where, sliced, paired)
     return sliced
+
+
+def _cut_into_quarters(numbers: Sequence[float], codes: Ints) -> tuple[list[tuple[str, ...]], str]:
+    """The quarter of each number, and a text with the ends. codes: (samples,) places in `numbers`."""
+    edges = np.quantile(np.array(numbers)[codes], (0.25, 0.5, 0.75), method="inverted_cdf")
+    labels: list[tuple[str, ...]] = [
+        (_QUARTERS[quarter],) for quarter in np.searchsorted(edges, numbers, side="left")
+    ]
+    ends = zip(_QUARTERS, edges.tolist(), strict=False)
+    first_quarters = ", ".join(f"{quarter} up to {edge:.15g}" for quarter, edge in ends)
+    return labels, f"{first_quarters}, {_QUARTERS[-1]} above"
 
 
 def _shorten(value: float | str) -> str:
@@ -143,10 +149,10 @@ def slice_comparison(
     for field in fields:
         for value, rows in field.group_positions(scores).items():
             limits = budgets.select_slice_budgets(comparison.key, field.name, value)
-            yield _slice(comparison, field.name, value, rows, limits, seed)
+            yield _judge_slice(comparison, field.name, value, rows, limits, seed)
 
 
-def _slice(
+def _judge_slice(
     comparison: Comparison, field: str, value: str, rows: Ints, limits: SliceBudgets | None, seed: int
 ) -> Comparison:
     name = f"{comparison.name}[{field}={value}]"

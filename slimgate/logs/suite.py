@@ -30,11 +30,11 @@ from slimgate.logs.file_budgets import (
     FileKind,
     read_file_budgets,
 )
-from slimgate.logs.find import holds_predictions
-from slimgate.logs.load_tests import check_load_options
+from slimgate.logs.find import has_predictions
+from slimgate.logs.load_tests import check_allowed_in_loads
 from slimgate.logs.models import parse_models
 from slimgate.logs.predictions.columns import ColumnNames, Role
-from slimgate.logs.rules import Missing, Rules, SameId, check_options
+from slimgate.logs.rules import Missing, Rules, SameId, check_allowed
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.loading import load
@@ -129,7 +129,7 @@ class LogsTable(Table):
     """For prediction files: which of two labels is the positive label, for precision, recall and F1."""
 
     @property
-    def states_columns(self) -> bool:
+    def has_prediction_keys(self) -> bool:
         """Whether a key was given that prediction files alone have."""
         return bool(_PREDICTION_KEYS & self.model_fields_set)
 
@@ -194,7 +194,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         _check_base(base_runs, kind)
         if table.format is not None:
             load("log", table.format)
-        (check_load_options if kind == LOADS else check_options)(table.allow)
+        (check_allowed_in_loads if kind == LOADS else check_allowed)(table.allow)
         rules = _read_rules(table, path, shown)
     except DataError as error:
         raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
@@ -284,10 +284,12 @@ def _find_kind(
         return KL
     base = base_runs[0]
     if table.format is None:
-        is_there = base.is_file() and holds_predictions(base, stated=table.states_columns)
-        if is_there or (
-            not base.exists() and (table.states_columns or base.suffix in (".csv", ".tsv", ".parquet"))
-        ):
+        if base.is_file():
+            is_predictions = has_predictions(base, stated=table.has_prediction_keys)
+        else:
+            is_table = base.suffix in (".csv", ".tsv", ".parquet")
+            is_predictions = not base.exists() and (table.has_prediction_keys or is_table)
+        if is_predictions:
             return ANSWERS if several else PREDICTIONS
     stated = tables.get("budgets", {})
     of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}

@@ -10,7 +10,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.errors import DataError, SuiteError, name_in_errors
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
-from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_kl_log, read_log
+from slimgate.logs.find import has_predictions, read_any_log, read_kl_log, read_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import (
@@ -20,7 +20,8 @@ from slimgate.logs.judged_loads import (
 )
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.logs.several_runs import check_sides, read_side
+from slimgate.logs.same_run import check_repeat_files, check_sides
+from slimgate.logs.several_runs import read_side
 from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
@@ -89,15 +90,14 @@ def _judge(suite: LogSuite) -> JudgedFiles:
     budgets = _select_budgets(suite, LOADS if base.loads else ANSWERS, suite.base)
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
-    form = suite.table.format
     if not base.models:
         for paths in suite.target_runs.values():
             check_sides(suite.base_runs, paths)
-    repeat = None if suite.repeat is None else read_log(suite.repeat, form)
-    base = read_side(suite.base_runs, form)
+    repeat = None if suite.repeat is None else read_log(suite.repeat, suite.table.format)
+    base = read_side(suite.base_runs, suite.table.format)
     judged = {}
     for name, paths in suite.target_runs.items():
-        target = read_side(paths, form)
+        target = read_side(paths, suite.table.format)
         with name_in_errors(name, len(suite.target_runs)):
             judged[name] = judge_logs(
                 base,
@@ -128,7 +128,7 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
     table = suite.table
     if table.kind is None:
         for file in [base, *suite.targets.values()]:
-            if not holds_predictions(file, stated=table.states_columns):
+            if not has_predictions(file, stated=table.has_prediction_keys):
                 raise DataError(
                     f"{file.as_posix()}: it is a log, and the others are predictions; "
                     '[logs] kind = "answers" judges all by their scores'

@@ -27,13 +27,13 @@ from slimgate.logs.correction import correct_failures, correct_slices, name_comp
 from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import check_directions_used, describe_assumed, describe_unknown
-from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import list_shared_tasks, pair_task
 from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
+from slimgate.logs.same_run import check_repeat_rows
 from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, list_sliced_fields, slice_comparison
@@ -59,14 +59,14 @@ class LogVerdicts:
     rules: Rules = field(default_factory=Rules)
 
     @property
-    def everything(self) -> tuple[Comparison, ...]:
-        """The pooled comparison first, if there is one; the slices last."""
-        return (*self.alone, *self.slices)
+    def without_slices(self) -> tuple[Comparison, ...]:
+        """The pooled comparison first, if there is one; then the comparisons."""
+        return self.comparisons if self.pooled is None else (self.pooled, *self.comparisons)
 
     @property
-    def alone(self) -> tuple[Comparison, ...]:
-        """The pooled comparison first, if there is one; without slices."""
-        return self.comparisons if self.pooled is None else (self.pooled, *self.comparisons)
+    def with_slices(self) -> tuple[Comparison, ...]:
+        """All that is judged: `without_slices`, then the slices."""
+        return (*self.without_slices, *self.slices)
 
 
 def judge_logs(
@@ -92,20 +92,8 @@ def judge_logs(
         notes = (*notes, f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}")
     base, target = choose_runs(base, target, rules.runs)
     _refuse_kept_base(target)
-    if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
-        raise DataError(
-            f"--repeat {repeat.shown}: several runs of a side were given, so the verdict already includes "
-            "their noise; give this log as one more run of --base"
-        )
     if repeat is not None:
-        repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
-        if repeat.model is not None and repeat.model == target.model != base.model:
-            raise DataError(
-                f"--repeat {repeat.shown}: this is a log of {repeat.model}, the target's model; expected "
-                f"a second log of the base {base.model or base.shown}"
-            )
-    if repeat is not None:
-        check_repeat_rows(repeat, base, target)
+        repeat = _choose_repeat(repeat, base, target, rules)
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))
 
@@ -120,6 +108,23 @@ def _refuse_kept_base(target: Log) -> None:
             )
 
 
+def _choose_repeat(repeat: Log, base: Log, target: Log, rules: Rules) -> Log:
+    """The second log of the base, with one run of one model. Raises DataError if it shows no noise."""
+    if base.further or target.further or rules.same_id == "runs":
+        raise DataError(
+            f"--repeat {repeat.shown}: several runs of a side were given, so the verdict already includes "
+            "their noise; give this log as one more run of --base"
+        )
+    repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
+    if repeat.model is not None and repeat.model == target.model != base.model:
+        raise DataError(
+            f"--repeat {repeat.shown}: this is a log of {repeat.model}, the target's model; expected "
+            f"a second log of the base {base.model or base.shown}"
+        )
+    check_repeat_rows(repeat, base, target)
+    return repeat
+
+
 def _judge_runs(
     base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int, repeat: Log | None
 ) -> LogVerdicts:
@@ -132,28 +137,26 @@ def _judge_runs(
     collected = _compare_logs(base, target, budgets, rules, seed)
     pooled = None
     if budgets.pooled:
-        parts = _choose_main(collected.comparisons)
+        parts = _choose_first_metrics(collected.comparisons)
         collected.notes.append(
             f"{POOLED}: {name_comparisons(parts)}, of each task its first metric in the log"
         )
         pooled = pool_comparisons(parts, budgets, seed)
-    together = [*collected.comparisons, *([pooled] if pooled else [])]
-    looks = [_find_log_look(comparison, rules.looks) for comparison in together]
-    corrected, tests = correct_failures(together, looks, collected.notes)
+    family = [*collected.comparisons, *([pooled] if pooled else [])]
+    looks = [_find_log_look(comparison, rules.looks) for comparison in family]
+    corrected, tests = correct_failures(family, looks, collected.notes)
     slices = correct_slices(collected.slices)
-    collected.notes += _describe_looks(together, looks)
+    collected.notes += _describe_looks(family, looks)
     if repeat is not None:
-        noise = _measure_noise(
-            base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets
-        )
+        noise = _measure_noise(base, repeat, rules, seed, budgets)
         corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
         collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
-    alone = corrected[: len(collected.comparisons)]
-    notes = [*collected.notes, *_describe_comparisons(base, target, alone, slices)]
+    comparisons = corrected[: len(collected.comparisons)]
+    notes = [*collected.notes, *_describe_comparisons(base, target, comparisons, slices)]
     return LogVerdicts(
         base=base,
         target=target,
-        comparisons=_order_by_harm(alone),
+        comparisons=_order_by_harm(comparisons),
         pooled=corrected[-1] if pooled else None,
         notes=tuple(dict.fromkeys(notes)),
         tests=tests,
@@ -164,7 +167,7 @@ def _judge_runs(
 
 def _complete_rules(base: Log, target: Log, budgets: LogBudgets, rules: Rules) -> Rules:
     """The rules with the slices and the checks of answers that budgets need. Raises SuiteError."""
-    checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
+    checks = read_answer_checks() if rules.checks is None and budgets.has_answer_metric else rules.checks
     if checks is not None and (base.further or target.further):
         raise SuiteError(
             "budgets on the length and faults of answers need one run of each side, but several were "
@@ -212,18 +215,18 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
 
 
 def _describe_comparisons(
-    base: Log, target: Log, alone: Sequence[Comparison], slices: Sequence[Comparison]
+    base: Log, target: Log, comparisons: Sequence[Comparison], slices: Sequence[Comparison]
 ) -> list[str]:
     """Notes about what the verdicts do and do not show."""
     return [
-        describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
-        *describe_judges(alone, (base, target)),
-        *describe_equal_answers(alone),
+        describe_runs(base, target, has_epochs=any(part.has_epochs for part in comparisons)),
+        *describe_judges(comparisons, (base, target)),
+        *describe_equal_answers(comparisons),
         *describe_same_model(base, target),
         *describe_unstated_settings(base, target),
         *describe_versions(base, target),
-        *describe_large_gains((part.name, part.judged) for part in (*alone, *slices)),
-        *describe_percent(alone),
+        *describe_large_gains((part.name, part.judged) for part in (*comparisons, *slices)),
+        *describe_percent(comparisons),
     ]
 
 
@@ -237,7 +240,7 @@ def _number_log_epochs(log: Log) -> Log:
     return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
 
 
-def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _choose_first_metrics(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The first comparison of each task in the order of its log: each document has only one pooled score."""
     first: dict[str, Comparison] = {}
     for comparison in comparisons:
@@ -281,16 +284,15 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
 
 
 def _measure_noise(
-    base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
+    base: Log, repeat: Log, rules: Rules, seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
-    """The changes between two logs of the base, by comparison."""
+    """The changes between two logs of the base, by the name of the comparison."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
     again_rules = replace(rules, looks=1, same_id="fail", slices=())
     again = _judge_runs(base, repeat, measured, again_rules, seed, None)
-    noise = {}
-    for comparison in again.comparisons:
-        if comparison.name in metrics:
-            noise[comparison.name] = Noise(
-                comparison.worse + comparison.better, comparison.flips_share, comparison.judged
-            )
-    return noise
+    return {
+        comparison.name: Noise(
+            comparison.worse + comparison.better, comparison.flips_share, comparison.judged
+        )
+        for comparison in again.comparisons
+    }

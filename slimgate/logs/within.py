@@ -20,13 +20,14 @@ from slimgate.logs.budgets import RANGES, LogBudgets, read_ranges
 from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
-from slimgate.logs.find import holds_predictions
+from slimgate.logs.find import has_predictions
 from slimgate.logs.models import parse_models
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.logs.rules import Missing, Rules, SameId, check_options
+from slimgate.logs.rules import Missing, Rules, SameId, check_allowed
 from slimgate.logs.runs import parse_choices
-from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, read_side
+from slimgate.logs.same_run import check_sides
+from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, read_side
 from slimgate.logs.suite import LOGS, read_log_suite
 from slimgate.logs.suite_run import judge_log_suite, name_suite_keys
 from slimgate.logs.verdicts import judge_logs
@@ -110,7 +111,7 @@ def assert_within(
         _refuse_options(of_predictions, "prediction files")
         return _assert_outcomes_within(teacher, variant, metric, budgets, seed)
     runs = _list_runs(teacher), _list_runs(variant)
-    if max(map(len, runs)) == 1 and all(holds_predictions(paths[0]) for paths in runs):
+    if max(map(len, runs)) == 1 and all(has_predictions(paths[0]) for paths in runs):
         _refuse_options(of_logs, "logs")
         pair = read_pair(runs[0][0], runs[1][0], ColumnNames(), labels=labels, positive=positive)
         doubt = describe_near_chance(pair.teacher)
@@ -118,7 +119,7 @@ def assert_within(
         _issue_warnings([*pair.warnings, *near_chance], stacklevel=3)
         return _assert_outcomes_within(pair.teacher, pair.variant, metric, budgets, seed)
     _refuse_options(of_predictions, "prediction files")
-    check_options(allow)
+    check_allowed(allow)
     rules = Rules(
         frozenset(allow),
         missing,

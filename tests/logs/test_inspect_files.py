@@ -15,7 +15,7 @@ from support.compared_logs import judge_files
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.find import read_log
-from slimgate.logs.inspect_files import read_header, read_samples
+from slimgate.logs.readers._inspect_files import read_header, read_samples
 from slimgate.plugins.loading import load
 
 WRITTEN = Path(__file__).parent / "written_by_tools/inspect/base.eval"
@@ -181,7 +181,7 @@ def test_a_member_that_claims_to_be_huge_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: int
 ) -> None:
     """3 MB of blanks take 3 kB in a zip, and gigabytes would take megabytes."""
-    monkeypatch.setattr("slimgate.logs.inspect_files._LARGE", 10**6)
+    monkeypatch.setattr("slimgate.logs.readers._inspect_files._LARGE", 10**6)
     file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_sample(1, notes=" " * 3 * 10**6)])
     if compression == 93:
         _claim_zstandard(file)

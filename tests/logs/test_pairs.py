@@ -11,7 +11,7 @@ from support.paired_logs import make_differences, make_log, make_rows, pair_rows
 from slimgate.errors import DataError
 from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import list_shared_tasks, pair_task
-from slimgate.logs.rules import Rules, check_options
+from slimgate.logs.rules import Rules, check_allowed
 from slimgate.logs.score_pairs import format_comparison_name, pair_scores
 from slimgate.plugins.reader import Digest, Row
 
@@ -19,9 +19,9 @@ from slimgate.plugins.reader import Digest, Row
 
 
 def test_what_may_differ_has_a_name() -> None:
-    check_options(["prompt", "tasks", "limit"])
+    check_allowed(["prompt", "tasks", "limit"])
     with pytest.raises(DataError) as error:
-        check_options(["shot"])
+        check_allowed(["shot"])
     assert str(error.value) == (
         "--allow shot: expected one of tasks, metrics, document, prompt, target, shots, limit, "
         "chat_template, version, generation, filters, task_args, scorers. Did you mean shots?"
@@ -56,7 +56,7 @@ def test_tasks_of_one_log_alone_are_a_difference() -> None:
     allowed = make_differences("tasks")
     assert list_shared_tasks(base, target, allowed) == ["a"]
     assert allowed.notes == ["target lacks the tasks b, c, d and 1 more", "base lacks the task x"]
-    assert not allowed.refused
+    assert not allowed.has_refused
 
 
 def test_logs_without_a_common_task_are_refused_at_once() -> None:
@@ -69,7 +69,7 @@ def test_the_same_tasks_are_no_difference() -> None:
     base, target = make_log("base", {"a": [], "b": []}), make_log("target", {"b": [], "a": []})
     differences = make_differences()
     assert list_shared_tasks(base, target, differences) == ["a", "b"]
-    assert (differences.notes, differences.refused) == ([], False)
+    assert (differences.notes, differences.has_refused) == ([], False)
 
 
 # ---- settings, directions, filters, metrics
@@ -120,8 +120,8 @@ def test_settings_that_differ_are_refused_or_noted(name: str, before: Any, after
 
 
 def test_settings_that_one_log_does_not_say_are_not_compared() -> None:
-    assert not compare_settings({"shots": 0}, {"version": 1}).refused
-    assert not compare_settings({"shots": (0, 1)}, {"shots": [0, 1]}).refused
+    assert not compare_settings({"shots": 0}, {"version": 1}).has_refused
+    assert not compare_settings({"shots": (0, 1)}, {"shots": [0, 1]}).has_refused
 
 
 def test_every_setting_that_differs_is_in_the_refusal() -> None:
@@ -134,8 +134,8 @@ def test_every_setting_that_differs_is_in_the_refusal() -> None:
 
 
 def test_a_log_that_grows_may_have_another_limit() -> None:
-    assert not compare_settings({"limit": 9}, {"limit": 3}, looks=2).refused
-    assert compare_settings({"limit": 9}, {"limit": 3}, looks=1).refused
+    assert not compare_settings({"limit": 9}, {"limit": 3}, looks=2).has_refused
+    assert compare_settings({"limit": 9}, {"limit": 3}, looks=1).has_refused
 
 
 def test_long_settings_are_cut() -> None:
@@ -171,7 +171,7 @@ def test_the_direction_of_either_log_counts(metric: str, better: bool, refused: 
     differences = make_differences()
     (paired,) = pair_task("gsm8k", *logs, Rules(), differences)
     assert paired.higher_is_better[metric] is better
-    assert bool(differences.refused) is refused
+    assert bool(differences.has_refused) is refused
 
 
 def test_filters_of_one_log_alone_are_a_difference() -> None:
@@ -270,7 +270,7 @@ def test_both_logs_hold_other_counts_than_they_ran(stated: int, is_refused: bool
     lines = [f"{name} says that {stated:,} samples ran, but has 3" for name in ("base", "target")]
     differences = make_differences()
     pair_task("a", *logs, Rules(), differences)
-    assert differences.refused is is_refused
+    assert differences.has_refused is is_refused
     if is_refused:
         assert read_refusal(differences).startswith(f"a: {'; '.join(lines)}: --missing drop")
     else:
@@ -305,7 +305,7 @@ def test_what_one_log_does_not_hold_is_not_compared() -> None:
     base = [Row("0", {"em": 1.0}, keys={"prompt": "a", "target": "t"})]
     differences = make_differences()
     pair_rows(base, [Row("0", {"em": 1.0}, keys={"document": "d", "target": "t"})], differences=differences)
-    assert not differences.refused
+    assert not differences.has_refused
 
 
 def prompted(prompt: str, target: str = "t") -> Row:
@@ -356,7 +356,7 @@ def test_rows_in_another_order_are_matched_by_id() -> None:
     paired = pair_rows(base, target, differences=differences)
     assert paired.base_rows.tolist() == [0, 1, 2, 3]
     assert paired.target_rows.tolist() == [3, 2, 1, 0]
-    assert not differences.refused
+    assert not differences.has_refused
     scores = pair_scores(paired, "em", Rules(), differences)
     assert scores is not None
     assert scores.base.tolist() == scores.target.tolist() == [1.0, 0.0, 0.0, 1.0]

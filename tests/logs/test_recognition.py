@@ -10,7 +10,7 @@ from support.kl_logs import write_kl_log
 from support.tool_logs import OLDER, SCORED, TIMED
 
 from slimgate.errors import DataError
-from slimgate.logs.find import find_reader, holds_predictions, read_log
+from slimgate.logs.find import find_reader, has_predictions, read_log
 from slimgate.plugins.loading import known_plugins, load
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
@@ -37,7 +37,7 @@ def test_a_log_of_answers_is_recognized_by_its_reader_alone(tmp_path: Path, read
     path = (SCORED | OLDER)[reader](tmp_path / "log", RIGHT)
     assert readers_of(path) == ([] if reader == "table" else [reader])
     assert find_reader(path) is load("log", reader)
-    assert not holds_predictions(path)
+    assert not has_predictions(path)
     inner = [file for file in (tmp_path / "log").rglob("*") if file.is_file()]
     assert all(readers_of(file) in ([], [reader]) for file in inner)
 
@@ -47,13 +47,13 @@ def test_a_load_test_is_recognized_by_its_reader_alone(tmp_path: Path, name: str
     reader, write = TIMED[name]
     path = write(tmp_path / "log", [100.0, 110.0])
     assert readers_of(path) == [reader]
-    assert not holds_predictions(path)
+    assert not has_predictions(path)
 
 
 def test_a_kl_log_is_recognized_by_its_reader_alone(tmp_path: Path) -> None:
     path = write_kl_log(tmp_path / "q4.txt", np.full(20, 0.01))
     assert readers_of(path) == ["llama_perplexity"]
-    assert not holds_predictions(path)
+    assert not has_predictions(path)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from support.lm_eval_logs import write_lm_eval
 
 from slimgate import assert_within
 from slimgate.errors import DataError, SuiteError
-from slimgate.logs import inspect_files
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.columns import read_samples
-from slimgate.logs.find import check_repeat_files, read_any_log, read_log
+from slimgate.logs.find import read_any_log, read_log
+from slimgate.logs.readers import _inspect_files
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs, make_log, parse_choices
+from slimgate.logs.same_run import check_repeat_files
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, Run, TaskLog
@@ -397,7 +398,7 @@ def test_lighteval_samples_are_those_that_its_results_are_of(tmp_path: Path) -> 
 
 def write_inspect(folder: Path, source: str, run: str, created: str, **changed: Any) -> None:
     file = WRITTEN / "inspect" / source
-    log = {**inspect_files.read_header(file), "samples": list(inspect_files.read_samples(file))}
+    log = {**_inspect_files.read_header(file), "samples": list(_inspect_files.read_samples(file))}
     spec = {**log["eval"], "run_id": run, "created": created, **changed.get("eval", {})}
     log = {"status": "", **log, "eval": spec}
     log["status"] = changed.get("status", log["status"])

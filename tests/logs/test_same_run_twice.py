@@ -16,7 +16,8 @@ from support.load_test_files import write_vllm
 
 from slimgate import assert_within
 from slimgate.errors import DataError
-from slimgate.logs.find import hold_same_rows, read_log
+from slimgate.logs.find import read_log
+from slimgate.logs.same_run import is_same_run
 from slimgate.plugins.reader import Log, Row, TaskLog
 
 SCORES = [float(at % 5 > 0) for at in range(400)]
@@ -62,8 +63,8 @@ def test_a_load_test_that_is_the_base_again_is_refused(judge: Judge, tmp_path: P
 def test_a_run_at_another_time_is_another_run(tmp_path: Path) -> None:
     first = read_log(write_lm_eval(tmp_path / "a", {"gsm8k": SCORES}))
     second = read_log(write_lm_eval(tmp_path / "b", {"gsm8k": SCORES}))
-    assert hold_same_rows(first, second) is (first.time == second.time)
-    assert not hold_same_rows(first, read_log(write_lm_eval(tmp_path / "c", {"gsm8k": SCORES[1:]})))
+    assert is_same_run(first, second) is (first.time == second.time)
+    assert not is_same_run(first, read_log(write_lm_eval(tmp_path / "c", {"gsm8k": SCORES[1:]})))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_rows_are_matched_by_id(
     paths = tmp_path / "base.jsonl", tmp_path / "again.jsonl"
     for path, lines in zip(paths, (rows, change(rows)), strict=True):
         path.write_text("".join(json.dumps(row) + "\n" for row in lines), "utf-8")
-    assert hold_same_rows(*map(read_log, paths)) is is_same
+    assert is_same_run(*map(read_log, paths)) is is_same
 
 
 def test_no_score_equals_no_score() -> None:
@@ -113,10 +114,10 @@ def test_no_score_equals_no_score() -> None:
 
         return Log("simulated", "log", {"task": TaskLog(rows)})
 
-    assert hold_same_rows(make_log(1.0, nan), make_log(1.0, float("nan")))
-    assert hold_same_rows(make_log(1.0, nan), make_log(1.0, None))
-    assert not hold_same_rows(make_log(1.0, nan), make_log(1.0, 0.0))
-    assert not hold_same_rows(make_log(1.0), make_log(1.0, name="f1"))
+    assert is_same_run(make_log(1.0, nan), make_log(1.0, float("nan")))
+    assert is_same_run(make_log(1.0, nan), make_log(1.0, None))
+    assert not is_same_run(make_log(1.0, nan), make_log(1.0, 0.0))
+    assert not is_same_run(make_log(1.0), make_log(1.0, name="f1"))
 
 
 def test_a_target_that_is_given_twice_is_refused(judge: Judge, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def count_pairs(
     paired = pair_rows(base, target, rules=rules, differences=differences, **more)
     scores = pair_scores(paired, "em", rules, differences)
     assert scores is not None
-    assert not differences.refused
+    assert not differences.has_refused
     return scores.counts, [scores.base.tolist(), scores.target.tolist()], differences
 
 

@@ -28,7 +28,9 @@ def list_details(judged: JudgedAnswers) -> dict[str, dict[str, Any]]:
     """By target `samples`: for each comparison how many were judged, got worse or better, or are missing."""
     return {
         name: {
-            "samples": {comparison.name: _make_sample_facts(comparison) for comparison in verdicts.everything}
+            "samples": {
+                comparison.name: _make_sample_facts(comparison) for comparison in verdicts.with_slices
+            }
         }
         for name, verdicts in judged.verdicts.items()
     }
@@ -70,7 +72,7 @@ def _format_blocks(name: str, verdicts: LogVerdicts, counts: BudgetCounts) -> It
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
     target_name = target if target == name else f"{name}: {target}"
     yield escape_invisible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
-    yield _format_table(verdicts.alone)
+    yield _format_table(verdicts.without_slices)
     if verdicts.slices:
         yield "slices:\n" + _format_table(verdicts.slices)
     yield "\n".join(_format_verdict_lines(name, verdicts))
@@ -121,7 +123,7 @@ def _format_changes(comparison: Comparison) -> dict[str, str]:
 
 def _format_verdict_lines(name: str, verdicts: LogVerdicts) -> list[str]:
     """A line for each comparison that does not hold; for a log with one comparison, its line."""
-    distinct = [row for row in verdicts.everything if row.same_as is None]
+    distinct = [row for row in verdicts.with_slices if row.same_as is None]
     wrong = [row for row in distinct if row.judged.verdict not in (None, Verdict.PASS)]
     shown = wrong or (distinct if len(distinct) == 1 else ())
     lines = [escape_invisible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]

@@ -20,11 +20,12 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, make_drop_budgets, parse_range_options
 from slimgate.logs.directions import read_directions
-from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
+from slimgate.logs.find import has_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
-from slimgate.logs.rules import Rules, check_options
+from slimgate.logs.rules import Rules, check_allowed
 from slimgate.logs.runs import choose_runs, parse_choices
-from slimgate.logs.several_runs import check_sides, read_side
+from slimgate.logs.same_run import check_repeat_files, check_sides
+from slimgate.logs.several_runs import read_side
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
@@ -43,7 +44,7 @@ def has_log_files(options: argparse.Namespace) -> bool:
     if any(list_changed(options, OF_LOGS)):
         return True
     stated = any(list_changed(options, OF_PREDICTIONS))
-    return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
+    return not all(has_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
 
 
 def _has_several_runs(options: argparse.Namespace) -> bool:
@@ -73,7 +74,7 @@ def _refuse_prediction_options(options: argparse.Namespace) -> None:
         return
     of_logs = list(list_changed(options, OF_LOGS))
     files = (options.teacher, *options.variants)
-    if not of_logs or not all(holds_predictions(path, stated=True) for path in files):
+    if not of_logs or not all(has_predictions(path, stated=True) for path in files):
         raise SuiteError(
             f"{format_flag(stated[0])} was given with logs, but is only for prediction files; leave it out"
         )
@@ -132,7 +133,7 @@ def _judge_answers(options: argparse.Namespace) -> int:
 
 def _read_rules(options: argparse.Namespace) -> Rules:
     """How the logs are paired and compared. Raises SuiteError or DataError for a wrong option."""
-    check_options(options.allow or ())
+    check_allowed(options.allow or ())
     return Rules(
         allow=frozenset(options.allow or ()),
         missing=options.missing,

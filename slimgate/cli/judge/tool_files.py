@@ -18,11 +18,12 @@ from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.options import name_targets, refuse_options
 from slimgate.logs.file_budgets import KL, LOADS
-from slimgate.logs.find import check_repeat_files, read_any_log
+from slimgate.logs.find import read_any_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import judge_load_tests, require_load_test
-from slimgate.logs.load_tests import check_load_options
+from slimgate.logs.load_tests import check_allowed_in_loads
+from slimgate.logs.same_run import check_repeat_files
 from slimgate.plugins.reader import Log
 from slimgate.report.tool_files import list_figure_notes, list_figure_rows
 from slimgate.results.counts import format_verdict
@@ -64,7 +65,7 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
     """Judges load tests and prints the result. Raises SlimgateError for wrong input."""
     accepted = ("allow", "repeat", "explain_environment")
     refuse_options(options, LOADS, "latency = { speedup_min = 1.2 }", accepted=accepted)
-    check_load_options(options.allow or ())
+    check_allowed_in_loads(options.allow or ())
     repeat = None
     if options.repeat is not None:
         repeat = require_load_test(

@@ -40,6 +40,11 @@ def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
     return column.chunk(0) if column.num_chunks else pa.array([], kind)
 
 
+def list_distinct(column: pa.Array | None) -> set[str]:
+    """The different texts of a column; empty for None."""
+    return set() if column is None else set(pc.unique(column).to_pylist())
+
+
 def find_places(column: pa.DictionaryArray, names: Sequence[str]) -> Ints:
     """(rows,) the position of each row's text in `names`, which has all texts."""
     at = pc.index_in(column.dictionary, value_set=pa.array(names, TEXT))

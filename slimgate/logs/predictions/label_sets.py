@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.logs.predictions.codes import list_distinct
 from slimgate.logs.predictions.files import Predictions, format_examples
 from slimgate.outcomes import group_by_spelling, normalize_spelling
 
@@ -40,7 +41,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
 
     Raises DataError for a row whose label is not declared, and for files that state other labels.
     """
-    of_rows = _list_distinct(teacher.labels)
+    of_rows = list_distinct(teacher.labels)
     stated = [file.label_set for file in (teacher, variant) if file.label_set is not None]
     if not declared and stated and set(stated[0]) != set(stated[-1]):
         raise DataError(
@@ -98,7 +99,7 @@ def list_stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> lis
 
 def _list_all_answers(files: Iterable[Predictions]) -> set[str]:
     """The names that the files predict, or have probabilities of."""
-    return set().union(*(_list_distinct(file.predictions) | set(file.classes) for file in files))
+    return set().union(*(list_distinct(file.predictions) | set(file.classes) for file in files))
 
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
@@ -141,31 +142,32 @@ def _count_rows(column: pa.Array | None) -> dict[str, int]:
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
-def _list_distinct(column: pa.Array | None) -> set[str]:
-    return set() if column is None else set(pc.unique(column).to_pylist())
-
-
 def check_answers(teacher: Predictions, variant: Predictions) -> None:
     """Raises DataError if the predictions of a file are not answers to its labels.
 
     The two files have the same labels. A variant may answer what only its teacher answers, and may have
     collapsed to few answers: then it is judged.
     """
-    labels = set(pc.unique(teacher.labels).to_pylist())
-    predictions = pa.array(sorted(_list_answers(teacher)), teacher.labels.dictionary.type)
+    answers = list_distinct(teacher.predictions)
+    predictions = pa.array(sorted(answers), teacher.labels.dictionary.type)
     known = pc.is_in(teacher.labels.dictionary, value_set=predictions).to_numpy(zero_copy_only=False)
     never_predicted = float(np.mean(~known[teacher.labels.indices.to_numpy()]))  # the share of the rows
-    _check(teacher, labels, scores=never_predicted > MOST_NEVER_PREDICTED)
-    _check(variant, labels | _list_answers(teacher), scores=False)
+    labels = list_distinct(teacher.labels)
+    _check_predictions(teacher, labels, zero_one_is_score=never_predicted > MOST_NEVER_PREDICTED)
+    _check_predictions(variant, labels | answers, zero_one_is_score=False)
 
 
-def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
-    """known: the possible answers; scores: whether answers of only 0 and 1 are always scores."""
-    predicted = _list_answers(file)
+def _check_predictions(file: Predictions, known: set[str], *, zero_one_is_score: bool) -> None:
+    """Raises DataError if the predictions of a file are scores, or none of the known answers.
+
+    zero_one_is_score: whether predictions of only 0 and 1 are scores, even if the column's name does not say
+    so.
+    """
+    predicted = list_distinct(file.predictions)
     if not predicted:
         return
     named_so = file.names.prediction.lower() in SCORE_NAMES
-    if (named_so or scores) and {value.lower() for value in predicted} <= SCORES:
+    if (named_so or zero_one_is_score) and {value.lower() for value in predicted} <= SCORES:
         hint = "these look like scores of the answers"
     elif not predicted & known and all(map(_is_number, [*predicted, *known])):
         raise DataError(
@@ -192,15 +194,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _list_answers(file: Predictions) -> set[str]:
-    """The different predictions of a file; empty if it leaves them to the probabilities."""
-    return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
-
-
 def _describe_values(file: Predictions) -> str:
     """`a.csv: column "acc" holds "0" and "1", column "label" holds "0", "1", "2" and 1 more`."""
     columns = ((file.names.prediction, file.predictions), (file.names.label, file.labels))
     return f"{file.shown}: " + ", ".join(
-        f'column "{name}" holds {format_examples(pa.array(sorted(pc.unique(values).to_pylist())))}'
+        f'column "{name}" holds {format_examples(pa.array(sorted(list_distinct(values))))}'
         for name, values in columns
     )

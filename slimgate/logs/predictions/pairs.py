@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from slimgate.logs.predictions.codes import (
     TEXT,
     find_different,
     find_places,
+    list_distinct,
     match_ids,
 )
 from slimgate.logs.predictions.columns import ColumnNames, require_group
@@ -90,7 +91,8 @@ def pair_predictions(
     groups = _match_groups(teacher, variant, order)
     shown_ids = _shorten_ids(teacher.ids)
     teacher, variant = _drop_ids(teacher), _drop_ids(variant)
-    stated = _list_names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
+    columns = (teacher.labels, teacher.predictions, variant.labels, variant.predictions)
+    stated = set[str]().union(*map(list_distinct, columns))
     warnings: list[str] = []
     files = [_name_probabilities(file, labels, stated, warnings) for file in (teacher, variant)]
     label_set = read_label_set(files[0], files[1], labels)
@@ -120,14 +122,14 @@ def pair_predictions(
         )
     _check_same_columns(files, gold, label_set)
     before, after = outcomes
-    if _are_same(before, after):
+    if _has_same_answers(before, after):
         warnings.append(
             f"all {len(before):,} answers are the same: check that these are the files of two models"
         )
     return Pair(before, after, tuple(warnings))
 
 
-def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
+def _has_same_answers(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
     """Whether all answers are the same, and all probabilities if both have them."""
     same = np.array_equal(teacher.predictions, variant.predictions)
     if teacher.probabilities is None or variant.probabilities is None:
@@ -235,14 +237,8 @@ def _normalize_groups(groups: pa.Array) -> pa.Array:
     return pa.array(names, pa.string()).take(encoded.indices)
 
 
-def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:
-    return sorted(
-        {name for column in columns if column is not None for name in pc.unique(column).to_pylist()}
-    )
-
-
 def _name_probabilities(
-    file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
+    file: Predictions, declared: Sequence[str], stated: Set[str], warnings: list[str]
 ) -> Predictions:
     """The file, whose numbered probabilities get the names of the labels. May add to `warnings`.
 
@@ -251,16 +247,16 @@ def _name_probabilities(
     Raises DataError if no label is among the classes of the probabilities, or if nothing says which number
     means which label.
     """
-    if not file.classes or set(stated) <= set(file.classes):
+    if not file.classes or stated <= set(file.classes):
         return file
     if file.has_numbered_classes and len(declared) == len(file.classes):
         return replace(file, classes=tuple(declared))
     stated_classes = list_class_names(stated)
-    for names in (list_class_names(_list_names([file.labels])), stated_classes):
+    for names in (list_class_names(list_distinct(file.labels)), stated_classes):
         if file.has_numbered_classes and len(names) == len(file.classes):
             warnings.append(_check_numbers(file, names))
             return replace(file, classes=names)
-    if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
+    if not list_distinct(file.labels).isdisjoint(file.classes):
         return file
     raise DataError(
         f"{file.shown}: {len(file.classes)} probabilities, of classes "
@@ -282,9 +278,7 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
             f"{file.shown}: its probabilities are numbered, but nothing says which label each number "
             f"means; {expected}, or add a column of predictions"
         )
-    predicted = find_places(
-        file.predictions, [*names, *sorted(set(_list_names([file.predictions])) - set(names))]
-    )
+    predicted = find_places(file.predictions, [*names, *(list_distinct(file.predictions) - set(names))])
     agreement = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
     if agreement < _MIN_AGREEMENT:
         raise DataError(

@@ -58,7 +58,7 @@ def is_results(file: Path) -> bool:
     return _read_results(file) is not None
 
 
-def holds_runs(folder: Path) -> bool:
+def has_runs(folder: Path) -> bool:
     """Whether a folder has samples or results of lm-eval."""
     if any(folder.glob("**/samples_*.jsonl")):
         return True

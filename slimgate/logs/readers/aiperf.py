@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_beginning, read_first_keys, read_object, read_objects
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._load_runs import name_load
 from slimgate.logs.readers._rows import refuse_malformed
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader

@@ -14,13 +14,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from slimgate.logs.figures import has_decimals_for
 from slimgate.logs.json_lines import (
     convert_to_text,
     read_first_keys,
     read_object,
     read_objects,
 )
+from slimgate.logs.readers._figures import has_decimals_for
 from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.logs.runs import make_log
@@ -39,7 +39,7 @@ class Evalscope(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return bool(_list_reviews(path))
-        return _holds_reviews(path)
+        return _has_reviews(path)
 
     def read(self, path: Path) -> Log:
         if path.is_file():
@@ -54,10 +54,10 @@ class Evalscope(Reader):
 
 
 def _list_reviews(path: Path) -> list[Path]:
-    return [*filter(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
+    return [*filter(_has_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
 
 
-def _holds_reviews(path: Path) -> bool:
+def _has_reviews(path: Path) -> bool:
     return path.suffix == ".jsonl" and {"index", "sample_score"} <= read_first_keys(path)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.plugins.reader import GENERATION, Log, Reader, Row, TaskLog
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import has_decimals_for, make_figures_error
 from slimgate.logs.json_lines import (
     convert_to_text,
     read_beginning,
@@ -24,6 +23,7 @@ from slimgate.logs.json_lines import (
     read_object,
     read_objects,
 )
+from slimgate.logs.readers._figures import has_decimals_for, make_figures_error
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.logs.runs import make_log, refuse_several_models
 from slimgate.plugins.reader import GENERATION, Log, Reader, Row, Run, TaskLog

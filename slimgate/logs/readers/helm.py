@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from slimgate.errors import DataError, list_names
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_object
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
 from slimgate.logs.readers._settings import number_names, simplify_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
@@ -81,11 +81,11 @@ class Helm(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return any(path.glob(f"**/{_STATS}")) or _find_figures(path) is not None
-        return path.name == _STATS or _holds_figures(path)
+        return path.name == _STATS or _has_figures(path)
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"**/{_STATS}"))
-        alone = path if _holds_figures(path) else None if files else _find_figures(path)
+        alone = path if _has_figures(path) else None if files else _find_figures(path)
         if alone is not None:
             instances = alone.with_name(_STATS)
             remedy = f"give {instances}" if instances.is_file() else f"give the run folder with {_STATS}"
@@ -111,12 +111,12 @@ class Helm(Reader):
         )
 
 
-def _holds_figures(path: Path) -> bool:
+def _has_figures(path: Path) -> bool:
     return path.name == _FIGURES and bool(_START_OF_FIGURES.match(read_beginning(path)))
 
 
 def _find_figures(folder: Path) -> Path | None:
-    return next(filter(_holds_figures, sorted(folder.glob(f"**/{_FIGURES}"))), None)
+    return next(filter(_has_figures, sorted(folder.glob(f"**/{_FIGURES}"))), None)
 
 
 def _list_figures(file: Path) -> Iterator[tuple[str, float]]:

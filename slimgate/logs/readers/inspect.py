@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import convert_to_text, read_beginning
+from slimgate.logs.readers._inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.readers._rows import is_cut_off
 from slimgate.logs.readers._settings import number_names, read_answer_args, simplify_options
 from slimgate.logs.runs import convert_to_utc, make_log

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.logs.figures import list_task_figures, make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
+from slimgate.logs.readers._figures import list_task_figures, make_figures_error
 from slimgate.logs.readers._settings import read_answer_args
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment

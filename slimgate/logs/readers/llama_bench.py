@@ -17,8 +17,8 @@ from statistics import fmean
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_array, read_beginning, read_first_keys, read_objects
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.plugins.environments import make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import list_names
-from slimgate.logs.figures import list_task_figures, make_figures_error
 from slimgate.logs.json_lines import read_object
+from slimgate.logs.readers._figures import list_task_figures, make_figures_error
 from slimgate.logs.readers._lm_eval_files import (
     RunFiles,
     find_file_run,
     find_runs,
-    holds_runs,
+    has_runs,
     is_results,
     is_samples,
 )
@@ -66,7 +66,7 @@ class LmEval(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return holds_runs(path)
+            return has_runs(path)
         return _is_results_file(path) or (path.suffix in (".jsonl", ".json") and is_samples(path))
 
     def read(self, path: Path) -> Log:

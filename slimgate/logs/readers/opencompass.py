@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
 from slimgate.logs.readers._rows import make_keys
 from slimgate.logs.runs import make_log

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object, read_objects
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
 from slimgate.logs.runs import convert_to_utc, make_log, refuse_several_models
 from slimgate.plugins.reader import GENERATION, Log, Reader, Row, Run, TaskLog, name_further_epoch

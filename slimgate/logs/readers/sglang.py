@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import read_beginning, read_objects
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._load_runs import check_completed, check_lists, name_load
 from slimgate.plugins.reader import EMPTY_ANSWER, LoadRequest, LoadRun, Log, Reader
 

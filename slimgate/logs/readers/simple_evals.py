@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import make_figures_error
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._rows import make_keys
 from slimgate.plugins.reader import Log, Reader, Row, TaskLog
 

@@ -1,0 +1,127 @@
+"""Whether two logs are the same run, copied or written again: no run may stand for two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import product, zip_longest
+from math import isnan
+from pathlib import Path
+
+from slimgate.data.row_files import require_file_or_folder
+from slimgate.errors import DataError
+from slimgate.logs.columns import find_answer_digest
+from slimgate.plugins.reader import READ_ERRORS, Log, Row, TaskLog
+
+# The key of what every row has: its id.
+_SAMPLE = ""
+
+
+def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
+    """Raises DataError for a file that is on both sides, and for a folder that is a copy of the base.
+
+    Most tools write the time of a run into its folder, so that no other run has the same bytes.
+    """
+    for path, other in product(base, target):
+        if not (path.exists() and other.exists()):
+            continue
+        if other.samefile(path):
+            raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
+        if path.is_dir() and is_copy(path, other):
+            raise DataError(f"{other}: it is a copy of the base {path}, expected the log of another model")
+
+
+def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
+    """Raises DataError if `--repeat` is missing, or is the base, a target or a copy of them."""
+    require_file_or_folder(repeat)
+    for path, words in ((base, "base"), *((target, "target") for target in targets)):
+        if not path.exists():  # the code that reads it reports this
+            continue
+        if repeat.samefile(path):
+            raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
+        if is_copy(repeat, path):
+            raise DataError(
+                f"--repeat {repeat}: it is identical to {path}, so it shows no noise; expected another "
+                "run of the base"
+            )
+
+
+def check_repeat_rows(repeat: Log, base: Log, target: Log) -> None:
+    """Raises DataError if `--repeat` has the rows of the base or the target in another layout."""
+    for log in (base, target):
+        if is_same_run(repeat, log):
+            raise DataError(
+                f"--repeat {repeat.shown}: it has the same rows as {log.shown}, so it shows no noise; "
+                "expected another run of the base"
+            )
+
+
+def is_copy(path: Path, other: Path) -> bool:
+    """Whether two files, or all files of two folders, hold the same bytes. Their names may differ."""
+    from slimgate._system.digests import file_sha256
+
+    files, other_files = _list_files(path), _list_files(other)
+    # sizes first: most logs differ in them, and digests read every byte
+    if sorted(map(_read_file_size, files)) != sorted(map(_read_file_size, other_files)):
+        return False
+    return sorted(map(file_sha256, files)) == sorted(map(file_sha256, other_files))
+
+
+def is_same_run(log: Log, other: Log) -> bool:
+    """Whether two logs are one run: the same scores and answers, and the time if the logs say when they ran.
+
+    A file may be written again in another layout, such as indented JSON, another order of its rows or with
+    more columns, and is still no other run.
+    """
+    if log.time != other.time or log.tasks.keys() != other.tasks.keys() or log.loads != other.loads:
+        return False
+    if not log.tasks:
+        return bool(log.loads)
+    try:
+        return all(_has_same_answers(task, other.tasks[name]) for name, task in log.tasks.items())
+    except READ_ERRORS:  # the code that judges the rows reports this
+        return False
+
+
+def _has_same_answers(task: TaskLog, other: TaskLog) -> bool:
+    """Whether two tasks have the same samples, with the same scores and answers, in any order.
+
+    What only one of them has, such as a metric, is not compared. Most runs differ in one of the first rows,
+    so it stops there. Sums of hashes stand for the rows in another order, however many there are.
+    """
+    compares_values = False
+    sums: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for row, other_row in zip_longest(task.rows(), other.rows()):
+        if row is None or other_row is None:
+            return False
+        pair = [_list_row_values(each) for each in (row, other_row)]
+        shared = pair[0].keys() & pair[1].keys()
+        compares_values = compares_values or len(shared) > 1  # all have the id
+        if row.id == other_row.id and row.filter == other_row.filter:
+            if any(pair[0][name] != pair[1][name] for name in shared):
+                return False
+            continue
+        for of_side, each, values in zip(sums, (row, other_row), pair, strict=True):
+            for name, value in values.items():
+                of_side[name] += hash(f"{each.filter}\0{each.id}\0{value}")
+    shared_sums = sums[0].keys() & sums[1].keys()
+    return compares_values and all(sums[0][name] == sums[1][name] for name in shared_sums)
+
+
+def _list_row_values(row: Row) -> dict[str, float | int | None]:
+    """The scores by metric, None for NaN, and the digest of the answer; under "" the row itself."""
+    values: dict[str, float | int | None] = {_SAMPLE: None}
+    for name, score in row.scores.items():
+        number = None if score is None else float(score)
+        values[f"score {name}"] = None if number is None or isnan(number) else number
+    if (answer := find_answer_digest(row)) is not None:
+        values["answer"] = answer
+    return values
+
+
+def _list_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _read_file_size(file: Path) -> int:
+    return file.stat().st_size

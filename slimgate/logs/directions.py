@@ -71,8 +71,8 @@ def list_assumed(
 def describe_assumed(names: Sequence[str]) -> str:
     """A note on comparisons from `list_assumed`."""
     return (
-        f"{list_names(names, _MOST_NAMED)}: judged as better when higher, which the logs do not state; if a "
-        f'lower score is better, write --lower-is-better "{_NO_DIRECTION}"'
+        f"{list_names(names, _MOST_NAMED)}: judged as better when higher, which the logs do not state; state "
+        f'--higher-is-better "{_NO_DIRECTION}" or --lower-is-better "{_NO_DIRECTION}"'
     )
 
 

@@ -18,16 +18,18 @@ _SAMPLE = ""
 
 
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
-    """Raises DataError for a file that is on both sides, and for a folder that is a copy of the base.
+    """Raises DataError for a file that is on both sides, and for a copy of a run of the base.
 
-    Most tools write the time of a run into its folder, so that no other run has the same bytes.
+    Most tools write the time of a run into its folder, so that no other run has the same bytes. If a file is
+    a copy, a note on equal scores shows it; but among several runs, it would hide a part of the drop.
     """
+    has_several = len(base) > 1 or len(target) > 1
     for path, other in product(base, target):
         if not (path.exists() and other.exists()):
             continue
         if other.samefile(path):
             raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
-        if path.is_dir() and is_copy(path, other):
+        if (has_several or path.is_dir()) and is_copy(path, other):
             raise DataError(f"{other}: it is a copy of the base {path}, expected the log of another model")
 
 

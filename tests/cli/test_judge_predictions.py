@@ -296,9 +296,7 @@ def test_a_note_says_that_the_direction_of_a_score_is_assumed(
     pair = [table(tmp_path / f"{name}.csv", "score", value) for name, value in (("b", 0.1), ("t", 0.2))]
     budget = ["--drop-points", "2", "--range", "score=0:1"]
     assert main(["judge", *pair, *budget]) == 0
-    note = (
-        "note: score: judged as better when higher, which the logs do not state; if a lower score is better"
-    )
+    note = "note: score: judged as better when higher, which the logs do not state; state --higher"
     assert note in capsys.readouterr().out
     assert main(["judge", *pair, *budget, "--lower-is-better", "score"]) == 1
     assert main(["judge", *pair, *budget, "--higher-is-better", "score"]) == 0

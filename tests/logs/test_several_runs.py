@@ -231,6 +231,21 @@ def test_groups_with_other_names_take_no_memory_by_group() -> None:
     assert samples.truncated.tolist() == [1, 0, 0, 1, 0]
 
 
+def test_a_copy_of_a_base_run_is_no_target_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    """The mean of the runs would hide half of the drop."""
+    base, target = sides
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(base[0].read_bytes())
+    code, _, err = judge("--base", *base, "--target", *target, copy, "--drop-points", 5)
+    assert (
+        code,
+        f"{copy}: it is a copy of the base {base[0]}, expected the log of another model" in err,
+    ) == (
+        4,
+        True,
+    )
+
+
 def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
     copy = tmp_path / "copy.csv"
@@ -261,7 +276,8 @@ def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> Non
 def test_runs_without_a_common_sample_are_missing_all(judge: Judge, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.csv" for name in ("a0", "a1", "b0")]
     for file, first in zip(files, (0, 10, 0), strict=True):
-        rows = "".join(f"q{at},1,what is {at}?\n" for at in range(first, first + 10))
+        score = int(file != files[2])
+        rows = "".join(f"q{at},{score},what is {at}?\n" for at in range(first, first + 10))
         file.write_text(f"id,score,prompt\n{rows}", "utf-8")
     code, _, err = judge("--base", *files[:2], "--target", files[2], "--drop-points", 20)
     assert code == 4

@@ -12,6 +12,7 @@ from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import islice
 from math import exp, isfinite, isnan, nan
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -139,8 +140,7 @@ class _GrowingColumns:
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)  # the number of earlier rows, so the position of this row
-        if not isinstance(row.id, str):
-            raise TypeError(f"the id {row.id!r} of a row is no text")
+        _check_row(row, shown)
         self.waiting.append(row.id)
         if len(self.waiting) >= _BLOCK:
             self.flush()
@@ -230,6 +230,22 @@ class _GrowingColumns:
     def flush(self) -> None:
         self.ids.append(pa.array(self.waiting, TEXT))
         self.waiting.clear()
+
+
+def _check_row(row: Row, shown: str) -> None:
+    """Raises TypeError for a value of a wrong type, and DataError for an epoch that is in no cluster."""
+    if not isinstance(row.id, str):
+        raise TypeError(f"the id {row.id!r} of a row is no text")
+    if not isinstance(row.fields, Mapping | None):
+        raise TypeError(f"the fields {row.fields!r} of row {row.id} are no mapping")
+    if not isinstance(row.answer_tokens, Real | None):
+        raise TypeError(f"the answer_tokens {row.answer_tokens!r} of row {row.id} are no number")
+    if row.cluster is None and (sample := split_epoch(row.id)[0]) != row.id:
+        # as a row of its own, it would make the interval too narrow
+        raise DataError(
+            f'{shown}: "{row.id}" is the id of an epoch of "{sample}", and the row has no cluster; expected '
+            f'the cluster "{sample}" (in a table: the id "{sample}" and a column epoch)'
+        )
 
 
 def _has_other_name(name: str, cluster: str | None) -> bool:

@@ -14,6 +14,7 @@ from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.score_ranges import is_range
 from slimgate.logs.predictions.files import FORMATS
+from slimgate.logs.reader_types import check_reader_types
 from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
 from slimgate.plugins.reader import READ_ERRORS, Log, Reader, Run, TaskLog
 
@@ -69,6 +70,7 @@ def read_any_log(path: Path, reader_name: str | None = None) -> Log:
         raise DataError(f"{path}: the log has no task")
     parts: tuple[Log | Run, ...] = (log, *log.runs, *log.models, *log.further)
     for part in parts:
+        check_reader_types(path, part)
         for task, declared in part.tasks.items():
             _check_declared(f"{path} {task}".strip(), declared)
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))

@@ -152,6 +152,11 @@ def _add_sizes(
     before, after = paired.base.sizes.get(metric), paired.target.sizes.get(metric)
     if before is None and after is None:
         return scores
+    if metric not in paired.corpus:
+        raise DataError(
+            f"{where}: its rows have sizes, but its reader does not set corpus for this metric, so it is not "
+            "known how the figure of all samples follows from them"
+        )
     if scores.runs is not None:
         raise DataError(
             f"{where}: it is a ratio of sums over all samples, which can only be judged with one run of "

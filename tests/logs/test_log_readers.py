@@ -287,8 +287,42 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
         ("iter(rows))", 'iter(rows), ranges={"points": (9, 0)})', r"range of points is \(9, 0\), expected"),
         ("iter(rows))", 'iter(rows), ranges={"points": ("0", "9")})', "range of points is .*, expected its"),
         ("iter(rows))", 'iter(rows), ranges={"points": 9})', "range of points is 9, expected its lowest"),
+        ("iter(rows))", "iter(rows), None)", "its reader set higher_is_better to None, expected a mapping"),
+        (
+            "iter(rows))",
+            'iter(rows), means={"points": 1})',
+            r"set means to \{'points': 1\}, expected a mapping",
+        ),
+        (
+            "iter(rows))",
+            'iter(rows), corpus={"points": "mean"})',
+            "expected a mapping from metrics to perplexity or",
+        ),
+        (
+            "iter(rows))",
+            "iter(rows), ids=(1, 2))",
+            r"its reader set ids to \(1, 2\), expected a tuple of texts",
+        ),
+        ("str(path)", "path", r"x\.own: its reader set shown to .*, expected a text"),
+        (
+            '{"task": TaskLog',
+            "{1: TaskLog",
+            "its reader set tasks to .*, expected a mapping whose keys are texts",
+        ),
+        ("TaskLog(lambda: iter(rows))", "rows", "the task is .*, expected a slimgate.TaskLog"),
+        ("float(k)}", 'float(k)}, answer_tokens="9"', "the answer_tokens '9' of row a are no number"),
+        ("float(k)}", "float(k)}, fields=[9]", r"the fields \[9\] of row a are no mapping"),
+        (
+            "LogRow(line,",
+            'LogRow(f"{line} epoch 1",',
+            'epoch of "a", and the row has no cluster; expected the',
+        ),
     ],
-    ids=["number-as-id", "no-log", "direction", "range-turned", "range-of-texts", "range-of-one"],
+    ids=[
+        *("number-as-id", "no-log", "direction", "range-turned", "range-of-texts", "range-of-one"),
+        *("no-directions", "means", "corpus", "ids", "shown", "name-of-task", "task", "tokens", "fields"),
+        "epoch-without-cluster",
+    ],
 )
 def test_a_wrong_reader_is_one_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
     (tmp_path / "x.own").write_text("a b", "utf-8")

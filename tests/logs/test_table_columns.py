@@ -231,6 +231,14 @@ def test_a_value_that_is_absent_is_no_group_and_no_error(tmp_path: Path, absent:
     assert read == [("a", "", "g", "time-out"), ("b", "", None, None), ("c", "", None, None)]
 
 
+def test_an_id_of_an_epoch_needs_a_column_epoch(tmp_path: Path) -> None:
+    """The epochs of a sample would count as independent samples."""
+    path = tmp_path / "table.csv"
+    path.write_text("id,score\nq epoch 1,1\nq epoch 2,0\n", "utf-8")
+    with pytest.raises(DataError, match='in a table: the id "q" and a column epoch'):
+        read_samples("table", read_log(path).tasks[""])
+
+
 def test_another_spelling_of_a_group_makes_no_other_group(tmp_path: Path) -> None:
     """Two groups of one document would count as independent, and the interval would be too narrow."""
     path = tmp_path / "table.csv"

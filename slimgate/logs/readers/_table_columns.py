@@ -108,7 +108,8 @@ def _coalesce_columns(first: pa.Array | None, other: pa.Array | None) -> pa.Arra
 
 def _read_ids(column: pa.Array) -> pa.Array:
     ids = column.cast(_TEXT) if pa.types.is_integer(column.type) else _cast_to_text(column)
-    if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+    is_checked = pc.or_(pc.equal(ids, ""), pc.match_substring(ids, " epoch "))
+    if ids.null_count or pc.any(is_checked).as_py():
         raise _NotPlain
     return ids
 

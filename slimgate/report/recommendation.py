@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, format_count, format_significant
-from slimgate.judge.budget_kinds import is_in_points
+from slimgate.judge.budget_kinds import is_in_points, measure_harm
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import add_note, describe_duel, format_bounded_drop, format_metric_value
 from slimgate.report.status import (
@@ -26,6 +27,7 @@ from slimgate.report.status import (
 from slimgate.report.variant_tables import format_quality_cell, format_size_cell
 from slimgate.results.base import Verdict
 
+_MOST_METRICS = 2
 # Name of a variant -> the workloads on which it is fastest; None -> those without a faster variant.
 Fast = dict[str | None, list[str]]
 
@@ -64,12 +66,30 @@ def recommend(record: RunRecord) -> list[str]:
 
 def _list_chosen_lines(record: RunRecord, shippable: Sequence[VariantRecord]) -> list[str]:
     """The quality of each variant with a bound that allows for the choice; empty without a choice."""
-    names = list_budgeted_metrics(record)[:2]
+    names = list_budgeted_metrics(record)[:_MOST_METRICS]
     return [
-        f"{_format_name(model)}: {', '.join(_list_first_metrics(record, model))}."
+        f"{_format_name(model)}: {', '.join(_list_chosen_metrics(record, model))}."
         for model in shippable
         if all(name in model.quality and model.quality[name].among not in (None, 1) for name in names)
     ]
+
+
+def _list_chosen_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
+    """The first two metrics with a budget; of logs, which may have hundreds, the two that lost most.
+
+    Two metrics of a log with the same figures, such as acc and acc_norm, are listed once.
+    """
+    if record.task.kind != RECORD_KIND:
+        return _list_first_metrics(record, model)
+    by_figures: dict[tuple[object, ...], str] = {}
+    judged = {name: model.quality[name] for name in list_budgeted_metrics(record) if name in model.quality}
+    for name, facts in sorted(
+        judged.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
+    ):
+        by_figures.setdefault((facts.n, facts.teacher, facts.value, facts.drop_points), name)
+    first, more = [*by_figures.values()][:_MOST_METRICS], len(by_figures) - _MOST_METRICS
+    shown = [f"{escape(name)} {_format_chosen_cell(record, model, name)}" for name in first]
+    return [*shown, f"{count(more)} more that lost less"] if more > 0 else shown
 
 
 def _explain_no_recommendation(record: RunRecord) -> str:
@@ -155,7 +175,7 @@ def _list_first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
     """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, …)`, as in `_format_chosen_cell`."""
     return [
         f"{escape(name)} {_format_chosen_cell(record, model, name)}"
-        for name in list_budgeted_metrics(record)[:2]
+        for name in list_budgeted_metrics(record)[:_MOST_METRICS]
     ]
 
 

@@ -280,6 +280,26 @@ def test_the_best_of_several_targets_has_a_bound_for_the_choice(
     assert re.search(r"\*\*target\*\*: gsm8k/acc .* allowing for the choice among 2\)", report)
 
 
+def test_what_to_ship_names_the_tasks_that_lost_most(judge: Judge, tmp_path: Path, base: list[float]) -> None:
+    """The first tasks of a log may be those that lost nothing, or one task under two names."""
+    lost = {"arc": 0, "gsm8k": 3, "gsm8k_copy": 3, "mmlu": 6}
+    write_lm_eval(tmp_path / "base", dict.fromkeys(lost, base))
+    for name in ("target", "other"):
+        scores = {task: lose_answers(base, count) for task, count in lost.items()}
+        write_lm_eval(tmp_path / name, scores)
+    judge(
+        *(tmp_path / name for name in ("base", "target", "other")),
+        "--drop-points",
+        5,
+        "--report",
+        tmp_path / "r",
+    )
+    line = next(
+        line for line in (tmp_path / "r/report.md").read_text("utf-8").splitlines() if "**target**:" in line
+    )
+    assert re.fullmatch(r"- \*\*target\*\*: mmlu/acc .*\), gsm8k/acc .*\), 1 more that lost less\.", line)
+
+
 def test_answers_of_other_logs_are_not_accepted(
     judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

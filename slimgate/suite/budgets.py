@@ -29,7 +29,7 @@ from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.results.checks import MEASUREMENTS
-from slimgate.suite.errors import Loc, convert_validation_error, find_value, make_suite_error
+from slimgate.suite.errors import Loc, Place, convert_validation_error, find_value
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -88,52 +88,50 @@ def list_variant_tables(
     data: Mapping[str, Any], variants: Collection[str], file: str
 ) -> Mapping[str, Mapping[str, Any]]:
     """The tables [budgets.variants.NAME] by name. Raises SuiteError for a name that is no variant."""
-    tables = data.get("budgets", {}).get("variants", {})
+    tables, parent = data.get("budgets", {}).get("variants", {}), Place(("budgets", "variants"), data, file)
     if not isinstance(tables, Mapping):
         problem = f"{format_value(tables)} was given, expected tables [budgets.variants.NAME]"
-        raise make_suite_error(file, ("budgets", "variants"), data, problem)
+        raise parent.make_error(problem)
     for name, table in tables.items():
-        loc = ("budgets", "variants", name)
+        place = parent.inside(name)
         if name == "teacher":
-            raise make_suite_error(file, loc, data, "the teacher is not a variant; write [budgets.teacher]")
+            raise place.make_error("the teacher is not a variant; write [budgets.teacher]")
         if name not in variants:
-            raise make_suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
+            raise place.make_error(f"no such variant{format_suggestion(name, variants)}")
         if not isinstance(table, Mapping):
             problem = f"{format_value(table)} was given, expected a table, such as {{ accuracy = {EXAMPLE} }}"
-            raise make_suite_error(file, loc, data, problem)
+            raise place.make_error(problem)
     return tables
 
 
 def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
     """Reads [budgets.teacher]: floors and ceilings, and drops since the baseline. Raises SuiteError."""
-    prefix, table = ("budgets", "teacher"), data.get("budgets", {}).get("teacher", {})
-    _check_is_table(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
+    parent, table = Place(("budgets", "teacher"), data, file), data.get("budgets", {}).get("teacher", {})
+    _check_is_table(table, "{ accuracy = { floor = 0.85 } }", parent)
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     for key, limits in table.items():
-        loc = (*prefix, key)
+        place = parent.inside(key)
         if key != "baseline":
-            quality[key] = _read_teacher_limits(key, limits, loc, data, file)
-    baseline_loc, baseline_table = (*prefix, "baseline"), table.get("baseline", {})
-    _check_is_table(baseline_table, EXAMPLES["baseline"], baseline_loc, data, file)
-    baseline = _read_baseline_budgets(baseline_table, baseline_loc, data, file)
+            quality[key] = _read_teacher_limits(key, limits, place)
+    baseline_place, baseline_table = parent.inside("baseline"), table.get("baseline", {})
+    _check_is_table(baseline_table, EXAMPLES["baseline"], baseline_place)
+    baseline = _read_baseline_budgets(baseline_table, baseline_place)
     return VariantBudgets(quality, baseline=baseline)
 
 
-def _read_teacher_limits(
-    key: str, table: Mapping[str, object], loc: Loc, data: object, file: str
-) -> tuple[QualityBudget, ...]:
+def _read_teacher_limits(key: str, table: Mapping[str, object], place: Place) -> tuple[QualityBudget, ...]:
     """The floor and the ceiling of a metric of the teacher. Raises SuiteError."""
     advice = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
-        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {advice}")
-    _check_metric(key, loc, data, file, [*list_known_metrics(), "baseline"])
-    _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
-    _refuse_over_key(table, loc, data, file)
+        raise place.make_error(f"variants are compared with the teacher here; {advice}")
+    _check_metric(key, place, [*list_known_metrics(), "baseline"])
+    _check_is_table(table, "{ floor = 0.85 }", place)
+    _refuse_over_key(table, place)
     for kind in table:
         if kind in QualityBudgetTable.model_fields and kind not in TeacherBudgetTable.model_fields:
-            raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
-    budgets = _validate_table(TeacherBudgetTable, table, loc, data, file).make_budgets()
-    _check_suits_metric(key, budgets, loc, data, file)
+            raise place.inside(kind).make_error(f"limits the loss against the teacher; {advice}")
+    budgets = _validate_table(TeacherBudgetTable, table, place).make_budgets()
+    _check_suits_metric(key, budgets, place)
     return budgets
 
 
@@ -148,27 +146,28 @@ def read_budgets(
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     measurements: dict[str, tuple[LimitBudget, ...]] = {}
     single: dict[str, Any] = {}
+    parent = Place(prefix, data, file)
     for key, table in budgets.items():
-        loc = (*prefix, key)
+        place = parent.inside(key)
         if key in NOT_COMMON and len(prefix) == 1:
             continue
-        _check_table(key, table, loc, data, file)
+        _check_table(key, table, place)
         if key in _SingleTables.model_fields:
             single[key] = table
         elif key == "slices":
-            slices, named_slices = _read_slices(table, loc, data, file)
+            slices, named_slices = _read_slices(table, place)
         elif key in TOKEN_TABLES:
-            tokens[key] = _validate_table(TOKEN_TABLES[key], table, loc, data, file).make_budgets()
+            tokens[key] = _validate_table(TOKEN_TABLES[key], table, place).make_budgets()
         elif key == "baseline":
-            baseline = _read_baseline_budgets(table, loc, data, file)
+            baseline = _read_baseline_budgets(table, place)
         elif key == MEASUREMENTS:
-            measurements = _read_measurement_budgets(table, loc, data, file)
+            measurements = _read_measurement_budgets(table, place)
         else:
-            quality[key] = _validate_table(QualityBudgetTable, table, loc, data, file).make_budgets()
-            _check_suits_metric(key, quality[key], loc, data, file)
+            quality[key] = _validate_table(QualityBudgetTable, table, place).make_budgets()
+            _check_suits_metric(key, quality[key], place)
             if not without_builds:
-                _check_seeds(quality[key], loc, data, file)
-    tables = _validate_table(_SingleTables, single, prefix, data, file)
+                _check_seeds(quality[key], place)
+    tables = _validate_table(_SingleTables, single, parent)
     size, latency = tables.size, tables.latency
     return VariantBudgets(
         quality=quality,
@@ -185,20 +184,18 @@ def read_budgets(
     )
 
 
-def _read_measurement_budgets(
-    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
-) -> dict[str, tuple[LimitBudget, ...]]:
+def _read_measurement_budgets(tables: Mapping[str, Any], parent: Place) -> dict[str, tuple[LimitBudget, ...]]:
     """The budgets of [budgets.measurements] by the name of the measurement. Raises SuiteError."""
     budgets = {}
     for name, table in tables.items():
-        loc = (*prefix, name)
+        place = parent.inside(name)
         try:
             load("measurement", name)
         except SuiteError as error:
-            raise make_suite_error(file, loc, data, str(error)) from None
-        _check_is_table(table, MeasurementBudgetTable.example, loc, data, file)
-        _refuse_over_key(table, loc, data, file)
-        budgets[name] = _validate_table(MeasurementBudgetTable, table, loc, data, file).make_budgets()
+            raise place.make_error(str(error)) from None
+        _check_is_table(table, MeasurementBudgetTable.example, place)
+        _refuse_over_key(table, place)
+        budgets[name] = _validate_table(MeasurementBudgetTable, table, place).make_budgets()
     return budgets
 
 
@@ -206,9 +203,8 @@ def read_family(data: Mapping[str, Any], file: str) -> Family | None:
     """The value of [budgets] family, or None. Raises SuiteError."""
     family = data.get("budgets", {}).get("family")
     if family is not None and family != HOLM:
-        raise make_suite_error(
-            file, ("budgets", "family"), data, f'{format_value(family)} was given, expected "{HOLM}"'
-        )
+        problem = f'{format_value(family)} was given, expected "{HOLM}"'
+        raise Place(("budgets", "family"), data, file).make_error(problem)
     return None if family is None else HOLM
 
 
@@ -216,59 +212,50 @@ def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
     """The keys of [budgets.baseline] that are not budgets. Raises SuiteError."""
     table = data.get("budgets", {}).get("baseline", {})
     options = {key: table[key] for key in BaselineTable.model_fields if key in table}
-    return _validate_table(BaselineTable, options, ("budgets", "baseline"), data, file)
+    return _validate_table(BaselineTable, options, Place(("budgets", "baseline"), data, file))
 
 
-def _read_baseline_budgets(
-    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
-) -> dict[str, tuple[QualityBudget, ...]]:
+def _read_baseline_budgets(tables: Mapping[str, Any], parent: Place) -> dict[str, tuple[QualityBudget, ...]]:
     """The budgets of [budgets.baseline] by metric. Only the table for all variants may name the file."""
     budgets = {}
     for name, table in tables.items():
-        loc = (*prefix, name)
+        place = parent.inside(name)
         if name in BaselineTable.model_fields:
-            if len(prefix) > 2:
-                raise make_suite_error(
-                    file, loc, data, "one baseline is for all variants; write it under [budgets.baseline]"
-                )
+            if len(parent.loc) > 2:
+                raise place.make_error("one baseline is for all variants; write it under [budgets.baseline]")
             continue
         if name in EXAMPLES:
             problem = f"only metrics are compared with the baseline, such as accuracy = {EXAMPLE}"
-            raise make_suite_error(file, loc, data, problem)
-        _check_metric(name, loc, data, file, [*list_known_metrics(), *BaselineTable.model_fields])
-        _check_is_table(table, EXAMPLE, loc, data, file)
-        _refuse_over_key(table, loc, data, file)
+            raise place.make_error(problem)
+        _check_metric(name, place, [*list_known_metrics(), *BaselineTable.model_fields])
+        _check_is_table(table, EXAMPLE, place)
+        _refuse_over_key(table, place)
         for kind in table:
             if kind in QualityBudgetTable.model_fields and kind not in BaselineBudgetTable.model_fields:
                 problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
-                raise make_suite_error(file, (*loc, kind), data, problem)
-        budgets[name] = _validate_table(BaselineBudgetTable, table, loc, data, file).make_budgets()
-        _check_suits_metric(name, budgets[name], loc, data, file)
+                raise place.inside(kind).make_error(problem)
+        budgets[name] = _validate_table(BaselineBudgetTable, table, place).make_budgets()
+        _check_suits_metric(name, budgets[name], place)
     return budgets
 
 
-def _check_suits_metric(
-    name: str, budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str
-) -> None:
+def _check_suits_metric(name: str, budgets: Sequence[QualityBudget], place: Place) -> None:
     """Raises SuiteError if the metric cannot have a budget of this kind or size."""
     metric = load_metric(name)
     if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
-        raise make_suite_error(
-            file,
-            loc,
-            data,
+        raise place.make_error(
             f"{name} takes no budget, which could never PASS: a few extreme answers can change pearson "
-            "without limit; put the budget on spearman",
+            "without limit; put the budget on spearman"
         )
     for budget in budgets:
         try:
             check_budget(metric, budget)
         except SuiteError as error:
-            raise make_suite_error(file, loc, data, str(error)) from None
+            raise place.make_error(str(error)) from None
 
 
 def _read_slices(
-    tables: Mapping[str, Any], prefix: Loc, data: object, file: str
+    tables: Mapping[str, Any], parent: Place
 ) -> tuple[dict[str, SliceBudget], dict[SliceName, SliceBudget]]:
     """Reads [budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
 
@@ -278,18 +265,17 @@ def _read_slices(
     slices: dict[str, SliceBudget] = {}
     named_slices: dict[SliceName, SliceBudget] = {}
     for name, table in tables.items():
-        loc = (*prefix, name)
+        place = parent.inside(name)
         if not _has_only_tables(table):
-            slices[name] = _read_slice_budget(name, table, loc, data, file)
+            slices[name] = _read_slice_budget(name, table, place)
             continue
         for value, by_metric in table.items():
             if not _has_only_tables(by_metric):
                 problem = f"expected metrics of the slice {value}, as in {{ accuracy = {EXAMPLE} }}"
-                raise make_suite_error(file, (*loc, value), data, problem)
+                raise place.inside(value).make_error(problem)
             for metric, limits in by_metric.items():
-                slice_loc = (*loc, value, metric)
                 named_slices[SliceName(name, value, metric)] = _read_slice_budget(
-                    metric, limits, slice_loc, data, file
+                    metric, limits, place.inside(value, metric)
                 )
     return slices, named_slices
 
@@ -303,14 +289,14 @@ def _has_only_tables(table: object) -> bool:
     )
 
 
-def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: str) -> SliceBudget:
+def _read_slice_budget(metric: str, table: Any, place: Place) -> SliceBudget:
     """Reads a budget on slices, whose metric must be 0 or 1 for each row."""
-    _check_metric(metric, loc, data, file, list_per_row_metrics())
+    _check_metric(metric, place, list_per_row_metrics())
     if load_metric(metric).per_row is None:
-        raise make_suite_error(file, loc, data, NOT_PER_ROW)
-    _check_is_table(table, EXAMPLE, loc, data, file)
-    _refuse_over_key(table, loc, data, file)
-    return _validate_table(SliceBudget, table, loc, data, file)
+        raise place.make_error(NOT_PER_ROW)
+    _check_is_table(table, EXAMPLE, place)
+    _refuse_over_key(table, place)
+    return _validate_table(SliceBudget, table, place)
 
 
 def list_per_row_metrics() -> tuple[str, ...]:
@@ -318,65 +304,63 @@ def list_per_row_metrics() -> tuple[str, ...]:
     return tuple(name for name in list_known_metrics() if load_metric(name).per_row is not None)
 
 
-def _validate_table(table_class: type[T], table: object, loc: Loc, data: object, file: str) -> T:
-    """Reads the table that is at `loc` in the suite. Raises SuiteError for wrong keys and values."""
+def _validate_table(table_class: type[T], table: object, place: Place) -> T:
+    """Reads the table that is at `place`. Raises SuiteError for wrong keys and values."""
     try:
         return table_class.model_validate(table)
     except ValidationError as error:
-        raise convert_validation_error(error, file, data, loc) from None
+        raise convert_validation_error(error, place.file, place.data, place.loc) from None
 
 
-def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> None:
+def _check_table(key: str, table: Any, place: Place) -> None:
     """Raises SuiteError if a key of [budgets] is unknown, or its value is no table of budgets."""
     if key not in EXAMPLES:
-        _check_metric(key, loc, data, file, [*list_known_metrics(), *EXAMPLES])
-    _check_is_table(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
+        _check_metric(key, place, [*list_known_metrics(), *EXAMPLES])
+    _check_is_table(table, EXAMPLES.get(key, EXAMPLE), place)
     if key in EXAMPLES:
-        _refuse_over_key(table, loc, data, file)
+        _refuse_over_key(table, place)
 
 
-def _refuse_over_key(table: Mapping[str, object], loc: Loc, data: object, file: str) -> None:
+def _refuse_over_key(table: Mapping[str, object], place: Place) -> None:
     """Raises SuiteError if a budget that is judged on the first build alone has the key `over`."""
     if OVER in table:
         advice = "only budgets on a metric's loss against the teacher take it"
         problem = f"{format_value(table[OVER])} was given, but {advice}; leave it out"
-        raise make_suite_error(file, (*loc, OVER), data, problem)
+        raise place.inside(OVER).make_error(problem)
 
 
-def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file: str) -> None:
+def _check_seeds(budgets: Sequence[QualityBudget], place: Place) -> None:
     """Raises SuiteError if a budget is over builds and the suite has fewer than two seeds."""
     if all(budget.over == "rows" for budget in budgets):
         return
-    if loc[0] == "tune":
+    if place.loc[0] == "tune":
         problem = '"builds" was given, but a search judges one build of each variant; leave it out'
-        raise make_suite_error(file, (*loc, OVER), data, problem)
-    seeds = find_value(data, ("suite", "seeds"))
+        raise place.inside(OVER).make_error(problem)
+    seeds = find_value(place.data, ("suite", "seeds"))
     if not isinstance(seeds, list | tuple) or len(seeds) < 2:
         actual = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
         problem = (
             f'"builds" was given, but [suite] has {actual}; expected two or more, such as seeds = [0, 1, 2]'
         )
-        raise make_suite_error(file, (*loc, OVER), data, problem)
+        raise place.inside(OVER).make_error(problem)
 
 
-def _check_metric(name: str, loc: Loc, data: object, file: str, known: Sequence[str]) -> None:
+def _check_metric(name: str, place: Place, known: Sequence[str]) -> None:
     """Raises SuiteError if there is no such metric. known: the names that the error may suggest."""
     if ":" in name:
         try:
             load_metric(name)
         except SuiteError as error:
-            raise make_suite_error(file, loc, data, str(error)) from error.__cause__
+            raise place.make_error(str(error)) from error.__cause__
     elif name not in list_known_metrics():
-        raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, known)}")
+        raise place.make_error(f"no such metric{format_suggestion(name, known)}")
 
 
-def _check_is_table(table: object, example: str, loc: Loc, data: object, file: str) -> None:
+def _check_is_table(table: object, example: str, place: Place) -> None:
     """Raises SuiteError if `table` is no table, or has a budget that is switched off."""
     if not isinstance(table, Mapping):
-        raise make_suite_error(
-            file, loc, data, f"{format_value(table)} was given, expected a table, such as {example}"
-        )
+        raise place.make_error(f"{format_value(table)} was given, expected a table, such as {example}")
     for kind, value in table.items():
         if value == OFF and kind != "reason":
             problem = '"off" was given, expected a number; only [budgets.variants.NAME] switches a budget off'
-            raise make_suite_error(file, (*loc, kind), data, problem)
+            raise place.inside(kind).make_error(problem)

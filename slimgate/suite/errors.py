@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -76,6 +77,23 @@ def make_suite_error(file: str, loc: Loc, data: object, problem: str) -> SuiteEr
     where = format_table_path(loc, data)
     line = " ".join(problem.split())
     return SuiteError(f"{file} {where}: {line}" if where else f"{file}: {line}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A key or a table of a suite: its keys and indices from the top, the whole suite, and its file."""
+
+    loc: Loc
+    data: object
+    file: str
+
+    def inside(self, *keys: str) -> Place:
+        """The place of these keys below this one."""
+        return replace(self, loc=(*self.loc, *keys))
+
+    def make_error(self, problem: str) -> SuiteError:
+        """The error that this place has a problem, as `make_suite_error` makes it."""
+        return make_suite_error(self.file, self.loc, self.data, problem)
 
 
 def convert_validation_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:

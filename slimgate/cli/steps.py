@@ -30,9 +30,9 @@ def format_overview() -> str:
     """One line for each step."""
     from tabulate import tabulate
 
-    from slimgate.plugins.loading import known_plugins, load
+    from slimgate.plugins.loading import list_known_plugins, load
 
-    rows = [(name, read_step_summary(load("step", name))) for name in known_plugins("step")]
+    rows = [(name, read_step_summary(load("step", name))) for name in list_known_plugins("step")]
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
 
 

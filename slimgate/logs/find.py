@@ -15,7 +15,7 @@ from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.score_ranges import is_range
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.reader_types import check_reader_types
-from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
+from slimgate.plugins.loading import list_installed_plugins, list_known_plugins, list_modules, load
 from slimgate.plugins.reader import READ_ERRORS, Log, Reader, Run, TaskLog
 
 _LAST = "table"
@@ -109,7 +109,7 @@ def _refuse_other_format(path: Path, name: str | None) -> None:
 def find_kl_log(path: Path, reader_name: str | None) -> Log | None:
     """The KL log in a file; None if the file is anything else."""
     if reader_name is None and not any(
-        name for name in known_plugins("log") if name != _LAST and load("log", name).recognizes(path)
+        name for name in list_known_plugins("log") if name != _LAST and load("log", name).recognizes(path)
     ):
         return None
     log = read_any_log(path, reader_name)
@@ -118,7 +118,7 @@ def find_kl_log(path: Path, reader_name: str | None) -> Log | None:
 
 def find_reader(path: Path) -> Reader:
     """The reader that recognizes a log. Raises DataError if none does, or more than one."""
-    names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
+    names = sorted(list_known_plugins("log"), key=lambda name: name == _LAST)
     readers: dict[str, Reader] = {name: load("log", name) for name in names}
     matching = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
     if len(matching) > 1:
@@ -177,7 +177,7 @@ def has_predictions(path: Path, *, stated: bool = False) -> bool:
     if not path.is_file():
         return True
     table_format = FORMATS.get(path.suffix.lower())
-    names = known_plugins("log") if table_format is None else installed_plugins("log")
+    names = list_known_plugins("log") if table_format is None else list_installed_plugins("log")
     if any(name != _LAST and load("log", name).recognizes(path) for name in names):
         return False
     if table_format is None:
@@ -198,4 +198,4 @@ def has_predictions(path: Path, *, stated: bool = False) -> bool:
         return True
     if "score" in columns:
         return False
-    return not any(name != _LAST and load("log", name).recognizes(path) for name in known_plugins("log"))
+    return not any(name != _LAST and load("log", name).recognizes(path) for name in list_known_plugins("log"))

@@ -135,6 +135,6 @@ def report_result(request: pytest.FixtureRequest) -> Callable[[GateResult], None
 
 
 def _open_handle(run: SuiteRun, name: str) -> Iterator[ModelHandle]:
-    handle = run.handle(name)
+    handle = run.make_handle(name)
     yield handle
     handle.close()

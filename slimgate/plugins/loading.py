@@ -65,7 +65,7 @@ def list_modules(kind: str) -> dict[str, str]:
 
 
 @cache
-def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
+def _find_entry_points() -> dict[str, tuple[EntryPoint, ...]]:
     """Kind -> entry points of installed packages. Only files with a group of slimgate's are parsed."""
     texts = ((package, package.read_text("entry_points.txt") or "") for package in distributions())
     names = {package.name for package, text in texts if "[slimgate." in text}
@@ -78,20 +78,20 @@ def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
 
 
 @cache
-def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
+def list_installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     """Name -> the entry points of installed packages that add plug-ins of a kind. A kind may be "metric"."""
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry_point in sorted(
-        _entry_points_by_kind()[kind],
+        _find_entry_points()[kind],
         key=lambda entry_point: (entry_point.name, entry_point.value),
     ):
         by_name[entry_point.name] = (*by_name.get(entry_point.name, ()), entry_point)
     return by_name
 
 
-def known_plugins(kind: str) -> tuple[str, ...]:
+def list_known_plugins(kind: str) -> tuple[str, ...]:
     """Names of plug-ins of a kind: slimgate's own, then those of installed packages."""
-    return tuple(dict.fromkeys((*list_modules(kind), *installed_plugins(kind))))
+    return tuple(dict.fromkeys((*list_modules(kind), *list_installed_plugins(kind))))
 
 
 def load(kind: str, name: str) -> Any:
@@ -102,7 +102,9 @@ def load(kind: str, name: str) -> Any:
     if path := find_added_path(kind, name, list_modules(kind)):
         return _load_user_plugin(kind, name, path)
     if name not in list_modules(kind):
-        suggestion = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
+        suggestion = (
+            suggest_task(name) if kind == "task" else format_suggestion(name, list_known_plugins(kind))
+        )
         hint = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "step" and not hint and not suggestion.startswith("."):
             hint = "; `slimgate steps` describes them"
@@ -115,18 +117,18 @@ def suggest_task(name: str) -> str:
     tasks = {task: load("task", task) for task in list_modules("task")}
     word = name.lower().replace("-", "_")
     by_synonym = [task for task, plugin in tasks.items() if word in plugin.also_called]
-    by_word = [task for task in known_plugins("task") if word in task.split("_")]
+    by_word = [task for task in list_known_plugins("task") if word in task.split("_")]
     by_metric = [task for task, plugin in tasks.items() if word in plugin.default_metrics]
     if matches := by_synonym or by_word:
         return f". Did you mean {' or '.join(matches)}?"
     if by_metric:
         return f", but a metric. Did you mean {' or '.join(by_metric)}?"
-    return format_suggestion(name, known_plugins("task"))
+    return format_suggestion(name, list_known_plugins("task"))
 
 
 def load_plugins(kind: str) -> dict[str, Any]:
     """The known plug-ins of a kind, then those that this process has loaded by a dotted path."""
-    return {**{name: load(kind, name) for name in known_plugins(kind)}, **_named.get(kind, {})}
+    return {**{name: load(kind, name) for name in list_known_plugins(kind)}, **_named.get(kind, {})}
 
 
 def find_default_runtime(kind: str) -> tuple[str, Runtime[Any]] | None:
@@ -166,7 +168,7 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
     """
     installed = [
         f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
-        for entry in installed_plugins(kind).get(name, ())
+        for entry in list_installed_plugins(kind).get(name, ())
     ]
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
@@ -174,7 +176,7 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
             f'{kind} "{name}" is the name of several plug-ins: {", ".join([*sources, *installed])}; '
             "uninstall one, or rename it in its package's entry points"
         )
-    return installed_plugins(kind)[name][0].value if installed else None
+    return list_installed_plugins(kind)[name][0].value if installed else None
 
 
 def list_named_modules(kind: str, name: str) -> tuple[str, ...]:
@@ -185,7 +187,7 @@ def list_named_modules(kind: str, name: str) -> tuple[str, ...]:
     """
     path = name
     if ":" not in name or name.startswith("hub:"):
-        entries = installed_plugins(kind).get(name)
+        entries = list_installed_plugins(kind).get(name)
         if entries is None:
             return ()
         path = entries[0].value

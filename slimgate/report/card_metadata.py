@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slimgate._system.number_text import format_fixed, format_percent
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import format_model_status
 from slimgate.results.quality import QualityFacts
@@ -46,7 +46,7 @@ def format_front_matter(record: RunRecord, model: VariantRecord, *, form: str | 
 def _find_pipeline(record: RunRecord) -> str | None:
     """The hub's name of the task. A dotted path is not imported: the record may be another person's."""
     kind = record.task.kind
-    return load("task", kind).pipeline if kind in known_plugins("task") else None
+    return load("task", kind).pipeline if kind in list_known_plugins("task") else None
 
 
 def find_base_model(record: RunRecord, model: VariantRecord) -> str | None:

@@ -367,7 +367,7 @@ class SuiteRun:
         inputs = self.make_workload(name, Workload(1), timed=False).inputs
         return count_operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
 
-    def handle(self, name: str) -> ModelHandle:
+    def make_handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
 

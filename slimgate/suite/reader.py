@@ -13,7 +13,7 @@ from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import choose_thread_count
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.results.checks import TEACHER
@@ -161,7 +161,7 @@ class Reader:
         """A plug-in by name."""
         if not isinstance(name, str):
             raise self.make_error(
-                loc, f"needs name = …; known: {', '.join(known_plugins(kind))}, or your own"
+                loc, f"needs name = …; known: {', '.join(list_known_plugins(kind))}, or your own"
             )
         try:
             return load(kind, name)

@@ -20,7 +20,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import list_known_metrics
-from slimgate.plugins.loading import known_plugins, load, read_docstring
+from slimgate.plugins.loading import list_known_plugins, load, read_docstring
 from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import NOT_LIMITS, OFF
@@ -70,7 +70,7 @@ def make_suite_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     steps = {
         name: _add_model(definitions, f"step_{name}", load("step", name).Params)
-        for name in known_plugins("step")
+        for name in list_known_plugins("step")
     }
     definitions["Step"] = {
         "type": "object",
@@ -87,7 +87,7 @@ def make_suite_schema() -> dict[str, Any]:
     definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
     for definition in (schema, definitions["SuiteTable"], definitions["TeacherTable"]):
         definition.pop("required", None)
-    for name in known_plugins("step"):
+    for name in list_known_plugins("step"):
         text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
@@ -104,12 +104,12 @@ def _make_task_schema(definitions: Json) -> dict[str, Any]:
     _add_model(definitions, "TaskTable", TaskTable)
     properties: dict[str, Any] = definitions.pop("TaskTable")["properties"]
     forms: dict[str, dict[str, Any]] = {}
-    for task in known_plugins("task"):
+    for task in list_known_plugins("task"):
         for key, option in load("task", task).Params.model_json_schema()["properties"].items():
             forms.setdefault(key, {})[task] = option
     properties |= {key: _merge_forms(by_task) for key, by_task in forms.items()}
     properties["source"] |= {
-        "properties": {"name": {"type": "string", "examples": list(known_plugins("source"))}},
+        "properties": {"name": {"type": "string", "examples": list(list_known_plugins("source"))}},
     }
     return {"properties": properties}
 
@@ -179,7 +179,7 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
         "top1_agreement": add_table("Top1Budget", Top1BudgetTable),
         "baseline": _make_metrics_schema(list_known_metrics(), since_baseline),
         MEASUREMENTS: _make_metrics_schema(
-            known_plugins("measurement"), add_table("MeasurementBudget", MeasurementBudgetTable)
+            list_known_plugins("measurement"), add_table("MeasurementBudget", MeasurementBudgetTable)
         ),
     }
     return _make_metrics_schema((), quality) | {"properties": properties}
@@ -212,7 +212,7 @@ def make_tuned_step_schema(definitions: dict[str, Any]) -> dict[str, Any]:
         "RangeTable": RangeTable.model_json_schema(),
     }
     steps = {}
-    for name in known_plugins("step"):
+    for name in list_known_plugins("step"):
         options = load("step", name).Params.model_json_schema(ref_template=f"#/$defs/{_PREFIX}{{model}}")
         for inner, definition in options.pop("$defs", {}).items():
             definitions[_PREFIX + inner] = _add_choices(definition)

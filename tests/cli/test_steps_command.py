@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.plugins.loading import known_plugins
+from slimgate.plugins.loading import list_known_plugins
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_every_step_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps"]) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in lines] == list(known_plugins("step"))
+    assert [line.split()[0] for line in lines] == list(list_known_plugins("step"))
     assert all(len(line.split()) > 3 and line.endswith(".") for line in lines)
 
 
@@ -34,7 +34,7 @@ def test_one_step_is_reported_with_its_options(capsys: pytest.CaptureFixture[str
     assert "promises             sparser" in printed
 
 
-@pytest.mark.parametrize("name", known_plugins("step"))
+@pytest.mark.parametrize("name", list_known_plugins("step"))
 def test_every_step_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", name]) == 0
     assert "starts from" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.step import Step
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
@@ -78,6 +78,6 @@ def test_too_few_rows_without_a_stated_size_are_an_error(bench: Path, suite_text
 
 
 def test_what_a_step_does_without_is_among_what_it_reads() -> None:
-    for name in known_plugins("step"):
+    for name in list_known_plugins("step"):
         step = load("step", name)
         assert type(step).does_without is Step.does_without or "calibration" in step.reads, name

@@ -172,7 +172,7 @@ def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
 def test_the_record_counts_its_rows_among_those_of_the_step(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
     results: list[GateResult] = []
-    report_builds(results.append, run.handle("shorter"))
+    report_builds(results.append, run.make_handle("shorter"))
     [result] = results
     assert isinstance(result.facts, BuildFacts)
     assert result.facts.steps[-1].reads == {"train": 16, "selection": 16, "unlabelled": 20}

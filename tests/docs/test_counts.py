@@ -10,7 +10,7 @@ import pytest
 
 from slimgate.cli.main import WRONG_USAGE
 from slimgate.judge.rows_needed import count_planned_rows
-from slimgate.plugins.loading import known_plugins
+from slimgate.plugins.loading import list_known_plugins
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -70,7 +70,7 @@ def test_one_table_has_the_exit_codes_and_other_pages_lead_to_it() -> None:
 
 def test_no_page_counts_the_steps_by_hand() -> None:
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
-    count = len(known_plugins("step"))
+    count = len(list_known_plugins("step"))
     for path in pages:
         for stated in re.findall(
             r"(?:more than )?(\d+) steps\b(?! of| in)", path.read_text("utf-8"), re.IGNORECASE

@@ -14,7 +14,7 @@ from support.warm_python import run_module
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.task import Task
 
 pytestmark = pytest.mark.slow
@@ -63,5 +63,7 @@ def test_every_option_and_every_task_is_reported(capsys: pytest.CaptureFixture[s
     main(["init", "--help"])
     options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert options <= set(re.findall(r"--[a-z][a-z-]+", DOC))
-    guessing = {name for name in known_plugins("task") if type(load("task", name)).guess is not Task.guess}
+    guessing = {
+        name for name in list_known_plugins("task") if type(load("task", name)).guess is not Task.guess
+    }
     assert guessing - {"sentence_similarity"} <= set(re.findall(r"`(\w+)`", DOC))

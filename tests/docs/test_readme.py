@@ -17,7 +17,7 @@ from slimgate.budgets.registry import list_metric_kinds
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.suite.load import load_suite
 from tools.reference.suites import update_table
 
@@ -85,12 +85,12 @@ KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in list_blocks("doc
 
 
 def test_every_task_has_an_example() -> None:
-    assert set(KINDS) == set(known_plugins("task"))
+    assert set(KINDS) == set(list_known_plugins("task"))
 
 
 def test_every_task_and_its_metrics_are_listed() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", TASKS, re.MULTILINE)
-    assert {name for name, _ in rows} == set(known_plugins("task"))
+    assert {name for name, _ in rows} == set(list_known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
         assert needs <= load("task", name).provides()
@@ -104,12 +104,12 @@ def test_every_suite_is_listed_with_its_first_sentence() -> None:
 
 def test_every_step_is_listed() -> None:
     text = (ROOT / "docs/compress.md").read_text("utf-8")
-    assert [name for name in known_plugins("step") if f"`{name}`" not in text] == []
+    assert [name for name in list_known_plugins("step") if f"`{name}`" not in text] == []
 
 
 def test_every_reader_of_logs_is_listed() -> None:
     text = (ROOT / "docs/log_formats.md").read_text("utf-8")
-    assert [name for name in known_plugins("log") if f"| `{name}` |" not in text] == []
+    assert [name for name in list_known_plugins("log") if f"| `{name}` |" not in text] == []
 
 
 def test_every_kind_of_budget_on_a_metric_is_listed() -> None:

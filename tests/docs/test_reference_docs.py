@@ -7,7 +7,7 @@ import pytest
 from slimgate.cli.main import COMMANDS
 from slimgate.cli.option_tables import list_option_tables
 from slimgate.judge.metrics import list_known_metrics
-from slimgate.plugins.loading import known_plugins
+from slimgate.plugins.loading import list_known_plugins
 from slimgate.record.run import RunRecord
 from tools.reference import make_reference
 from tools.reference.commands import list_arguments, list_pytest_options, list_subcommands
@@ -32,11 +32,11 @@ def pages() -> dict[str, str]:
     ],
 )
 def test_every_plug_in_has_its_section(pages: dict[str, str], page: str, kind: str) -> None:
-    assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in pages[page]] == []
+    assert [name for name in list_known_plugins(kind) if f"\n## {name}\n" not in pages[page]] == []
 
 
 def test_every_step_has_a_page_that_the_list_leads_to(pages: dict[str, str]) -> None:
-    for name in known_plugins("step"):
+    for name in list_known_plugins("step"):
         assert pages[f"steps/{name}.md"].startswith(f"# {name}\n")
         assert f"| [`{name}`](steps/{name}.md) |" in pages["steps.md"]
 

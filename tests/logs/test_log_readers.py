@@ -17,7 +17,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.columns import read_samples
 from slimgate.logs.find import read_log
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.reader import Log, Reader, Row
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
@@ -271,7 +271,7 @@ reader = Own()
 def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     (tmp_path / "x.own").write_text("a b", "utf-8")
     with add_package(tmp_path / "site", "own_logs", CODE, "[slimgate.logs]\nown = own_logs:reader\n"):
-        assert "own" in known_plugins("log")
+        assert "own" in list_known_plugins("log")
         log = read_log(tmp_path / "x.own")
         assert [row.scores for row in rows_of(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
     with pytest.raises(DataError, match="no reader knows this file"):

@@ -11,7 +11,7 @@ from support.tool_logs import OLDER, SCORED, TIMED
 
 from slimgate.errors import DataError
 from slimgate.logs.find import find_reader, has_predictions, read_log
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
 RIGHT = [1.0, 0.0, 1.0, 1.0]
@@ -29,7 +29,9 @@ LOGS = {
 
 def readers_of(path: Path) -> list[str]:
     """The readers that take a path for theirs; that of tables looks at the suffix alone."""
-    return [name for name in known_plugins("log") if name != "table" and load("log", name).recognizes(path)]
+    return [
+        name for name in list_known_plugins("log") if name != "table" and load("log", name).recognizes(path)
+    ]
 
 
 @pytest.mark.parametrize("reader", [*SCORED, *OLDER])

@@ -17,7 +17,7 @@ from slimgate.models.families import FAMILIES, check_family, find_family
 from slimgate.models.module_outputs import watch_outputs
 from slimgate.models.plain_layers import Experts, ScaledEmbedding, convert_scaled_tables_, convert_to_linear_
 from slimgate.models.torch_model import TorchModel
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.steps.training.matching import AttentionOutputs
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def test_every_family_has_a_tiny_model_and_stands_once() -> None:
 
 
 def test_a_step_changes_only_parts_that_families_speak_of() -> None:
-    named = {part for name in known_plugins("step") for part in load("step", name).changes}
+    named = {part for name in list_known_plugins("step") for part in load("step", name).changes}
     assert named == {"blocks", "heads", "neurons", "stream"}
     assert {part for family in FAMILIES for part in family.without} <= named
 

@@ -100,4 +100,4 @@ def test_the_end_of_text_of_gpt2_is_no_unknown_token() -> None:
     tokenizer.unk_token = tokenizer.eos_token
     encoded = encode_texts(tokenizer, [["a <|endoftext|> b"]], max_tokens=9)
     assert encoded.columns["input_ids"][0].count(tokenizer.unk_token_id) == 1
-    assert encoded.unknown_shares().tolist() == [0]
+    assert encoded.compute_unknown_shares().tolist() == [0]

@@ -81,8 +81,8 @@ INT8 = "[variants]\nint8 = { steps = [{ int8_dynamic = { embeddings = true } }] 
 
 def test_the_same_row_is_followed_through_the_teacher_and_int8(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{"[variants]\n": INT8})
-    teacher = run.handle("teacher")
-    before, after = (make_shape_facts(run.handle(name), teacher) for name in ("teacher", "int8"))
+    teacher = run.make_handle("teacher")
+    before, after = (make_shape_facts(run.make_handle(name), teacher) for name in ("teacher", "int8"))
     assert before is not None
     assert after is not None
     assert before.id == after.id
@@ -99,9 +99,11 @@ def test_a_row_is_followed_once_and_then_taken_from_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_tiny_run(tmp_path)
-    first = make_shape_facts(run.handle("teacher"), run.handle("teacher"))
+    first = make_shape_facts(run.make_handle("teacher"), run.make_handle("teacher"))
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", None)
-    assert make_shape_facts(make_tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
+    assert (
+        make_shape_facts(make_tiny_run(tmp_path).make_handle("teacher"), run.make_handle("teacher")) == first
+    )
 
 
 def test_a_network_that_cannot_be_followed_leaves_a_note(
@@ -112,6 +114,6 @@ def test_a_network_that_cannot_be_followed_leaves_a_note(
 
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", broken)
     run = make_tiny_run(tmp_path)
-    facts = make_shape_facts(run.handle("teacher"), run.handle("teacher"))
+    facts = make_shape_facts(run.make_handle("teacher"), run.make_handle("teacher"))
     assert facts is not None
     assert facts.note == "not known: no such thing"

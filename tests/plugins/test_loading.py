@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.loading import known_plugins, list_code_modules, load, load_object, read_docstring
+from slimgate.plugins.loading import list_code_modules, list_known_plugins, load, load_object, read_docstring
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.step import Step
 from slimgate.plugins.user_plugins import BASES
@@ -17,16 +17,16 @@ from slimgate.plugins.user_plugins import BASES
 
 def test_the_file_name_is_the_registry() -> None:
     assert {"fine_tune", "distill", "keep_layers", "int8_dynamic", "magnitude_prune"} <= set(
-        known_plugins("step")
+        list_known_plugins("step")
     )
-    assert {"files", "library_docs"} <= set(known_plugins("source"))
-    assert "text_classification" in known_plugins("task")
-    assert "eager" in known_plugins("runtime")
+    assert {"files", "library_docs"} <= set(list_known_plugins("source"))
+    assert "text_classification" in list_known_plugins("task")
+    assert "eager" in list_known_plugins("runtime")
 
 
 @pytest.mark.parametrize("kind", ["source", "task", "step", "runtime"])
 def test_every_plug_in_has_the_base_class_of_its_kind(kind: str) -> None:
-    for name in known_plugins(kind):
+    for name in list_known_plugins(kind):
         plugin = load(kind, name)
         assert isinstance(plugin, BASES[kind]), name
         assert issubclass(plugin.Params, BaseModel), name
@@ -142,7 +142,7 @@ def test_a_subclass_without_a_required_attribute_is_reported(
 
 
 def test_an_object_is_loaded_by_module_and_name() -> None:
-    assert load_object("slimgate.plugins.loading:known_plugins") is known_plugins
+    assert load_object("slimgate.plugins.loading:list_known_plugins") is list_known_plugins
 
 
 @pytest.mark.parametrize("name", ["a:", ":a", "a:b:c", ".a:b", "a b:c", "../x:y"])

@@ -24,7 +24,11 @@ FILES = {
     for path in sorted((ROOT / "slimgate").rglob("*.py"))
 }
 PLUG_INS = [
-    *(loading.list_modules(kind)[name] for kind in loading.FOLDERS for name in loading.known_plugins(kind)),
+    *(
+        loading.list_modules(kind)[name]
+        for kind in loading.FOLDERS
+        for name in loading.list_known_plugins(kind)
+    ),
     *(name for name in FILES if name.startswith("slimgate.judge.metrics.")),
 ]
 

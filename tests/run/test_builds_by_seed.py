@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 @pytest.mark.parametrize("name", ["log_loss", "accuracy"])
 def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) -> None:
-    variant, metric = run.handle("shorter"), load_metric(name)
+    variant, metric = run.make_handle("shorter"), load_metric(name)
     teacher = run.measure_outcomes("teacher")
     judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
     spread = describe_builds(run.suite, run.measure_rebuilds("shorter"), metric, judged)
@@ -43,7 +43,7 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
 
 
 def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
-    variant, metric = run.handle("pruned"), load_metric("accuracy")
+    variant, metric = run.make_handle("pruned"), load_metric("accuracy")
     judged = judge_quality(metric, run.measure_outcomes("teacher"), variant.outcomes, [], seed=0)
     assert describe_builds(run.suite, run.measure_rebuilds("pruned"), metric, judged) is None
 

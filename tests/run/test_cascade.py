@@ -240,8 +240,8 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
         reached = reached & ~sure
         shares.append(float(reached.mean()))
     assert cascaded.predictions.tolist() == expected.tolist()
-    assert run.handle("fast").passed_on == pytest.approx(shares)
-    assert run.handle("pruned").passed_on is None
+    assert run.make_handle("fast").passed_on == pytest.approx(shares)
+    assert run.make_handle("pruned").passed_on is None
 
 
 def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     ensemble = run.measure_outcomes("both")
     assert isinstance(ensemble, ClassOutcomes)
     np.testing.assert_allclose(ensemble.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
-    assert run.handle("both").passed_on == [1.0]
+    assert run.make_handle("both").passed_on == [1.0]
 
 
 def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> None:
@@ -320,12 +320,12 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
     for batch, other in zip(cascade.timed, teacher.timed, strict=True):
         assert batch["input_ids"].tolist() == other["input_ids"].tolist()
     assert len(run.make_workload("fast", Workload(32)).timed) == 1
-    handle = run.handle("fast")
+    handle = run.make_handle("fast")
     call = handle.prepare_call(*cascade.timed)
     for _ in range(60):
         call()
     assert isinstance(handle.predictor, CascadePredictor)
-    assert handle.predictor.passed_on == pytest.approx(run.handle("fast").passed_on)
+    assert handle.predictor.passed_on == pytest.approx(run.make_handle("fast").passed_on)
     handle.close()
 
 
@@ -358,9 +358,9 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     cascaded, teacher = run.measure_outcomes("fast"), run.measure_outcomes("teacher")
     assert isinstance(cascaded, ClassOutcomes)
     assert isinstance(teacher, ClassOutcomes)
-    assert run.handle("fast").passed_on == [1.0]
+    assert run.make_handle("fast").passed_on == [1.0]
     np.testing.assert_allclose(cascaded.probabilities, teacher.probabilities, atol=1e-5)
-    handle, batch = run.handle("fast"), run.make_workload("fast", Workload(2)).inputs
+    handle, batch = run.make_handle("fast"), run.make_workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
     assert handle.prepare_call(batch)() is not None
 
@@ -393,7 +393,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
     models = 'models = ["trimmed", "teacher", "shorter"]'  # the last two share a tokenizer
     table = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
     run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
-    handle, folder = run.handle("fast"), run.build("fast").artifact.folder
+    handle, folder = run.make_handle("fast"), run.build("fast").artifact.folder
     assert handle.prepare_call(run.make_workload("fast", Workload(1)).inputs)() is not None
     rows, judged = Rows(run.rows.gate.table), run.measure_outcomes("fast")
     [read] = read_texts(
@@ -416,7 +416,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
         rows.ids,
         [row_id for row_id, is_unsure in zip(rows.ids, unsure, strict=True) if is_unsure],
     ]
-    assert predictor.passed_on == pytest.approx(run.handle("fast").passed_on)
+    assert predictor.passed_on == pytest.approx(run.make_handle("fast").passed_on)
     handle.close()
 
 

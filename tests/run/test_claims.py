@@ -76,7 +76,7 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = make_tiny_run(tmp_path, **{pruned: pruned + added})
     claims = {
-        name: {f"{claim.step} {claim.claim}": claim.held for claim in check_claims(run.handle(name))}
+        name: {f"{claim.step} {claim.claim}": claim.held for claim in check_claims(run.make_handle(name))}
         for name in ("teacher", *run.suite.variants)
     }
     idle = "tests.run.test_claims:same_layer_by_another_name"

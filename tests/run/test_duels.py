@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 @pytest.fixture
 def duels(run: SuiteRun) -> Iterator[Duels]:
-    teacher_duels = Duels(run.handle(TEACHER))
+    teacher_duels = Duels(run.make_handle(TEACHER))
     yield teacher_duels
     teacher_duels.close()
 
@@ -82,7 +82,7 @@ def test_threads_without_a_core_count_where_a_model_has_several(
     }
     monkeypatch.setattr(module, "run_duel", lambda *_, **__: measured)
     monkeypatch.setattr(Duels, "_get_contender", lambda _, name, __: contenders[name])
-    teacher = run.handle(TEACHER)
+    teacher = run.make_handle(TEACHER)
     models = {TEACHER: teacher, COPY: teacher, "student": teacher}
     workload = run.largest_workload
     speedup = Duels(teacher)._run_duel(models, workload, minimum=None, max_seconds=1.0)
@@ -113,7 +113,7 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
 
 
 def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:
-    measured = duels.measure_speedup(run.handle("shorter"), Workload(16, 32))
+    measured = duels.measure_speedup(run.make_handle("shorter"), Workload(16, 32))
     assert measured.rounds >= 12
     assert measured.threads == 1
     assert measured.interval[0] <= measured.speedup <= measured.interval[1]
@@ -122,8 +122,8 @@ def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun
 
 
 def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> None:
-    duels.measure_speedup(run.handle("shorter"), Workload(1))
+    duels.measure_speedup(run.make_handle("shorter"), Workload(1))
     duels._contenders["shorter"]._process.kill()
     with pytest.raises(MeasureError, match="shorter: the timing process failed"):
-        duels.measure_speedup(run.handle("shorter"), Workload(1))
+        duels.measure_speedup(run.make_handle("shorter"), Workload(1))
     assert duels._contenders == {}

@@ -104,7 +104,7 @@ def test_without_tokens_the_rows_are_those_of_the_call(run: SuiteRun) -> None:
     assert isinstance(batch, Texts)
     table = run.encoder.rows.table
     assert batch.rows.table["text"].to_pylist() == table["text"].take(texts.positions).to_pylist()
-    predictor = run.handle(TEACHER).predictor
+    predictor = run.make_handle(TEACHER).predictor
     expected = predictor.fetch(predictor.forward(predictor.prepare(forward.inputs)))
     assert np.array_equal(read_texts([batch])[0].answer(predictor), expected)
 
@@ -119,7 +119,7 @@ def test_with_tokens_the_rows_nearest_in_length_are_taken(run: SuiteRun) -> None
 
 
 def test_the_answer_is_timed_with_the_task_that_reads_it(run: SuiteRun) -> None:
-    call = run.handle("shorter").prepare_call(
+    call = run.make_handle("shorter").prepare_call(
         *run.make_workload("shorter", Workload(2, 8, phase=END_TO_END)).timed, part="e2e"
     )
     assert np.asarray(call()).shape == (2, 2)  # rows and classes
@@ -186,7 +186,7 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
     workload = Workload(4, 12, phase=END_TO_END)
     texts = run.make_workload("fast", workload).timed
     assert len(texts) == 15  # of 60 gate rows
-    handle = run.handle("fast")
+    handle = run.make_handle("fast")
     assert isinstance(handle.predictor, CascadePredictor)
     call = handle.prepare_call(*texts, part="e2e")
     assert len({np.asarray(call()).tobytes() for _ in texts}) > 1
@@ -194,11 +194,11 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_slow_tokenizer_is_seen_end_to_end_only(slow_run: SuiteRun) -> None:
-    duels, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
+    duels, variant = Duels(slow_run.make_handle(TEACHER)), slow_run.make_handle("shorter")
     try:
         forward = duels.measure_speedup(variant, Workload(1))
         end_to_end = duels.measure_speedup(variant, replace(Workload(1), phase=END_TO_END))
-        other = duels.measure_speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
+        other = duels.measure_speedup(slow_run.make_handle("pruned"), Workload(4, 12, phase=END_TO_END))
     finally:
         duels.close()
     assert end_to_end.interval[1] < SLOW_ON_ANY_MACHINE

@@ -620,7 +620,7 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pkgutil, "iter_modules", lambda _path: modules)
     entry = SimpleNamespace(value="theirs.metrics:Wer:x")
     monkeypatch.setattr(
-        loading, "installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {}
+        loading, "list_installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {}
     )
 
     def budgets(*names: str) -> Any:

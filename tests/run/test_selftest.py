@@ -64,7 +64,7 @@ def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int
 
 @pytest.mark.parametrize("gate", [60, 9])
 def test_a_copy_of_the_teacher_has_no_flips(tmp_path: Path, gate: int) -> None:
-    teacher = make_tiny_run(tmp_path, gate=gate).handle("teacher")
+    teacher = make_tiny_run(tmp_path, gate=gate).make_handle("teacher")
     stored, copy = predict_identical_copy(teacher, seed=0)
     assert len(stored) == gate
     assert stored.ids.tolist() == copy.ids.tolist()
@@ -81,7 +81,7 @@ def test_the_copy_predicts_only_some_500_rows(tmp_path: Path, monkeypatch: pytes
     from slimgate.run import selftest
 
     monkeypatch.setattr(selftest, "ROWS", 20)
-    teacher = make_tiny_run(tmp_path).handle("teacher")
+    teacher = make_tiny_run(tmp_path).make_handle("teacher")
     stored, copy = predict_identical_copy(teacher, seed=0)
     assert len(stored) == len(copy) == 20
     assert set(stored.ids.tolist()) < set(teacher.outcomes.ids.tolist())
@@ -96,7 +96,7 @@ def test_the_copy_predicts_in_another_order(tmp_path: Path, monkeypatch: pytest.
         return logits - logits.mean(dim=0)
 
     monkeypatch.setattr(EagerPredictor, "forward", beside_others)
-    teacher = make_tiny_run(tmp_path).handle("teacher")  # fewer rows than ROWS: the same rows in both
+    teacher = make_tiny_run(tmp_path).make_handle("teacher")  # fewer rows than ROWS: the same rows in both
     stored, copy = predict_identical_copy(teacher, seed=0)
     assert stored.probabilities is not None
     assert copy.probabilities is not None
@@ -104,7 +104,7 @@ def test_the_copy_predicts_in_another_order(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> None:
-    teacher = make_tiny_run(tmp_path, gate=400).handle("teacher")
+    teacher = make_tiny_run(tmp_path, gate=400).make_handle("teacher")
     (fault,) = judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
     assert fault.damage == "teacher with noise on bert.encoder.layer.0.intermediate.dense"
@@ -119,7 +119,7 @@ def test_a_gate_that_ignores_the_damaged_weights_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A planted bug: a model is loaded from where the teacher lies, not from where it was saved."""
-    teacher = make_tiny_run(tmp_path).handle("teacher")
+    teacher = make_tiny_run(tmp_path).make_handle("teacher")
     runtime, load = teacher.variant.runtime.object, teacher.variant.runtime.object.load
     original = teacher.built.artifact.folder
     monkeypatch.setattr(runtime, "load", lambda _, *args, **more: load(original, *args, **more))
@@ -137,7 +137,7 @@ def test_a_teacher_no_better_than_its_damaged_copy_tests_nothing() -> None:
 
 
 def test_a_graph_has_no_weights_to_damage_here(tmp_path: Path) -> None:
-    teacher = make_tiny_run(tmp_path).handle("teacher")
+    teacher = make_tiny_run(tmp_path).make_handle("teacher")
     teacher.built.artifact.manifest["kind"] = "onnx"
     with pytest.raises(NothingToDamage, match="a teacher of kind onnx has no weights to damage here"):
         judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)

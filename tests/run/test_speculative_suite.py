@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 def test_answers_are_the_teachers_in_fewer_passes(run: SuiteRun) -> None:
-    teacher, drafted = run.handle(TEACHER), run.handle("drafted")
+    teacher, drafted = run.make_handle(TEACHER), run.make_handle("drafted")
     assert compute_value(load_metric("same_answers"), drafted.outcomes) == 1.0
     metric = load_metric("acceptance_length")
     budgets = [QualityBudget("floor", 1.05)]
@@ -45,7 +45,7 @@ def test_answers_are_the_teachers_in_fewer_passes(run: SuiteRun) -> None:
     assert judged.teacher == 1.0
     assert 1 <= judged.value <= 3
     assert judged.interval is not None
-    plain = judge_quality(metric, teacher.outcomes, run.handle("half").outcomes, [], seed=run.suite.seed)
+    plain = judge_quality(metric, teacher.outcomes, run.make_handle("half").outcomes, [], seed=run.suite.seed)
     assert plain.value == 1.0
 
 
@@ -63,11 +63,11 @@ def test_weights_of_16_bits_stay_so(run: SuiteRun) -> None:
 
 
 def test_written_answers_are_timed_with_the_draft(run: SuiteRun) -> None:
-    duels = Duels(run.handle(TEACHER))
+    duels = Duels(run.make_handle(TEACHER))
     try:
         workloads = run.suite.list_dueled_workloads("drafted")
         assert [workload.id for workload in workloads] == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
-        speedups = [duels.measure_speedup(run.handle("drafted"), workload) for workload in workloads]
+        speedups = [duels.measure_speedup(run.make_handle("drafted"), workload) for workload in workloads]
     finally:
         duels.close()
     assert all(speedup.interval[0] < speedup.interval[1] for speedup in speedups)

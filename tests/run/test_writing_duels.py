@@ -32,13 +32,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
 
 @pytest.fixture(scope="module")
 def duels(run: SuiteRun) -> Iterator[Duels]:
-    teacher_duels = Duels(run.handle(TEACHER))
+    teacher_duels = Duels(run.make_handle(TEACHER))
     yield teacher_duels
     teacher_duels.close()
 
 
 def by_phase(duels: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
-    handle = run.handle(variant)
+    handle = run.make_handle(variant)
     return {
         workload.phase: duels.measure_speedup(handle, workload)
         for workload in run.suite.list_dueled_workloads(variant)
@@ -68,7 +68,7 @@ def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
 def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
     import torch
 
-    predictor = run.handle(TEACHER).predictor
+    predictor = run.make_handle(TEACHER).predictor
     prepared = predictor.prepare(run.make_workload(TEACHER, run.suite.workloads[0]).inputs)
     state = predictor.prefill(prepared)
     written = predictor.decode(state)

@@ -32,7 +32,7 @@ from fixtures.models.step_examples import (
 )
 from fixtures.models.task_rows import TASKS, make_task_context
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.run.claims import check_step_claims
 from slimgate.steps.agreement import make_default_predictor
 from slimgate.store.store import list_files
@@ -186,7 +186,7 @@ def test_every_step_has_an_example() -> None:
         *("sequence_distill", "to_ctranslate2", "to_onnx_genai", "to_openvino_decoder"),
         *("speculative_decoding", "gguf_draft"),
     }
-    assert {name for _, name, _ in cases()} | elsewhere == set(known_plugins("step"))
+    assert {name for _, name, _ in cases()} | elsewhere == set(list_known_plugins("step"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import list_known_metrics, load_metric
-from slimgate.plugins.loading import known_plugins
+from slimgate.plugins.loading import list_known_plugins
 from slimgate.suite.load import load_suite
 
 # Each file holds the expected message in its first line, then the lines that it changes in `suite_text`.
@@ -58,7 +58,7 @@ def filled(message: str, bench: Path) -> str:
             ]
         ),
         "per_row": [name for name in metrics if load_metric(name).per_row is not None],
-        **{f"{kind}s": known_plugins(kind) for kind in ("step", "runtime", "source")},
+        **{f"{kind}s": list_known_plugins(kind) for kind in ("step", "runtime", "source")},
     }
     for name, known_names in lists.items():
         message = message.replace(f"{{{name}}}", ", ".join(known_names))

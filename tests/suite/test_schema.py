@@ -19,7 +19,7 @@ from slimgate.judge import budget_tables
 from slimgate.judge.metrics import list_known_metrics
 from slimgate.logs.suite import LogsTable, load_log_suite
 from slimgate.plugin.find_suites import Search, find_suites
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.params import Table
 from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
@@ -166,7 +166,7 @@ def test_the_schema_knows_every_table_step_and_metric() -> None:
     schema = make_suite_schema()
     assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
-    assert set(schema["$defs"]["Step"]["properties"]) == set(known_plugins("step"))
+    assert set(schema["$defs"]["Step"]["properties"]) == set(list_known_plugins("step"))
     assert set(list_known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
     assert {"text", "label", "max_tokens", "group", "splits"} <= set(
         schema["properties"]["task"]["properties"]
@@ -220,7 +220,7 @@ def _without_description(schema: object, path: str = "") -> list[str]:
 def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
     missing = {
         name: _without_description(load(kind, name).Params.model_json_schema())
-        for name in known_plugins(kind)
+        for name in list_known_plugins(kind)
     }
     assert [(name, options) for name, options in missing.items() if options] == []
 

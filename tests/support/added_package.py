@@ -31,6 +31,6 @@ def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[
 
 def _forget_plugin(module: str) -> None:
     sys.modules.pop(module, None)
-    loading._entry_points_by_kind.cache_clear()
-    loading.installed_plugins.cache_clear()
+    loading._find_entry_points.cache_clear()
+    loading.list_installed_plugins.cache_clear()
     loading._named.clear()

@@ -205,7 +205,7 @@ def test_tasks_of_lm_eval_score_as_the_network(folder: Path, name: str) -> None:
 )
 def test_a_copy_that_is_loaded_again_answers_the_same(folder: Path, task: str) -> None:
     """The self-test of a teacher: its tokenizer keeps the special tokens of the file."""
-    before, after = predict_identical_copy(run_of(folder, task).handle(TEACHER), seed=0)
+    before, after = predict_identical_copy(run_of(folder, task).make_handle(TEACHER), seed=0)
     assert not before.changed_rows(after).any()
 
 

@@ -152,9 +152,11 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
 
 
 def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> None:
-    teacher = run.handle("teacher").compared
+    teacher = run.make_handle("teacher").compared
     by_variant = {
-        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).compared)["figures"]
+        name: task.task.compare(run.suite.setup.task.params, teacher, run.make_handle(name).compared)[
+            "figures"
+        ]
         for name in ("int8", "pca-128", "binary-embeddings")
     }
     sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in by_variant.items()}

@@ -15,7 +15,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SlimgateError
 from slimgate.judge.exact_paired import compute_paired_interval
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.results.checks import TEACHER
 from tools.peers import compare as peers
 from tools.peers import student_peers, student_tools
@@ -53,7 +53,7 @@ def test_every_wish_of_ours_that_exists_has_valid_options() -> None:
     for steps in peers.OURS.values():
         for step in steps:
             for name, options in step.items():
-                if name in known_plugins("step"):
+                if name in list_known_plugins("step"):
                     load("step", name).Params.model_validate(options)
                     checked += 1
     assert checked >= 4

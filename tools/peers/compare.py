@@ -28,7 +28,7 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.rows import Rows
 from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
@@ -124,7 +124,7 @@ def make_ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
         model = case.model
         for step in steps:
             for name, options in step.items():
-                if name not in known_plugins("step"):
+                if name not in list_known_plugins("step"):
                     raise ImportError(f"there is no step {name}")
                 plugin = load("step", name)
                 model = plugin.apply(model, plugin.Params.model_validate(options), case.context)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimgate.models.families import FAMILIES, Family, find_refusal
-from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.step import Step
 from tools.reference.markdown import format_code, format_plain_line, format_table
 
@@ -35,7 +35,7 @@ Good to know:
 
 def make_families_page() -> str:
     """reference/families.md"""
-    steps = {name: step for name in known_plugins("step") if (step := load("step", name)).changes}
+    steps = {name: step for name in list_known_plugins("step") if (step := load("step", name)).changes}
     rows = [_format_row(family, steps) for family in FAMILIES]
     headers = ("family", "`model_type`", *(f"[{format_code(name)}](steps/{name}.md)" for name in steps))
     reasons = dict.fromkeys(

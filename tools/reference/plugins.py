@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slimgate.cli.steps import describe_step_facts, read_step_summary
-from slimgate.plugins.loading import known_plugins, load, read_docstring
+from slimgate.plugins.loading import list_known_plugins, load, read_docstring
 from slimgate.run import claims
 from tools.reference.markdown import (
     format_code,
@@ -28,7 +28,7 @@ def make_steps_page() -> str:
         "one (`torch`, `torch_quantized`, `onnx`, …). The kind determines the runtime. "
         "The top of the report names promises that do not hold:"
     )
-    steps = {name: load("step", name) for name in known_plugins("step")}
+    steps = {name: load("step", name) for name in list_known_plugins("step")}
     rows = [(f"[`{name}`](steps/{name}.md)", _format_summary(step)) for name, step in steps.items()]
     promises = format_prose(str(claims.__doc__)).split("\n\n", 2)[2]
     return f"# Steps\n\n{head}\n\n{promises}\n\n{format_table(('step', 'what it does'), rows)}\n"
@@ -37,7 +37,7 @@ def make_steps_page() -> str:
 def make_step_pages() -> dict[str, str]:
     """File name -> text of the page of each step."""
     pages = {}
-    for name in known_plugins("step"):
+    for name in list_known_plugins("step"):
         body = _format_section("#", name, load("step", name), describe_step_facts)
         pages[f"steps/{name}.md"] = "\n\n".join([*body, "[All steps](../steps.md)"]) + "\n"
     return pages
@@ -78,7 +78,7 @@ def make_measurements_page() -> str:
         "[your own measurement](../own_step.md#your-own-measurement)."
     )
     parts = ["# Measurements", head]
-    for name in known_plugins("measurement"):
+    for name in list_known_plugins("measurement"):
         plugin = load("measurement", name)
         facts = {"unit": plugin.unit or "none", "readings of each model": str(plugin.readings)}
         parts += [
@@ -105,7 +105,7 @@ def _describe_processors(runtime: Any) -> str:
 
 
 def _make_page(title: str, kind: str, head: str, facts: Facts) -> str:
-    plugins_by_name = {name: load(kind, name) for name in known_plugins(kind)}
+    plugins_by_name = {name: load(kind, name) for name in list_known_plugins(kind)}
     summaries = {name: _format_summary(plugin) for name, plugin in plugins_by_name.items()}
     parts = [f"# {title}", head, format_contents(summaries, (kind, "what it does"))]
     for name, plugin in plugins_by_name.items():

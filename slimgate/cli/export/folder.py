@@ -24,7 +24,7 @@ from slimgate.cli.export.servers import (
 from slimgate.cli.export.snippets import TEXTS, list_packages, make_example_texts, make_snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.plugins.loading import find_form, known_plugins, load
+from slimgate.plugins.loading import find_form, list_known_plugins, load
 from slimgate.plugins.task import Task
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
@@ -214,7 +214,7 @@ def _choose_task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Ta
         return gate.suite.setup.task.object
     kind = run.record.task.kind
     # a record's dotted path is not imported
-    return load("task", kind) if kind in known_plugins("task") else Task
+    return load("task", kind) if kind in list_known_plugins("task") else Task
 
 
 def _format_usage(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:

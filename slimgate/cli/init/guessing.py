@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from slimgate.cli.init.columns import ExaminedTable, guess_group
 from slimgate.data.guess_input import UserColumns
 from slimgate.errors import DataError, format_suggestion
-from slimgate.plugins.loading import known_plugins, load, suggest_task
+from slimgate.plugins.loading import list_known_plugins, load, suggest_task
 from slimgate.plugins.task import Task
 
 
@@ -65,7 +65,7 @@ def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder
 
 def _list_guessing_tasks() -> dict[str, Task[Any]]:
     """The tasks that can guess, in the order in which they are tried."""
-    tasks: dict[str, Task[Any]] = {name: load("task", name) for name in known_plugins("task")}
+    tasks: dict[str, Task[Any]] = {name: load("task", name) for name in list_known_plugins("task")}
     guessing = {name: task for name, task in tasks.items() if type(task).guess is not Task.guess}
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 

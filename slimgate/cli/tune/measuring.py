@@ -51,7 +51,7 @@ class Bench:
         suite = replace(suite, variants=self._variants)
         self._run = SuiteRun(suite, store, device=device, watch=clock.limit_watch(watch), split=SELECTION)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
-        self._arena = Duels(self._run.handle(TEACHER))
+        self._arena = Duels(self._run.make_handle(TEACHER))
 
     @property
     def rows(self) -> int:
@@ -118,13 +118,15 @@ class Bench:
         half_seconds = self._run.suite.measure.max_seconds / 2
 
         def fill(_folder: object) -> dict[str, Any]:
-            handle = self._run.handle(variant.name)
+            handle = self._run.make_handle(variant.name)
             return {"speedup": asdict(self._arena.measure_speedup(handle, workload, max_seconds=seconds))}
 
         key = self._make_key(variant, workload)
         entry, seconds = self._duels.find("duels", key), min(half_seconds, self._clock.seconds_left)
         if entry is None and seconds < half_seconds:
-            return self._arena.measure_speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
+            return self._arena.measure_speedup(
+                self._run.make_handle(variant.name), workload, max_seconds=seconds
+            )
         entry = entry or self._duels.make("duels", key, fill)
         stored = entry.manifest["speedup"]
         return Speedup(**{**stored, "interval": tuple(stored["interval"])})

@@ -14,12 +14,12 @@ from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import make_hub_metric
 from slimgate.judge.score_ranges import is_range
-from slimgate.plugins.loading import find_added_path, installed_plugins, load_user_object
+from slimgate.plugins.loading import find_added_path, list_installed_plugins, load_user_object
 
 
 def list_known_metrics() -> tuple[str, ...]:
     """The names of slimgate's own metrics and of those that installed packages add, sorted."""
-    return tuple(sorted(_import_metrics().keys() | installed_plugins("metric").keys()))
+    return tuple(sorted(_import_metrics().keys() | list_installed_plugins("metric").keys()))
 
 
 def load_metric(name: str) -> Metric:

@@ -92,7 +92,7 @@ class SplitEncoder:
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
                 encoded = encode(Rows(table.slice(0, CHECKED_ROWS)))
                 assert isinstance(encoded, EncodedTexts)
-                share = float(np.mean(encoded.unknown_shares() >= UNREADABLE_SHARE))
+                share = float(np.mean(encoded.compute_unknown_shares() >= UNREADABLE_SHARE))
             self._unreadable[key] = share
         return self._unreadable[key]
 

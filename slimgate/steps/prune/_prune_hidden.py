@@ -105,7 +105,7 @@ def _find_head(network: nn.Module, after: dict[str, nn.Module], width: int) -> s
     )
 
 
-def stream_importance(
+def compute_stream_importance(
     model: TorchModel, stream: Stream, context: BuildContext, *, by: str
 ) -> npt.NDArray[np.float64]:
     """A score for each feature of the stream: (width,).

@@ -70,10 +70,10 @@ class PruneHidden(Step[Params]):
         from slimgate.models.cut_layers import check_linear
         from slimgate.models.plain_layers import convert_scaled_tables_, convert_to_linear_
         from slimgate.steps.prune._prune_hidden import (
+            compute_stream_importance,
             find_residual_stream,
             narrow_,
             rescale_norms_,
-            stream_importance,
         )
         from slimgate.steps.prune._unit_choice import select_best_units
 
@@ -82,7 +82,7 @@ class PruneHidden(Step[Params]):
         stream = find_residual_stream(model.network)
         check_linear(model.network, [*stream.writers, *stream.readers])
         width = _choose_width(params, stream.width, int(model.config.num_attention_heads))
-        scores = stream_importance(model, stream, context, by=params.importance)
+        scores = compute_stream_importance(model, stream, context, by=params.importance)
         kept_units = select_best_units(scores, width)
         if params.rescale_norms:
             rescale_norms_(model, stream, kept_units, context)

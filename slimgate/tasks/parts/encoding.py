@@ -43,7 +43,7 @@ class EncodedTexts:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def unknown_shares(self) -> npt.NDArray[np.float64]:
+    def compute_unknown_shares(self) -> npt.NDArray[np.float64]:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
         shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)

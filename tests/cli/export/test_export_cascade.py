@@ -83,10 +83,10 @@ def test_the_folder_answers_without_slimgate_as_judged(run: SuiteRun, tmp_path: 
     texts = run.rows.gate.table["text"].to_pylist()
     judged = run.measure_outcomes("fast")
     assert isinstance(judged, ClassOutcomes)
-    assert 0 < run.handle("fast").passed_on[1] < run.handle("fast").passed_on[0] < 1
+    assert 0 < run.make_handle("fast").passed_on[1] < run.make_handle("fast").passed_on[0] < 1
     np.testing.assert_allclose(predict_with_readme(target, texts, "shares"), judged.probabilities, atol=1e-5)
     by_model = np.bincount(predict_with_readme(target, texts, "answered_by").astype(int), minlength=3)
-    reached = [1.0, *run.handle("fast").passed_on, 0.0]
+    reached = [1.0, *run.make_handle("fast").passed_on, 0.0]
     shares = [mine - after for mine, after in pairwise(reached)]
     assert (by_model / len(texts)).tolist() == pytest.approx(shares)
 

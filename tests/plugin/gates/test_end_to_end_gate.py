@@ -48,7 +48,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
         rounds, reported = Rounds(), list[dict[str, Any]]()
         request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, rounds=rounds: rounds)
         try:
-            gate.test_latency(run.suite, run.handle("pruned"), workload, reported.append, request)
+            gate.test_latency(run.suite, run.make_handle("pruned"), workload, reported.append, request)
         except pytest.fail.Exception as error:
             failed[workload.id] = str(error)
         facts = next(part.facts for part in reported if isinstance(part.facts, TimesFacts))

@@ -66,7 +66,7 @@ class Rounds:
 def judge_times(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[GateResult, str]:
     """The result that the gate reports, and the message of the failed test; empty if it passed."""
     (workload,), reported, failed = run.suite.workloads, list[GateResult](), ""
-    handle: ModelHandle = run.handle(name)
+    handle: ModelHandle = run.make_handle(name)
     try:
         gate.test_latency(run.suite, handle, workload, reported.append, Request(rounds, config))  # type: ignore[arg-type]
     except pytest.fail.Exception as error:
@@ -147,7 +147,7 @@ def test_a_budget_on_times_that_were_not_taken_fails(
     with pytest.raises(pytest.fail.Exception, match="has a budget on times, but it is too loud here"):
         gate.test_latency(
             run.suite,
-            run.handle("pruned"),
+            run.make_handle("pruned"),
             run.suite.workloads[0],
             lambda _: None,
             Request(Rounds(), pytestconfig),  # type: ignore[arg-type]

@@ -79,7 +79,14 @@ def measure(run: SuiteRun, name: str, **config: object) -> list[GateResult]:
     """config: attributes of pytest's config, such as `workerinput`."""
     results: list[GateResult] = []
     request: Any = SimpleNamespace(config=SimpleNamespace(**config))
-    gate(run.suite, run.handle("teacher"), run.handle("shorter"), f"meter:{name}", results.append, request)
+    gate(
+        run.suite,
+        run.make_handle("teacher"),
+        run.make_handle("shorter"),
+        f"meter:{name}",
+        results.append,
+        request,
+    )
     return results
 
 

@@ -40,7 +40,7 @@ def gate(run: SuiteRun, name: str) -> dict[str, MemoryFacts]:
     """The facts on memory that the gate reports, by model; raises where it fails."""
     parts: list[GateResult] = []
     try:
-        memory_gate(run.suite, run.handle(TEACHER), run.handle(name), parts.append)
+        memory_gate(run.suite, run.make_handle(TEACHER), run.make_handle(name), parts.append)
     finally:
         run.parts = parts  # type: ignore[attr-defined]
     return {part.variant: part.facts for part in parts if isinstance(part.facts, MemoryFacts)}

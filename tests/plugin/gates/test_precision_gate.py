@@ -79,7 +79,7 @@ def judge(run: SuiteRun, name: str) -> tuple[SizeFacts, WeightFacts]:
     """The facts of a model's size, with those of its weights; raises where the gate fails."""
     parts: list[GateResult] = []
     try:
-        size_gate(run.suite, run.handle(TEACHER), run.handle(name), parts.append)
+        size_gate(run.suite, run.make_handle(TEACHER), run.make_handle(name), parts.append)
     finally:
         by_kind: dict[str, Any] = {part.kind: part.facts for part in parts if part.variant == name}
         run.facts = by_kind["size"], by_kind["build"].artifact.weights  # type: ignore[attr-defined]

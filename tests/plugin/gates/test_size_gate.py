@@ -25,7 +25,7 @@ def run_with(folder: Path, name: str, limit: float, **more: str) -> SuiteRun:
 def judged(run: SuiteRun, name: str) -> list[GateResult]:
     """The results that the gate reports; raises where its test fails."""
     reported: list[GateResult] = []
-    gate(run.suite, run.handle(TEACHER), run.handle(name), reported.append)
+    gate(run.suite, run.make_handle(TEACHER), run.make_handle(name), reported.append)
     return reported
 
 

@@ -57,11 +57,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
 
 def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
-    duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
-    variant, reported = run.handle("pruned"), list[GateResult]()
-    gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, first, reported.append, request)
+    duels = TimedBefore(run.make_handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
+    variant, reported = run.make_handle("pruned"), list[GateResult]()
+    gate.test_speedup(run.suite, run.make_handle(TEACHER), duels, variant, first, reported.append, request)
     with pytest.raises(pytest.fail.Exception, match="FAIL"):
-        gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, second, reported.append, request)
+        gate.test_speedup(
+            run.suite, run.make_handle(TEACHER), duels, variant, second, reported.append, request
+        )
     judged = {part.name: part.facts for part in reported if isinstance(part.facts, SpeedupFacts)}
     assert {name: facts.verdict for name, facts in judged.items()} == {
         first.id: "PASS",
@@ -72,9 +74,9 @@ def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: py
 
 def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
-    duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
+    duels = TimedBefore(run.make_handle(TEACHER), {first.id: TWICE}, second)
     reported: list[GateResult] = []
     gate.test_speedup(
-        run.suite, run.handle(TEACHER), duels, run.handle("pruned"), first, reported.append, request
+        run.suite, run.make_handle(TEACHER), duels, run.make_handle("pruned"), first, reported.append, request
     )
     assert list_awaited_budgets(run.suite, "pruned", GateResults(reported)) == [f"latency {second.id}"]

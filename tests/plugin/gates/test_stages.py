@@ -20,7 +20,7 @@ int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
 
 def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{"[variants]\n": COMBINED})
-    stages = list_stage_facts(run.handle("int8"))
+    stages = list_stage_facts(run.make_handle("int8"))
     assert [(stage.variant, stage.step) for stage in stages] == [
         ("teacher", None),
         ("half", "keep_layers"),
@@ -35,7 +35,7 @@ def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> No
 
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{"[variants]\n": COMBINED})
-    last = list_stage_facts(run.handle("half"))[-1]
+    last = list_stage_facts(run.make_handle("half"))[-1]
     outcomes = run.measure_selection("half", run.build("half").artifact)
     assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
     assert set(last.selection) == {"accuracy", "f1_macro", "log_loss"}
@@ -44,4 +44,4 @@ def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
 
 
 def test_one_step_needs_no_stages(tmp_path: Path) -> None:
-    assert list_stage_facts(make_tiny_run(tmp_path).handle("shorter")) == []
+    assert list_stage_facts(make_tiny_run(tmp_path).make_handle("shorter")) == []

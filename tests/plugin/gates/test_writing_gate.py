@@ -38,7 +38,7 @@ def test_each_phase_is_judged_by_its_own_budgets(
 ) -> None:
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     run, times, lines = make_writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
-    handle = run.handle("int8")
+    handle = run.make_handle("int8")
     for workload in run.suite.list_timed_workloads("int8"):
         rounds, reported = Rounds(), list[dict[str, Any]]()
         request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, rounds=rounds: rounds)

@@ -199,8 +199,8 @@ def test_a_runtime_depends_on_the_processor_by_default(tmp_path: Path) -> None:
 def test_stored_answers_have_their_processor_and_new_ones_this(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
     assert run.find_processor("teacher") is None
-    assert run.handle("teacher").processor is None  # though by now the store has them
-    assert make_tiny_run(tmp_path).handle("teacher").processor == describe_processor("cpu", threads=1)
+    assert run.make_handle("teacher").processor is None  # though by now the store has them
+    assert make_tiny_run(tmp_path).make_handle("teacher").processor == describe_processor("cpu", threads=1)
 
 
 def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:

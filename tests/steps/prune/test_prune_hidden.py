@@ -25,9 +25,9 @@ from slimgate.steps.prune import keep_layers, magnitude_prune, prune_ffn, prune_
 from slimgate.steps.prune._prune_hidden import (
     Stream,
     _compute_drift,
+    compute_stream_importance,
     find_residual_stream,
     narrow_,
-    stream_importance,
 )
 from slimgate.steps.prune._unit_choice import select_best_units
 from slimgate.steps.quantize import int8_dynamic
@@ -63,7 +63,7 @@ def test_outputs_are_the_wide_models_with_norms_over_what_stays(tmp_path: Path, 
     model, context = make_tiny_model(tmp_path, architecture)
     original, _ = make_tiny_model(tmp_path, architecture)
     stream, plain = find_residual_stream(original.network), compute_logits(original)
-    features = select_best_units(stream_importance(original, stream, context, by="gradient"), 24)
+    features = select_best_units(compute_stream_importance(original, stream, context, by="gradient"), 24)
     prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25, rescale_norms=False), context)
     gone = [feature for feature in range(32) if feature not in features]
     with (

@@ -180,25 +180,9 @@ def _count_texts(config: PreTrainedConfig) -> int:
 
 def _export_torch_model(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
     from slimgate.models.static_modules import compute_weighted_rows, save_static_modules
-    from slimgate.models.stock import find_stock_difference, read_auto_class
+    from slimgate.models.stock import read_auto_class
 
-    if hasattr(model.network, "load_tokenizer"):
-        raise BuildError(
-            f"{type(model.network).__name__} has inputs other than text, which cannot be exported"
-        )
-    custom_module = find_stock_difference(model) if form in (None, TRANSFORMERS) else None
-    graphs = _list_graph_forms(model.kind)
-    if form == TRANSFORMERS and custom_module:
-        other = ", or ".join(f"--format {name}" for name in graphs)
-        raise BuildError(f"no transformers class can load it ({custom_module}); use {other}")
-    form = form or (graphs[0] if custom_module else TRANSFORMERS)
-    if form not in (TRANSFORMERS, *graphs):
-        raise BuildError(
-            f"its layers are of kind {model.kind}, which --format {form} cannot write; use "
-            f"{', or '.join(f'--format {name}' for name in graphs)}"
-        )
-    if form in graphs:
-        _require_packages(form, "it")
+    form = _choose_torch_form(model, form)
     pad_(model.tokenizer)
     if getattr(model.config, "sentence", None):  # one text per row, although the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
@@ -224,6 +208,33 @@ def _export_torch_model(model: TorchModel, form: str | None, folder: Path, conte
         compared=context.log,
         static=rows is not None,
     )
+
+
+def _choose_torch_form(model: TorchModel, form: str | None) -> str:
+    """The form that was asked for, or the default. Raises BuildError if the model cannot have it.
+
+    Raises MissingExtra if a package for the form is missing.
+    """
+    from slimgate.models.stock import find_stock_difference
+
+    if hasattr(model.network, "load_tokenizer"):
+        raise BuildError(
+            f"{type(model.network).__name__} has inputs other than text, which cannot be exported"
+        )
+    custom_module = find_stock_difference(model) if form in (None, TRANSFORMERS) else None
+    graphs = _list_graph_forms(model.kind)
+    if form == TRANSFORMERS and custom_module:
+        other = ", or ".join(f"--format {name}" for name in graphs)
+        raise BuildError(f"no transformers class can load it ({custom_module}); use {other}")
+    form = form or (graphs[0] if custom_module else TRANSFORMERS)
+    if form not in (TRANSFORMERS, *graphs):
+        raise BuildError(
+            f"its layers are of kind {model.kind}, which --format {form} cannot write; use "
+            f"{', or '.join(f'--format {name}' for name in graphs)}"
+        )
+    if form in graphs:
+        _require_packages(form, "it")
+    return form
 
 
 def pad_(tokenizer: PreTrainedTokenizerBase) -> None:

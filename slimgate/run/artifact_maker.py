@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class StepPlace:
     """Where a step is among the steps of a variant.
 
     model: the variant, with the seed if it is not the suite's first. label: the step as progress shows it.
@@ -64,7 +64,7 @@ class ArtifactJob:
     key: Json
     reads: tuple[str, ...]
     make: Callable[[BuildContext], Saved]
-    place: Place
+    place: StepPlace
     teachers: tuple[Artifact, ...] = ()
     step: Step[Any] | None = None
     are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out

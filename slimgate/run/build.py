@@ -16,7 +16,7 @@ from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents, graph_loading, keys
-from slimgate.run.artifact_maker import ArtifactJob, ArtifactMaker, BuildSettings, Place
+from slimgate.run.artifact_maker import ArtifactJob, ArtifactMaker, BuildSettings, StepPlace
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.past_times import LOAD, digest_steps
 from slimgate.run.rows import PreparedRows
@@ -101,14 +101,14 @@ class Builder:
             steps.append(artifact)
         return Built(artifact, tuple(steps))
 
-    def _list_places(self, variant: Variant) -> Iterator[Place]:
+    def _list_places(self, variant: Variant) -> Iterator[StepPlace]:
         """The places of a variant's own steps."""
         digests = digest_steps(self._suite, variant)
         for number, recipe in enumerate(digests, 1):
             model = self._format_variant(variant)
-            yield Place(model, f"{model} · step {number} of {len(digests)}", recipe)
+            yield StepPlace(model, f"{model} · step {number} of {len(digests)}", recipe)
 
-    def _make_endpoint(self, variant: Variant, ref: ModelRef, place: Place) -> Artifact:
+    def _make_endpoint(self, variant: Variant, ref: ModelRef, place: StepPlace) -> Artifact:
         key = keys.make_endpoint_key(variant, self._suite.path.parent)
         model = EndpointModel(variant.runtime.params, key["served"])
         return self._make_artifact(
@@ -123,7 +123,7 @@ class Builder:
             )
         )
 
-    def _make_cascade(self, variant: Variant, table: CascadeTable, place: Place) -> Artifact:
+    def _make_cascade(self, variant: Variant, table: CascadeTable, place: StepPlace) -> Artifact:
         suite = self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         reads = (SELECTION,) if table.reads_selection else ()
@@ -144,7 +144,7 @@ class Builder:
             )
         )
 
-    def _load_model(self, variant: Variant, ref: ModelRef, place: Place) -> Artifact:
+    def _load_model(self, variant: Variant, ref: ModelRef, place: StepPlace) -> Artifact:
         if variant.is_endpoint:
             return self._make_endpoint(variant, ref, place)
         if variant.cascade is not None:
@@ -203,7 +203,7 @@ class Builder:
         model = task.object.load_model(task.params, ref, context)
         return model if ref.stored is None else _make_checkpoint(model, ref, context)
 
-    def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: Place) -> Artifact:
+    def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: StepPlace) -> Artifact:
         plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
         if parent.kind == CHECKPOINT and CHECKPOINT not in plugin.takes:  # a hub model's kind is known late

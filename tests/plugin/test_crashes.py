@@ -41,7 +41,7 @@ def start_forked(folder: Path, store: str, *arguments: str) -> Process:
 
 @contextmanager
 def forked_runs() -> Iterator[None]:
-    """Runs of kill_nine are forked, one at a time. Those of shared_store.py run at once, and are not."""
+    """Runs of kill_nine are forked, also those of shared_store.py, which run at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kill_nine, "start", start_forked)
         yield
@@ -76,7 +76,7 @@ def test_a_run_killed_at_any_moment_resumes_where_it_was(repository: Path, whole
     assert kill_nine.hash_outcomes(repository, "killed") == kill_nine.hash_outcomes(repository, UNDISTURBED)
 
 
-@pytest.mark.usefixtures("whole_seconds")
+@pytest.mark.usefixtures("whole_seconds", "forked")
 def test_three_runs_on_one_store_make_each_entry_once_and_agree(repository: Path) -> None:
     shared = shared_store.run_together(repository, 3)
     (repository / "conftest.py").unlink()

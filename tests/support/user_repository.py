@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from fixtures.models.tiny import write_tiny_bert
 from fixtures.own import source as own_source
 from support.warm_python import run_module
@@ -119,6 +117,9 @@ accuracy = { drop_points = 0.1 }
 on_inconclusive = "warn"
 """
 
+# Variables of the process that runs the tests.
+NOT_PASSED_ON = ("SLIMGATE_STORE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "HF_HUB_CACHE")
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -152,41 +153,56 @@ class Ran:
 
 
 def make_user_environment(**more: str) -> dict[str, str]:
-    """The environment variables of a user's shell, without those of the pytest that runs this test."""
+    """The environment variables of a user's shell, without those of the pytest that runs this test.
+
+    HF_HOME is an empty folder, or that of `hub_home`.
+    """
     variables = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "HF_HOME": str(_find_hub_link()),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         **more,
     }
     for name in list(variables):
-        if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
+        if name.startswith("PYTEST_") or name in NOT_PASSED_ON:
             del variables[name]
     return variables
 
 
 @contextmanager
 def hub_home(folder: Path) -> Iterator[None]:
-    """Makes a folder HF_HOME for the runs of the block, by a path that is the same for all folders.
+    """Makes a folder HF_HOME for the runs of the block.
 
-    Libraries read HF_HOME while they are imported: runs with another path need another warm process.
+    Libraries read HF_HOME while they are imported. Its path is the same for all runs, or each folder would
+    need another warm process.
     """
-    link = Path(_make_hub_homes_folder().name, "home")
-    link.symlink_to(folder, target_is_directory=True)
+    link = _find_hub_link()
+    empty = link.readlink()
+    _point(link, folder)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HF_HOME", str(link))
-            for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
-                patch.delenv(name, raising=False)
-            yield
+        yield
     finally:
-        link.unlink()
+        _point(link, empty)
+
+
+def _point(link: Path, folder: Path) -> None:
+    link.unlink()
+    link.symlink_to(folder, target_is_directory=True)
+
+
+def _find_hub_link() -> Path:
+    return Path(_make_hub_folder().name, "home")
 
 
 @cache
-def _make_hub_homes_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="hub-home-")
+def _make_hub_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder with the link `home` to an empty folder."""
+    folder = tempfile.TemporaryDirectory(prefix="hub-home-")
+    Path(folder.name, "empty").mkdir()
+    Path(folder.name, "home").symlink_to("empty", target_is_directory=True)
+    return folder
 
 
 def run_pytest(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:

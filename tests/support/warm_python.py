@@ -5,7 +5,8 @@
 A server imports those libraries once and forks a process for each run. That process has its own arguments,
 folder, environment, streams, exit code and death. The server has computed nothing, so that its children may
 start threads. It has imported pytest and its plugins as pytest does, with their asserts rewritten. What
-slimgate forks in a run to time models comes from a second server, which all runs share.
+slimgate forks in a run to time models comes from a second server, which all runs share. The workers of a run
+with `-n` are forked too.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.forkserver import ForkServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 import slimgate
@@ -115,20 +118,34 @@ class Server:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._questions, self._answers = self._process.stdin, self._process.stdout
+        self._codes: dict[int, int] = {}
 
     def start(self, request: Request) -> int:
-        """Starts a process, and returns its id. The previous process must have ended."""
+        """Starts a process, and returns its id."""
         self._questions.write(json.dumps(asdict(request)).encode() + b"\n")
-        return self._answer()
+        while (pid := self._read_answer()) is None:
+            continue
+        return pid
 
-    def wait(self, timeout: float) -> int | None:
-        """The exit code of the process, minus the number of a signal that killed it; None while it runs."""
-        return self._answer() if select.select([self._answers], [], [], timeout)[0] else None
+    def wait(self, pid: int, timeout: float) -> int | None:
+        """The exit code of a process, minus the number of a signal that killed it; None while it runs."""
+        deadline = time.monotonic() + timeout
+        while pid not in self._codes:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._answers], [], [], left)[0]:
+                return None
+            self._read_answer()
+        return self._codes[pid]
 
-    def _answer(self) -> int:
+    def _read_answer(self) -> int | None:
+        """The id of the process that was started; None after the line of a process that ended."""
         if not (line := self._answers.readline()):
             raise RuntimeError(f"the server of warm_python.py ended with code {self._process.wait()}")
-        return int(line)
+        pid, *code = map(int, line.split())
+        if not code:
+            return pid
+        [self._codes[pid]] = code
+        return None
 
     def close(self) -> None:
         """Ends the server and the one that it started."""
@@ -153,13 +170,13 @@ class Process:
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
         if self.returncode is None:
-            self.returncode = self._server.wait(0)
+            self.returncode = self._server.wait(self.pid, 0)
         return self.returncode
 
     def wait(self, timeout: float = 300) -> int:
         """Its exit code. Raises TimeoutExpired if it still runs then."""
         if self.returncode is None:
-            self.returncode = self._server.wait(timeout)
+            self.returncode = self._server.wait(self.pid, timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
@@ -168,7 +185,7 @@ class Process:
         """Kills it, if it runs, and waits for its end."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
-            self.returncode = self._server.wait(60)
+            self.returncode = self._server.wait(self.pid, 60)
 
 
 def start_module(
@@ -180,7 +197,7 @@ def start_module(
     *,
     new_session: bool = False,
 ) -> Process:
-    """Starts `python -m module arguments` in a folder. The previous process must have ended.
+    """Starts `python -m module arguments` in a folder.
 
     new_session: start it in a separate session, together with its fork server.
     """
@@ -243,23 +260,42 @@ def _serve_requests() -> Request:
     _forget_plugins_of_pytest()
     _import_as_pytest_does()
     gc.freeze()
-    while line := questions.readline():
+    running: dict[int, int] = {}  # file descriptor that is ready when the process has ended -> its id
+    while True:
+        ready = select.select([questions, *running], [], [])[0]
+        for ended in running.keys() & set(ready):
+            pid = running.pop(ended)
+            os.close(ended)
+            print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
+        if questions not in ready:
+            continue
+        if not (line := questions.readline()):
+            os._exit(0)
         request = Request(**json.loads(line))
-        ready_read, ready_write = os.pipe()
-        pid = os.fork()
-        if not pid:
-            questions.close()
-            answers.close()
-            _set_up_process(request)
-            os.close(ready_read)
-            os.close(ready_write)
+        if not (pid := _fork_for(request, (questions, answers), running)):
             return request
-        os.close(ready_write)
-        os.read(ready_read, 1)  # returns when the process has set its streams, and closes its end
-        os.close(ready_read)
+        running[os.pidfd_open(pid)] = pid
         print(pid, file=answers, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
-    os._exit(0)
+
+
+def _fork_for(request: Request, pipes: Iterable[TextIO], running: Iterable[int]) -> int:
+    """The id of a new process, which has set its streams; 0 in this process.
+
+    pipes: to the tests. running: file descriptors of other processes.
+    """
+    ready_read, ready_write = os.pipe()
+    if pid := os.fork():
+        os.close(ready_write)
+        os.read(ready_read, 1)  # returns when the process closes its end
+        os.close(ready_read)
+        return pid
+    for pipe in pipes:
+        pipe.close()
+    for number in (*running, ready_read):
+        os.close(number)
+    _set_up_process(request)
+    os.close(ready_write)
+    return 0
 
 
 def _forget_plugins_of_pytest() -> None:
@@ -314,7 +350,8 @@ def _set_up_process(request: Request) -> None:
     if request.new_session:
         os.setsid()
     for number, path in enumerate(request.streams):
-        opened = os.open(path, (os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY) | os.O_NOCTTY)
+        mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY
+        opened = os.open(path, mode | os.O_NOCTTY)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = _open_streams()
@@ -323,6 +360,65 @@ def _set_up_process(request: Request) -> None:
     sys.path[0] = request.folder
     if request.new_session:
         _start_forkserver()
+
+
+class _Worker:
+    """A process like that of `python -c LINE`, which execnet starts. It waits for its first line.
+
+    Its methods are those of subprocess.Popen that execnet calls.
+    """
+
+    def __init__(self, closed: Sequence[int]) -> None:
+        """closed: files that the process must not have."""
+        read, stdin = os.pipe()
+        stdout, write = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            os.dup2(read, 0)
+            os.dup2(write, 1)
+            for number in (*closed, read, write, stdin, stdout):
+                os.close(number)
+            _run_first_line()
+        os.close(read)
+        os.close(write)
+        self.stdin, self.stdout = open(stdin, "wb"), open(stdout, "rb")  # noqa: SIM115
+
+    def wait(self) -> int:
+        """Its exit code. Raises OSError if it was returned before."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _fork_workers(count: int) -> None:
+    """Forks processes for the workers of pytest-xdist, one of them for a worker that replaces another."""
+    from execnet import gateway_io
+
+    waiting: list[_Worker] = []
+    for _ in range(count):
+        files = [stream.fileno() for worker in waiting for stream in (worker.stdin, worker.stdout)]
+        waiting.append(_Worker(files))
+
+    class ForkedIO(gateway_io.Popen2IOMaster):
+        """Takes a process that waits, and starts Python if there is none left."""
+
+        def __init__(self, args: Any, execmodel: Any) -> None:
+            if not waiting:
+                super().__init__(args, execmodel)
+                return
+            self.popen = waiting.pop(0)
+            gateway_io.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    gateway_io.Popen2IOMaster = ForkedIO
+
+
+def _run_first_line() -> NoReturn:
+    """Does what Python does with `-c` and execnet's line, unless the input ends before it."""
+    sys.argv[:], sys.path[0] = ["-c"], ""
+    sys.stdin, sys.stdout, sys.stderr = _open_streams()
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    _end_process(lambda: exec(eval(sys.stdin.readline() or "''"), vars(main)))
 
 
 def _open_streams() -> tuple[TextIO, TextIO, TextIO]:
@@ -360,10 +456,18 @@ def _start_forkserver() -> None:
 
 
 def _run_module(request: Request) -> NoReturn:
-    """Runs the module, and ends as Python does, but without freeing all modules, which takes a second."""
-    sys.argv[1:], code = request.arguments, 0
+    """Runs the module of a request, and ends the process."""
+    sys.argv[1:] = arguments = list(request.arguments)
+    if request.module == "pytest" and "-n" in arguments:
+        _fork_workers(int(arguments[arguments.index("-n") + 1]) + 1)
+    _end_process(lambda: runpy.run_module(request.module, run_name="__main__", alter_sys=True))
+
+
+def _end_process(run: Callable[[], object]) -> NoReturn:
+    """Runs a program, and ends as Python does, but without freeing all modules, which takes a second."""
+    code = 0
     try:
-        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+        run()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):

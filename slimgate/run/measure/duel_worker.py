@@ -218,7 +218,6 @@ class TimedModel:
         self._clock = make_device_clock(device)
         seconds = time.perf_counter() - start
         gc.disable()
-        gc.collect()
         gc.freeze()  # loaded objects stay, so collecting between blocks takes no time
         torch = sys.modules.get("torch")  # the runtime may have loaded it
         return {"seconds": seconds, "threads": threads if torch is None else int(torch.get_num_threads())}

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -231,9 +231,8 @@ def format_configuration(task: LmEvalTask) -> str:
 
 
 def _load_tasks(selection: TaskSelection) -> dict[str, Any]:
-    package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
     files = all(name.endswith((".yaml", ".yml")) for name in selection.tasks)
-    manager = package.TaskManager(include_defaults=not files)
+    manager = _make_task_manager(include_defaults=not files)
     try:
         return dict(manager.load(list(selection.tasks))["tasks"])
     except KeyError as error:
@@ -245,6 +244,13 @@ def _load_tasks(selection: TaskSelection) -> dict[str, Any]:
     # a task's own code, and the libraries that read its files, may raise any error
     except Exception as error:
         raise DataError(f"tasks: lm-eval cannot load them: {format_error(error)}") from error
+
+
+@cache
+def _make_task_manager(*, include_defaults: bool) -> Any:
+    """The manager of lm-evaluation-harness. With the defaults, it reads the 14,000 files of its own tasks."""
+    package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
+    return package.TaskManager(include_defaults=include_defaults)
 
 
 def make_chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:

@@ -26,7 +26,7 @@ def choose_answer(prompt: str, came: int) -> str:
     """For prompts such as word17: 5 % fail once, 1 % hang once, 1 % are cut off and 1 % always fail."""
     number = int(prompt.removeprefix("word"))
     if number % 100 == 3:
-        return "status 500"
+        return "status 500 Retry-After: 0.1"  # the pauses of the requests that always fail are short
     if number % 100 == 2:
         return "cut"
     if came == 1 and number % 100 == 1:

@@ -28,6 +28,12 @@ needs_vnni = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for suites of equal models, so that its store has each of them once."""
+    return tmp_path_factory.mktemp("shared")
+
+
 def probabilities(outcomes: object) -> np.ndarray:
     assert isinstance(outcomes, ClassOutcomes)
     assert outcomes.probabilities is not None
@@ -90,8 +96,8 @@ def test_int8_of_torchao_changes_without_vnni_floats_by_rounding(tmp_path: Path)
     assert apart["ao"].max() > 1e-3
 
 
-def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> None:
-    run = make_tiny_run(tmp_path, **ONNX)
+def test_an_onnx_runtime_model_is_built_with_narrow_weights(shared: Path) -> None:
+    run = make_tiny_run(shared, **ONNX)
     (setting,) = list_settings(run, "onnx")
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
     narrow = probabilities(predict_under(run, "onnx", setting))
@@ -100,7 +106,7 @@ def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> N
         **ONNX,
         PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true"),
     }
-    again = make_tiny_run(tmp_path, **changes)
+    again = make_tiny_run(shared, **changes)
     assert np.array_equal(narrow, probabilities(again.measure_outcomes("onnx")))
     with pytest.raises(DataError, match="no step of onnx has reduce_range = false"):
         list_settings(again, "onnx")
@@ -118,11 +124,11 @@ def ask(folder: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> tuple
 
 
 def test_the_command_judges_both_answers_by_the_budgets(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budgets = "[budgets]\naccuracy = { drop_points = 60.0 }\nflips = { flips_max_percent = 60.0 }"
     code, (head, _, processor, *lines, _, setting, changed, between, accuracy, flips, _, end) = ask(
-        tmp_path, capsys, budgets
+        shared, capsys, budgets
     )
     assert "onnx, 60 gate rows" in head
     assert processor.startswith("This processor: ")
@@ -138,9 +144,9 @@ def test_the_command_judges_both_answers_by_the_budgets(
 
 
 def test_the_command_names_settings_where_a_budget_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, lines = ask(tmp_path, capsys, "[budgets]\naccuracy = { floor = 0.999 }")
+    code, lines = ask(shared, capsys, "[budgets]\naccuracy = { floor = 0.999 }")
     message, _, settings = lines[-1].rpartition(": ")
     assert message == "onnx: a budget does not hold, or is not decided"
     assert settings == "this processor; built again with reduce_range = true"
@@ -148,30 +154,30 @@ def test_the_command_names_settings_where_a_budget_fails(
 
 
 def test_the_command_says_that_no_budget_means_nothing_is_judged(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, lines = ask(tmp_path, capsys, "")
+    code, lines = ask(shared, capsys, "")
     assert lines[-1] == NOTHING
     assert code == 1
 
 
 def test_a_budget_over_builds_is_left_out_and_said_to_be(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budgets = '[budgets]\naccuracy = { drop_points = 1.0, over = "builds" }'
-    code, lines = ask(tmp_path, capsys, budgets)
+    code, lines = ask(shared, capsys, budgets)
     assert lines[1] == 'not judged here: accuracy, because over = "builds" needs several builds'
     assert not any("all builds are equal" in line for line in lines)
     assert lines[-1] == NOTHING
     assert code == 1
 
 
-def test_what_the_command_cannot_judge_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_command_cannot_judge_is_named(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     budgets = """[budgets]
 family = "holm"
 accuracy = { drop_points = 60.0 }
 baseline = { f1_macro = { drop_points = 5.0 } }"""
-    code, lines = ask(tmp_path, capsys, budgets)
+    code, lines = ask(shared, capsys, budgets)
     assert lines[1:3] == [
         "not judged here: baseline f1_macro, because no baseline is read",
         "each budget is judged alone, without the correction over variants of [budgets] family",

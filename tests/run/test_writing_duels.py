@@ -15,7 +15,7 @@ from slimgate.run.duels import Duels
 from slimgate.run.run import SuiteRun
 
 pytestmark = pytest.mark.slow
-# The delay is thirty calls long, so the intervals of the two phases lie far on either side of this. The
+# The delay is fifteen calls long, so the intervals of the two phases lie far on either side of this. The
 # claim itself is not looked at: on a busy machine two equal processes may differ by more than the noise
 # floor of the copy, and that floor may hide even a long delay.
 SLOW_ON_ANY_MACHINE = 0.8

@@ -33,7 +33,7 @@ def serve(pipe: Connection, threads: int, seconds: float) -> None:
     try:
         rates = measure_rates(threads, seconds)
     except (MemoryError, OSError, RuntimeError) as error:
-        why = f"{type(error).__name__}: {_format_error(error)}"
+        why = f"{type(error).__name__}: {to_one_line(error)}"
         rates = {"notes": [f"nothing was measured: {why}"], "seconds": time.perf_counter() - start}
     with suppress(OSError):  # the other process has gone
         pipe.send(rates)
@@ -125,7 +125,7 @@ def _measure_torch(
         with torch.inference_mode():
             return measure_peak(product, seconds, sizes, str(kind)) / GIGA
     except RuntimeError as error:
-        notes.append(f"{str(kind).removeprefix('torch.')} was not measured: {_format_error(error)}")
+        notes.append(f"{str(kind).removeprefix('torch.')} was not measured: {to_one_line(error)}")
         return None
 
 
@@ -139,7 +139,7 @@ def _measure_int8(threads: int, seconds: float, notes: list[str], sizes: dict[st
     except ModuleNotFoundError as error:
         notes.append(f'int8 was not measured: {error.name} is missing, pip install "slimgate[onnx]"')
     except SlimgateError as error:
-        notes.append(f"int8 was not measured: {_format_error(error)}")
+        notes.append(f"int8 was not measured: {to_one_line(error)}")
     return None
 
 
@@ -167,7 +167,3 @@ def _make_int8_product(size: int, threads: int) -> Call:
     binding.bind_cpu_input("left", generator.integers(0, 256, (size, size), dtype=np.uint8))
     binding.bind_output("product", "cpu")
     return lambda: session.run_with_iobinding(binding)
-
-
-def _format_error(error: Exception) -> str:
-    return to_one_line(error)

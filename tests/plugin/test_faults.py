@@ -102,7 +102,7 @@ REASONS = {
     "broken-int8": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
     "forgetful": "forgetful: step own_faults:Forgetful: out of memory",
 }
-SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 6 (seconds)"
+SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 10 (seconds)"
 
 
 def keep(ran: Ran, name: str) -> Ran:
@@ -123,8 +123,8 @@ def failed(repository: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def slow(failed: Ran) -> Ran:
-    """The slow one, which has six seconds: loading its parent takes some of them."""
-    only = ("-k", "slow and not latency", "--slimgate-time-limit", "6")
+    """The slow one, which has ten seconds: loading its parent takes some of them."""
+    only = ("-k", "slow and not latency", "--slimgate-time-limit", "10")
     return keep(run_pytest(failed.folder, "bench/faults.toml", *only), "slow")
 
 

@@ -207,6 +207,7 @@ class TimedModel:
     ) -> dict[str, Any]:
         from slimgate.plugins.loading import load
 
+        gc.freeze()  # so the collection after loading does not visit what the fork server imported
         start = time.perf_counter()
         torch = sys.modules.get("torch")
         if torch is not None:
@@ -218,6 +219,7 @@ class TimedModel:
         self._clock = make_device_clock(device)
         seconds = time.perf_counter() - start
         gc.disable()
+        gc.collect()
         gc.freeze()  # loaded objects stay, so collecting between blocks takes no time
         torch = sys.modules.get("torch")  # the runtime may have loaded it
         return {"seconds": seconds, "threads": threads if torch is None else int(torch.get_num_threads())}

@@ -63,9 +63,11 @@ class ComparisonKey(NamedTuple):
 class LogBudgets:
     """The budgets on the comparisons of two logs.
 
-    patterns: shell patterns of a ComparisonKey, each with its budgets. pooled: on all samples at
-    once. measured: patterns of the comparisons that are judged; empty: all are. ranges: patterns with the
-    lowest and the highest score that the user declares. slices: budgets on slices of comparisons.
+    patterns: shell patterns of a ComparisonKey, each with its budgets.
+    pooled: on all samples at once.
+    measured: patterns of the comparisons that are judged; empty: all are.
+    ranges: patterns with the lowest and the highest score that the user declares.
+    slices: budgets on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()

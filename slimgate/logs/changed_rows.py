@@ -84,17 +84,20 @@ def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
         (only_in_target, scores.target_rows, paired.target),
     ):
         if rows.any():
-            _fill(row_ids, np.flatnonzero(rows), samples.ids, at)
+            _copy_ids(row_ids, np.flatnonzero(rows), samples.ids, at)
     return cast(Texts, row_ids)
 
 
-def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
-    """Copies ids a part at a time: ten million Python texts take half a gigabyte."""
+def _copy_ids(row_ids: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
+    """Copies the ids of some rows, a part at a time: ten million Python texts take half a gigabyte.
+
+    at: (rows of row_ids,) the places of the rows in `ids`.
+    """
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
         texts = take_rows(ids, at[part])
         shorten = pc.max(pc.utf8_length(texts)).as_py() > LONGEST_ID
-        target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
+        row_ids[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
 
 
 def shorten_id(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b, sha256
 from itertools import islice
@@ -31,7 +31,6 @@ from slimgate.plugins.reader import (
     Digest,
     Row,
     TaskLog,
-    name_further_epoch,
     split_epoch,
 )
 
@@ -54,18 +53,26 @@ _LARGEST = 700.0
 class Samples:
     """One task under one filter. Arrays are (rows,).
 
-    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN if the log has
-    none. empty: if a metric may be of some samples only, by metric the positions of the samples that should
-    have a score and have none, and under "" of the samples without a metric; None if every metric is of every
-    sample. keys: by name, digests of what both logs must share. answers: digests, or None if there are none;
-    clusters: digests, or None if each row is independent. errors, truncated: uint8, 1 if so. not_numbers: by
-    metric the samples whose value is not a number. rows(): the rows again, to quote some. responses: digests
-    of what the model wrote, if a filter took the answers from it; None if these are the answers. documents:
-    digests of each sample's question (`same_documents`), once the keys are dropped. sizes: by metric whose
-    figure is a ratio of two sums, the size that each score is a sum over; NaN if the log has none. fields: by
-    name the fields by which samples are sliced. behaviour: of the answers, if it is read. runs: for several
-    runs, by metric the (runs, rows) scores, of which `scores` has the means. same_answers: whether all runs
-    hold the same answer; None if the logs hold no answers.
+    ids: Arrow text, distinct.
+    order: positions in the order of the ids.
+    scores: metric -> scores, NaN if the log has none.
+    empty: metric -> positions of the samples that should have a score and have none; under NO_METRIC those of
+        the samples without a metric. None if every metric is of every sample.
+    keys: name in PER_SAMPLE -> digests of what both logs must share.
+    answers: digests; None if there are none.
+    clusters: equal for rows that depend on each other (see STATED); None if each row is independent.
+    errors, truncated: 1 if so; for several runs, in how many of them.
+    not_numbers: metric -> how many samples have a value that is not a number.
+    rows(): the rows again, to quote some.
+    documents: digests of each sample's question (`same_documents`), once the keys are dropped.
+    sizes: metric -> the size that each score is a sum over, if its figure is a ratio of two sums; NaN if the
+        log has none.
+    fields: by name, the fields by which samples are sliced.
+    behaviour: of the answers, if it is read.
+    runs: for several runs, metric -> (runs, rows) scores, of which `scores` has the means.
+    same_answers: for several runs, whether all hold the same answer; None if the logs hold no answers.
+    responses: digests of what the model wrote, if a filter took the answers from it; None if these are the
+        answers.
     """
 
     ids: pa.Array
@@ -270,33 +277,6 @@ def digest_column(values: Ints | Floats) -> str:
     return sha256(values.tobytes()).hexdigest()[:16]
 
 
-@dataclass
-class TextColumn:
-    """The digests of a column of texts, which grows by blocks."""
-
-    _blocks: list[Ints] = field(default_factory=list)
-    # rows at the end that have no text: most tables have no texts at all
-    _without: int = 0
-
-    def add(self, texts: pa.Array | None, rows: int) -> None:
-        """Adds a block of rows; None: they have no such column."""
-        if texts is None or texts.null_count == rows:
-            self._without += rows
-            return
-        self._blocks.append(np.zeros(self._without, np.int64))
-        self._without = 0
-        codes = texts.dictionary_encode()
-        # the last is for rows without a text
-        digests = np.array([*map(digest, codes.dictionary.to_pylist()), 0], np.int64)
-        self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
-
-    def compute_digests(self) -> Ints | None:
-        """(rows,) the digests, 0 if a row has no text; None if no row has text."""
-        if not self._blocks:
-            return None
-        return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
-
-
 def _read_number(row: Row, name: str, value: float | None, shown: str) -> float:
     if value is None:
         return nan
@@ -313,23 +293,6 @@ def number_samples(ids: Iterable[str]) -> Ints:
     """(rows,) a number for each sample, from 0 in the order of the rows; its epochs share it."""
     codes: dict[str, int] = {}
     return np.array([codes.setdefault(split_epoch(name)[0], len(codes)) for name in ids], np.int64)
-
-
-def number_epochs(task: TaskLog) -> TaskLog:
-    """The task whose rows of the same id and filter are epochs of one sample, in the order of the file."""
-
-    def rows() -> Iterator[Row]:
-        seen: dict[tuple[str, str], int] = {}
-        for row in task.rows():
-            key = row.filter, row.id
-            seen[key] = epoch = seen.get(key, 0) + 1
-            yield replace(
-                row,
-                id=name_further_epoch(row.id, epoch),
-                cluster=row.id if row.cluster is None else row.cluster,
-            )
-
-    return replace(task, rows=rows)
 
 
 def read_samples(

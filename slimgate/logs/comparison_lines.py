@@ -54,8 +54,8 @@ def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) ->
         if comparison.judge_noise is not None:
             line = describe_judge_noise(
                 comparison.judge_noise,
-                judged=is_scored_by_judge(comparison.metric, logs[0].tool),
-                several=has_several_runs or comparison.has_epochs,
+                by_judge=is_scored_by_judge(comparison.metric, logs[0].tool),
+                has_repeats=has_several_runs or comparison.has_epochs,
             )
             if line is not None:
                 names_by_line.setdefault(line, []).append(comparison.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -80,13 +79,17 @@ class SliceOf:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreRows:
-    """The scores of one metric as they are judged.
+    """The scores of one metric as they are judged. Arrays are (rows,).
 
-    base, target: (rows,) the scores; for several runs, their means. ids: of the samples. groups: of rows that
-    are judged together. zero_one: every score is right or wrong. score_range: None if it is not known, or for
-    figures of a whole corpus. cap: the most that a row counts for, if the range has an open end. sizes,
-    corpus: (rows,) for a figure of sums, and how it is computed from them; None for a mean of scores. runs:
-    for several runs, the scores of each.
+    name: of the comparison.
+    zero_one: whether every score is right or wrong.
+    ids: of the samples.
+    base, target: the scores; for several runs, their means.
+    groups: equal for rows that are judged together; None if each row is independent.
+    score_range: None if it is not known, and for a figure of sums.
+    cap: the most that a row counts for, if the range has an open end.
+    sizes, corpus: for a figure of sums, its second sum, and how the figure is computed; None for a mean.
+    runs: for several runs, the scores of each.
     """
 
     name: str
@@ -105,15 +108,21 @@ class ScoreRows:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison(ScoreRows):
-    """One metric of one task under one filter. worse, better: samples whose score fell and rose.
+    """One metric of one task under one filter.
 
-    If scores are right or wrong, worse and better are flips. changed: other answers; None if the logs hold
-    none. lost: positions of samples that got worse in both logs, the first ten. won: of those that got
-    better, for a metric with a budget on both sides. documents: (rows,) digests of the samples' questions,
-    if all tasks are pooled. slice_of: for a slice, the comparison that it is part of. length_in: the unit of
-    the length of answers. judge_noise: how much the scores of one answer differ, if it was scored again.
-    has_epochs: several rows may be of one sample. same_as: the name of an earlier metric of the task with the
-    same scores in both logs and the same budgets, so that totals count them once. contents: as in PairedTask.
+    worse, better: samples whose score fell and rose; flips, if scores are right or wrong.
+    changed: samples with another answer; None if the logs hold no answers.
+    lost: the first ten samples that got worse.
+    won: the first ten samples that got better, for a metric with a budget on both sides.
+    documents: (rows,) digests of the samples' questions, if all tasks are pooled.
+    samples: of base and target, to quote rows from.
+    noise: of the base compared with itself, if it was measured.
+    slice_of: for a slice, the comparison that it is part of.
+    length_in, contents: as in PairedTask.
+    judge_noise: how much the scores of one answer differ, if it was scored again.
+    has_epochs: whether several rows may be of one sample.
+    same_as: the name of an earlier metric of the task with the same scores in both logs and the same budgets,
+        so that totals count them once.
     """
 
     task: str
@@ -171,7 +180,6 @@ def compare_task(
     seed: int,
     collected: Collected,
     differences: Differences,
-    ranges: Mapping[str, Range],
 ) -> Iterator[tuple[Comparison, PairedScores]]:
     """Compares a task. Once the logs are known not to compare, it judges nothing and collects differences.
 
@@ -191,18 +199,24 @@ def compare_task(
     for key in measured:
         if key in unknown:
             continue
-        metric = key.metric
-        declared = budgets.find_range(key)
-        known = ranges.get(metric) or paired.ranges.get(metric) or find_known_range(metric)
-        scores = pair_scores(paired, metric, rules, differences, declared or known)
+        ends = _find_ends(key, paired, budgets)
+        scores = pair_scores(paired, key.metric, rules, differences, ends.ends)
         if scores is None or differences.has_refused:
             continue
         limits = budgets.select_budgets(key)
-        if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
+        if scores.sizes is not None and paired.corpus.get(key.metric) == PERPLEXITY:
             limits = convert_points_to_growth(key.name, limits, differences.notes)
-        rows = _make_rows(key, paired, scores, ScoreEnds(declared or known, is_declared=declared is not None))
-        yield _make_comparison(rows, metric, paired, scores, limits, seed, differences.notes), scores
+        comparison = _make_comparison(key, paired, scores, ends, limits, seed)
+        differences.notes += _describe_joined_samples(comparison, scores)
+        yield comparison, scores
     yield from _compare_passes(paired, budgets, rules, seed, collected, differences)
+
+
+def _find_ends(key: ComparisonKey, paired: PairedTask, budgets: LogBudgets) -> ScoreEnds:
+    """The range of a metric: as the user declares it, else as the logs do, else by its name."""
+    if (declared := budgets.find_range(key)) is not None:
+        return ScoreEnds(declared, is_declared=True)
+    return ScoreEnds(paired.ranges.get(key.metric) or find_known_range(key.metric), is_declared=False)
 
 
 def _make_key(paired: PairedTask, metric: str) -> ComparisonKey:
@@ -251,9 +265,10 @@ def _compare_passes(
             continue
         directed = replace(paired, higher_is_better={key.metric: True})
         scores = score_sample_passes(key.name, pass_metric, paired, answers)
-        rows = _make_rows(key, directed, scores, ScoreEnds(SHARE, is_declared=True))
-        limits = budgets.select_budgets(key)
-        yield _make_comparison(rows, key.metric, directed, scores, limits, seed, differences.notes), scores
+        ends, limits = ScoreEnds(SHARE, is_declared=True), budgets.select_budgets(key)
+        comparison = _make_comparison(key, directed, scores, ends, limits, seed)
+        differences.notes += _describe_joined_samples(comparison, scores)
+        yield comparison, scores
 
 
 def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
@@ -265,7 +280,6 @@ def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
 
 
 def _make_rows(key: ComparisonKey, paired: PairedTask, scores: PairedScores, ends: ScoreEnds) -> ScoreRows:
-    """The scores to judge. Raises DataError for a score outside of the range."""
     higher_is_better = paired.higher_is_better[key.metric]
     ids = list_row_ids(paired, scores)
     corpus = None if scores.sizes is None else paired.corpus[key.metric]
@@ -290,16 +304,15 @@ def _make_rows(key: ComparisonKey, paired: PairedTask, scores: PairedScores, end
 
 
 def _make_comparison(
-    rows: ScoreRows,
-    metric: str,
+    key: ComparisonKey,
     paired: PairedTask,
     scores: PairedScores,
+    ends: ScoreEnds,
     budgets: Sequence[QualityBudget],
     seed: int,
-    notes: list[str],
 ) -> Comparison:
-    if _has_joined_samples(rows.groups, scores):
-        notes.append(_describe_groups(paired, rows.groups))
+    """Judges the scores of a metric. Raises DataError for a score outside of the range."""
+    metric, rows = key.metric, _make_rows(key, paired, scores, ends)
     higher_is_better = rows.higher_is_better
     worse_and_better = find_worse_and_better(scores.base, scores.target, higher_is_better=higher_is_better)
     lost: Positions = ()
@@ -343,20 +356,15 @@ def _find_scale(
     return zero_one, score_range, cap
 
 
-def _has_joined_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
-    """Whether a group has rows of several samples, because they have the same document."""
-    if groups is None:
-        return False
-    samples = len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
-    return int(groups.max()) + 1 < samples
-
-
-def _describe_groups(paired: PairedTask, groups: Ints) -> str:
-    return prefix_place(
-        format_place(paired.task, paired.filter),
-        f"some of {len(groups):,} samples ask the same as others, so they count as "
-        f"{int(groups.max()) + 1:,} groups",
-    )
+def _describe_joined_samples(comparison: Comparison, scores: PairedScores) -> list[str]:
+    """A line if groups have rows of several samples, because these have the same document."""
+    if comparison.groups is None:
+        return []
+    rows, groups = len(comparison.groups), int(comparison.groups.max()) + 1
+    if groups >= (rows if scores.clusters is None else len(np.unique(scores.clusters))):
+        return []
+    text = f"some of {rows:,} samples ask the same as others, so they count as {groups:,} groups"
+    return [prefix_place(format_place(comparison.task, comparison.filter), text)]
 
 
 def _drop_columns(samples: Samples) -> Samples:

@@ -16,8 +16,10 @@ HINT = "--missing drop leaves them out, --missing as-wrong counts those that onl
 class Differences:
     """The differences so far while two logs are compared.
 
-    shown: base and target, as messages name them. allow: what may differ (`--allow`). notes: what was
-    accepted. tools: that wrote base and target; a refusal names them if they differ.
+    shown: base and target, as messages name them.
+    allow: what may differ (`--allow`).
+    notes: what was accepted.
+    tools: that wrote base and target; a refusal names them if they differ.
     """
 
     shown: tuple[str, str]

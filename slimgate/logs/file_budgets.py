@@ -62,9 +62,11 @@ _CHANGES = ("flips", SLICES)
 class FileBudgets:
     """The budgets of one target.
 
-    answers: on the comparisons of logs of answers. limits: on files of the other kinds.
-    notes: about the file, such as the budgets that it switches off. switched_off: those budgets. common: on
-    comparisons of logs, without what the target's own table changes.
+    answers: on the comparisons of logs of answers.
+    limits: on files of the other kinds.
+    notes: about the file, such as the budgets that it switches off.
+    switched_off: the budgets that are switched off.
+    common: on comparisons of logs, without what the target's own table changes.
     """
 
     answers: LogBudgets = field(default_factory=LogBudgets)

@@ -58,11 +58,11 @@ def measure_judge_noise(paired: PairedTask, metric: str) -> JudgeNoise:
 
 
 def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
+    """The spread of the scores between runs, or within the epochs of a sample that have the same answer."""
     if samples.runs is not None:
         return _compute_run_spread(samples.runs[metric], samples.same_answers)
     if samples.clusters is None or samples.answers is None:
         return None
-    # The variance within each group of epochs of a sample that have the same answer, pooled.
     values = samples.scores[metric]
     rows = np.flatnonzero(~np.isnan(values) & (samples.answers > 0))
     _, member = np.unique(
@@ -75,6 +75,7 @@ def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     if not again.any():
         return None
     centred = values[rows] - (np.bincount(member, weights=values[rows]) / counts)[member]
+    # the variance within each group of epochs, pooled
     squares = np.bincount(member, weights=centred**2)[again].sum()
     return JudgeSpread(sqrt(float(squares) / float((counts[again] - 1).sum())), int(again.sum()))
 
@@ -93,22 +94,23 @@ def _compute_run_spread(scores: Floats, same_answers: npt.NDArray[np.bool_] | No
     return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
 
 
-def describe_judge_noise(noise: JudgeNoise, *, judged: bool, several: bool) -> str | None:
+def describe_judge_noise(noise: JudgeNoise, *, by_judge: bool, has_repeats: bool) -> str | None:
     """A note about the judge's noise in one comparison; None if there is nothing to say.
 
-    judged: whether a judge model scores it. several: whether its interval is from several runs or epochs.
+    by_judge: whether a judge model scores it. has_repeats: whether its interval is from several runs or
+    epochs.
     """
     spreads = [("base", noise.base), ("target", noise.target)]
-    if noise.is_known and (judged or any(spread and spread.sd > 0 for _, spread in spreads)):
+    if noise.is_known and (by_judge or any(spread and spread.sd > 0 for _, spread in spreads)):
         figures = " and ".join(
             f"{spread.sd:.2g} in the {side} ({spread.answers:,} answers)"
             for side, spread in spreads
             if spread
         )
         return f"scores of the same answer have a standard deviation of {figures}; the interval contains it"
-    if not judged:
+    if not by_judge:
         return None
-    if several:
+    if has_repeats:
         return (
             "a judge model scores it, and no answer was scored twice in both logs: the interval "
             "contains the judge's noise and that of the answers together, and nothing can separate them"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import Samples
 from slimgate.logs.differences import prefix_place
+from slimgate.logs.predictions.codes import TEXT, list_missing
 from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import PER_SAMPLE, Log, TaskLog
 
@@ -48,8 +48,7 @@ def describe_missing_samples(log: Log, task: TaskLog, samples: Samples) -> list[
     lines = []
     if task.samples is not None and len(samples) < task.samples:
         lines.append(_describe_count(log, task.samples, samples))
-    ids = pa.array(task.ids, pa.large_string())
-    missing = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
+    missing = list_missing(pa.array(task.ids, TEXT), samples.ids)
     if len(missing):
         lines.append(
             f"{log.shown} lists {format_count(len(missing), 'sample', 'samples')} that it does not contain "

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate._system.number_text import format_count
 from slimgate.budgets.base import ANSWER_LENGTH
@@ -30,7 +29,7 @@ from slimgate.logs.pair_notes import (
     format_place,
     list_metrics,
 )
-from slimgate.logs.predictions.codes import ROWS_AT_ONCE, match_ids
+from slimgate.logs.predictions.codes import ROWS_AT_ONCE, find_ids, match_ids
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.row_groups import share_groups
 from slimgate.logs.rules import Rules
@@ -55,12 +54,16 @@ class PairedTask:
     """One task in both logs, as one filter of the tool scored it.
 
     base_rows, target_rows: (rows,) positions of the same samples in `base` and in `target`.
-    only_base, only_target: how many samples only one log has; not_run: how many the target has yet to run.
-    metrics: those with scores in both logs; base_alone: those with scores in the base only.
+    only_base, only_target: how many samples only one log has.
+    not_run: how many samples the target has yet to run.
+    higher_is_better, known_directions: as in TaskLog.
+    metrics: those with scores in both logs.
+    base_alone: metrics with scores in the base only.
     corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
-    known_directions: as in TaskLog. ranges: the ends of metrics that slimgate computed from the answers.
-    length_in: the unit of answer lengths, such as "tokens". contents: by name in PER_SAMPLE, digests of what
-    all samples of the base hold; "answer", if the model wrote the answers: of what it wrote.
+    ranges: of the metrics whose range is known.
+    length_in: the unit of answer lengths, such as "completion tokens".
+    contents: name in PER_SAMPLE -> a digest of what all samples of the base hold; under "answer" of what the
+        model wrote, if it wrote the answers.
     """
 
     task: str
@@ -395,8 +398,7 @@ def _match_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
     order = match_ids(base.ids, base.order, target.ids, target.order)
     if order is not None:
         return np.arange(len(base)), order
-    at = pc.index_in(base.ids, value_set=target.ids)
-    places = pc.fill_null(at, -1).to_numpy().astype(np.int64)
+    places = find_ids(base.ids, target.ids)
     rows = np.flatnonzero(places >= 0)
     return rows, places[rows]
 

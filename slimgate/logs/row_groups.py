@@ -42,10 +42,10 @@ def share_groups(
         return base, target
     in_target = np.full(len(base), _UNKNOWN)
     in_target[base_rows] = target_rows
-    alone = np.setdiff1d(np.arange(len(target)), target_rows)
+    only_target = np.setdiff1d(np.arange(len(target)), target_rows)
     places = (
-        np.concatenate([np.arange(len(base)), np.full(len(alone), _UNKNOWN)]),
-        np.concatenate([in_target, alone]),
+        np.concatenate([np.arange(len(base)), np.full(len(only_target), _UNKNOWN)]),
+        np.concatenate([in_target, only_target]),
     )
     groups, differing = _merge_groups([base.clusters, target.clusters], places)
     if len(differing):

@@ -16,15 +16,20 @@ SameId = Literal["fail", "epochs", "runs"]
 
 @dataclass(frozen=True)
 class Rules:
-    """The allowed differences (`--allow`), and what happens to samples without a score (`--missing`).
+    """What the user allows in a comparison of two logs, and how the logs are read.
 
+    allow: the differences that are accepted (`--allow`).
+    missing: what happens to samples without a score (`--missing`).
     looks: how often the target's log is judged while it grows; samples after its last one are then not run.
-    directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
-    runs: which run of a log that holds several, from `parse_choices`. models: which model of a log that holds
-    several, from `parse_models`. same_id: the meaning of several rows of one id: "fail" refuses them,
-    "epochs" reads them as repeats of one sample, "runs" as separate runs, and also the epochs that the log
-    numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, if
-    their behaviour is judged too. Raises SuiteError for an unknown value of missing or same_id.
+    directions: pattern of a comparison's name, task or metric -> whether it is better when higher.
+    runs: which run of a log that holds several, from `parse_choices`.
+    same_id: the meaning of several rows of one id: "fail" refuses them, "epochs" reads them as repeats of one
+        sample, "runs" as separate runs, and also the epochs that the log numbers.
+    models: which model of a log that holds several, from `parse_models`.
+    slices: fields of the samples by which each comparison is sliced.
+    checks: of the answers, if their behaviour is judged too.
+
+    Raises SuiteError for an unknown value of missing or same_id.
     """
 
     allow: frozenset[str] = frozenset()

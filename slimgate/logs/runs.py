@@ -122,7 +122,7 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
     """
     if ANY in choices and not base.runs and not target.runs:
         _check_time_known(choices[ANY], (base, target))
-    chosen_base, chosen_target = _choose(base, BASE, choices), _choose(target, TARGET, choices)
+    chosen_base, chosen_target = _choose_run(base, BASE, choices), _choose_run(target, TARGET, choices)
     chosen_base = chosen_base or _join_disjoint(base, chosen_target or target)
     chosen_target = chosen_target or _join_disjoint(target, chosen_base or base)
     problems = [
@@ -132,8 +132,8 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
     if problems:
         raise DataError("; and ".join(problems))
     return (
-        _choose_further(chosen_base or _pick(base, BASE, base.runs[-1]), BASE, choices),
-        _choose_further(chosen_target or _pick(target, TARGET, target.runs[-1]), TARGET, choices),
+        _choose_further(chosen_base or _pick_run(base, BASE, base.runs[-1]), BASE, choices),
+        _choose_further(chosen_target or _pick_run(target, TARGET, target.runs[-1]), TARGET, choices),
     )
 
 
@@ -141,10 +141,10 @@ def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
     """The log, in which each further log that holds several runs has one chosen run, or all runs."""
     further: list[Log] = []
     for folder in log.further:
-        chosen = _choose(folder, side, choices) if folder.runs else folder
+        chosen = _choose_run(folder, side, choices) if folder.runs else folder
         if chosen is None and (problems := _find_problems(folder, side, log)):
             raise DataError("; and ".join(problems))
-        chosen = chosen or _pick(folder, side, folder.runs[-1])
+        chosen = chosen or _pick_run(folder, side, folder.runs[-1])
         further += [replace(chosen, further=()), *chosen.further]
     check_one_model([log, *further])
     return replace(log, further=tuple(further))
@@ -156,13 +156,13 @@ def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
     Raises DataError if no run can be chosen.
     """
     choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
-    chosen = _choose(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
+    chosen = _choose_run(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
     if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):
         raise DataError("; and ".join(problems))
-    return chosen or _pick(repeat, REPEAT, repeat.runs[-1])
+    return chosen or _pick_run(repeat, REPEAT, repeat.runs[-1])
 
 
-def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
+def _choose_run(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     """The log with the run that the user chose; None if there are several and no choice was given."""
     choice = choices.get(side, choices.get(ANY) if log.runs else None)
     if not log.runs:
@@ -172,12 +172,12 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     if choice is None:
         return None
     if choice == LATEST:
-        return _pick(log, side, log.runs[-1])
+        return _pick_run(log, side, log.runs[-1])
     if choice == EACH_TASK:
         return _join_newest(log)
     if choice == ALL:
         _require_one_model(log, log.runs, ALL)
-        first, *rest = (_pick(log, side, run) for run in log.runs)
+        first, *rest = (_pick_run(log, side, run) for run in log.runs)
         further = tuple(replace(run, notes=(), further=()) for run in rest)
         return replace(first, notes=log.notes, further=(*further, *log.further))
     exact = [run for run in log.runs if _normalize_time(run.time) == _normalize_time(choice)]
@@ -187,7 +187,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin with this time" if fitting else "no run begins with this time"
         raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")
-    return _pick(log, side, fitting[0])
+    return _pick_run(log, side, fitting[0])
 
 
 def _check_time_known(choice: str, logs: Sequence[Log]) -> None:
@@ -205,7 +205,7 @@ def _normalize_time(time: str) -> str:
     return time.replace(":", "-").strip()
 
 
-def _pick(log: Log, side: str, run: Run) -> Log:
+def _pick_run(log: Log, side: str, run: Run) -> Log:
     if run.problem:
         judgeable = [other for other in log.runs if not other.problem]
         hint = f", or choose {_describe_choices(side, judgeable)}" if judgeable else ""

@@ -15,7 +15,8 @@ from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET
 # Groups that make the variance of a mean larger by at most this share are ignored: a budget that passes
 # wrongly in 5 % of runs passes in 5.2 %, and independent rows have the more powerful test.
 _NEGLIGIBLE = 0.02
-_NOTHING = (0, digest(""))
+# The digests of no text.
+_NO_TEXT = (0, digest(""))
 
 
 def digest_documents(samples: Samples) -> Ints:
@@ -24,12 +25,12 @@ def digest_documents(samples: Samples) -> Ints:
     key = DOCUMENT if DOCUMENT in samples.keys else PROMPT
     if key not in samples.keys:
         return -1 - rows
-    prompts = samples.keys[key]
-    nothing = np.isin(prompts, _NOTHING)
+    digests = samples.keys[key]
+    has_no_text = np.isin(digests, _NO_TEXT)
     if key == PROMPT and TARGET in samples.keys:
         # the product wraps around, as that of a hash may
-        prompts = np.abs(prompts * 1_000_003 ^ samples.keys[TARGET])
-    return np.where(nothing, -1 - rows, prompts)
+        digests = np.abs(digests * 1_000_003 ^ samples.keys[TARGET])
+    return np.where(has_no_text, -1 - rows, digests)
 
 
 def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:

@@ -19,7 +19,6 @@ from math import isfinite, nan
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate._system.number_text import format_count
 from slimgate.errors import DataError
@@ -29,6 +28,7 @@ from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place, read_error
 from slimgate.logs.pairs import PairedTask
+from slimgate.logs.predictions.codes import list_missing
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
@@ -44,10 +44,12 @@ _CONSEQUENCES = {
 class Counts:
     """Samples of one comparison: judged, and without a score in one log or both.
 
-    only_base, only_target: samples that the other log lacks. unscored_*: samples of both logs that failed or
-    have no score, in one log or in both. not_of_metric: samples that do not have the metric in either log,
-    such as a score of another test; they do not count as missing. truncated_*: answers that were cut off;
-    they are judged as they are. not_run: samples that the target has not run yet, if its log grows.
+    only_base, only_target: samples that the other log lacks.
+    unscored_*: samples of both logs that failed or have no score, in one log or in both.
+    not_of_metric: samples that do not have the metric in either log, such as a score of another test; they do
+        not count as missing.
+    truncated_*: answers that were cut off; they are judged as they are.
+    not_run: samples that the target has not run yet, if its log grows.
     """
 
     judged: int
@@ -75,12 +77,14 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class PairedScores:
-    """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
+    """The scores of one metric; nothing is missing.
 
+    base, target: (rows,) scores; for several runs, their means.
     base_rows, target_rows: (rows,) positions in both logs, -1 if the target lacks the sample.
-    documents: (rows,) digests of the samples' documents, from `same_documents`. sizes: (rows,) for a ratio
-    of sums, the same in both logs; None for a mean of scores. runs: the scores of each run, if there are
-    several; base and target are then their means.
+    clusters: (rows,) as in Samples, or None.
+    documents: (rows,) digests of the samples' documents, from `same_documents`.
+    sizes: (rows,) for a ratio of sums, the same in both logs; None for a mean of scores.
+    runs: the scores of each run, if there are several.
     """
 
     base: Floats
@@ -252,7 +256,7 @@ def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[
     else:
         sides = (paired.base.ids, paired.target.ids)
         ids, other_ids = sides if counts.only_base else reversed(sides)
-        examples = ids.filter(pc.is_null(pc.index_in(ids, value_set=other_ids)))
+        examples = list_missing(ids, other_ids)
     total = len(paired.base_rows) + counts.only_base + counts.only_target
     return f"of {format_count(total, 'sample', 'samples')} {', '.join(parts)} ({format_examples(examples)})"
 

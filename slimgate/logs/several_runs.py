@@ -8,27 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate._system.number_text import format_count
 from slimgate.errors import DataError, list_names
-from slimgate.logs.columns import Samples, number_epochs
+from slimgate.logs.columns import Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
-from slimgate.logs.predictions.codes import sort_by_id
+from slimgate.logs.predictions.codes import find_ids, list_missing, sort_by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.runs import check_one_model
 from slimgate.logs.same_run import is_copy, is_same_run
 from slimgate.logs.sample_fields import Field, Value
 from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.reader import GENERATION, TASK_ARGS, TASKS, Log, Row, TaskLog, split_epoch
+from slimgate.plugins.reader import (
+    GENERATION,
+    TASK_ARGS,
+    TASKS,
+    Log,
+    Row,
+    TaskLog,
+    name_further_epoch,
+    split_epoch,
+)
 
 # Names of the seed of a generation; runs of one model differ in it.
 _SEEDS = ("seed", "seeds", "random_seed")
@@ -72,22 +81,28 @@ def join_logs(logs: Sequence[Log]) -> Log:
     return replace(logs[0], further=(*logs[0].further, *further))
 
 
+def number_epochs(log: Log) -> Log:
+    """The log and its further runs, in which rows of the same id are epochs of one sample."""
+    tasks = {name: _number_task_epochs(task) for name, task in log.tasks.items()}
+    return replace(log, tasks=tasks, further=tuple(map(number_epochs, log.further)))
+
+
 def convert_epochs_to_runs(log: Log) -> Log:
     """The epochs of a log as separate runs. A side of several runs, such as a kept base, stays as it is.
 
     Raises DataError if each sample has only one epoch, if a task lacks an epoch of another, and for epochs
     in a side of several runs.
     """
+    numbered = number_epochs(log)
     if log.further:
-        for run in (log, *log.further):
-            if any(len(epochs) > 1 for epochs in _list_epochs(_number_all(run)).values()):
+        for run in (numbered, *numbered.further):
+            if any(len(epochs) > 1 for epochs in _list_epochs(run).values()):
                 raise DataError(
                     f"{run.shown}: --same-id runs reads the rows of one log as runs, but several runs were "
                     "given for this side; give one log"
                 )
         return log
-    tasks = _number_all(log)
-    epochs_of = _list_epochs(tasks)
+    epochs_of = _list_epochs(numbered)
     epochs = sorted(set().union(*epochs_of.values()))
     if len(epochs) < 2:
         raise DataError(
@@ -109,20 +124,33 @@ def convert_epochs_to_runs(log: Log) -> Log:
         replace(
             log,
             shown=f"{log.shown} (epoch {epoch})",
-            tasks={name: _select_epoch(task, epoch) for name, task in tasks.items()},
+            tasks={name: _select_epoch(task, epoch) for name, task in numbered.tasks.items()},
         )
         for epoch in epochs
     ]
     return replace(runs[0], further=tuple(runs[1:]))
 
 
-def _number_all(log: Log) -> dict[str, TaskLog]:
-    return {name: number_epochs(task) for name, task in log.tasks.items()}
+def _number_task_epochs(task: TaskLog) -> TaskLog:
+    """The task whose rows of the same id and filter are epochs of one sample, in the order of the file."""
+
+    def rows() -> Iterator[Row]:
+        seen: dict[tuple[str, str], int] = {}
+        for row in task.rows():
+            key = row.filter, row.id
+            seen[key] = epoch = seen.get(key, 0) + 1
+            yield replace(
+                row,
+                id=name_further_epoch(row.id, epoch),
+                cluster=row.id if row.cluster is None else row.cluster,
+            )
+
+    return replace(task, rows=rows)
 
 
-def _list_epochs(tasks: Mapping[str, TaskLog]) -> dict[str, set[int]]:
+def _list_epochs(log: Log) -> dict[str, set[int]]:
     """The numbers of the epochs of each task."""
-    return {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in tasks.items()}
+    return {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in log.tasks.items()}
 
 
 def _select_epoch(task: TaskLog, epoch: int) -> TaskLog:
@@ -189,30 +217,13 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
     if len(runs) == 1:
         return runs[0]
     ids, firsts = _join_ids(runs)
-    places = [_find_places(ids, run) for run in runs]
+    places = [find_ids(ids, run.ids) for run in runs]
     metrics = dict.fromkeys(metric for run in runs for metric in run.scores)
     scores = {
         metric: np.stack([_select_scores(run, metric, at) for run, at in zip(runs, places, strict=True)])
         for metric in metrics
     }
-
-    def rows() -> Iterator[Row]:
-        """Rows in the order of the ids; samples that only later runs have come last."""
-        known: set[str] = set()
-        for run, count in zip(runs, firsts, strict=True):
-            for row in run.rows() if count else ():
-                if row.id not in known:
-                    known.add(row.id)
-                    yield row
-
     keys = dict.fromkeys(name for run in runs for name in run.keys)
-    flags = {
-        name: np.sum(
-            [np.where(at >= 0, getattr(run, name)[at], 0) for run, at in zip(runs, places, strict=True)],
-            axis=0,
-        )
-        for name in ("errors", "truncated")
-    }
     return Samples(
         ids=ids,
         order=sort_by_id(ids),
@@ -221,10 +232,10 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         keys={name: _join_keys([run.keys.get(name) for run in runs], places) for name in keys},
         answers=None,
         clusters=join_run_groups([run.clusters for run in runs], places),
-        errors=flags["errors"].astype(np.uint8),
-        truncated=flags["truncated"].astype(np.uint8),
+        errors=_count_flags([run.errors for run in runs], places),
+        truncated=_count_flags([run.truncated for run in runs], places),
         not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},
-        rows=rows,
+        rows=partial(_read_first_rows, runs, firsts),
         # a figure of sums is refused when it is judged
         sizes={
             metric: np.where(at >= 0, sizes[at], np.nan)
@@ -237,21 +248,32 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
     )
 
 
+def _read_first_rows(runs: Sequence[Samples], firsts: Sequence[int]) -> Iterator[Row]:
+    """The row of each sample in the first run that has it, in the order of `_join_ids`."""
+    known: set[str] = set()
+    for run, count in zip(runs, firsts, strict=True):
+        for row in run.rows() if count else ():
+            if row.id not in known:
+                known.add(row.id)
+                yield row
+
+
+def _count_flags(columns: Sequence[npt.NDArray[np.uint8]], places: Sequence[Ints]) -> npt.NDArray[np.uint8]:
+    """(samples,) in how many runs a flag of the sample is set. columns: the flags of each run."""
+    flags = [np.where(at >= 0, column[at], 0) for column, at in zip(columns, places, strict=True)]
+    counts: npt.NDArray[np.uint8] = np.sum(flags, axis=0).astype(np.uint8)
+    return counts
+
+
 def _join_ids(runs: Sequence[Samples]) -> tuple[pa.Array, list[int]]:
     """All ids, and the number of ids that each run is the first to have."""
     ids, firsts = runs[0].ids, [len(runs[0])]
     for run in runs[1:]:
-        new = run.ids.filter(pc.is_null(pc.index_in(run.ids, value_set=ids)))
+        new = list_missing(run.ids, ids)
         firsts.append(len(new))
         if len(new):
             ids = pa.concat_arrays([ids, new])
     return ids, firsts
-
-
-def _find_places(ids: pa.Array, run: Samples) -> Ints:
-    """(ids,) the row of each in a run; -1 if the run lacks the sample."""
-    places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
-    return places
 
 
 def _join_keys(columns: Sequence[Ints | None], places: Sequence[Ints]) -> Ints:
@@ -287,11 +309,11 @@ def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | 
     joined = {}
     for name in names:
         parts = [
-            pc.index_in(run.ids.take(pa.array(run.empty[name])), value_set=ids).to_numpy()
+            find_ids(run.ids.take(pa.array(run.empty[name])), ids)
             for run in runs
             if run.empty is not None and name in run.empty
         ]
-        joined[name] = np.unique(np.concatenate(parts)).astype(np.int64)
+        joined[name] = np.unique(np.concatenate(parts))
     return joined
 
 

@@ -90,6 +90,11 @@ def _judge(suite: LogSuite) -> JudgedFiles:
     budgets = _select_budgets(suite, LOADS if base.loads else ANSWERS, suite.base)
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
+    return _judge_answers(suite, base, budgets)
+
+
+def _judge_answers(suite: LogSuite, base: Log, budgets: Mapping[str, FileBudgets]) -> JudgedAnswers:
+    """Judges logs of answers. base: the log of the base's first run. budgets: by target."""
     if not base.models:
         for paths in suite.target_runs.values():
             check_sides(suite.base_runs, paths)

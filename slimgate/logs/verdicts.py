@@ -13,7 +13,6 @@ from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.group_sequential import Look, compute_look_rows, find_due_look
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
-from slimgate.logs.columns import number_epochs
 from slimgate.logs.compared_settings import describe_versions
 from slimgate.logs.comparison_lines import (
     describe_equal_answers,
@@ -34,7 +33,7 @@ from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.same_run import check_repeat_rows
-from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs
+from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs, number_epochs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, list_sliced_fields, slice_comparison
 from slimgate.plugins.reader import Log
@@ -44,9 +43,13 @@ from slimgate.plugins.reader import Log
 class LogVerdicts:
     """All comparisons of a target with the base, the largest drop first.
 
-    With a budget on both sides the largest gain comes early too. pooled: over all samples, or None. slices:
-    of the comparisons, in the same order. notes: what was accepted or could not be compared. tests: budgets
-    that Holm's correction counts. rules: the rules by which the logs were compared.
+    With a budget on both sides the largest gain comes early too.
+
+    pooled: over all samples, or None.
+    notes: what was accepted or could not be compared.
+    tests: how many budgets Holm's correction counts.
+    slices: of the comparisons, in the same order.
+    rules: the rules by which the logs were compared.
     """
 
     base: Log
@@ -131,8 +134,8 @@ def _judge_runs(
     if rules.same_id == "runs":
         base, target = convert_epochs_to_runs(base), convert_epochs_to_runs(target)
     if rules.same_id == "epochs":
-        base, target = _number_log_epochs(base), _number_log_epochs(target)
-        repeat = None if repeat is None else _number_log_epochs(repeat)
+        base, target = number_epochs(base), number_epochs(target)
+        repeat = None if repeat is None else number_epochs(repeat)
     rules = _complete_rules(base, target, budgets, rules)
     collected = _compare_logs(base, target, budgets, rules, seed)
     pooled = None
@@ -190,10 +193,9 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
     for task in list_shared_tasks(base, target, differences):
         ranges = find_declared_ranges(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
+            paired = replace(paired, ranges={**paired.ranges, **ranges})
             fields = list_sliced_fields(paired, rules.slices, differences.notes)
-            for comparison, scores in compare_task(
-                paired, budgets, rules, seed, collected, differences, ranges
-            ):
+            for comparison, scores in compare_task(paired, budgets, rules, seed, collected, differences):
                 comparison = comparison if budgets.pooled else replace(comparison, documents=None)
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
@@ -233,11 +235,6 @@ def _describe_comparisons(
 def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The largest drop first; with a budget on both sides, the largest change."""
     return tuple(sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets)))
-
-
-def _number_log_epochs(log: Log) -> Log:
-    tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
-    return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
 
 
 def _choose_first_metrics(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -135,13 +135,13 @@ def test_choices_have_no_length() -> None:
     assert set(judge(make_log("a", rows, written=False), make_log("b", rows, written=False))) == {"acc"}
 
 
-def lengths(ratio: float, n: int = 400, seed: int = 0) -> tuple[Floats, Floats]:
+def draw_lengths(ratio: float, n: int = 400, seed: int = 0) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(seed)
     base = np.round(np.clip(150 * np.exp(rng.normal(0, 0.6, n)), 1, 1000))
     return base, np.round(np.clip(base * ratio * np.exp(rng.normal(0, 0.2, n)), 1, 1000))
 
 
-def token_logs(base: Floats, target: Floats, most_tokens: int | None) -> tuple[Log, Log]:
+def make_token_logs(base: Floats, target: Floats, most_tokens: int | None) -> tuple[Log, Log]:
     before, after = (
         make_log(name, make_rows(["x"] * len(values), answer_tokens=values.tolist()), most_tokens=most_tokens)
         for name, values in (("a", base), ("b", target))
@@ -161,27 +161,29 @@ def token_logs(base: Floats, target: Floats, most_tokens: int | None) -> tuple[L
     ],
 )
 def test_a_limit_of_the_ratio_has_three_verdicts(ratio: float, kind: str, limit: float, verdict: str) -> None:
-    base, target = lengths(ratio)
-    judged = judge(*token_logs(base, target, 1000), {"answer_length": {kind: limit}}, Rules())
+    base, target = draw_lengths(ratio)
+    judged = judge(*make_token_logs(base, target, 1000), {"answer_length": {kind: limit}}, Rules())
     budget = judged["answer_length"].judged.budgets[0]
     assert budget.verdict == verdict
     assert budget.value == pytest.approx(target.mean() / base.mean())
 
 
 def test_without_a_limit_of_tokens_nothing_passes_before_a_cap() -> None:
-    base, target = lengths(1.0, n=1000)
+    base, target = draw_lengths(1.0, n=1000)
     for table, expected in (
         ({"length_ratio_max": 1.5}, Verdict.INCONCLUSIVE),
         ({"length_ratio_max": 1.5, "cap": 400.0}, Verdict.PASS),
     ):
-        judged = judge(*token_logs(base, target, None), {"answer_length": table}, Rules())[
+        judged = judge(*make_token_logs(base, target, None), {"answer_length": table}, Rules())[
             "answer_length"
         ].judged
         assert judged.verdict is expected
     # a log that has a longer answer than its limit is of an unknown limit
     longer = target.copy()
     longer[0] = 2000
-    judged = judge(*token_logs(base, longer, 1000), {"answer_length": {"length_ratio_max": 1.5}}, Rules())
+    judged = judge(
+        *make_token_logs(base, longer, 1000), {"answer_length": {"length_ratio_max": 1.5}}, Rules()
+    )
     assert judged["answer_length"].judged.verdict is Verdict.INCONCLUSIVE
 
 
@@ -189,8 +191,8 @@ def test_without_a_limit_of_tokens_nothing_passes_before_a_cap() -> None:
 def test_the_ratios_interval_is_near_scipys_and_no_narrower(ratio: float) -> None:
     from scipy.stats import bootstrap
 
-    base, target = lengths(ratio, n=2000, seed=3)
-    judged = judge(*token_logs(base, target, 1000))["answer_length"].judged
+    base, target = draw_lengths(ratio, n=2000, seed=3)
+    judged = judge(*make_token_logs(base, target, 1000))["answer_length"].judged
     assert judged.interval is not None
     independent = bootstrap(
         (base, target),
@@ -212,14 +214,14 @@ def test_the_ratios_interval_is_near_scipys_and_no_narrower(ratio: float) -> Non
 @pytest.mark.parametrize("kind", ["length_ratio_max", "length_ratio_min"])
 @pytest.mark.parametrize("ratio", [0.8, 1.0, 1.3])
 def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: float) -> None:
-    base, target = lengths(ratio, n=2000, seed=3)
+    base, target = draw_lengths(ratio, n=2000, seed=3)
     for limit in (0.7, 0.8, 1.0, 1.1, 1.3, 1.5):
         table = {"answer_length": {kind: limit}}
-        judged = judge(*token_logs(base, target, 1000), table, Rules())["answer_length"].judged
+        judged = judge(*make_token_logs(base, target, 1000), table, Rules())["answer_length"].judged
         facts = make_quality_facts(judged, "line", measured="now")
         variant = VariantRecord(name="int8", parent="teacher", quality={"answer_length": facts})
         (recorded,) = list_judged_budgets(variant)
-        near = judge(*token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[
+        near = judge(*make_token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[
             "answer_length"
         ].judged
         assert judge_under_limit(kind, limit, recorded) is judged.verdict
@@ -232,7 +234,7 @@ def test_rare_answers_at_the_limit_do_not_pass_by_chance() -> None:
     metric = make_score_metric(
         "answer_length", higher_is_better=False, zero_one=False, score_range=(0.0, 4000.0)
     )
-    base, _ = lengths(1.0, n=200)
+    base, _ = draw_lengths(1.0, n=200)
     ids = np.arange(200).astype(np.str_)
     sides = [make_score_outcomes(ids, base, None, right=False)] * 2
     assert (
@@ -258,18 +260,18 @@ def test_a_kept_base_has_the_lengths_of_whole_answers(tmp_path: Path) -> None:
     assert comparisons["answer_length"].judged.drop_points == 0
 
 
-def polite(answer: str, _reference: str | None) -> float:
+def rate_politeness(answer: str, _reference: str | None) -> float:
     return float("please" in answer)
 
 
-polite.higher_is_better = False  # type: ignore[attr-defined]
+rate_politeness.higher_is_better = False  # type: ignore[attr-defined]
 
 
 def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) -> None:
     file = tmp_path / "refusals.txt"
     file.write_text("\ufeffno comment\n  # ours: please\n", "utf-8")
     rows = make_rows(["No comment."] * 30 + ["please ask"] * 30)
-    for refusals, share in ((str(file), 0.5), (f"{__name__}:polite", 0.5), (None, 0.0)):
+    for refusals, share in ((str(file), 0.5), (f"{__name__}:rate_politeness", 0.5), (None, 0.0)):
         rules = Rules(checks=read_answer_checks(refusals=refusals))
         assert judge(make_log("a", rows), make_log("b", rows), rules=rules)["refused"].judged.value == share
     file.write_text("(\n")
@@ -280,7 +282,7 @@ def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) 
 
 
 def test_the_length_of_a_slice_has_a_budget_too() -> None:
-    base, target = lengths(1.0, n=2000)
+    base, target = draw_lengths(1.0, n=2000)
     longer = np.where(np.arange(2000) % 2, target, np.minimum(target * 2, 1000))
     sides = [
         make_log(

@@ -20,7 +20,7 @@ LOOSE = {"drop_points": 90.0}
 KEYS = [ComparisonKey("gsm8k/acc", "gsm8k", "acc"), ComparisonKey("arc/acc", "arc", "acc")]
 
 
-def limits_of(budgets: LogBudgets, task: str) -> dict[str, float]:
+def list_limits(budgets: LogBudgets, task: str) -> dict[str, float]:
     return {
         budget.kind: budget.limit
         for budget in budgets.select_budgets(ComparisonKey(f"{task}/acc", task, "acc"))
@@ -55,16 +55,16 @@ def judge(stated: dict[str, Any], *slices: str) -> LogVerdicts:
     ],
 )
 def test_another_kind_of_budget_removes_no_limit(stated: dict[str, Any]) -> None:
-    assert limits_of(read(stated), "gsm8k") == {**DROP, **FLOOR}
-    assert limits_of(read(stated), "arc") == FLOOR
+    assert list_limits(read(stated), "gsm8k") == {**DROP, **FLOOR}
+    assert list_limits(read(stated), "arc") == FLOOR
     verdicts = {part.name: part.judged.verdict for part in judge(stated).comparisons}
     assert verdicts == {"gsm8k/acc": Verdict.FAIL, "arc/acc": Verdict.PASS}
 
 
 def test_of_one_kind_the_last_pattern_counts() -> None:
     budgets = read({"*": {**DROP, **FLOOR}, "gsm8k*": {"drop_points": 1.0}})
-    assert limits_of(budgets, "gsm8k") == {"drop_points": 1.0, "floor": 0.1}
-    assert limits_of(budgets, "arc") == {"drop_points": 2.0, "floor": 0.1}
+    assert list_limits(budgets, "gsm8k") == {"drop_points": 1.0, "floor": 0.1}
+    assert list_limits(budgets, "arc") == {"drop_points": 2.0, "floor": 0.1}
 
 
 def test_another_kind_removes_no_limit_of_a_slice() -> None:
@@ -122,7 +122,7 @@ def test_a_slice_budget_that_decides_nothing_is_refused() -> None:
 
 def test_a_limit_that_is_off_leaves_the_other_kinds() -> None:
     off = {"*": {"drop_points": "off", "reason": "known"}}
-    assert limits_of(read({"*": {**DROP, **FLOOR}, "variants": {"int4": off}}), "gsm8k") == FLOOR
+    assert list_limits(read({"*": {**DROP, **FLOOR}, "variants": {"int4": off}}), "gsm8k") == FLOOR
 
 
 @pytest.mark.parametrize("points_last", [False, True])

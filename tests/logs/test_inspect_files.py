@@ -22,7 +22,7 @@ WRITTEN = Path(__file__).parent / "written_by_tools/inspect/base.eval"
 LONG = "a long prompt " * 20
 
 
-def _sample(number: int, **changed: Any) -> dict[str, Any]:
+def _make_sample(number: int, **changed: Any) -> dict[str, Any]:
     return {
         "id": number,
         "epoch": 1,
@@ -49,7 +49,9 @@ def _write_eval(path: Path, compression: int, samples: list[dict[str, Any]]) -> 
 )
 def test_messages_and_attachments_are_the_prompt(tmp_path: Path, compression: int) -> None:
     file = _write_eval(
-        tmp_path / "x.eval", compression, [_sample(1), _sample(2, score={"value": "I"}, scores=None)]
+        tmp_path / "x.eval",
+        compression,
+        [_make_sample(1), _make_sample(2, score={"value": "I"}, scores=None)],
     )
     rows = list(read_log(file).tasks["t"].rows())
     assert [row.prompt for row in rows] == [f"user: {LONG}"] * 2
@@ -126,7 +128,9 @@ def test_the_reader_recognizes_both_forms(tmp_path: Path) -> None:
 
 
 def test_ids_of_samples_may_have_slashes(tmp_path: Path) -> None:
-    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1), _sample(2, id="HumanEval/a/2")])
+    file = _write_eval(
+        tmp_path / "x.eval", zipfile.ZIP_STORED, [_make_sample(1), _make_sample(2, id="HumanEval/a/2")]
+    )
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("samples/HumanEval/", "")  # as other programs write folders
     assert [sample["id"] for sample in read_samples(file)] == [1, "HumanEval/a/2"]
@@ -134,7 +138,7 @@ def test_ids_of_samples_may_have_slashes(tmp_path: Path) -> None:
 
 
 def test_samples_in_several_files_are_refused_by_name(tmp_path: Path) -> None:
-    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1)])
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_make_sample(1)])
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("samples/2_epoch_1/sample.json", "{}")
     with pytest.raises(DataError, match=r"samples/2_epoch_1/sample\.json: a sample is in several files"):
@@ -143,7 +147,9 @@ def test_samples_in_several_files_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_invalidated_logs_and_samples_have_no_scores(tmp_path: Path) -> None:
     file = _write_eval(
-        tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1, invalidation={"reason": "x"}), _sample(2)]
+        tmp_path / "x.eval",
+        zipfile.ZIP_STORED,
+        [_make_sample(1, invalidation={"reason": "x"}), _make_sample(2)],
     )
     assert [row.scores for row in read_log(file).tasks["t"].rows()] == [{}, {"match": 1.0}]
     header = {**read_header(WRITTEN), "invalidated": True}
@@ -167,7 +173,7 @@ def test_json_that_is_none_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_scorer_that_failed_in_every_sample_does_not_pass(tmp_path: Path, missing: str) -> None:
     base_scores = {"match": {"value": "C"}, "choice": {"value": "C"}}
     for name, scores in (("base", base_scores), ("target", {"match": {"value": "C"}})):
-        samples = [_sample(k, scores=scores, input=f"question {k}") for k in range(300)]
+        samples = [_make_sample(k, scores=scores, input=f"question {k}") for k in range(300)]
         _write_eval(tmp_path / f"{name}.eval", zipfile.ZIP_DEFLATED, samples)
     files = [str(tmp_path / f"{name}.eval") for name in ("base", "target")]
     arguments = ["judge", *files, "--drop-points", "2", "--missing", missing]
@@ -182,7 +188,7 @@ def test_a_member_that_claims_to_be_huge_is_not_unpacked(
 ) -> None:
     """3 MB of blanks take 3 kB in a zip, and gigabytes would take megabytes."""
     monkeypatch.setattr("slimgate.logs.readers._inspect_files._LARGE", 10**6)
-    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_sample(1, notes=" " * 3 * 10**6)])
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_make_sample(1, notes=" " * 3 * 10**6)])
     if compression == 93:
         _claim_zstandard(file)
     problem = (
@@ -202,5 +208,5 @@ def _claim_zstandard(file: Path) -> None:
 
 
 def test_text_that_repeats_itself_is_read(tmp_path: Path) -> None:
-    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_sample(1, notes=" " * 3 * 10**6)])
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_make_sample(1, notes=" " * 3 * 10**6)])
     assert len(list(read_samples(file))) == 1

@@ -20,7 +20,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 
 
-def inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None, **spec: Any) -> Path:
+def write_inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None, **spec: Any) -> Path:
     samples = [
         {
             "id": at,
@@ -95,14 +95,14 @@ LIMITS = ("message_limit", "token_limit", "time_limit", "working_limit", "cost_l
 def test_settings_of_inspect_are_compared(
     tmp_path: Path, before: Any, after: Any, name: str, words: str
 ) -> None:
-    base = inspect_log(tmp_path / "base.json", "vllm/base", **before)
-    target = inspect_log(tmp_path / "int4.json", "vllm/int4", **after)
+    base = write_inspect_log(tmp_path / "base.json", "vllm/base", **before)
+    target = write_inspect_log(tmp_path / "int4.json", "vllm/int4", **after)
     check_setting(base, target, name, words)
 
 
 def test_names_of_the_model_itself_are_no_difference(tmp_path: Path) -> None:
     files = [
-        inspect_log(
+        write_inspect_log(
             tmp_path / f"{name}.json",
             f"hf/{name}",
             {"model": f"hf/{name}", "kwargs": extra},
@@ -118,14 +118,16 @@ def test_names_of_the_model_itself_are_no_difference(tmp_path: Path) -> None:
 
 def test_a_scorer_of_one_log_alone_is_no_difference(tmp_path: Path) -> None:
     scorers = [{"name": "match", "options": {}}, {"name": "length", "options": {"most": 5}}]
-    base = inspect_log(tmp_path / "base.json", "vllm/base", scorers=scorers)
-    target = inspect_log(tmp_path / "int4.json", "vllm/int4", scorers=scorers[:1])
+    base = write_inspect_log(tmp_path / "base.json", "vllm/base", scorers=scorers)
+    target = write_inspect_log(tmp_path / "int4.json", "vllm/int4", scorers=scorers[:1])
     assert judge_files(base, target).comparisons
 
 
 def test_options_of_one_inspect_log_alone_are_a_note(tmp_path: Path) -> None:
-    base = inspect_log(tmp_path / "base.json", "a/b", task_args={"seed": 1}, scorers=[{"name": "match"}])
-    target = inspect_log(
+    base = write_inspect_log(
+        tmp_path / "base.json", "a/b", task_args={"seed": 1}, scorers=[{"name": "match"}]
+    )
+    target = write_inspect_log(
         tmp_path / "int4.json",
         "a/c",
         {"mode": "w" * 200, "tags": [], "inner": {"name": None}},
@@ -147,7 +149,7 @@ def test_options_of_one_log_differ_in_one_version(
     tmp_path: Path, versions: tuple[str, str], refused: bool
 ) -> None:
     base, target = (
-        inspect_log(
+        write_inspect_log(
             tmp_path / f"{model}.json", f"a/{model}", packages={"inspect_ai": version}, task_args=args
         )
         for model, version, args in (("b", versions[0], {}), ("c", versions[1], {"fewshot": 10}))
@@ -160,7 +162,7 @@ def test_options_of_one_log_differ_in_one_version(
 
 def test_an_option_of_no_value_equals_a_missing_option(tmp_path: Path) -> None:
     base, target = (
-        inspect_log(
+        write_inspect_log(
             tmp_path / f"{model}.json", f"a/{model}", packages={"inspect_ai": "0.3.1"}, task_args=args
         )
         for model, args in (("b", {"shuffle": True}), ("c", {"shuffle": True, "fewshot": None}))
@@ -169,8 +171,10 @@ def test_an_option_of_no_value_equals_a_missing_option(tmp_path: Path) -> None:
 
 
 def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
-    base = inspect_log(tmp_path / "base.json", "a/b", scorers=[])
-    role = inspect_log(tmp_path / "role.json", "a/c", scorers=[], model_roles={"grader": {"model": "j"}})
+    base = write_inspect_log(tmp_path / "base.json", "a/b", scorers=[])
+    role = write_inspect_log(
+        tmp_path / "role.json", "a/c", scorers=[], model_roles={"grader": {"model": "j"}}
+    )
     check_setting(base, role, "scorers", 'scorers {"(names of model roles)": []} and')
     log = json.loads(base.read_text("utf-8"))
     log["plan"]["steps"].append({"solver": "critique", "params": {}})
@@ -183,7 +187,9 @@ GRADED_BY_JUDGE = {**GRADED, "model_roles": {"grader": {"model": "openai/judge"}
 
 def test_a_model_that_grades_its_own_answers_is_refused(tmp_path: Path) -> None:
     """Inspect's scorers take the evaluated model if no grader is given."""
-    base, target = (inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED) for name in ("a", "b"))
+    base, target = (
+        write_inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED) for name in ("a", "b")
+    )
     check_setting(
         base,
         target,
@@ -191,7 +197,7 @@ def test_a_model_that_grades_its_own_answers_is_refused(tmp_path: Path) -> None:
         'scorers {"model_graded_qa": {"model": "vllm/a"}} and {"model_graded_qa": {"model": "vllm/b"}}',
     )
     judged = [
-        inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED_BY_JUDGE) for name in ("c", "d")
+        write_inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED_BY_JUDGE) for name in ("c", "d")
     ]
     assert judge_files(*judged).comparisons
 
@@ -217,12 +223,12 @@ def test_the_grader_of_openai_evals_is_its_last_model(
 
 
 def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
-    log = read_log(inspect_log(tmp_path / "base.json", "a/b", {"template": "Be short."}))
+    log = read_log(write_inspect_log(tmp_path / "base.json", "a/b", {"template": "Be short."}))
     settings = {**log.tasks["sums"].settings, "filters": ["system_message"]}  # as older versions wrote it
     old = replace(log, tasks={"sums": replace(log.tasks["sums"], settings=settings, shared_options=())})
     write_base_log(old, tmp_path / "base.parquet")
     base = read_base_log(tmp_path / "base.parquet", "base")
-    target = read_log(inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
+    target = read_log(write_inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
     for logs in ((base, target), (target, replace(base, is_kept_base=False))):
         assert judge_logs(*logs, LogBudgets(), Rules()).comparisons
     steps = {"filters": {"1 generate": {}}}
@@ -232,7 +238,7 @@ def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
 
 
 def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:
-    log = read_log(inspect_log(tmp_path / "base.json", "a/b"))
+    log = read_log(write_inspect_log(tmp_path / "base.json", "a/b"))
     write_base_log(log, tmp_path / "base.parquet")
     task = read_base_log(tmp_path / "base.parquet", "base").tasks["sums"]
     assert task.shared_options == log.tasks["sums"].shared_options != ()

@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> Path:
     return written(tmp_path / "q4.txt", np.random.default_rng(0).exponential(0.01, 580))
 
 
-def budgets(tmp_path: Path, text: str) -> str:
+def write_budgets(tmp_path: Path, text: str) -> str:
     path = tmp_path / "quality.toml"
     path.write_text(f"[budgets]\n{text}\n")
     return str(path)
@@ -50,17 +50,17 @@ def test_budgets_are_judged_over_chunks(
 kl = { mean_max = 0.03, above_cap_max = 0.01 }
 top1_agreement = { floor = 0.97 }
 perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
-    assert main(["judge", str(log), "--budgets", budgets(tmp_path, text)]) == 0
+    assert main(["judge", str(log), "--budgets", write_budgets(tmp_path, text)]) == 0
     out = capsys.readouterr().out
     assert "580 chunks" in out
     assert out.count(": PASS") == 3
     # 3 of 580 chunks
     assert out.count("above the cap of 1: 0 % [0, 0.52], limit 1 %: PASS") == 2
     # 580 chunks leave 0.5 % open, and 0.03 / 8 is less
-    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.03 }")]) == 1
+    assert main(["judge", str(log), "--budgets", write_budgets(tmp_path, "kl = { mean_max = 0.03 }")]) == 1
     undecided = "the mean is inside, and the share above the cap (above_cap_max) is undecided: about"
     assert f" %: INCONCLUSIVE, {undecided}" in capsys.readouterr().out
-    strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
+    strict = write_budgets(tmp_path, "kl = { mean_max = 0.005 }")
     assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
     (target,) = json.loads(capsys.readouterr().out).values()
     facts = target["kl_log"]
@@ -72,7 +72,7 @@ perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
 def test_a_quantile_has_no_interval_and_is_not_decided(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = budgets(tmp_path, "kl = { p999_max = 1.0 }")
+    file = write_budgets(tmp_path, "kl = { p999_max = 1.0 }")
     assert main(["judge", str(log), "--budgets", file]) == 1
     why = "the log has no interval of it, so no log decides this budget: use mean_max"
     assert f"0.4123, budget 1: INCONCLUSIVE, {why}\n" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_few_chunks_decide_little_and_say_how_many_would(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = written(tmp_path / "few.txt", np.full(20, 0.01))
-    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.02 }")]) == 1
+    assert main(["judge", str(log), "--budgets", write_budgets(tmp_path, "kl = { mean_max = 0.02 }")]) == 1
     assert "chunks would decide" in capsys.readouterr().out
 
 
@@ -120,13 +120,16 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
     for options in (["--slice-points", "1"], ["--answers"], ["--explain-environment"], ["--label", "x"]):
         assert main(["judge", str(log), *options]) == 4
         assert f"{options[0]} cannot be used with KL logs" in capsys.readouterr().err
-    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
+    assert (
+        main(["judge", str(log), "--budgets", write_budgets(tmp_path, "accuracy = { drop_points = 1.0 }")])
+        == 4
+    )
     assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err
 
 
 def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: Path) -> None:
     folder = tmp_path / "report"
-    stated = budgets(tmp_path, "kl = { mean_max = 0.005 }")
+    stated = write_budgets(tmp_path, "kl = { mean_max = 0.005 }")
     assert main(["judge", str(log), "--budgets", stated, "--report", str(folder)]) == 1
     record = read_record(folder / "run.json")
     assert record.verdict.status == "FAIL"
@@ -141,7 +144,7 @@ def test_budgets_that_a_kl_log_does_not_answer_are_refused(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
-    file = budgets(tmp_path, text)
+    file = write_budgets(tmp_path, text)
     assert main(["judge", str(log), "--budgets", file]) == 4
     problem = f"{file} [budgets.size]: {{ compression_min = 2.0 }} was given, but KL logs are judged by kl, "
     assert problem in capsys.readouterr().err
@@ -170,7 +173,7 @@ def test_an_installed_package_adds_a_reader_of_kl_logs(
 ) -> None:
     log = tmp_path / "q4.kl"
     log.write_text("\n".join(f"{0.01 + k % 3 / 1000} 0.005 0.99" for k in range(580)), "utf-8")
-    file = budgets(tmp_path, "kl = { mean_max = 0.03, above_cap_max = 0.01 }")
+    file = write_budgets(tmp_path, "kl = { mean_max = 0.03, above_cap_max = 0.01 }")
     suite = tmp_path / "kl.toml"
     suite.write_text(f'[logs]\ntargets = {{ q4 = "q4.kl" }}\n{Path(file).read_text("utf-8")}', "utf-8")
     with add_package(
@@ -254,7 +257,7 @@ def test_junit_of_a_kl_log_fails_as_the_exit_code(log: Path, tmp_path: Path, act
     """A quantile has no interval, so a budget on it is undecided."""
     text = "kl = { p99_max = 0.2 }\ntop1_agreement = { floor = 0.97 }"
     options = ["--on-inconclusive", action, "--report", str(tmp_path / "report")]
-    code = main(["judge", str(log), "--budgets", budgets(tmp_path, text), *options])
+    code = main(["judge", str(log), "--budgets", write_budgets(tmp_path, text), *options])
     failures, cases = read_junit(tmp_path / "report/junit.xml")
     case = cases["kl_log"]
     assert (code, failures) == ((0, 0) if action == "warn" else (1, 1))
@@ -282,7 +285,7 @@ def test_a_mean_that_the_chunks_do_not_have_is_refused(log: Path) -> None:
         read_any_log(log)
 
 
-def cut_off(path: Path, planned: int | None, lines: int) -> Path:
+def cut_log(path: Path, planned: int | None, lines: int) -> Path:
     """The output of a run of 200 chunks that was interrupted."""
     text = written(path, np.full(200, 0.01), lines=lines).read_text("utf-8")
     head = "" if planned is None else f"kl_divergence: computing over {planned} chunks, n_ctx=512\n"
@@ -301,8 +304,8 @@ CUT_OFF = [
 def test_the_output_of_an_interrupted_run_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], planned: int | None, lines: int, problem: str
 ) -> None:
-    path = cut_off(tmp_path / "kl.txt", planned, lines)
-    assert main(["judge", str(path), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.5 }")]) == 4
+    path = cut_log(tmp_path / "kl.txt", planned, lines)
+    assert main(["judge", str(path), "--budgets", write_budgets(tmp_path, "kl = { mean_max = 0.5 }")]) == 4
     out, err = capsys.readouterr()
     assert (out, f"{path}: {problem}: the run was interrupted" in err) == ("", True)
     suite = tmp_path / "kl.toml"

@@ -27,7 +27,7 @@ from slimgate.results.base import Verdict
 TIME = "2024-10-02T17-02-10.910773"
 
 
-def old_row(at: int, **metrics: Any) -> dict[str, Any]:
+def make_old_row(at: int, **metrics: Any) -> dict[str, Any]:
     """A sample before 0.4.4: lists of arguments; no hashes, metrics or filter."""
     return {
         "doc_id": at,
@@ -61,7 +61,7 @@ def judge(base: Path, target: Path, budgets: LogBudgets | None = None, **rules: 
     return judge_logs(read_log(base), read_log(target), budgets or LogBudgets(), Rules(**rules))
 
 
-def rows_of(path: Path, task: str) -> list[Row]:
+def read_rows(path: Path, task: str) -> list[Row]:
     return list(read_log(path).tasks[task].rows())
 
 
@@ -76,14 +76,14 @@ def test_a_note_names_the_settings_that_results_lack(tmp_path: Path, versions: A
 
 
 def test_an_array_beside_results_json_is_read(tmp_path: Path) -> None:
-    base = write_old(tmp_path / "base", [old_row(at, acc=1.0) for at in range(3)])
-    target = write_old(tmp_path / "target", [old_row(at, acc=float(at > 0)) for at in range(3)])
+    base = write_old(tmp_path / "base", [make_old_row(at, acc=1.0) for at in range(3)])
+    target = write_old(tmp_path / "target", [make_old_row(at, acc=float(at > 0)) for at in range(3)])
     (comparison,) = judge(base, target).comparisons
     assert (comparison.name, comparison.counts.judged, comparison.worse) == ("sums/acc", 3, 1)
     log = read_log(base)
     assert log.tasks["sums"].settings["shots"] == {"shots": 5, "seed": None}
     assert log.tasks["sums"].higher_is_better == {"acc": True}
-    row = rows_of(base, "sums")[0]
+    row = read_rows(base, "sums")[0]
     assert (row.prompt, row.answer, row.filter) == ("Question 0?", "yes", "")
     assert row.keys["prompt"] == sha256(b"Question 0?").hexdigest()
     assert read_log(next(base.glob("*.jsonl"))).tasks.keys() == {"sums"}
@@ -91,8 +91,8 @@ def test_an_array_beside_results_json_is_read(tmp_path: Path) -> None:
 
 def test_old_samples_of_two_models_are_refused(tmp_path: Path) -> None:
     """lm-eval 0.4.2 replaced results.json, and left the samples of the earlier model in the folder."""
-    folder = write_old(tmp_path / "out", [old_row(at, acc=float(at > 1)) for at in range(3)])
-    (folder / "pretrained__zeta_sums.jsonl").write_text(json.dumps([old_row(0, acc=1.0)]), "utf-8")
+    folder = write_old(tmp_path / "out", [make_old_row(at, acc=float(at > 1)) for at in range(3)])
+    (folder / "pretrained__zeta_sums.jsonl").write_text(json.dumps([make_old_row(0, acc=1.0)]), "utf-8")
     expected = "pretrained__tiny_sums.jsonl and pretrained__zeta_sums.jsonl are both samples of the task sums"
     for path in (folder, folder / "pretrained__zeta_sums.jsonl"):
         with pytest.raises(DataError, match=expected):
@@ -101,44 +101,44 @@ def test_old_samples_of_two_models_are_refused(tmp_path: Path) -> None:
 
 def test_old_rows_of_one_document_are_of_the_filters_in_order(tmp_path: Path) -> None:
     config = {"filter_list": [{"name": "strict"}, {"name": "none"}]}
-    rows = [*(old_row(at, acc=0.0) for at in range(2)), *(old_row(at, acc=1.0) for at in range(2))]
+    rows = [*(make_old_row(at, acc=0.0) for at in range(2)), *(make_old_row(at, acc=1.0) for at in range(2))]
     folder = write_old(tmp_path / "base", rows, config=config)
-    assert [(row.id, row.filter, row.scores) for row in rows_of(folder, "sums")] == [
+    assert [(row.id, row.filter, row.scores) for row in read_rows(folder, "sums")] == [
         ("0", "strict", {"acc": 0.0}),
         ("1", "strict", {"acc": 0.0}),
         ("0", "", {"acc": 1.0}),
         ("1", "", {"acc": 1.0}),
     ]
-    thrice = write_old(tmp_path / "more", [*rows, old_row(0, acc=1.0)], config=config)
+    thrice = write_old(tmp_path / "more", [*rows, make_old_row(0, acc=1.0)], config=config)
     with pytest.raises(DataError, match="1 sample occurs more than once"):
         judge(folder, thrice)
 
 
-def squad(prediction: Any, *right: str) -> list[dict[str, Any]]:
+def make_squad(prediction: Any, *right: str) -> list[dict[str, Any]]:
     return [{"id": 1, "prediction_text": prediction}, {"id": 1, "answers": {"text": [*right]}}]
 
 
 @pytest.mark.parametrize(
     ("pair", "exact", "f1"),
     [
-        (squad(["The cat."], "cat"), 1.0, 1.0),
-        (squad("B) option", "B"), 0.0, 2 / 3),
+        (make_squad(["The cat."], "cat"), 1.0, 1.0),
+        (make_squad("B) option", "B"), 0.0, 2 / 3),
         (
-            squad(
+            make_squad(
                 "",
             ),
             1.0,
             1.0,
         ),
-        (squad("A", "A"), 1.0, 1.0),  # an article alone is nothing, in both
-        (squad("red car", "blue car", "red bus stop"), 0.0, 0.5),
-        (squad("nothing", "cat"), 0.0, 0.0),
+        (make_squad("A", "A"), 1.0, 1.0),  # an article alone is nothing, in both
+        (make_squad("red car", "blue car", "red bus stop"), 0.0, 0.5),
+        (make_squad("nothing", "cat"), 0.0, 0.0),
     ],
 )
 def test_pairs_as_squad_has_them_are_scored(tmp_path: Path, pair: Any, exact: float, f1: float) -> None:
     file = tmp_path / f"samples_qa_{TIME}.json"
-    file.write_text(json.dumps([old_row(0, exact=pair, f1=pair, info=[{"a": 1}])], indent=1), "utf-8")
-    (row,) = rows_of(file, "qa")
+    file.write_text(json.dumps([make_old_row(0, exact=pair, f1=pair, info=[{"a": 1}])], indent=1), "utf-8")
+    (row,) = read_rows(file, "qa")
     assert row.scores == {"exact": exact, "f1": pytest.approx(f1)}
     assert row.not_numbers == ("info",)
 
@@ -157,10 +157,10 @@ def test_json_lines_may_have_the_suffix_json(tmp_path: Path) -> None:
     folder = write_lm_eval(tmp_path / "base", {"qa": [1.0, 0.0]})
     file = next(folder.glob("samples_*"))
     file.rename(file.with_suffix(".json"))
-    assert [row.scores["acc"] for row in rows_of(folder, "qa")] == [1.0, 0.0]
+    assert [row.scores["acc"] for row in read_rows(folder, "qa")] == [1.0, 0.0]
 
 
-def same_model(folder: Path) -> dict[str, Any]:
+def make_results_of_one_model(folder: Path) -> dict[str, Any]:
     return {"config": {"model": "hf", "model_args": f"pretrained={folder.name}"}, "model_name": folder.name}
 
 
@@ -168,11 +168,15 @@ def test_task_folders_of_one_model_are_one_log(tmp_path: Path) -> None:
     for side in ("base", "int4"):
         model = tmp_path / side
         for task, time in (("arc", "2026-01-01T00-00-00.000000"), ("sums", "2026-01-02T00-00-00.000000")):
-            write_lm_eval(model / task, {task: [1.0, 0.0]}, time=time, results=same_model(model))
+            write_lm_eval(
+                model / task, {task: [1.0, 0.0]}, time=time, results=make_results_of_one_model(model)
+            )
     verdicts = judge(tmp_path / "base", tmp_path / "int4")
     assert [comparison.task for comparison in verdicts.comparisons] == ["arc", "sums"]
     assert any("tasks of 2 runs are judged: arc of 2026-01-01" in note for note in verdicts.notes)
-    write_lm_eval(tmp_path / "int4/other", {"arc": [1.0]}, results=same_model(tmp_path / "other"))
+    write_lm_eval(
+        tmp_path / "int4/other", {"arc": [1.0]}, results=make_results_of_one_model(tmp_path / "other")
+    )
     with pytest.raises(
         DataError,
         match=r"logs in 3 folders .* are of several models.*; they are of .*pretrained=int4.*=other",
@@ -215,7 +219,7 @@ def write_corpus(folder: Path, nats: Any, words: Any, stated: Mapping[str, float
     names = ("word_perplexity", "byte_perplexity", "bits_per_byte")
     rows = [
         {
-            **old_row(at),
+            **make_old_row(at),
             "filter": "none",
             "metrics": names,
             "doc": {"half": "even" if at % 2 == 0 else "odd"},
@@ -316,7 +320,7 @@ def test_a_kept_base_and_its_report_have_the_same_figures(tmp_path: Path) -> Non
 def test_a_log_likelihood_called_perplexity_is_one(tmp_path: Path) -> None:
     losses = np.random.default_rng(3).exponential(1.2, 50)
     for side, factor in (("base", 1.0), ("int4", 1.1)):
-        rows = [old_row(at, perplexity=-loss * factor, acc=1.0) for at, loss in enumerate(losses)]
+        rows = [make_old_row(at, perplexity=-loss * factor, acc=1.0) for at, loss in enumerate(losses)]
         metric = {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False}
         write_old(tmp_path / side, rows, task="lambada", config={"metric_list": [metric]})
     by_metric = {row.metric: row for row in judge(tmp_path / "base", tmp_path / "int4").comparisons}
@@ -326,23 +330,23 @@ def test_a_log_likelihood_called_perplexity_is_one(tmp_path: Path) -> None:
 
 def test_a_perplexity_that_the_task_averages_is_a_number(tmp_path: Path) -> None:
     metric = {"metric": "perplexity", "aggregation": "mean", "higher_is_better": False}
-    rows = [old_row(at, perplexity=10.0 + at) for at in range(4)]
+    rows = [make_old_row(at, perplexity=10.0 + at) for at in range(4)]
     folder = write_old(tmp_path / "base", rows, config={"metric_list": [metric]})
-    assert [(row.scores["perplexity"], row.sizes) for row in rows_of(folder, "sums")][:2] == [
+    assert [(row.scores["perplexity"], row.sizes) for row in read_rows(folder, "sums")][:2] == [
         (10, {}),
         (11, {}),
     ]
 
 
-def filtered_row(at: int, response: str, filtered: str) -> dict[str, Any]:
-    return {**old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [filtered]}
+def make_filtered_row(at: int, response: str, filtered: str) -> dict[str, Any]:
+    return {**make_old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [filtered]}
 
 
 def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:
-    base = write_old(tmp_path / "base", [filtered_row(at, "#### 7", "7") for at in range(200)])
-    rows = [filtered_row(at, "I think. " * 50 + "#### 7", "7") for at in range(190)]
+    base = write_old(tmp_path / "base", [make_filtered_row(at, "#### 7", "7") for at in range(200)])
+    rows = [make_filtered_row(at, "I think. " * 50 + "#### 7", "7") for at in range(190)]
     refusal = "I'm sorry, but I cannot help with that."
-    rows += [filtered_row(at, refusal if at < 195 else " ", "[invalid]") for at in range(190, 200)]
+    rows += [make_filtered_row(at, refusal if at < 195 else " ", "[invalid]") for at in range(190, 200)]
     target = write_old(tmp_path / "target", rows)
     log = read_log(base)
     assert [(row.answer, row.response) for row in log.tasks["sums"].rows()][:1] == [("7", "#### 7")]
@@ -360,9 +364,9 @@ def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:
 
 
 def test_an_answer_without_a_filter_is_its_response(tmp_path: Path) -> None:
-    choice = {**old_row(1, acc=1.0), "resps": [[[-1.0, False]], [[-2.0, False]]]}
-    folder = write_old(tmp_path / "base", [old_row(0, acc=1.0), choice])
-    assert [row.response for row in rows_of(folder, "sums")] == [None, None]
+    choice = {**make_old_row(1, acc=1.0), "resps": [[[-1.0, False]], [[-2.0, False]]]}
+    folder = write_old(tmp_path / "base", [make_old_row(0, acc=1.0), choice])
+    assert [row.response for row in read_rows(folder, "sums")] == [None, None]
 
 
 @pytest.mark.parametrize(("target", "right"), [("1", " warm"), ("7", "7"), ("cold", "cold")], ids=str)
@@ -372,6 +376,6 @@ def test_the_right_choice_is_shown_as_text_like_the_answer(tmp_path: Path, targe
     requests = {
         f"gen_args_{at}": {"arg_0": "Ice is", "arg_1": text} for at, text in enumerate((" cold", " warm"))
     }
-    choice = {**old_row(0, acc=0.0), "target": target, "arguments": requests, "filtered_resps": likelihoods}
-    (row,) = rows_of(write_old(tmp_path / "base", [choice]), "sums")
+    choice = {**make_old_row(0, acc=0.0), "target": target, "arguments": requests, "filtered_resps": likelihoods}
+    (row,) = read_rows(write_old(tmp_path / "base", [choice]), "sums")
     assert (row.answer, row.target) == (" cold", right)

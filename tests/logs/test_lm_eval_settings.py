@@ -48,7 +48,7 @@ def test_logs_of_two_versions_of_a_tool_are_said(tmp_path: Path) -> None:
     assert not any("another version" in note for note in judge_files(files[0], int8).notes)
 
 
-def lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:
+def write_lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:
     config = {"model": "vllm", "model_args": arguments, "gen_kwargs": None, "fewshot_seed": 1234}
     listed = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True, **metric}]
     results = {"config": config, "configs": {"sums": {"generation_kwargs": None, "metric_list": listed}}}
@@ -81,7 +81,7 @@ def lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:
 def test_arguments_of_lm_eval_models_are_compared(
     tmp_path: Path, before: object, after: object, words: str
 ) -> None:
-    base, target = lm_eval_log(tmp_path / "base", before), lm_eval_log(tmp_path / "int4", after)
+    base, target = write_lm_eval_log(tmp_path / "base", before), write_lm_eval_log(tmp_path / "int4", after)
     check_setting(base, target, "generation", f"generation settings {words}")
 
 
@@ -95,11 +95,11 @@ def test_arguments_of_lm_eval_models_are_compared(
     ids=["text", "another name", "a name without a value"],
 )
 def test_equal_arguments_of_lm_eval_models_are_equal(tmp_path: Path, before: object, after: object) -> None:
-    base, target = lm_eval_log(tmp_path / "base", before), lm_eval_log(tmp_path / "int4", after)
+    base, target = write_lm_eval_log(tmp_path / "base", before), write_lm_eval_log(tmp_path / "int4", after)
     assert judge_files(base, target).comparisons
 
 
-def samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **settings: Any) -> Path:
+def write_samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **settings: Any) -> Path:
     """Samples with these generation settings; without `config`, they have no results file."""
     kwargs = {"until": ["\n"], "do_sample": False, **settings}
     rows = {"arguments": {"gen_args_0": {"arg_0": "1+1=", "arg_1": kwargs}}}
@@ -112,39 +112,41 @@ def samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **setti
 
 
 def test_generation_settings_in_samples_are_compared(tmp_path: Path) -> None:
-    base = samples_alone(tmp_path / "base")
-    target = samples_alone(tmp_path / "int4", do_sample=True, temperature=0.8)
+    base = write_samples_alone(tmp_path / "base")
+    target = write_samples_alone(tmp_path / "int4", do_sample=True, temperature=0.8)
     check_setting(base, target, "generation", '"do_sample": false')
-    alike = judge_files(base, samples_alone(tmp_path / "w8"))
+    alike = judge_files(base, write_samples_alone(tmp_path / "w8"))
     assert alike.comparisons
     assert any(UNSTATED_SETTINGS in note for note in alike.notes)  # as of the model's arguments
 
 
 def test_settings_of_a_request_are_not_those_of_a_configuration(tmp_path: Path) -> None:
     """A task such as fda builds its requests by itself, and its configuration has other settings."""
-    base = samples_alone(tmp_path / "base")
-    target = samples_alone(tmp_path / "int4", {"generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 256}})
+    base = write_samples_alone(tmp_path / "base")
+    target = write_samples_alone(
+        tmp_path / "int4", {"generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 256}}
+    )
     verdicts = judge_files(base, target)
     assert verdicts.comparisons
     assert any(UNSTATED_SETTINGS in note for note in verdicts.notes)
 
 
 def test_samples_without_results_state_only_some_settings(tmp_path: Path) -> None:
-    base = samples_alone(tmp_path / "base")
-    target = samples_alone(tmp_path / "int4", {"repeats": 1})  # the samples do not state repeats
+    base = write_samples_alone(tmp_path / "base")
+    target = write_samples_alone(tmp_path / "int4", {"repeats": 1})  # the samples do not state repeats
     write_base_log(read_log(base), tmp_path / "base.parquet")
     stored = read_base_log(tmp_path / "base.parquet", "base.parquet")
     assert judge_logs(stored, read_log(target), LogBudgets(), Rules()).comparisons
-    unstated = samples_alone(tmp_path / "w8", {"generation_kwargs": None})
+    unstated = write_samples_alone(tmp_path / "w8", {"generation_kwargs": None})
     assert judge_files(base, unstated).comparisons
 
 
 def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
-    base = lm_eval_log(tmp_path / "base", ignore_case=False, regexes_to_ignore=[])
-    target = lm_eval_log(tmp_path / "int4", ignore_case=True, regexes_to_ignore=[","])
+    base = write_lm_eval_log(tmp_path / "base", ignore_case=False, regexes_to_ignore=[])
+    target = write_lm_eval_log(tmp_path / "int4", ignore_case=True, regexes_to_ignore=[","])
     words = 'scorers {"acc": {}} and {"acc": {"ignore_case": true, "regexes_to_ignore": [","]}}'
     check_setting(base, target, "scorers", words)
-    assert judge_files(base, lm_eval_log(tmp_path / "w8")).comparisons
+    assert judge_files(base, write_lm_eval_log(tmp_path / "w8")).comparisons
 
 
 def test_each_task_without_stated_settings_is_named(tmp_path: Path) -> None:

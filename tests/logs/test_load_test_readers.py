@@ -56,7 +56,7 @@ def test_a_speed_up_is_judged_with_a_second_run_of_the_base(
 # Figures alone
 
 
-def _figures_of_llama_bench(folder: Path, kind: str) -> Path:
+def _write_figures_of_llama_bench(folder: Path, kind: str) -> Path:
     entry = make_llama_bench_entry(TIMES, avg_ts=4818.25)
     plain = {key: value for key, value in entry.items() if not key.startswith("samples")}
     if kind == "json":
@@ -81,7 +81,9 @@ def _figures_of_llama_bench(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["csv", "md", "txt", "json", "sql"])
 def test_llama_bench_without_repetitions_is_refused(tmp_path: Path, kind: str) -> None:
     shown = r"\(none\)" if kind == "sql" else r"\(pp512 t/s 4818.25\)"
-    assert_refused(_figures_of_llama_bench(tmp_path / "log", kind), shown + r", .*run llama-bench -o json")
+    assert_refused(
+        _write_figures_of_llama_bench(tmp_path / "log", kind), shown + r", .*run llama-bench -o json"
+    )
 
 
 def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ from slimgate.plugins.reader import Log, Reader, Row
 WRITTEN = Path(__file__).parent / "written_by_tools"
 
 
-def rows_of(log: Log, task: str) -> list[Row]:
+def read_rows(log: Log, task: str) -> list[Row]:
     return list(log.tasks[task].rows())
 
 
 def test_lm_eval_rows_are_those_of_its_samples_files() -> None:
     log = read_log(WRITTEN / "lm_eval/base")
     assert (log.tool, log.model, list(log.tasks)) == ("lm_eval", "./base", ["sums_choice", "sums_generate"])
-    choice, generate = rows_of(log, "sums_choice"), rows_of(log, "sums_generate")
+    choice, generate = read_rows(log, "sums_choice"), read_rows(log, "sums_generate")
     assert [row.id for row in choice] == [str(k) for k in range(10)]
     assert choice[0].scores.keys() == {"acc", "acc_norm"}
     assert choice[0].prompt == "0+0="
@@ -52,7 +52,7 @@ def test_lm_eval_columns_are_numbers_and_rows_are_read_to_quote() -> None:
     assert samples.keys() == {"strict", "flexible"}
     strict = samples["strict"]
     assert len(strict) == 10
-    scores = [row.scores["exact_match"] for row in rows_of(log, "sums_generate") if row.filter == "strict"]
+    scores = [row.scores["exact_match"] for row in read_rows(log, "sums_generate") if row.filter == "strict"]
     assert strict.scores["exact_match"].tolist() == scores
     quoted = strict.quote([3])
     assert quoted[3].id == strict.ids[3].as_py()
@@ -70,7 +70,7 @@ def test_lm_eval_without_its_results_file_says_what_is_not_known(tmp_path: Path)
 
 def test_promptfoo_gives_pass_score_and_named_scores() -> None:
     log = read_log(WRITTEN / "promptfoo/target.json")
-    rows = rows_of(log, "")
+    rows = read_rows(log, "")
     assert (log.tool, log.model, len(rows)) == ("promptfoo", "echo-int8", 6)
     assert rows[1].scores == {"pass": 0.0, "score": 0, "wording": 0}
     assert rows[1].prompt == "What is 3+4? Say only the number."
@@ -82,7 +82,7 @@ def test_promptfoo_rows_that_failed_have_no_score(tmp_path: Path) -> None:
     content = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
     content["results"]["results"][0] |= {"failureReason": 2, "error": "API error"}
     (tmp_path / "failed.json").write_text(json.dumps(content), "utf-8")
-    first = rows_of(read_log(tmp_path / "failed.json"), "")[0]
+    first = read_rows(read_log(tmp_path / "failed.json"), "")[0]
     assert first.error == "API error"
     assert set(first.scores.values()) == {None}
 
@@ -107,7 +107,7 @@ def test_lighteval_details_are_read_from_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), file)
     for path in (file, tmp_path):
         log = read_log(path)
-        first, second = rows_of(log, "leaderboard|arc|0")
+        first, second = read_rows(log, "leaderboard|arc|0")
         assert (log.tool, first.id, first.answer, first.target) == ("lighteval", "0", "2", "2")
         assert first.scores == {"acc": 1.0, "em": 0.5}
         assert second.scores == {"acc": 1.0, "em": None}
@@ -132,7 +132,7 @@ def test_deepeval_metrics_are_scores_and_successes(tmp_path: Path, inside: bool)
     path = tmp_path / "test_run_1.json"
     path.write_text(json.dumps({"testRunData": run} if inside else run), "utf-8")
     log = read_log(path)
-    (row,) = rows_of(log, "")
+    (row,) = read_rows(log, "")
     assert log.tool == "deepeval"
     assert row.scores == {
         "Answer Relevancy": 0.7,
@@ -157,7 +157,7 @@ def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
     ]
     (folder / "per_instance_stats.json").write_text(json.dumps(stats), "utf-8")
     log = read_log(tmp_path)
-    rows = rows_of(log, "mmlu:subject=anatomy")
+    rows = read_rows(log, "mmlu:subject=anatomy")
     assert [row.id for row in rows] == ["id0", "id1", "id0 epoch 2", "id1 epoch 2"]
     assert [row.scores["exact_match"] for row in rows] == [0, 1, 0, 1]
     assert rows[2].cluster == rows[0].cluster == "id0"
@@ -174,14 +174,14 @@ def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) ->
     qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td3\t2\n"
     (tmp_path / "qrels.tsv").write_text(qrels, "utf-8")
     log = read_log(tmp_path)
-    first, second = rows_of(log, "NFCorpus/default/test")
+    first, second = read_rows(log, "NFCorpus/default/test")
     assert (log.tool, first.id, second.id) == ("mteb", "q1", "q2")
     assert first.scores["ndcg_at_10"] == pytest.approx(0.6309297535714575)  # 1 / log2(3): the second place
     assert first.scores["recall_at_10"] == 1.0
     assert second.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
     # with another grade, the right ranking of the query is another one
     (tmp_path / "qrels.tsv").write_text(qrels.replace("d1\t1", "d1\t2"), "utf-8")
-    rows = rows_of(read_log(tmp_path), "NFCorpus/default/test")
+    rows = read_rows(read_log(tmp_path), "NFCorpus/default/test")
     changed, unchanged = (row.keys["document"] for row in rows)
     assert changed != first.keys["document"]
     assert unchanged == second.keys["document"]
@@ -192,7 +192,7 @@ def test_mteb_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "T_predictions.json").write_text('{"default": {"test": {"q1": {"d1": NaN}}}}', "utf-8")
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", "utf-8")
     with pytest.raises(DataError, match="query q1 has a score that is not a finite number"):
-        rows_of(read_log(tmp_path), "T/default/test")
+        read_rows(read_log(tmp_path), "T/default/test")
 
 
 def test_a_quote_that_joins_right_documents_of_mteb_is_refused(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_tables_have_a_number_a_row(tmp_path: Path, suffix: str) -> None:
         path.write_text("\n".join(lines) + "\n", "utf-8")
     log = read_log(path)
     assert (log.tool, list(log.tasks)) == ("table", ["sums", "words"])
-    (sums,), (words,) = rows_of(log, "sums"), rows_of(log, "words")
+    (sums,), (words,) = read_rows(log, "sums"), read_rows(log, "words")
     assert (sums.id, sums.scores, sums.prompt) == ("a", {"em": 1.0, "f1": 0.25}, "1+1=")
     assert words.scores == {"em": None}
 
@@ -273,7 +273,7 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     with add_package(tmp_path / "site", "own_logs", CODE, "[slimgate.logs]\nown = own_logs:reader\n"):
         assert "own" in list_known_plugins("log")
         log = read_log(tmp_path / "x.own")
-        assert [row.scores for row in rows_of(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
+        assert [row.scores for row in read_rows(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
     with pytest.raises(DataError, match="no reader knows this file"):
         read_log(tmp_path / "x.own")
 
@@ -388,7 +388,7 @@ def test_a_table_of_several_models_is_a_log_of_each(tmp_path: Path) -> None:
     log = read_log(path)
     assert log.tasks == {}
     scores = {
-        model.model: {row.id: row.scores["score"] for row in rows_of(model, "")} for model in log.models
+        model.model: {row.id: row.scores["score"] for row in read_rows(model, "")} for model in log.models
     }
     assert scores == {"big": {"1": 1.0, "2": 1.0, "3": 0.0}, "small": {"1": 0.0, "2": 1.0, "3": 1.0}}
 

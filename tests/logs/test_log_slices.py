@@ -24,11 +24,11 @@ Fields = Callable[[int], dict[str, Any] | None]
 KINDS = ("law", "maths", "medical", "code")
 
 
-def kind_of(at: int) -> dict[str, Any]:
+def make_kind(at: int) -> dict[str, Any]:
     return {"category": KINDS[at % 4]}
 
 
-def make_log(name: str, scores: list[float], fields: Fields = kind_of, task: str = "task") -> Log:
+def make_log(name: str, scores: list[float], fields: Fields = make_kind, task: str = "task") -> Log:
     def rows() -> Iterator[Row]:
         for at, score in enumerate(scores):
             yield Row(str(at), {"acc": score}, prompt="?" * (at + 1), fields=fields(at))
@@ -41,14 +41,14 @@ def judge(
     target: list[float],
     *slices: str,
     budgets: dict[str, Any] | None = None,
-    fields: Fields = kind_of,
+    fields: Fields = make_kind,
 ) -> LogVerdicts:
     stated = LogBudgets() if budgets is None else parse_budget_tables({"budgets": budgets}, "b.toml")
     logs = make_log("base", base, fields), make_log("target", target, fields)
     return judge_logs(*logs, stated, Rules(slices=slices))
 
 
-def by_name(verdicts: LogVerdicts) -> dict[str, Verdict | None]:
+def list_verdicts(verdicts: LogVerdicts) -> dict[str, Verdict | None]:
     return {part.name: part.judged.verdict for part in verdicts.slices}
 
 
@@ -111,11 +111,11 @@ def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
         "slices": {"acc": {"drop_points": 5.0}, "category": {"medical": {"acc": {"drop_points": 70.0}}}}
     }
     verdicts = judge(RIGHT, LOST, "category", budgets=budgets)
-    assert set(by_name(verdicts).values()) == {Verdict.PASS}
+    assert set(list_verdicts(verdicts).values()) == {Verdict.PASS}
     strict = {"slices": {"acc": {"drop_points": 5.0}}}
     failed = [
         name
-        for name, verdict in by_name(judge(RIGHT, LOST, "category", budgets=strict)).items()
+        for name, verdict in list_verdicts(judge(RIGHT, LOST, "category", budgets=strict)).items()
         if verdict is Verdict.FAIL
     ]
     assert failed == ["task/acc[category=medical]"]
@@ -123,7 +123,7 @@ def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
 
 def test_a_budgets_field_slices_and_its_value_may_be_a_pattern() -> None:
     budgets = {"slices": {"category": {"m*": {"*": {"drop_points": 5.0}}}}}
-    verdicts = by_name(judge(RIGHT, LOST, budgets=budgets))
+    verdicts = list_verdicts(judge(RIGHT, LOST, budgets=budgets))
     assert verdicts == {
         "task/acc[category=medical]": Verdict.FAIL,
         "task/acc[category=maths]": Verdict.PASS,
@@ -135,7 +135,7 @@ def test_a_budgets_field_slices_and_its_value_may_be_a_pattern() -> None:
 def test_few_rows_are_inconclusive_and_no_pass() -> None:
     budgets = {"slices": {"acc": {"drop_points": 5.0}}}
     verdicts = judge(RIGHT[:40], RIGHT[:40], "category", budgets=budgets)
-    assert set(by_name(verdicts).values()) == {Verdict.INCONCLUSIVE}
+    assert set(list_verdicts(verdicts).values()) == {Verdict.INCONCLUSIVE}
     assert all(part.judged.n_needed for part in verdicts.slices)
 
 
@@ -154,7 +154,9 @@ def test_one_slice_of_many_fails_only_by_holms_correction() -> None:
     def worst(*names: str) -> Verdict | None:
         table = {"kind": {name: {"acc": {"drop_points": 5.0}} for name in names}}
         budgets = {"slices": table if names else {"acc": {"drop_points": 5.0}}}
-        return by_name(judge(scores, lost, "kind", budgets=budgets, fields=make_fields))["task/acc[kind=k0]"]
+        return list_verdicts(judge(scores, lost, "kind", budgets=budgets, fields=make_fields))[
+            "task/acc[kind=k0]"
+        ]
 
     assert worst() is Verdict.INCONCLUSIVE
     # of one named slice nothing is corrected
@@ -163,7 +165,7 @@ def test_one_slice_of_many_fails_only_by_holms_correction() -> None:
 
 def test_samples_without_the_field_are_counted_and_in_no_slice() -> None:
     verdicts = judge(
-        RIGHT, RIGHT, "category", fields=lambda at: kind_of(at) if at >= 10 else {"category": ""}
+        RIGHT, RIGHT, "category", fields=lambda at: make_kind(at) if at >= 10 else {"category": ""}
     )
     assert sum(part.counts.judged for part in verdicts.slices) == 790
     assert (
@@ -284,7 +286,7 @@ def test_the_command_and_a_suite_have_slices_in_all_they_write(tmp_path: Path, c
     from slimgate.logs.suite_run import judge_log_suite
 
     for name, scores in (("base", RIGHT), ("target", LOST)):
-        rows = [{"id": at, "score": score, **kind_of(at)} for at, score in enumerate(scores)]
+        rows = [{"id": at, "score": score, **make_kind(at)} for at, score in enumerate(scores)]
         (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     paths = [str(tmp_path / f"{name}.jsonl") for name in ("base", "target")]
     report = tmp_path / "report"

@@ -21,7 +21,7 @@ from slimgate.plugins.reader import Log
 PROMPTS = ("Say {{x}}", "Count {{x}}")
 
 
-def result_of(
+def make_result(
     test: int, prompt: int, column: int, provider: str, passed: bool, **more: Any
 ) -> dict[str, Any]:
     """A row of promptfoo. column: promptIdx, which counts the pairs of provider and prompt."""
@@ -50,7 +50,7 @@ def write_promptfoo(path: Path, results: list[dict[str, Any]], columns: int = 4)
 def log_file(tmp_path: Path) -> Path:
     """Two models on 4 tests under 2 prompts; large passes all, small fails the second prompt of test 3."""
     results = [
-        result_of(test, prompt, 2 * number + prompt, model, (model, test, prompt) != ("small", 3, 1))
+        make_result(test, prompt, 2 * number + prompt, model, (model, test, prompt) != ("small", 3, 1))
         for test in range(4)
         for number, model in enumerate(("small", "large"))
         for prompt in range(2)
@@ -110,7 +110,7 @@ def test_a_choice_that_fits_no_model_is_refused(
 
 
 def test_a_choice_of_a_log_of_one_model_must_be_it(log_file: Path, tmp_path: Path) -> None:
-    single = write_promptfoo(tmp_path / "one.json", [result_of(0, 0, 0, "small", True)], columns=1)
+    single = write_promptfoo(tmp_path / "one.json", [make_result(0, 0, 0, "small", True)], columns=1)
     with pytest.raises(DataError, match=r"--model target=large: .*one\.json is a log of small"):
         judge(read_log(log_file), read_log(single), base="large", target="large")
 
@@ -168,7 +168,7 @@ def test_a_suite_takes_the_choice(log_file: Path) -> None:
 
 def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> None:
     def failed(name: str, **more: Any) -> Path:
-        rows = [result_of(test, 0, 0, name, False, **more) for test in range(3)]
+        rows = [make_result(test, 0, 0, name, False, **more) for test in range(3)]
         return write_promptfoo(tmp_path / f"{name}.json", rows, columns=1)
 
     limited = failed("a", failureReason=2, error="API error: 429 Too Many\nRequests", response={})
@@ -204,7 +204,7 @@ def test_assertions_that_pass_or_fail_are_better_when_higher(tmp_path: Path, kin
     """Of code, a metric with the name of an error is better when lower, as elsewhere."""
     test_case = {"assert": [{"type": kind, "metric": "error_rate"}]}
     results = [
-        result_of(
+        make_result(
             test,
             0,
             2 * number,
@@ -238,7 +238,7 @@ def test_the_models_of_one_file_are_named(log_file: Path, capsys: pytest.Capture
 
 
 def test_a_prompt_of_messages_is_compared_as_text(tmp_path: Path) -> None:
-    rows = [result_of(test, 0, 0, "small", True) for test in range(2)]
+    rows = [make_result(test, 0, 0, "small", True) for test in range(2)]
     for row in rows:
         row["prompt"]["raw"] = {"role": "user", "content": "2 + 3"}
     file = write_promptfoo(tmp_path / "both.json", rows, columns=1)

@@ -18,11 +18,11 @@ RESULT = {"success": True, "score": 1, "testIdx": 0, "promptIdx": 0, "vars": {}}
 HELM = [{"instance_id": "a", "stats": [{"name": {"name": "em"}, "mean": 1}]}]
 
 
-def promptfoo(results: list[Any], **more: Any) -> dict[str, Any]:
+def make_promptfoo(results: list[Any], **more: Any) -> dict[str, Any]:
     return {"evalId": "x", "results": {"results": results}, **more}
 
 
-def lm_eval(**more: Any) -> dict[str, Any]:
+def make_lm_eval(**more: Any) -> dict[str, Any]:
     return {"doc_id": 0, "filtered_resps": ["a"], "metrics": ["acc"], "acc": 1.0, "filter": "none", **more}
 
 
@@ -36,16 +36,16 @@ MALFORMED: dict[str, dict[str, Any]] = {
         "log/T_predictions.json": {"default": {"test": {}}},
         "log/qrels.tsv": QRELS.replace("d", "\xe9").encode("latin-1"),
     },
-    "promptfoo_result_is_a_number": {"log.json": promptfoo([3])},
-    "promptfoo_config_is_a_list": {"log.json": promptfoo([], config=[1])},
-    "promptfoo_assert_is_a_number": {"log.json": promptfoo([{**RESULT, "testCase": {"assert": [3]}}])},
+    "promptfoo_result_is_a_number": {"log.json": make_promptfoo([3])},
+    "promptfoo_config_is_a_list": {"log.json": make_promptfoo([], config=[1])},
+    "promptfoo_assert_is_a_number": {"log.json": make_promptfoo([{**RESULT, "testCase": {"assert": [3]}}])},
     "lm_eval_config_is_a_list": {
-        f"log/samples_t_{STAMP}.jsonl": lm_eval(),
+        f"log/samples_t_{STAMP}.jsonl": make_lm_eval(),
         f"log/results_{STAMP}.json": {"config": [1], "n-shot": 3},
     },
-    "lm_eval_metric_is_a_number": {f"log/samples_t_{STAMP}.jsonl": lm_eval(metrics=[None])},
+    "lm_eval_metric_is_a_number": {f"log/samples_t_{STAMP}.jsonl": make_lm_eval(metrics=[None])},
     "lm_eval_count_is_a_list": {
-        f"log/samples_t_{STAMP}.jsonl": lm_eval(),
+        f"log/samples_t_{STAMP}.jsonl": make_lm_eval(),
         f"log/results_{STAMP}.json": {"n-shot": {"t": 0}, "n-samples": {"t": {"effective": [1]}}},
     },
     "simple_evals_mean_is_a_mapping": {
@@ -68,7 +68,7 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "evalscope_group_is_negative": {
         "log.jsonl": {"index": 0, "sample_score": {"score": {"value": [1]}, "group_id": -1}}
     },
-    "lm_eval_metrics_is_text": {f"log/samples_t_{STAMP}.jsonl": lm_eval(metrics="acc", doc_hash=5)},
+    "lm_eval_metrics_is_text": {f"log/samples_t_{STAMP}.jsonl": make_lm_eval(metrics="acc", doc_hash=5)},
     "helm_request_is_a_number": {
         "log/per_instance_stats.json": HELM,
         "log/scenario_state.json": {"request_states": [3]},

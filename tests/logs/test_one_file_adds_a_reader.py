@@ -37,7 +37,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(folder: Path, *arguments: str) -> tuple[int, str]:
+def _run_command(folder: Path, *arguments: str) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
@@ -51,12 +51,18 @@ def _run(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_the_command_and_a_suite_of_logs_know_it(copy: Path) -> None:
-    code, out = _run(copy, "slimgate.cli.main", "judge", "base.scores", "same.scores", "--drop-points", "2")
+    code, out = _run_command(
+        copy, "slimgate.cli.main", "judge", "base.scores", "same.scores", "--drop-points", "2"
+    )
     assert code == 0, out
     assert "read as logs of lines" in out
-    code, out = _run(copy, "slimgate.cli.main", "judge", "base.scores", "worse.scores", "--drop-points", "2")
+    code, out = _run_command(
+        copy, "slimgate.cli.main", "judge", "base.scores", "worse.scores", "--drop-points", "2"
+    )
     assert code == 1, out
-    code, out = _run(copy, "pytest", "-p", "slimgate.plugin", "-p", "no:cacheprovider", "-v", "logs.toml")
+    code, out = _run_command(
+        copy, "pytest", "-p", "slimgate.plugin", "-p", "no:cacheprovider", "-v", "logs.toml"
+    )
     assert code == 1, out
     assert "test_logs[same-task/score] PASSED" in out
     assert "test_logs[worse-task/score] FAILED" in out
@@ -64,6 +70,6 @@ def test_the_command_and_a_suite_of_logs_know_it(copy: Path) -> None:
 
 def test_a_file_that_no_reader_knows_names_it_among_the_formats(copy: Path) -> None:
     (copy / "x.other").write_text("1", "utf-8")
-    code, out = _run(copy, "slimgate.cli.main", "judge", "x.other", "base.scores", "--format", "lins")
+    code, out = _run_command(copy, "slimgate.cli.main", "judge", "x.other", "base.scores", "--format", "lins")
     assert code == 4
     assert "Did you mean lines?" in out

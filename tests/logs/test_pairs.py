@@ -308,7 +308,7 @@ def test_what_one_log_does_not_hold_is_not_compared() -> None:
     assert not differences.has_refused
 
 
-def prompted(prompt: str, target: str = "t") -> Row:
+def make_prompted_row(prompt: str, target: str = "t") -> Row:
     return Row("0", {"em": 1.0}, keys={"prompt": prompt, "target": target}, prompt=prompt, target=target)
 
 
@@ -323,13 +323,13 @@ def prompted(prompt: str, target: str = "t") -> Row:
 )
 def test_the_first_prompts_that_differ_are_quoted(before: str, after: str, shown: str) -> None:
     differences = make_differences()
-    pair_rows([prompted(before)], [prompted(after)], differences=differences)
+    pair_rows([make_prompted_row(before)], [make_prompted_row(after)], differences=differences)
     assert f'prompts differ in 1 of 1 sample ("0"), {shown}; accept' in read_refusal(differences)
 
 
 def test_targets_are_quoted_and_documents_are_not() -> None:
     differences = make_differences()
-    pair_rows([prompted("p", "yes")], [prompted("p", "no")], differences=differences)
+    pair_rows([make_prompted_row("p", "yes")], [make_prompted_row("p", "no")], differences=differences)
     assert 'targets differ in 1 of 1 sample ("0"), first "yes" and "no"; accept' in read_refusal(differences)
 
 
@@ -345,7 +345,7 @@ def test_a_kept_prompt_is_compared_by_the_end_that_is_kept() -> None:
     long = "x" * 900
     row = Row("0", {"em": 1.0}, keys={"prompt": Digest(7)}, prompt=f"{long}2+3="[-400:])
     differences = make_differences()
-    pair_rows([row], [prompted(f"{long}2+4=")], differences=differences)
+    pair_rows([row], [make_prompted_row(f"{long}2+4=")], differences=differences)
     assert f'first "…{"x" * 18}2+3=" and "…{"x" * 18}2+4="' in read_refusal(differences)
 
 

@@ -14,7 +14,7 @@ from slimgate.plugins.reader import Log, Row, TaskLog, name_epoch
 HARD, EASY, EPOCHS = 400, 250, 4
 
 
-def log_of(name: str, lost: int, *, epochs: int = EPOCHS) -> Log:
+def make_log(name: str, lost: int, *, epochs: int = EPOCHS) -> Log:
     """A hard task with one epoch, in which `lost` samples are wrong, and an easy task with several."""
     hard = [Row(f"h{at}", {"acc": float(at >= lost)}) for at in range(HARD)]
     easy = [
@@ -32,7 +32,7 @@ def log_of(name: str, lost: int, *, epochs: int = EPOCHS) -> Log:
 @pytest.mark.parametrize("epochs", [1, EPOCHS])
 def test_epochs_do_not_dilute_what_another_task_lost(epochs: int) -> None:
     budgets = LogBudgets(measured=("acc",), pooled=(QualityBudget("drop_points", 2.0),))
-    logs = log_of("base", 0, epochs=epochs), log_of("int8", 32, epochs=epochs)
+    logs = make_log("base", 0, epochs=epochs), make_log("int8", 32, epochs=epochs)
     pooled = judge_logs(*logs, budgets, Rules()).pooled
     assert pooled is not None
     assert len(pooled.ids) == HARD + EASY
@@ -43,7 +43,7 @@ def test_epochs_do_not_dilute_what_another_task_lost(epochs: int) -> None:
 
 def test_a_sample_counts_with_the_mean_of_its_epochs() -> None:
     def easy(right: float) -> Log:
-        log = log_of("x", 0)
+        log = make_log("x", 0)
         rows = list(log.tasks["easy"].rows())
         changed = [
             Row(row.id, {"acc": right if at < 2 else 1.0}, cluster=row.cluster) for at, row in enumerate(rows)

@@ -111,7 +111,7 @@ def test_details_of_another_tool_name_the_columns(tmp_path: Path) -> None:
 # ---- HELM
 
 
-def statistic(name: str, value: float | None) -> dict[str, Any]:
+def make_statistic(name: str, value: float | None) -> dict[str, Any]:
     return {"name": {"name": name, "split": "test"}, "count": int(value is not None), "sum": value or 0} | (
         {} if value is None else {"mean": value}
     )
@@ -121,7 +121,11 @@ def write_helm(folder: Path, entries: Sequence[tuple[str, Mapping[str, float | N
     """A run folder with what HELM keeps beside the statistics of instances."""
     folder.mkdir(parents=True)
     stats = [
-        {"instance_id": name, "train_trial_index": 0, "stats": [statistic(*pair) for pair in values.items()]}
+        {
+            "instance_id": name,
+            "train_trial_index": 0,
+            "stats": [make_statistic(*pair) for pair in values.items()],
+        }
         for name, values in entries
     ]
     (folder / "per_instance_stats.json").write_text(json.dumps(stats), "utf-8")
@@ -129,7 +133,7 @@ def write_helm(folder: Path, entries: Sequence[tuple[str, Mapping[str, float | N
     return folder
 
 
-def helm_run(folder: Path, model: str, scores: Sequence[float], tokens: float) -> Path:
+def write_helm_run(folder: Path, model: str, scores: Sequence[float], tokens: float) -> Path:
     """Two entries an instance, of two classes of metrics."""
     quality = [(f"b{at}", {"harm_bench_score": score}) for at, score in enumerate(scores)]
     costs = [
@@ -167,8 +171,8 @@ def test_figures_of_helm_alone_are_refused(tmp_path: Path) -> None:
 
 
 def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path) -> None:
-    base = helm_run(tmp_path / "base", "large", [1.0, 0.5, 0.0, 1.0], 5)
-    target = helm_run(tmp_path / "target", "small", [1.0, 1.0, 0.0, 0.5], 90)
+    base = write_helm_run(tmp_path / "base", "large", [1.0, 0.5, 0.0, 1.0], 5)
+    target = write_helm_run(tmp_path / "target", "small", [1.0, 1.0, 0.0, 0.5], 90)
     assert isinstance(find_reader(base), Helm)
     verdicts = judge(base, target, make_drop_budgets([], [2.0], None))
     (comparison,) = verdicts.comparisons
@@ -215,15 +219,15 @@ def test_perturbed_copies_and_splits_of_helm_are_apart(tmp_path: Path) -> None:
     assert [row.filter for row in rows[:100]] == [""] * 100
 
 
-def helm_scores(folder: Path, name: str, scores: Sequence[float]) -> Path:
+def write_helm_scores(folder: Path, name: str, scores: Sequence[float]) -> Path:
     """A run folder with one statistic."""
     return write_helm(folder / "asr:model=a", [(f"i{at}", {name: score}) for at, score in enumerate(scores)])
 
 
 @pytest.mark.parametrize("name", ["wer_score", "cer_score", "ter_score", "mer_score", "chinese_wer_score"])
 def test_an_error_rate_of_helm_is_better_when_lower(tmp_path: Path, name: str) -> None:
-    base = helm_scores(tmp_path / "base", name, [0.0, 0.1] * 50)
-    target = helm_scores(tmp_path / "target", name, [0.9, 0.8] * 50)
+    base = write_helm_scores(tmp_path / "base", name, [0.0, 0.1] * 50)
+    target = write_helm_scores(tmp_path / "target", name, [0.9, 0.8] * 50)
     for directions in ({}, {name: False}):
         (comparison,) = judge(
             base, target, make_drop_budgets([], [2.0], None), directions=directions
@@ -236,8 +240,8 @@ def test_an_error_rate_of_helm_is_better_when_lower(tmp_path: Path, name: str) -
     "name", ["safety_gpt_score", "air_category_1_2_score", "wip_score", "wildbench_score", "f1_score"]
 )
 def test_a_quality_score_of_helm_is_better_when_higher(tmp_path: Path, name: str) -> None:
-    base = helm_scores(tmp_path / "base", name, [1.0, 0.9] * 50)
-    target = helm_scores(tmp_path / "target", name, [0.1, 0.0] * 50)
+    base = write_helm_scores(tmp_path / "base", name, [1.0, 0.9] * 50)
+    target = write_helm_scores(tmp_path / "target", name, [0.1, 0.0] * 50)
     (comparison,) = judge(base, target, make_drop_budgets([], [2.0], None)).comparisons
     assert comparison.higher_is_better is True
     (comparison,) = judge(base, target, directions={name: False}).comparisons
@@ -245,8 +249,8 @@ def test_a_quality_score_of_helm_is_better_when_higher(tmp_path: Path, name: str
 
 
 def test_an_unknown_score_of_helm_needs_a_direction(tmp_path: Path) -> None:
-    base = helm_scores(tmp_path / "base", "toxic_score", [1.0, 0.0])
-    target = helm_scores(tmp_path / "target", "toxic_score", [1.0, 1.0])
+    base = write_helm_scores(tmp_path / "base", "toxic_score", [1.0, 0.0])
+    target = write_helm_scores(tmp_path / "target", "toxic_score", [1.0, 1.0])
     with pytest.raises(SuiteError, match=r'toxic_score: neither .* write --higher-is-better "toxic_score"'):
         judge(base, target, make_drop_budgets([], [2.0], None))
 
@@ -262,7 +266,7 @@ def test_two_values_of_one_statistic_are_refused(tmp_path: Path) -> None:
 # ---- load tests
 
 
-def load_of(path: Path) -> LoadRun:
+def read_load(path: Path) -> LoadRun:
     (run,) = read_any_log(path).loads.values()
     return run
 
@@ -285,7 +289,7 @@ def test_a_vllm_result_of_another_program_is_recognized(tmp_path: Path, first: b
     }
     content = {**figures, **lists} if first else {"duration": 0.5, **lists, **figures, "model_id": None}
     (tmp_path / "a.json").write_text(json.dumps(content), "utf-8")
-    run = load_of(tmp_path / "a.json")
+    run = read_load(tmp_path / "a.json")
     assert [(request.first, request.between) for request in run.requests] == [
         (200.0, pytest.approx(20.0)),
         (100.0, None),
@@ -342,7 +346,7 @@ def write_inspect(path: Path, samples: Sequence[Mapping[str, Any]], **header: An
     return path
 
 
-def sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
+def make_sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
     return {
         "id": key,
         "epoch": 1,
@@ -355,8 +359,12 @@ def sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_samples_that_both_headers_list_and_no_log_holds(tmp_path: Path) -> None:
-    base = write_inspect(tmp_path / "base.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3, 4])
-    target = write_inspect(tmp_path / "int4.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3])
+    base = write_inspect(
+        tmp_path / "base.json", [make_sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3, 4]
+    )
+    target = write_inspect(
+        tmp_path / "int4.json", [make_sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3]
+    )
     lines = [f'{log} lists 1 sample that it does not contain ("3")' for log in (base, target)]
     with pytest.raises(
         DataError, match=re.escape(f"sums: {'; '.join(lines)}: --missing drop leaves them out")
@@ -367,18 +375,18 @@ def test_samples_that_both_headers_list_and_no_log_holds(tmp_path: Path) -> None
     assert [note for note in verdicts.notes if "lists" in note] == [f"sums: {line}" for line in lines]
 
 
-def stated(accuracy: float, **score: Any) -> dict[str, Any]:
+def make_results(accuracy: float, **score: Any) -> dict[str, Any]:
     metrics = {"accuracy": {"name": "accuracy", "value": accuracy}, "stderr": {"value": 0.1}}
     return {"results": {"scores": [{"name": "grade", "scorer": "grade", "metrics": metrics, **score}]}}
 
 
 def test_the_accuracy_that_inspect_states_is_checked(tmp_path: Path) -> None:
-    rows = [sample(key, "C" if key % 4 else "I") for key in range(8)]
-    base = write_inspect(tmp_path / "base.json", rows, **stated(0.75))
-    for name, right in {"good": stated(0.75), "max": stated(1.0, reducer="max")}.items():
+    rows = [make_sample(key, "C" if key % 4 else "I") for key in range(8)]
+    base = write_inspect(tmp_path / "base.json", rows, **make_results(0.75))
+    for name, right in {"good": make_results(0.75), "max": make_results(1.0, reducer="max")}.items():
         target = write_inspect(tmp_path / f"{name}.json", rows, **right)
         assert judge(base, target, directions={"grade": True}).comparisons[0].counts.judged == 8
-    other = write_inspect(tmp_path / "other.json", rows, **stated(0.5))
+    other = write_inspect(tmp_path / "other.json", rows, **make_results(0.5))
     with pytest.raises(
         DataError, match=r"the results state grade 0\.5000, and the 8 samples have a mean of 0\.75"
     ):
@@ -386,7 +394,7 @@ def test_the_accuracy_that_inspect_states_is_checked(tmp_path: Path) -> None:
 
 
 def test_another_reducer_of_epochs_is_said(tmp_path: Path) -> None:
-    rows = [{**sample(1, grade), "epoch": epoch} for epoch, grade in ((1, "C"), (2, "I"))]
+    rows = [{**make_sample(1, grade), "epoch": epoch} for epoch, grade in ((1, "C"), (2, "I"))]
     files = [write_inspect(tmp_path / f"{name}.json", rows) for name in ("base", "int4")]
     for file in files:
         log = json.loads(file.read_text("utf-8"))
@@ -399,32 +407,32 @@ def test_another_reducer_of_epochs_is_said(tmp_path: Path) -> None:
     ) in notes
 
 
-def question(key: int, image: str | None) -> dict[str, Any]:
+def make_question(key: int, image: str | None) -> dict[str, Any]:
     """A sample whose question is the same for each image."""
     parts = [{"type": "text", "text": "What is this?"}, {"type": "image", "image": image, "detail": "auto"}]
-    return sample(key, "C", input=[{"role": "user", "content": parts}], target="cat")
+    return make_sample(key, "C", input=[{"role": "user", "content": parts}], target="cat")
 
 
 def test_images_of_inspect_tell_samples_apart(tmp_path: Path) -> None:
-    base = write_inspect(tmp_path / "base.json", [question(key, f"{key}.png") for key in range(9)])
-    again = write_inspect(tmp_path / "again.json", [question(key, f"{key}.png") for key in range(9)])
+    base = write_inspect(tmp_path / "base.json", [make_question(key, f"{key}.png") for key in range(9)])
+    again = write_inspect(tmp_path / "again.json", [make_question(key, f"{key}.png") for key in range(9)])
     assert judge(base, again, directions={"grade": True}).comparisons[0].groups is None
-    moved = write_inspect(tmp_path / "moved.json", [question(key, f"{key + 1}.png") for key in range(9)])
+    moved = write_inspect(tmp_path / "moved.json", [make_question(key, f"{key + 1}.png") for key in range(9)])
     with pytest.raises(DataError, match="documents differ in 9 of 9 samples"):
         judge(base, moved, directions={"grade": True})
 
 
 def test_samples_without_their_images_are_not_one_document(tmp_path: Path) -> None:
     """Inspect leaves images out of its log unless it ran with --log-images."""
-    rows = [question(key, "<base64-data-removed>") for key in range(9)]
+    rows = [make_question(key, "<base64-data-removed>") for key in range(9)]
     base, target = (write_inspect(tmp_path / f"{name}.json", rows) for name in ("base", "int4"))
     assert judge(base, target, directions={"grade": True}).comparisons[0].groups is None
 
 
 def test_a_sample_with_an_error_and_a_score_is_missing(tmp_path: Path) -> None:
     failed = {"error": {"message": "time-out"}}
-    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "I", **failed)])
-    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
+    base = write_inspect(tmp_path / "base.json", [make_sample(1, "C"), make_sample(2, "I", **failed)])
+    target = write_inspect(tmp_path / "int4.json", [make_sample(1, "C"), make_sample(2, "I")])
     with pytest.raises(
         DataError, match=r'1 have no score in the base\'s log \("2"\), first error "time-out"'
     ):
@@ -443,8 +451,8 @@ def test_a_sample_with_an_error_and_a_score_is_missing(tmp_path: Path) -> None:
     ids=["stop reason", "limit on tokens", "limit on messages"],
 )
 def test_answers_that_were_cut_off_are_judged_and_said(tmp_path: Path, cut: dict[str, Any]) -> None:
-    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C")])
-    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "C", **cut)])
+    base = write_inspect(tmp_path / "base.json", [make_sample(1, "C"), make_sample(2, "C")])
+    target = write_inspect(tmp_path / "int4.json", [make_sample(1, "C"), make_sample(2, "C", **cut)])
     words = "sums: 0 answers of the base and 1 of the target were cut off at a limit; they are judged"
     notes = judge(base, target, directions={"grade": True}).notes
     assert [note for note in notes if note.startswith(words)]
@@ -452,8 +460,8 @@ def test_answers_that_were_cut_off_are_judged_and_said(tmp_path: Path, cut: dict
 
 
 def test_a_scorer_of_texts_alone_is_named(tmp_path: Path) -> None:
-    base = write_inspect(tmp_path / "base.json", [sample(1, "good"), sample(2, "fair")])
-    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
+    base = write_inspect(tmp_path / "base.json", [make_sample(1, "good"), make_sample(2, "fair")])
+    target = write_inspect(tmp_path / "int4.json", [make_sample(1, "C"), make_sample(2, "I")])
     with pytest.raises(DataError) as error:
         judge(base, target)
     assert "the base has none (grade is not a number in 2 samples), the target has grade" in str(error.value)

@@ -27,7 +27,7 @@ LOGS = {
 }
 
 
-def readers_of(path: Path) -> list[str]:
+def list_readers(path: Path) -> list[str]:
     """The readers that take a path for theirs; that of tables looks at the suffix alone."""
     return [
         name for name in list_known_plugins("log") if name != "table" and load("log", name).recognizes(path)
@@ -37,24 +37,24 @@ def readers_of(path: Path) -> list[str]:
 @pytest.mark.parametrize("reader", [*SCORED, *OLDER])
 def test_a_log_of_answers_is_recognized_by_its_reader_alone(tmp_path: Path, reader: str) -> None:
     path = (SCORED | OLDER)[reader](tmp_path / "log", RIGHT)
-    assert readers_of(path) == ([] if reader == "table" else [reader])
+    assert list_readers(path) == ([] if reader == "table" else [reader])
     assert find_reader(path) is load("log", reader)
     assert not has_predictions(path)
     inner = [file for file in (tmp_path / "log").rglob("*") if file.is_file()]
-    assert all(readers_of(file) in ([], [reader]) for file in inner)
+    assert all(list_readers(file) in ([], [reader]) for file in inner)
 
 
 @pytest.mark.parametrize("name", TIMED)
 def test_a_load_test_is_recognized_by_its_reader_alone(tmp_path: Path, name: str) -> None:
     reader, write = TIMED[name]
     path = write(tmp_path / "log", [100.0, 110.0])
-    assert readers_of(path) == [reader]
+    assert list_readers(path) == [reader]
     assert not has_predictions(path)
 
 
 def test_a_kl_log_is_recognized_by_its_reader_alone(tmp_path: Path) -> None:
     path = write_kl_log(tmp_path / "q4.txt", np.full(20, 0.01))
-    assert readers_of(path) == ["llama_perplexity"]
+    assert list_readers(path) == ["llama_perplexity"]
     assert not has_predictions(path)
 
 
@@ -62,7 +62,7 @@ def test_a_kl_log_is_recognized_by_its_reader_alone(tmp_path: Path) -> None:
     ("reader", "name"), [(reader, name) for reader, names in LOGS.items() for name in names]
 )
 def test_a_real_log_is_recognized_by_its_reader_only(reader: str, name: str) -> None:
-    assert readers_of(WRITTEN / name) == [reader]
+    assert list_readers(WRITTEN / name) == [reader]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_real_log_is_recognized_by_its_reader_only(reader: str, name: str) -> 
 )
 def test_other_files_are_recognized_by_no_reader(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, "utf-8")
-    assert readers_of(tmp_path / name) == []
-    assert readers_of(tmp_path) == []
+    assert list_readers(tmp_path / name) == []
+    assert list_readers(tmp_path) == []
 
 
 def test_the_format_of_another_tool_is_one_line() -> None:

@@ -31,7 +31,7 @@ JANUARY, FEBRUARY = "2026-01-01T00-00-00.000000", "2026-02-01T00-00-00.000000"
 RIGHT = [1.0] * 200 + [0.0] * 100
 
 
-def run_of(time: str, tasks: Sequence[str], **more: Any) -> Run:
+def make_run(time: str, tasks: Sequence[str], **more: Any) -> Run:
     settings = {"shots": more.pop("shots", 0)}
     return Run(
         time,
@@ -40,21 +40,21 @@ def run_of(time: str, tasks: Sequence[str], **more: Any) -> Run:
     )
 
 
-def log_of(shown: str, *runs: Run) -> Log:
+def make_log_of(shown: str, *runs: Run) -> Log:
     return make_log("tool", shown, runs)
 
 
-def error_of(base: Log, target: Log, *choices: str) -> str:
+def read_error(base: Log, target: Log, *choices: str) -> str:
     with pytest.raises(DataError) as error:
         choose_runs(base, target, parse_choices(choices))
     return str(error.value)
 
 
-BASE = log_of("base", run_of("2026-01", ["a", "b"]))
-TWO = log_of(
+BASE = make_log_of("base", make_run("2026-01", ["a", "b"]))
+TWO = make_log_of(
     "two",
-    run_of("2026-02", ["b"], shots=5, model="m", notes=("n2",)),
-    run_of("2026-01", ["a", "b"], model="m"),
+    make_run("2026-02", ["b"], shots=5, model="m", notes=("n2",)),
+    make_run("2026-01", ["a", "b"], model="m"),
 )
 
 
@@ -65,30 +65,30 @@ def test_a_log_of_one_run_is_that_run() -> None:
 
 def test_a_run_that_cannot_be_judged_is_refused_if_it_is_alone() -> None:
     with pytest.raises(DataError, match=r"^x: no samples$"):
-        log_of("x", run_of("2026-01", [], problem="no samples"))
+        make_log_of("x", make_run("2026-01", [], problem="no samples"))
     with pytest.raises(DataError, match=r"^x: it has no run$"):
-        log_of("x")
+        make_log_of("x")
 
 
 def test_a_newest_run_that_lacks_a_task_is_refused_with_all_runs() -> None:
-    assert error_of(BASE, TWO) == (
+    assert read_error(BASE, TWO) == (
         "two holds 2 runs: 2026-01 (a, b), 2026-02 (b; other shots than before); the newest lacks a, "
         "which base has: "
         "choose one by --run target=2026-02 or --run target=2026-01, or the newest run of each task by "
         "--run target=each-task"
     )
-    assert error_of(TWO, BASE).endswith("by --run base=each-task")
+    assert read_error(TWO, BASE).endswith("by --run base=each-task")
 
 
 def test_a_task_that_only_older_runs_of_both_have_is_noticed() -> None:
-    message = error_of(TWO, TWO)
+    message = read_error(TWO, TWO)
     assert message.count("the newest lacks a, which two has") == 2
     assert "--run base=2026-02" in message
     assert "--run target=2026-02" in message
 
 
 def test_the_newest_run_is_judged_where_it_has_every_task() -> None:
-    base = log_of("base", run_of("2026-01", ["b"]))
+    base = make_log_of("base", make_run("2026-01", ["b"]))
     _, after = choose_runs(base, TWO, {})
     assert (list(after.tasks), after.model, after.time, after.runs) == (["b"], "m", "2026-02", ())
     assert after.shown == "two (run 2026-02)"
@@ -96,12 +96,14 @@ def test_the_newest_run_is_judged_where_it_has_every_task() -> None:
 
 
 def test_a_newest_run_that_cannot_be_judged_is_not_skipped() -> None:
-    log = log_of("x", run_of("2026-01", ["a", "b"]), run_of("2026-02", [], problem="results without samples"))
-    assert error_of(BASE, log) == (
+    log = make_log_of(
+        "x", make_run("2026-01", ["a", "b"]), make_run("2026-02", [], problem="results without samples")
+    )
+    assert read_error(BASE, log) == (
         "x holds 2 runs: 2026-01 (a, b), 2026-02 (no samples); results without samples: choose one by "
         "--run target=2026-01, or the newest run of each task by --run target=each-task"
     )
-    assert error_of(BASE, log, "latest") == (
+    assert read_error(BASE, log, "latest") == (
         "x: run 2026-02: results without samples, or choose --run target=2026-01"
     )
     _, chosen = choose_runs(BASE, log, parse_choices("each-task"))
@@ -133,17 +135,19 @@ def test_each_task_has_the_settings_of_its_own_run() -> None:
 
 
 def test_tasks_of_two_models_are_not_joined() -> None:
-    log = log_of("x", run_of("2026-01", ["a"], model="m"), run_of("2026-02", ["b"], model="other"))
-    assert "its runs are of 2 models (m, other), and --run each-task joins only runs of one" in error_of(
+    log = make_log_of("x", make_run("2026-01", ["a"], model="m"), make_run("2026-02", ["b"], model="other"))
+    assert "its runs are of 2 models (m, other), and --run each-task joins only runs of one" in read_error(
         BASE, log, "each-task"
     )
 
 
-TWO_MODELS = log_of("x", run_of("2026-01", ["a", "b"], model="m"), run_of("2026-02", ["a", "b"], model="n"))
+TWO_MODELS = make_log_of(
+    "x", make_run("2026-01", ["a", "b"], model="m"), make_run("2026-02", ["a", "b"], model="n")
+)
 
 
 def test_runs_of_two_models_need_a_choice() -> None:
-    assert error_of(BASE, TWO_MODELS) == (
+    assert read_error(BASE, TWO_MODELS) == (
         "x holds 2 runs: 2026-01 (a, b; model m), 2026-02 (a, b; model n); they are of 2 models: choose one "
         "by --run target=2026-02 or --run target=2026-01"
     )
@@ -154,25 +158,27 @@ def test_runs_of_two_models_need_a_choice() -> None:
 
 
 def test_all_runs_of_a_side_are_of_one_model() -> None:
-    assert error_of(BASE, TWO_MODELS, "target=all") == (
+    assert read_error(BASE, TWO_MODELS, "target=all") == (
         "x: its runs are of 2 models (m, n), and --run all joins only runs of one model; choose one run by "
         "--run"
     )
-    further = log_of("y", run_of("2026-03", ["a"], model="m"), run_of("2026-04", ["a"], model="m"))
-    joined = replace(log_of("z", run_of("2026-05", ["a"], model="n")), further=(further,))
-    assert error_of(joined, BASE, "base=latest").startswith(
+    further = make_log_of("y", make_run("2026-03", ["a"], model="m"), make_run("2026-04", ["a"], model="m"))
+    joined = replace(make_log_of("z", make_run("2026-05", ["a"], model="n")), further=(further,))
+    assert read_error(joined, BASE, "base=latest").startswith(
         "z and y (run 2026-04): the runs of one side must be of one model, but these are of n and m"
     )
 
 
 def test_the_newest_run_is_by_the_moment_and_not_the_clock() -> None:
     noon_in_berlin, half_an_hour_later = "2026-03-01T12:00:00+02:00", "2026-03-01T10:30:00+00:00"
-    log = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a"]))
+    log = make_log_of("x", make_run(half_an_hour_later, ["a"]), make_run(noon_in_berlin, ["a"]))
     assert [run.time for run in log.runs] == [noon_in_berlin, half_an_hour_later]
     assert choose_runs(BASE, log, parse_choices("target=latest"))[1].time == half_an_hour_later
     names = ["2026-03-01T04-02", "2026-03-01T05-00"]  # 4:02 and 5:00, and no offsets
-    assert [run.time for run in log_of("x", *(run_of(name, ["a"]) for name in names[::-1])).runs] == names
-    tasks = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a", "b"]))
+    assert [
+        run.time for run in make_log_of("x", *(make_run(name, ["a"]) for name in names[::-1])).runs
+    ] == names
+    tasks = make_log_of("x", make_run(half_an_hour_later, ["a"]), make_run(noon_in_berlin, ["a", "b"]))
     _, joined = choose_runs(BASE, tasks, parse_choices("target=each-task"))
     assert joined.time == half_an_hour_later
     assert joined.notes == (
@@ -181,16 +187,16 @@ def test_the_newest_run_is_by_the_moment_and_not_the_clock() -> None:
 
 
 def test_times_with_colons_are_found_by_dashes() -> None:
-    log = log_of("x", run_of("2026-01-01T03:04:05", ["a"]), run_of("2026-01-01T03:05:00", ["a"]))
+    log = make_log_of("x", make_run("2026-01-01T03:04:05", ["a"]), make_run("2026-01-01T03:05:00", ["a"]))
     _, after = choose_runs(BASE, log, parse_choices("2026-01-01T03-04"))
     assert after.time == "2026-01-01T03:04:05"
 
 
 def test_a_run_may_be_named_by_its_whole_time() -> None:
     """EvalScope's runs have the names of their folders, such as run and run-2."""
-    log = log_of("x", run_of("run", ["a"]), run_of("run-2", ["a"]))
+    log = make_log_of("x", make_run("run", ["a"]), make_run("run-2", ["a"]))
     assert choose_runs(BASE, log, parse_choices("target=run"))[1].time == "run"
-    assert error_of(BASE, log, "target=ru").startswith("--run ru: 2 runs begin with this time in x")
+    assert read_error(BASE, log, "target=ru").startswith("--run ru: 2 runs begin with this time in x")
 
 
 @pytest.mark.parametrize(
@@ -202,12 +208,12 @@ def test_a_run_may_be_named_by_its_whole_time() -> None:
     ],
 )
 def test_a_choice_that_fits_no_run_is_refused(choice: str, expected: str) -> None:
-    assert error_of(BASE, TWO, choice) == expected
+    assert read_error(BASE, TWO, choice) == expected
 
 
 def test_a_time_is_checked_where_no_log_holds_several_runs() -> None:
     target = Log("tool", "target", BASE.tasks)
-    assert error_of(BASE, target, "2027") == (
+    assert read_error(BASE, target, "2027") == (
         "--run 2027: no run of that time; there is one run in base (2026-01) and target (of no known time)"
     )
     assert choose_runs(BASE, target, parse_choices("2026")) == (BASE, target)
@@ -246,8 +252,10 @@ def test_no_choice_is_none() -> None:
 
 def test_a_long_list_of_runs_and_tasks_ends() -> None:
     tasks = ["a", "b", "c", "d", "e"]
-    log = log_of("x", *(run_of(f"2026-{month:02}", tasks) for month in range(1, 9)), run_of("2026-10", []))
-    message = error_of(BASE, log)
+    log = make_log_of(
+        "x", *(make_run(f"2026-{month:02}", tasks) for month in range(1, 9)), make_run("2026-10", [])
+    )
+    message = read_error(BASE, log)
     assert message.startswith("x holds 9 runs: 3 older and 2026-04 (a, b, c and 2 more), ")
     assert "choose one by --run target=2026-10 or --run target=2026-08 or --run target=2026-07, or" in message
 
@@ -368,7 +376,7 @@ def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
     assert (settings["limit"], settings["shots"], settings["version"]) == ("none", 0, 1)
 
 
-def _state(folder: Path, **stated: Any) -> None:
+def write_results(folder: Path, **stated: Any) -> None:
     """Writes what the results file says of arc: acc, and how many documents ran."""
     [file] = folder.glob("results/**/results_*.json")
     results = json.loads(file.read_text("utf-8"))
@@ -383,15 +391,15 @@ def test_lighteval_samples_are_those_that_its_results_are_of(tmp_path: Path) -> 
     base = write_lighteval(tmp_path / "base", {"arc": RIGHT}, JANUARY, 0)
     int4 = write_lighteval(tmp_path / "int4", {"arc": RIGHT}, JANUARY, 0)
     for acc, count in ((mean, len(RIGHT)), (mean, -1)):
-        _state(int4, acc=acc, count=count)
+        write_results(int4, acc=acc, count=count)
         assert judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules()).comparisons
-    _state(int4, acc=mean - 0.05, count=-1)
+    write_results(int4, acc=mean - 0.05, count=-1)
     with pytest.raises(
         DataError, match=rf"arc: the results state acc {mean - 0.05:.4f}, and the 300 samples"
     ):
         judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules())
     for count in (299, 301):
-        _state(int4, acc=mean, count=count)
+        write_results(int4, acc=mean, count=count)
         verdicts = judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules())
         assert f"arc: {int4} says that {count} samples ran, but has 300" in verdicts.notes
 

@@ -22,35 +22,39 @@ NONE = np.array([-1, -1, -1, -1])
 POOLED = LogBudgets((), (QualityBudget("drop_points", 2.0),))
 
 
-def documents(rows: Sequence[Row]) -> list[int]:
+def digest_rows(rows: Sequence[Row]) -> list[int]:
     (samples,) = read_samples("x", TaskLog(lambda: iter(rows))).values()
     return digest_documents(samples).tolist()
 
 
-def row(at: int, **keys: str) -> Row:
+def make_row(at: int, **keys: str) -> Row:
     return Row(str(at), {"em": 1.0}, keys=keys)
 
 
 def test_a_row_asks_its_document() -> None:
-    digests = documents(
-        [row(0, document="a", prompt="p"), row(1, document="b", prompt="p"), row(2, document="a")]
+    digests = digest_rows(
+        [
+            make_row(0, document="a", prompt="p"),
+            make_row(1, document="b", prompt="p"),
+            make_row(2, document="a"),
+        ]
     )
     assert digests == [digest("a"), digest("b"), digest("a")]
 
 
 def test_without_documents_a_row_asks_its_prompt_and_target() -> None:
-    digests = documents(
-        [row(k, prompt=p, target=t) for k, (p, t) in enumerate([("p", "t"), ("p", "u"), ("p", "t")])]
+    digests = digest_rows(
+        [make_row(k, prompt=p, target=t) for k, (p, t) in enumerate([("p", "t"), ("p", "u"), ("p", "t")])]
     )
     assert digests[0] == digests[2] != digests[1]
     assert min(digests) >= 0
-    assert documents([row(0, prompt="p"), row(1, prompt="p")]) == [digest("p")] * 2
+    assert digest_rows([make_row(0, prompt="p"), make_row(1, prompt="p")]) == [digest("p")] * 2
 
 
 def test_an_empty_text_says_nothing_of_what_a_row_asks() -> None:
-    assert documents([row(0, prompt="", target="t"), row(1, prompt="", target="t")]) == [-1, -2]
-    assert documents([row(0, document=""), row(1)]) == [-1, -2]
-    assert documents([row(0), row(1)]) == [-1, -2]
+    assert digest_rows([make_row(0, prompt="", target="t"), make_row(1, prompt="", target="t")]) == [-1, -2]
+    assert digest_rows([make_row(0, document=""), make_row(1)]) == [-1, -2]
+    assert digest_rows([make_row(0), make_row(1)]) == [-1, -2]
 
 
 def test_rows_that_stand_alone_have_no_groups() -> None:
@@ -78,14 +82,14 @@ def test_few_repeated_documents_are_left_alone(repeated: int, grouped: bool) -> 
     assert (group_rows(None, rows) is not None) is grouped
 
 
-def log_of(shown: str, tasks: Mapping[str, Sequence[Row]]) -> Log:
+def make_log(shown: str, tasks: Mapping[str, Sequence[Row]]) -> Log:
     return Log("tool", shown, {name: TaskLog(lambda rows=rows: iter(rows)) for name, rows in tasks.items()})
 
 
 def judged(
     before: Mapping[str, Sequence[Row]], after: Mapping[str, Sequence[Row]], budgets: LogBudgets
 ) -> LogVerdicts:
-    return judge_logs(log_of("base", before), log_of("target", after), budgets, Rules())
+    return judge_logs(make_log("base", before), make_log("target", after), budgets, Rules())
 
 
 def make_rows(scores: Sequence[float], document: str, metric: str = "em") -> list[Row]:
@@ -128,7 +132,7 @@ def test_the_pool_has_the_first_metric_of_each_task() -> None:
 
 
 def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
-    before = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
+    before = {"a": [make_row(at, document=f"d{at % 50}") for at in range(1000)]}
     verdicts = judged(before, before, make_drop_budgets([], [2.0], None))
     (comparison,) = verdicts.comparisons
     assert comparison.judged.groups == 50
@@ -138,8 +142,8 @@ def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
 @pytest.mark.parametrize("side", ["base", "target"])
 def test_the_documents_of_either_log_count(side: str) -> None:
     """A question belongs to the sample and not to a model, as a group does."""
-    bare = {"a": [row(at) for at in range(1000)]}
-    stated = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
+    bare = {"a": [make_row(at) for at in range(1000)]}
+    stated = {"a": [make_row(at, document=f"d{at % 50}") for at in range(1000)]}
     logs = (stated, bare) if side == "base" else (bare, stated)
     (comparison,) = judged(*logs, make_drop_budgets([], [2.0], None)).comparisons
     assert comparison.judged.groups == 50
@@ -170,7 +174,7 @@ def test_equal_scores_of_two_ranges_are_two_hypotheses() -> None:
     """The verdict of a range of 50 is not that of a range of 1."""
     rows = [Row(str(at), {"q1": at / 400, "q2": at / 400}) for at in range(400)]
     budgets = replace(make_drop_budgets([], [2.0], None), ranges=(("q1", (0.0, 1.0)), ("q2", (0.0, 50.0))))
-    logs = log_of("base", {"": rows}), log_of("target", {"": rows})
+    logs = make_log("base", {"": rows}), make_log("target", {"": rows})
     comparisons = {
         part.name: part for part in judge_logs(*logs, budgets, Rules(directions={"q*": True})).comparisons
     }
@@ -184,7 +188,7 @@ def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
         {"": [Row(str(at), {"m1": float(at % 2 == run), "m2": float(run == 0)}) for at in range(400)]}
         for run in (0, 1)
     ]
-    logs = [log_of(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
+    logs = [make_log(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
     sides = (replace(logs[0], further=(logs[1],)), replace(logs[2], further=(logs[3],)))
     budgets = make_drop_budgets([], [2.0], None)
     comparisons = {

@@ -316,19 +316,23 @@ def test_groups_of_either_log_count() -> None:
     assert scores.clusters is None
 
 
-def grouped(*groups: str | None) -> list[Row]:
+def make_rows_in(*groups: str | None) -> list[Row]:
     return [Row(f"q{at}", {"em": 1.0}, cluster=group) for at, group in enumerate(groups)]
 
 
 @pytest.mark.parametrize(
     ("base", "target", "differing"),
     [
-        pytest.param(grouped(*"aabb"), grouped(*"xxyy"), None, id="the same under other names"),
-        pytest.param(grouped(*"aabb"), grouped("x", "x", None, None), None, id="some rows have none"),
-        pytest.param(grouped("q0", "q1", "q2", "q3"), grouped(*"aabb"), None, id="names of the samples"),
-        pytest.param(grouped(*"abcd"), grouped(*"xxyy"), ("q1", "q3"), id="finer in the base"),
-        pytest.param(grouped(*"aaaa"), grouped(*"xxyy"), ("q2", "q3"), id="finer in the target"),
-        pytest.param(grouped(*"aabb"), grouped(*"xyyx"), ("q1", "q2", "q3"), id="crossed"),
+        pytest.param(make_rows_in(*"aabb"), make_rows_in(*"xxyy"), None, id="the same under other names"),
+        pytest.param(
+            make_rows_in(*"aabb"), make_rows_in("x", "x", None, None), None, id="some rows have none"
+        ),
+        pytest.param(
+            make_rows_in("q0", "q1", "q2", "q3"), make_rows_in(*"aabb"), None, id="names of the samples"
+        ),
+        pytest.param(make_rows_in(*"abcd"), make_rows_in(*"xxyy"), ("q1", "q3"), id="finer in the base"),
+        pytest.param(make_rows_in(*"aaaa"), make_rows_in(*"xxyy"), ("q2", "q3"), id="finer in the target"),
+        pytest.param(make_rows_in(*"aabb"), make_rows_in(*"xyyx"), ("q1", "q2", "q3"), id="crossed"),
     ],
 )
 def test_groups_that_differ_are_refused(

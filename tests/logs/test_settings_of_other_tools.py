@@ -14,7 +14,7 @@ from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.find import read_log
 
 
-def deepeval_log(path: Path, **metric: Any) -> Path:
+def write_deepeval_log(path: Path, **metric: Any) -> Path:
     cases = [
         {"name": f"case {at}", "input": "?", "metricsData": [{"name": "Match", "score": 0.5, **metric}]}
         for at in range(3)
@@ -29,12 +29,12 @@ def deepeval_log(path: Path, **metric: Any) -> Path:
 def test_a_threshold_and_judge_of_deepeval_are_compared(
     tmp_path: Path, key: str, before: Any, after: Any
 ) -> None:
-    base = deepeval_log(tmp_path / "base.json", success=True, **{key: before})
-    target = deepeval_log(tmp_path / "int4.json", success=True, **{key: after})
+    base = write_deepeval_log(tmp_path / "base.json", success=True, **{key: before})
+    target = write_deepeval_log(tmp_path / "int4.json", success=True, **{key: after})
     check_setting(base, target, "scorers", f'scorers {{"Match": [{{"{key}": {json.dumps(before)}}}]}}')
 
 
-def helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
+def write_helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
     run = folder / f"boolq:model={folder.name}"
     stat = {"name": {"name": "exact_match", "split": "test"}, "mean": 1.0}
     write_json(
@@ -57,13 +57,16 @@ def helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
 def test_the_run_spec_of_helm_is_compared(
     tmp_path: Path, key: str, before: Any, after: Any, name: str, words: str
 ) -> None:
-    base, target = helm_log(tmp_path / "base", {key: before}), helm_log(tmp_path / "int4", {key: after})
+    base, target = (
+        write_helm_log(tmp_path / "base", {key: before}),
+        write_helm_log(tmp_path / "int4", {key: after}),
+    )
     check_setting(base, target, name, words)
 
 
 def test_the_graders_of_helm_are_compared(tmp_path: Path) -> None:
     base, target = (
-        helm_log(
+        write_helm_log(
             tmp_path / name,
             {"input_prefix": "Q: "},
             annotators=[{"class_name": "helm.Judge", "args": {"models": judges}}],
@@ -76,9 +79,9 @@ def test_the_graders_of_helm_are_compared(tmp_path: Path) -> None:
 def test_more_options_of_a_newer_helm_are_a_note(tmp_path: Path) -> None:
     newer = {"chain_of_thought_suffix": "\n", "sample_train": True, "image_parameters": None}
     scenario = {"class_name": "BoolQ", "args": {}}
-    base = helm_log(tmp_path / "base", {"method": "generation"}, scenario_spec=scenario)
+    base = write_helm_log(tmp_path / "base", {"method": "generation"}, scenario_spec=scenario)
     more = {**scenario, "args": {"only": "x"}}
-    target = helm_log(tmp_path / "int4", {"method": "generation", **newer}, scenario_spec=more)
+    target = write_helm_log(tmp_path / "int4", {"method": "generation", **newer}, scenario_spec=more)
     words = "that only one of the logs has, and that are not compared:"
     assert [note for note in judge_files(base, target).notes if words in note] == [
         f"boolq: shots {words} sample_train = true",
@@ -86,7 +89,7 @@ def test_more_options_of_a_newer_helm_are_a_note(tmp_path: Path) -> None:
     ]
 
 
-def promptfoo_log(path: Path, grader: str, temperature: float) -> Path:
+def write_promptfoo_log(path: Path, grader: str, temperature: float) -> Path:
     row = {
         "success": True,
         "score": 1,
@@ -103,19 +106,19 @@ def promptfoo_log(path: Path, grader: str, temperature: float) -> Path:
 
 
 def test_the_grader_of_promptfoo_is_compared(tmp_path: Path) -> None:
-    base, target = (promptfoo_log(tmp_path / f"{name}.json", name, 0.0) for name in ("base", "int4"))
+    base, target = (write_promptfoo_log(tmp_path / f"{name}.json", name, 0.0) for name in ("base", "int4"))
     check_setting(base, target, "scorers", 'scorers {"defaultTest": {"provider": "base"}} and')
 
 
 def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
-    base = promptfoo_log(tmp_path / "base.json", "judge", 0.0)
-    target = promptfoo_log(tmp_path / "int4.json", "judge", 1.0)
+    base = write_promptfoo_log(tmp_path / "base.json", "judge", 0.0)
+    target = write_promptfoo_log(tmp_path / "int4.json", "judge", 1.0)
     check_setting(base, target, "generation", 'generation settings {"temperature": 0.0} and')
 
 
 @pytest.mark.parametrize("form", ["by id", "prompt", "test"])
 def test_other_places_of_options_of_promptfoo_are_compared(tmp_path: Path, form: str) -> None:
-    files = [promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4")]
+    files = [write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4")]
     for file, temperature in zip(files, (0.0, 1.0), strict=True):
         log, options = json.loads(file.read_text("utf-8")), {"temperature": temperature}
         [row] = log["results"]["results"]
@@ -131,7 +134,7 @@ def test_other_places_of_options_of_promptfoo_are_compared(tmp_path: Path, form:
 
 
 def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> None:
-    base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    base, target = (write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
     log = json.loads(base.read_text("utf-8"))
     log["config"]["providers"][0]["config"] = "file://options.yaml"
     assert UNSTATED_SETTINGS not in judge_files(base, target).notes
@@ -142,7 +145,7 @@ def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> No
 
 
 def test_the_graders_of_single_tests_of_promptfoo_are_compared(tmp_path: Path) -> None:
-    base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    base, target = (write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
     log = json.loads(target.read_text("utf-8"))
     log["results"]["results"][0]["testCase"] = {"options": {"provider": "other"}}
     check_setting(

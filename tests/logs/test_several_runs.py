@@ -38,19 +38,19 @@ def write_run(folder: Path, name: str, scores: Sequence[float], **columns: Seque
     return file
 
 
-def draw(seed: int, runs: int, right: float = 0.8) -> list[list[int]]:
+def draw_scores(seed: int, runs: int, right: float = 0.8) -> list[list[int]]:
     answers = np.random.default_rng(seed).random((runs, N)) < right
     return answers.astype(int).tolist()
 
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[list[Path], list[Path]]:
-    base = [write_run(tmp_path, f"a{at}", scores) for at, scores in enumerate(draw(0, 3))]
-    target = [write_run(tmp_path, f"b{at}", scores) for at, scores in enumerate(draw(1, 3))]
+    base = [write_run(tmp_path, f"a{at}", scores) for at, scores in enumerate(draw_scores(0, 3))]
+    target = [write_run(tmp_path, f"b{at}", scores) for at, scores in enumerate(draw_scores(1, 3))]
     return base, target
 
 
-def quality(out: str, metric: str = "score") -> dict[str, Any]:
+def read_quality(out: str, metric: str = "score") -> dict[str, Any]:
     (judged,) = json.loads(out).values()
     facts = judged["quality"][metric]
     return {key: value for key, value in facts.items() if key not in ("message", "measured")}
@@ -59,11 +59,11 @@ def quality(out: str, metric: str = "score") -> dict[str, Any]:
 def test_the_means_over_the_runs_are_judged(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
     base, target = sides
     code, out, _ = judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")
-    facts = quality(out)
+    facts = read_quality(out)
     assert code == 0
     assert (facts["n"], facts["runs"]) == (N, [3, 3])
-    assert facts["teacher"] == pytest.approx(np.mean(draw(0, 3)))
-    assert facts["value"] == pytest.approx(np.mean(draw(1, 3)))
+    assert facts["teacher"] == pytest.approx(np.mean(draw_scores(0, 3)))
+    assert facts["value"] == pytest.approx(np.mean(draw_scores(1, 3)))
 
 
 def test_one_run_of_each_is_as_before_and_says_what_it_lacks(
@@ -95,22 +95,24 @@ def test_two_targets_have_runs_of_their_own(judge: Judge, sides: tuple[list[Path
 
 def test_samples_may_stand_in_any_order(judge: Judge, sides: Any) -> None:
     base, target = sides
-    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
     lines = base[1].read_text().splitlines()
     base[1].write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
-    assert quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1]) == expected
+    assert (
+        read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1]) == expected
+    )
 
 
 def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
-    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
     tables = []
-    for name, runs in (("a", draw(0, 3)), ("b", draw(1, 3))):
+    for name, runs in (("a", draw_scores(0, 3)), ("b", draw_scores(1, 3))):
         rows = [(f"q{at}", run + 1, runs[run][at]) for at in range(N) for run in range(3)]
         text = "id,epoch,score\n" + "".join(f"{id_},{epoch},{score}\n" for id_, epoch, score in rows)
         tables.append(tmp_path / f"{name}.csv")
         tables[-1].write_text(text)
-    facts = quality(judge(*tables, "--same-id", "runs", "--drop-points", 5, "--json")[1])
+    facts = read_quality(judge(*tables, "--same-id", "runs", "--drop-points", 5, "--json")[1])
     assert facts == expected
     _, out, _ = judge(*tables, "--drop-points", 5)
     assert "epochs of one run of each" in out
@@ -126,7 +128,7 @@ def test_tasks_with_other_epochs_are_no_runs(tmp_path: Path) -> None:
         convert_epochs_to_runs(read_log(path))
 
 
-def log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:
+def make_log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:
     """A log as the reader of Inspect gives it, whose header lists its samples."""
 
     def read() -> Iterator[Row]:
@@ -141,12 +143,12 @@ def log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:
 
 def test_listed_samples_of_each_epoch_are_of_its_run() -> None:
     rules = Rules(same_id="runs")
-    sides = log_with_listed_ids("a", 2), log_with_listed_ids("b", 2)
+    sides = make_log_with_listed_ids("a", 2), make_log_with_listed_ids("b", 2)
     (judged,) = judge_logs(*sides, LogBudgets(), rules).comparisons
     assert judged.counts.judged == 4
     assert judged.runs is not None
     assert judged.runs.base.shape == (2, 4)
-    lacking = [log_with_listed_ids(name, 2, without="q1 epoch 2") for name in ("a", "b")]
+    lacking = [make_log_with_listed_ids(name, 2, without="q1 epoch 2") for name in ("a", "b")]
     expected = r'task: a \(epoch 2\) lists 1 sample that it does not contain \("q1"\)'
     with pytest.raises(DataError, match=expected):
         judge_logs(lacking[0], lacking[1], LogBudgets(), rules)
@@ -154,14 +156,14 @@ def test_listed_samples_of_each_epoch_are_of_its_run() -> None:
 
 def test_a_kept_base_of_epochs_is_runs_again(judge: Judge, tmp_path: Path) -> None:
     tables = []
-    for name, runs in (("a", draw(0, 3)), ("b", draw(1, 3)), ("c", draw(2, 3))):
+    for name, runs in (("a", draw_scores(0, 3)), ("b", draw_scores(1, 3)), ("c", draw_scores(2, 3))):
         tables.append(tmp_path / f"{name}.csv")
         rows = (f"q{at},{score}\n" for run in runs for at, score in enumerate(run))
         tables[-1].write_text("id,score\n" + "".join(rows))
     options = "--same-id", "runs", "--drop-points", 20
     judge(*tables[:2], *options, "--report", tmp_path / "kept")
-    expected = quality(judge(tables[0], tables[2], *options, "--json")[1])
-    assert quality(judge(tmp_path / "kept", tables[2], *options, "--json")[1]) == expected
+    expected = read_quality(judge(tables[0], tables[2], *options, "--json")[1])
+    assert read_quality(judge(tmp_path / "kept", tables[2], *options, "--json")[1]) == expected
     code, _, err = judge("--base", *tables[:2], "--target", tables[2], *options)
     assert (code, "a.csv: --same-id runs reads the rows of one log as runs, but several" in err) == (4, True)
 
@@ -267,10 +269,10 @@ def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> Non
     code, _, err = judge(*arguments)
     assert (code, "1 have no score in the base's log" in err) == (4, True)
     _, out, _ = judge(*arguments, "--missing", "drop", "--json")
-    assert quality(out)["n"] == N - 1
+    assert read_quality(out)["n"] == N - 1
     _, out, _ = judge(*arguments, "--missing", "as-wrong", "--json")
     # as wrong it would lower the base
-    assert quality(out)["teacher"] == pytest.approx(np.array(draw(0, 3))[:, :-1].mean())
+    assert read_quality(out)["teacher"] == pytest.approx(np.array(draw_scores(0, 3))[:, :-1].mean())
 
 
 def test_runs_without_a_common_sample_are_missing_all(judge: Judge, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
     prompts = [f"what is {at}?" for at in range(N)]
     files = [
         write_run(tmp_path, name, scores, prompt=[*prompts[:-1], f"what is {name}?"])
-        for name, scores in zip(("a0", "a1", "b0"), draw(0, 3), strict=True)
+        for name, scores in zip(("a0", "a1", "b0"), draw_scores(0, 3), strict=True)
     ]
     for file in files[::2]:
         file.write_text(
@@ -305,14 +307,14 @@ def test_prompts_of_one_run_are_those_of_its_side(
     judge: Judge, tmp_path: Path, order: tuple[int, int]
 ) -> None:
     """A run without prompts does not switch off the comparison of prompts, nor the groups of equal ones."""
-    runs, prompts = draw(0, 3), [f"what is {at % 40}?" for at in range(N)]
+    runs, prompts = draw_scores(0, 3), [f"what is {at % 40}?" for at in range(N)]
     with_prompts = write_run(tmp_path, "a0", runs[0], prompt=prompts)
     base = [with_prompts, write_run(tmp_path, "a1", runs[1])]
     same = write_run(tmp_path, "b0", runs[2], prompt=prompts)
     other = write_run(tmp_path, "b1", runs[2], prompt=[f"{text}!" for text in prompts])
     sides = "--base", *(base[at] for at in order), "--target"
     _, out, _ = judge(*sides, same, "--drop-points", 20, "--json")
-    assert quality(out)["groups"] == 40
+    assert read_quality(out)["groups"] == 40
     code, _, err = judge(*sides, other, "--drop-points", 20)
     assert (code, "prompts differ in 200 of 200 samples" in err) == (4, True)
 
@@ -321,12 +323,12 @@ def test_prompts_of_one_run_are_those_of_its_side(
 def test_a_field_that_one_run_has_is_that_of_its_side(
     judge: Judge, tmp_path: Path, order: tuple[int, int]
 ) -> None:
-    runs, topics = draw(0, 3), ["law" if at % 4 else "maths" for at in range(N)]
+    runs, topics = draw_scores(0, 3), ["law" if at % 4 else "maths" for at in range(N)]
     base = [write_run(tmp_path, "a0", runs[0], topic=topics), write_run(tmp_path, "a1", runs[1])]
     target = write_run(tmp_path, "b0", runs[2])
     sides = "--base", *(base[at] for at in order), "--target", target
     _, out, _ = judge(*sides, "--slice", "topic", "--drop-points", 20, "--json")
-    counts = [quality(out, f"score[topic={topic}]")["n"] for topic in ("law", "maths")]
+    counts = [read_quality(out, f"score[topic={topic}]")["n"] for topic in ("law", "maths")]
     assert counts == [150, 50]
 
 
@@ -357,7 +359,7 @@ def test_passes_count_missing_answers_as_wrong(judge: Judge, tmp_path: Path) -> 
         (tmp_path / f"{name}.csv").write_text("id,epoch,score\n" + "".join(rows), "utf-8")
     logs = tmp_path / "base.csv", tmp_path / "target.csv"
     options = "--metric", "pass^2", "--drop-points", 40, "--missing", "as-wrong", "--json"
-    facts = quality(judge(*logs, *options)[1], "score/pass^2")
+    facts = read_quality(judge(*logs, *options)[1], "score/pass^2")
     assert (facts["n"], facts["teacher"], facts["value"]) == (20, 1.0, 0.95)
 
 
@@ -365,25 +367,27 @@ def test_passes_are_means_over_all_choices(judge: Judge, sides: Any) -> None:
     base, target = sides
     arguments = "--base", *base, "--target", *target
     _, out, _ = judge(*arguments, "--metric", "pass^3", "--drop-points", 20, "--json")
-    facts = quality(out, "score/pass^3")
-    assert facts["teacher"] == pytest.approx((np.sum(draw(0, 3), axis=0) == 3).mean())
+    facts = read_quality(out, "score/pass^3")
+    assert facts["teacher"] == pytest.approx((np.sum(draw_scores(0, 3), axis=0) == 3).mean())
     assert facts["runs"] == [3, 3]
     _, out, _ = judge(*arguments, "--metric", "pass@2", "--drop-points", 20, "--json")
-    right = np.sum(draw(1, 3), axis=0)
-    assert quality(out, "score/pass@2")["value"] == pytest.approx(np.choose(right, [0, 2 / 3, 1, 1]).mean())
+    right = np.sum(draw_scores(1, 3), axis=0)
+    assert read_quality(out, "score/pass@2")["value"] == pytest.approx(
+        np.choose(right, [0, 2 / 3, 1, 1]).mean()
+    )
 
 
 def test_passes_are_of_epochs_too(judge: Judge, tmp_path: Path) -> None:
     tables = []
     for name, seed in (("a", 0), ("b", 1)):
         tables.append(tmp_path / f"{name}.csv")
-        runs = draw(seed, 4)
+        runs = draw_scores(seed, 4)
         lines = [f"q{at},{run + 1},{runs[run][at]}" for run in range(4) for at in range(N)]
         tables[-1].write_text("\n".join(["id,epoch,score", *lines]) + "\n")
     _, out, _ = judge(*tables, "--metric", "pass^4", "--drop-points", 20, "--json")
-    facts = quality(out, "score/pass^4")
+    facts = read_quality(out, "score/pass^4")
     assert (facts["n"], facts["runs"]) == (N, None)
-    assert facts["teacher"] == pytest.approx((np.sum(draw(0, 4), axis=0) == 4).mean())
+    assert facts["teacher"] == pytest.approx((np.sum(draw_scores(0, 4), axis=0) == 4).mean())
 
 
 def test_a_budget_file_names_passes(judge: Judge, tmp_path: Path, sides: Any) -> None:
@@ -401,7 +405,7 @@ def test_passes_that_the_logs_cannot_tell_are_refused(judge: Judge, tmp_path: Pa
     arguments = "--base", *base, "--target", *target, "--drop-points", 20
     code, _, err = judge(*arguments, "--metric", "pass^4")
     assert (code, "has 3 answers in the base, but pass^4 needs at least 4" in err) == (4, True)
-    grades = [write_run(tmp_path, f"g{at}", np.array(run) * 0.5) for at, run in enumerate(draw(3, 2))]
+    grades = [write_run(tmp_path, f"g{at}", np.array(run) * 0.5) for at, run in enumerate(draw_scores(3, 2))]
     code, _, err = judge(*grades, "--metric", "pass^1", "--drop-points", 20, "--range", "score=0:1")
     assert (code, "it is of metrics with scores of 0 and 1" in err) == (4, True)
 
@@ -409,17 +413,17 @@ def test_passes_that_the_logs_cannot_tell_are_refused(judge: Judge, tmp_path: Pa
 def test_slices_hold_the_runs_of_their_samples(judge: Judge, tmp_path: Path) -> None:
     kinds = ["even" if at % 2 == 0 else "odd" for at in range(N)]
     sides = [
-        [write_run(tmp_path, f"{name}{at}", run, kind=kinds) for at, run in enumerate(draw(seed, 3))]
+        [write_run(tmp_path, f"{name}{at}", run, kind=kinds) for at, run in enumerate(draw_scores(seed, 3))]
         for name, seed in (("a", 0), ("b", 1))
     ]
     halves = [
-        [write_run(tmp_path, f"half-{name}{at}", run[::2]) for at, run in enumerate(draw(seed, 3))]
+        [write_run(tmp_path, f"half-{name}{at}", run[::2]) for at, run in enumerate(draw_scores(seed, 3))]
         for name, seed in (("a", 0), ("b", 1))
     ]
     common = "--drop-points", 20, "--json"
     _, out, _ = judge("--base", *sides[0], "--target", *sides[1], "--slice", "kind", *common)
     _, alone, _ = judge("--base", *halves[0], "--target", *halves[1], *common)
-    sliced, part = quality(out, "score[kind=even]"), quality(alone)
+    sliced, part = read_quality(out, "score[kind=even]"), read_quality(alone)
     assert (sliced["runs"], sliced["n"]) == ([3, 3], N // 2)
     assert sliced["interval"] == part["interval"]
 
@@ -442,7 +446,7 @@ def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Jud
         '[budgets]\n"*" = { drop_points = 20.0 }\n'
     )
     record = judge_log_suite(load_log_suite(suite, "suite.toml")).targets["int4"]
-    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")[1])
+    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")[1])
     assert record.quality["score"].interval == pytest.approx(expected["interval"])
     judged = assert_within(base, target, drop_points=20)
     assert judged.interval == pytest.approx(tuple(expected["interval"]))
@@ -462,21 +466,21 @@ def test_a_kept_base_has_all_its_runs(judge: Judge, tmp_path: Path, sides: Any) 
     arguments = "--target", *target, "--drop-points", 20
     _, out, _ = judge("--base", *base, *arguments, "--json", "--report", report)
     _, printed, _ = judge("--base", report, *arguments, "--json")
-    assert quality(printed) == quality(out)
+    assert read_quality(printed) == read_quality(out)
     judge("--base", base[0], *arguments, "--report", report)
     _, printed, _ = judge("--base", report, *arguments, "--json")
-    assert quality(printed)["runs"] == [1, 3]
+    assert read_quality(printed)["runs"] == [1, 3]
 
 
-def graded(tmp_path: Path, name: str, seed: int, answers: Sequence[str]) -> Path:
+def write_graded(tmp_path: Path, name: str, seed: int, answers: Sequence[str]) -> Path:
     scores = np.random.default_rng(seed).integers(6, 10, N).tolist()
     return write_run(tmp_path, name, scores, metric=["llm_judge"] * N, answer=answers)
 
 
 def test_the_noise_of_a_judge_model_is_measured_on_equal_answers(judge: Judge, tmp_path: Path) -> None:
     answers = [f"answer {at}" for at in range(N)]
-    base = [graded(tmp_path, f"a{k}", k, answers) for k in range(2)]
-    target = [graded(tmp_path, f"b{k}", 10 + k, answers) for k in range(2)]
+    base = [write_graded(tmp_path, f"a{k}", k, answers) for k in range(2)]
+    target = [write_graded(tmp_path, f"b{k}", 10 + k, answers) for k in range(2)]
     common = "--drop-points", 300, "--range", "llm_judge=1:10", "--higher-is-better", "llm_judge"
     _, out, _ = judge("--base", *base, "--target", *target, *common)
     scores = [np.random.default_rng(k).integers(6, 10, N) for k in range(2)]

@@ -120,11 +120,15 @@ def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, problem: str) -> No
 class Predictions:
     """The rows of one file. No value is missing.
 
-    shown: the file, for messages. names: of its columns. ids, groups: (rows,) Arrow text. labels,
-    predictions: (rows,) the same in codes; predictions is None if the file leaves them to the most probable
-    class. by_id: (rows,) positions in the order of the ids, which are distinct. probabilities: (rows,
-    len(classes)) float64, each row summing to 1. classes: their names in the file. label_set, positive: as
-    stated by outcomes that slimgate wrote; else None.
+    shown: the file, for messages.
+    names: of its columns.
+    columns: all columns of the file.
+    ids, groups: (rows,) Arrow text.
+    by_id: (rows,) positions in the order of the ids, which are distinct.
+    labels, predictions: (rows,) codes; no predictions if the file leaves them to the most probable class.
+    probabilities: (rows, len(classes)) float64, each row summing to 1.
+    classes: the names of the probabilities' classes in the file.
+    label_set, positive: as stated by outcomes that slimgate wrote; else None.
     """
 
     shown: str

@@ -22,6 +22,7 @@ from slimgate.logs.predictions.codes import (
     find_different,
     find_places,
     list_distinct,
+    list_missing,
     match_ids,
 )
 from slimgate.logs.predictions.columns import ColumnNames, require_group
@@ -183,7 +184,7 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
     lacking = [
         f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {format_examples(ids)}"
         for file, other in ((variant, teacher), (teacher, variant))
-        if len(ids := other.ids.filter(pc.is_null(pc.index_in(other.ids, value_set=file.ids))))
+        if len(ids := list_missing(other.ids, file.ids))
     ]
     raise DataError("; ".join(lacking))
 

@@ -7,7 +7,7 @@ table, and for every table with a mistake, the rows are read one by one, and tho
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate.logs.columns import TextColumn
-from slimgate.outcomes import normalize_spelling
+from slimgate.logs.columns import digest
+from slimgate.outcomes import Ints, normalize_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns
 
 # Columns that this module reads. A table with another recognized column, such as epoch, is read by rows.
@@ -56,7 +56,7 @@ class TableRows(ColumnRows):
     def _read(self) -> RowColumns:
         ids: list[pa.Array] = []
         scores: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
-        texts = {name: TextColumn() for name in (*_KEYS, TARGET, "answer")}
+        texts = {name: _TextColumn() for name in (*_KEYS, TARGET, "answer")}
         for batch in self.batches(self.path, [name for name in self.names if name in _PLAIN]):
             column = partial(_read_column, batch)
             ids.append(_read_ids(batch.column("id")))
@@ -77,6 +77,33 @@ class TableRows(ColumnRows):
             },
             answers=texts["answer"].compute_digests(),
         )
+
+
+@dataclass
+class _TextColumn:
+    """The digests of a column of texts, which grows by blocks."""
+
+    _blocks: list[Ints] = field(default_factory=list)
+    # rows at the end that have no text: most tables have no texts at all
+    _without: int = 0
+
+    def add(self, texts: pa.Array | None, rows: int) -> None:
+        """Adds a block of rows; None: they have no such column."""
+        if texts is None or texts.null_count == rows:
+            self._without += rows
+            return
+        self._blocks.append(np.zeros(self._without, np.int64))
+        self._without = 0
+        codes = texts.dictionary_encode()
+        # the last is for rows without a text
+        digests = np.array([*map(digest, codes.dictionary.to_pylist()), 0], np.int64)
+        self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
+
+    def compute_digests(self) -> Ints | None:
+        """(rows,) the digests, 0 if a row has no text; None if no row has text."""
+        if not self._blocks:
+            return None
+        return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
 
 
 class _NotPlain(Exception):

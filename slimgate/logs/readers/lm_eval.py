@@ -7,7 +7,7 @@ Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,9 @@ def _make_run(path: Path, files: RunFiles) -> Run:
             f"{path}: its results file also has {list_names(unsampled, _MOST_NAMED)}, of which there are no "
             "samples"
         )
+    no_samples = (
+        f"results without samples ({', '.join(unsampled) or 'no task'}): run it again with --log_samples"
+    )
     return Run(
         time=files.time,
         tasks={
@@ -127,13 +130,9 @@ def _make_run(path: Path, files: RunFiles) -> Run:
         },
         model=_find_model_name(results or {}),
         notes=tuple(notes),
-        problem=None if samples else _describe_no_samples(unsampled),
+        problem=None if samples else no_samples,
         environment=_read_environment(results or {}),
     )
-
-
-def _describe_no_samples(tasks: Sequence[str]) -> str:
-    return f"results without samples ({', '.join(tasks) or 'no task'}): run it again with --log_samples"
 
 
 def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codes, "ROWS_AT_ONCE", 3)
 
 
-def texts(*values: str | None) -> pa.Array:
+def make_texts(*values: str | None) -> pa.Array:
     return pa.array(values, TEXT)
 
 
@@ -31,32 +31,42 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
 
 
 def test_other_ids_or_fewer_are_not_matched() -> None:
-    ids = texts("a", "b", "c", "d")
-    for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
+    ids = make_texts("a", "b", "c", "d")
+    for other in (make_texts("a", "b", "c", "e"), make_texts("a", "b", "c")):
         assert codes.match_ids(ids, codes.sort_by_id(ids), other, codes.sort_by_id(other)) is None
 
 
 def test_ids_that_stand_twice_are_named_in_their_order() -> None:
-    ids = texts("d", "b", "a", "b", "c", "d", "d")
+    ids = make_texts("d", "b", "a", "b", "c", "d", "d")
     assert codes.find_duplicates(ids, codes.sort_by_id(ids)).to_pylist() == ["d", "b"]
-    for unique in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
+    for unique in (
+        make_texts("b", "a", "c"),
+        make_texts("a", "b", "c", "d", "e"),
+        make_texts("a"),
+        make_texts(),
+    ):
         assert codes.find_duplicates(unique, codes.sort_by_id(unique)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:
-    assert codes.sort_by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
-    assert codes.sort_by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
+    assert codes.sort_by_id(make_texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
+    assert codes.sort_by_id(make_texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
 
 
 def test_blocks_of_words_become_one_column_of_codes() -> None:
-    column = encode_blocks([texts("x", "y"), texts("z", "x").dictionary_encode(), texts(None, "")])
+    column = encode_blocks(
+        [make_texts("x", "y"), make_texts("z", "x").dictionary_encode(), make_texts(None, "")]
+    )
     assert column.to_pylist() == ["x", "y", "z", "x", None, ""]
     assert is_empty(column).to_pylist() == [False] * 4 + [True, True]
-    assert is_empty(texts("x", None, "")).to_pylist() == [False, True, True]
-    assert find_places(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
+    assert is_empty(make_texts("x", None, "")).to_pylist() == [False, True, True]
+    assert find_places(encode_blocks([make_texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
 
 
 def test_columns_of_words_differ_by_text_and_not_by_code() -> None:
-    column, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
+    column, other = (
+        encode_blocks([make_texts("x", "y", "x", "y")]),
+        encode_blocks([make_texts("y", "y", "x", "z")]),
+    )
     assert find_different(column, other).tolist() == [0, 3]
-    assert find_different(texts("a", "b"), texts("a", "c")).tolist() == [1]
+    assert find_different(make_texts("a", "b"), make_texts("a", "c")).tolist() == [1]

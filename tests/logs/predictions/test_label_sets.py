@@ -24,7 +24,7 @@ IDS = list(range(N))
 LABELS = ["neg", "pos"] * (N // 2)
 
 
-def pair(folder: Path, teacher: dict[str, Any], variant: dict[str, Any], **stated: Any) -> Pair:
+def read_files(folder: Path, teacher: dict[str, Any], variant: dict[str, Any], **stated: Any) -> Pair:
     rows = {"id": IDS, "label": LABELS}
     files = [
         write_predictions(folder / f"{name}.jsonl", {**rows, **columns})
@@ -33,7 +33,7 @@ def pair(folder: Path, teacher: dict[str, Any], variant: dict[str, Any], **state
     return read_pair(*files, NAMES, **stated)
 
 
-def wrong(rows: int, answer: str | None = None) -> list[str]:
+def answer_wrongly(rows: int, answer: str | None = None) -> list[str]:
     """Predictions with the first rows wrong; answer: what is said there, default the other label."""
     other = [answer or ("pos" if label == "neg" else "neg") for label in LABELS]
     return other[:rows] + LABELS[rows:]
@@ -41,7 +41,9 @@ def wrong(rows: int, answer: str | None = None) -> list[str]:
 
 @pytest.mark.parametrize("name", ["f1_macro", "precision_macro", "recall_macro", "balanced_accuracy"])
 def test_a_stray_prediction_never_makes_a_loss_a_gain(tmp_path: Path, name: str) -> None:
-    paired = pair(tmp_path, {"prediction": wrong(6, "unknown")}, {"prediction": wrong(80)})
+    paired = read_files(
+        tmp_path, {"prediction": answer_wrongly(6, "unknown")}, {"prediction": answer_wrongly(80)}
+    )
     assert paired.teacher.label_set == ("neg", "pos")
     assert paired.teacher.strays == 1
     judged = judge_quality(
@@ -53,7 +55,7 @@ def test_a_stray_prediction_never_makes_a_loss_a_gain(tmp_path: Path, name: str)
 
 
 def test_a_stray_is_wrong_and_no_class_of_the_mean(tmp_path: Path) -> None:
-    paired = pair(tmp_path, {"prediction": wrong(4, "unknown")}, {"prediction": LABELS})
+    paired = read_files(tmp_path, {"prediction": answer_wrongly(4, "unknown")}, {"prediction": LABELS})
     # 2 of 200 rows of each class are lost, and no other row is said to be of it: F1 = 2 * 198 / (200 + 198)
     assert compute_value(load_metric("f1_macro"), paired.teacher) == pytest.approx(396 / 398)
     assert compute_value(load_metric("accuracy"), paired.teacher) == 396 / 400
@@ -62,9 +64,9 @@ def test_a_stray_is_wrong_and_no_class_of_the_mean(tmp_path: Path) -> None:
 
 def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
     strays = [f"text {row}" for row in range(90)] + LABELS[90:]
-    paired = pair(tmp_path, {"prediction": LABELS}, {"prediction": strays})
+    paired = read_files(tmp_path, {"prediction": LABELS}, {"prediction": strays})
     assert paired.variant.strays == 90
-    single = pair(tmp_path, {"prediction": LABELS}, {"prediction": wrong(90, "text")})
+    single = read_files(tmp_path, {"prediction": LABELS}, {"prediction": answer_wrongly(90, "text")})
     for name in ("f1_macro", "mcc", "accuracy"):
         metric = load_metric(name)
         assert compute_value(metric, paired.variant) == compute_value(metric, single.variant)
@@ -72,7 +74,7 @@ def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
 
 def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
     columns = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_neutral": [0.2, 0.2] * 200}
-    paired = pair(tmp_path, columns, columns)
+    paired = read_files(tmp_path, columns, columns)
     assert paired.teacher.label_set == ("neg", "neutral", "pos")
     judged = judge_quality(
         load_metric("f1_macro"), paired.teacher, paired.variant, [QualityBudget("drop_points", 5)]
@@ -84,7 +86,7 @@ def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
 def test_a_class_of_one_files_probabilities_is_a_stray(tmp_path: Path) -> None:
     columns = {"p_neg": [0.7, 0.2] * 200, "p_pos": [0.3, 0.8] * 200}
     odd = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_none": [0.2, 0.2] * 200}
-    paired = pair(tmp_path, odd, columns)
+    paired = read_files(tmp_path, odd, columns)
     assert paired.teacher.label_set == ("neg", "pos")
     assert paired.teacher.strays == 1
     # brier of two labels is half the sum over all three: rows of neg (0.25 + 0.09 + 0.04) / 2, of pos 0.12
@@ -99,7 +101,7 @@ def test_a_label_in_another_spelling_is_neither_right_nor_wrong(tmp_path: Path, 
         ({"prediction": LABELS}, {"prediction": spelled}),
     ):
         with pytest.raises(DataError, match=r'1 of 400 rows predict ".*", and the label is "pos"'):
-            pair(tmp_path, *files)
+            read_files(tmp_path, *files)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_numbers_and_truths_have_spellings_too(tmp_path: Path, labels: tuple[Any
 def test_a_probability_of_a_label_in_another_spelling_is_refused(tmp_path: Path) -> None:
     columns = {"p_neg": [0.7, 0.2] * 200, "p_Pos": [0.3, 0.8] * 200}
     with pytest.raises(DataError, match=r'it has a probability of "Pos", and the label is "pos"'):
-        pair(tmp_path, columns, {"prediction": LABELS})
+        read_files(tmp_path, columns, {"prediction": LABELS})
 
 
 def test_labels_in_two_spellings_must_be_declared(tmp_path: Path) -> None:
@@ -141,22 +143,26 @@ def test_a_label_that_looks_missing_is_refused(tmp_path: Path, absent: str) -> N
     columns = {"label": labels, "prediction": LABELS}
     message = rf'58 of 400 rows have the label "{absent}", which no file predicts'
     with pytest.raises(DataError, match=message):
-        pair(tmp_path, columns, columns)
-    declared = pair(tmp_path, columns, columns, labels=("neg", "pos", absent))
+        read_files(tmp_path, columns, columns)
+    declared = read_files(tmp_path, columns, columns, labels=("neg", "pos", absent))
     assert declared.teacher.label_set == ("neg", "pos", absent)
-    predicted = pair(tmp_path, {**columns, "prediction": labels}, columns)
+    predicted = read_files(tmp_path, {**columns, "prediction": labels}, columns)
     assert set(predicted.teacher.label_set) == {"neg", "pos", absent}
 
 
 def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
-    files = {"prediction": wrong(3)}, {"prediction": wrong(5)}
-    assert pair(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == ("pos", "neg", "mixed")
+    files = {"prediction": answer_wrongly(3)}, {"prediction": answer_wrongly(5)}
+    assert read_files(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == (
+        "pos",
+        "neg",
+        "mixed",
+    )
     with pytest.raises(DataError, match=r'label "neg", "pos" is not one of --labels a,b'):
-        pair(tmp_path, *files, labels=("a", "b"))
+        read_files(tmp_path, *files, labels=("a", "b"))
     with pytest.raises(SuiteError, match='"a" was given twice'):
-        pair(tmp_path, *files, labels=("a", "a"))
+        read_files(tmp_path, *files, labels=("a", "a"))
     with pytest.raises(SuiteError, match="expected at least two labels"):
-        pair(tmp_path, *files, labels=("a",))
+        read_files(tmp_path, *files, labels=("a",))
 
 
 def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None:
@@ -164,11 +170,11 @@ def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None
     with pytest.raises(
         DataError, match=r"nothing says which label each number means; give the labels .* --labels neg,pos,"
     ):
-        pair(tmp_path, numbered, {"prediction": LABELS})
+        read_files(tmp_path, numbered, {"prediction": LABELS})
     turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}
     with pytest.raises(DataError, match=r"is the prediction on only 0\.0 % of the rows"):
-        pair(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
-    paired = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
+        read_files(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
+    paired = read_files(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
     assert compute_value(load_metric("accuracy"), paired.teacher) == 1
     assert compute_value(load_metric("log_loss"), paired.teacher) == pytest.approx(0.1054, abs=1e-4)
 
@@ -188,13 +194,15 @@ def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:
 def test_a_class_with_probabilities_in_one_file_only_is_refused(tmp_path: Path) -> None:
     narrow, wide = {"p_neg": [1.0] * 400}, {"p_neg": [0.9, 0.2] * 200, "p_pos": [0.1, 0.8] * 200}
     with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", but .*v\.jsonl has one'):
-        pair(tmp_path, {**narrow, "prediction": LABELS}, wide)
-    paired = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
+        read_files(tmp_path, {**narrow, "prediction": LABELS}, wide)
+    paired = read_files(
+        tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": answer_wrongly(3)}
+    )
     assert sum("taken as 0" in warning for warning in paired.warnings) == 2
 
 
 def test_files_with_the_same_answers_are_warned_of(tmp_path: Path) -> None:
-    [warning] = pair(tmp_path, {"prediction": LABELS}, {"prediction": LABELS}).warnings
+    [warning] = read_files(tmp_path, {"prediction": LABELS}, {"prediction": LABELS}).warnings
     assert warning == "all 400 answers are the same: check that these are the files of two models"
     with pytest.warns(UserWarning, match="all 400 answers are the same"):
         assert_within(tmp_path / "t.jsonl", tmp_path / "v.jsonl")

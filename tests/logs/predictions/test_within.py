@@ -23,7 +23,7 @@ from slimgate.results.base import Verdict
 LABELS = np.tile(["cold", "warm"], 1000)
 
 
-def answers(wrong: int) -> ClassOutcomes:
+def make_answers(wrong: int) -> ClassOutcomes:
     """Outcomes with the first `wrong` rows wrong."""
     predictions = LABELS.copy()
     predictions[:wrong] = np.where(predictions[:wrong] == "cold", "warm", "cold")
@@ -31,7 +31,7 @@ def answers(wrong: int) -> ClassOutcomes:
 
 
 def test_a_variant_that_loses_little_passes_with_its_judgement() -> None:
-    judged = assert_within(answers(100), answers(104))
+    judged = assert_within(make_answers(100), make_answers(104))
     assert judged.verdict is Verdict.PASS
     assert judged.drop_points == pytest.approx(0.2)
     assert judged.n == 2000
@@ -46,12 +46,12 @@ def test_a_variant_that_loses_little_passes_with_its_judgement() -> None:
 )
 def test_a_variant_that_does_not_pass_is_an_error_with_its_line(wrong: int, budget: float, line: str) -> None:
     with pytest.raises(AssertionError, match=line):
-        assert_within(answers(100), answers(wrong), drop_points=budget)
+        assert_within(make_answers(100), make_answers(wrong), drop_points=budget)
 
 
 def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> None:
     for name, wrong in (("teacher", 100), ("student", 104), ("broken", 300)):
-        outcomes = answers(wrong)
+        outcomes = make_answers(wrong)
         rows = "".join(
             f"{number},{LABELS[number]},{outcomes.classes[predicted]}\n"
             for number, predicted in enumerate(outcomes.predictions)
@@ -94,7 +94,7 @@ def test_options_of_logs_are_not_ignored(tmp_path: Path, option: dict[str, Any])
         rows = "".join(f"{number},{label},{label}\n" for number, label in enumerate(LABELS))
         (tmp_path / f"{name}.csv").write_text("id,label,prediction\n" + rows)
     expected = f"^assert_within: {name_option(option)}=.* is only for logs; leave it out$"
-    for pair in ((tmp_path / "teacher.csv", tmp_path / "student.csv"), (answers(1), answers(1))):
+    for pair in ((tmp_path / "teacher.csv", tmp_path / "student.csv"), (make_answers(1), make_answers(1))):
         with pytest.raises(SuiteError, match=expected):
             assert_within(*pair, **option)
 
@@ -104,29 +104,29 @@ def test_options_of_predictions_are_not_ignored(tmp_path: Path, option: dict[str
     for name, score in (("base", 1), ("target", 0)):
         (tmp_path / f"{name}.csv").write_text(f"id,score\n0,{score}\n1,1\n")
     expected = f"^assert_within: {name_option(option)}=.* is only for prediction files; leave it out$"
-    for pair in ((tmp_path / "base.csv", tmp_path / "target.csv"), (answers(1), answers(1))):
+    for pair in ((tmp_path / "base.csv", tmp_path / "target.csv"), (make_answers(1), make_answers(1))):
         with pytest.raises(SuiteError, match=expected):
             assert_within(*pair, **option)
 
 
 def test_wrong_use_is_reported() -> None:
     with pytest.raises(SuiteError, match="expected two Outcomes or two paths"):
-        assert_within(answers(0), "student.csv")
+        assert_within(make_answers(0), "student.csv")
     with pytest.raises(SuiteError, match="Did you mean accuracy"):
-        assert_within(answers(0), answers(0), metric="acuracy")
+        assert_within(make_answers(0), make_answers(0), metric="acuracy")
     with pytest.raises(SuiteError, match=r"drop_points is 0\.0, expected a finite number above 0"):
-        assert_within(answers(0), answers(0), drop_points=0.0)
+        assert_within(make_answers(0), make_answers(0), drop_points=0.0)
     with pytest.raises(SuiteError, match=r"drop_points is '1\.0', expected a finite number above 0"):
-        assert_within(answers(0), answers(0), drop_points="1.0")  # type: ignore[arg-type]
+        assert_within(make_answers(0), make_answers(0), drop_points="1.0")  # type: ignore[arg-type]
     with pytest.raises(SuiteError, match=r"metric=\['accuracy'\] was given, expected one name or pattern"):
-        assert_within(answers(0), answers(0), metric=["accuracy"])  # type: ignore[arg-type]
+        assert_within(make_answers(0), make_answers(0), metric=["accuracy"])  # type: ignore[arg-type]
     with pytest.raises(SuiteError, match=r"^None was given, expected the path of a file or folder"):
         assert_within(None, None)  # type: ignore[arg-type]
     other = class_outcomes(LABELS, LABELS, classes=["cold", "mild", "warm"])
     with pytest.raises(
         MeasureError, match='only one of the two has class "mild"; give class_outcomes the same'
     ):
-        assert_within(answers(0), other)
+        assert_within(make_answers(0), other)
 
 
 def test_outcomes_are_made_of_lists_of_any_labels() -> None:
@@ -270,12 +270,12 @@ def test_logs_are_asserted_as_slimgate_judge_judges_them(tmp_path: Path) -> None
 
 
 def test_a_variant_that_is_better_is_not_equivalent(tmp_path: Path) -> None:
-    assert assert_within(answers(220), answers(100)).verdict is Verdict.PASS
+    assert assert_within(make_answers(220), make_answers(100)).verdict is Verdict.PASS
     with pytest.raises(AssertionError, match=r"drop -6.0 points .* budget ±1.0 .*: FAIL"):
-        assert_within(answers(220), answers(100), equivalent_points=1.0)
-    judged = assert_within(answers(100), answers(104), equivalent_points=1.0)
+        assert_within(make_answers(220), make_answers(100), equivalent_points=1.0)
+    judged = assert_within(make_answers(100), make_answers(104), equivalent_points=1.0)
     assert [budget.kind for budget in judged.budgets] == ["equivalent_points"]
-    judged = assert_within(answers(100), answers(104), equivalent_points=2.0, drop_points=1.0)
+    judged = assert_within(make_answers(100), make_answers(104), equivalent_points=2.0, drop_points=1.0)
     assert [budget.kind for budget in judged.budgets] == ["drop_points", "equivalent_points"]
     for name, wrong in (("base", 220), ("target", 100)):
         write_lm_eval(tmp_path / name, {"arc": [0.0] * wrong + [1.0] * (2000 - wrong)})

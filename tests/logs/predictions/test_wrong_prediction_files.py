@@ -155,7 +155,7 @@ def test_a_list_that_is_shorter_in_a_later_block_is_an_error(
         read_rows(tmp_path / "rows.jsonl", id=[1, 2], label=[0, 1], probabilities=[[0.5, 0.5], [1]])
 
 
-def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
+def write_unreadable_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "empty.csv").touch()
     (folder / "rows.xlsx").write_text("PK")
     (folder / "rows").write_text("PK")
@@ -197,7 +197,7 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    for name, (path, message) in files_that_cannot_be_read(tmp_path).items():
+    for name, (path, message) in write_unreadable_files(tmp_path).items():
         with pytest.raises(SlimgateError) as caught:
             read_predictions(path, NAMES)
         assert message in str(caught.value), name

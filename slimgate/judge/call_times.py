@@ -31,6 +31,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, choose_verdict, make_budget_facts
 from slimgate.judge.latency_budgets import E2E_P50, E2E_P95, GOODPUT, TOKENS_PER_SECOND, TTFT_P95
+from slimgate.judge.ranks import rank_values
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
@@ -159,9 +160,7 @@ def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
 
 def count_independent_rounds(ms: Floats, limit: float) -> int:
     """How many independent rounds these times count as: at least 1, at most the number of rounds."""
-    from scipy.stats import rankdata
-
-    series = rankdata(ms), (ms > limit).astype(float)
+    series = rank_values(ms), (ms > limit).astype(float)
     return max(1, int(len(ms) / max(map(_compute_correlation_time, series))))
 
 

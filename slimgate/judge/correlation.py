@@ -30,6 +30,7 @@ from slimgate.judge.metrics.weighted_correlation import (
     prepare_values,
 )
 from slimgate.judge.random_weights import ROW_RESAMPLES, WEIGHTS_METHOD, draw_weights
+from slimgate.judge.ranks import rank_values
 from slimgate.judge.verdict import QualityJudgement, judge_evidence, withhold_pass
 from slimgate.outcomes import Floats, Ints
 
@@ -62,8 +63,6 @@ def judge_correlation(
     group are not independent, and are weighted together. Raises MeasureError for scores of different shapes,
     not finite, or all equal; SuiteError for a budget that does not suit.
     """
-    from scipy.stats import rankdata
-
     metric = METRICS[kind]
     for budget in budgets:
         check_budget(metric, budget)
@@ -77,7 +76,7 @@ def judge_correlation(
         list(map(prepare, scores_by_name.values())), np.ones((1, len(gold)))
     )[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
-        gold, teacher, variant = (rankdata(scores) for scores in scores_by_name.values())
+        gold, teacher, variant = (rank_values(scores) for scores in scores_by_name.values())
     added, groups = add_extreme_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
     columns = list(map(prepare, added))
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]

@@ -134,9 +134,9 @@ def list_absent_labels(outcomes: Outcomes) -> list[str]:
     return [name.removeprefix(GOLD) for name in columns if not outcomes.values[name].any()]
 
 
-def list_single_labels(outcomes: Outcomes) -> list[str]:
-    """The labels of the task that a single row has: influence values do not show how such rows vary."""
+def list_scarce_labels(outcomes: Outcomes, fewest: int) -> list[str]:
+    """The labels of the task that have rows, but fewer than `fewest`: so few hardly show how rows vary."""
     if not isinstance(outcomes, ClassOutcomes):
         return []
     sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
-    return [name for name, size in zip(outcomes.label_set, sizes, strict=False) if size == 1]
+    return [name for name, size in zip(outcomes.label_set, sizes, strict=False) if 0 < size < fewest]

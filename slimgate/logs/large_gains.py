@@ -8,6 +8,8 @@ from slimgate.errors import list_names
 from slimgate.judge.verdict import QualityJudgement
 
 _MOST_NAMED = 5
+# By the kind of a budget and the unit of its interval: what the limit is multiplied with to have this unit.
+_FACTORS = {("drop_points", "points"): 1.0, ("increase_relative", "percent"): 100.0}
 
 
 def describe_large_gains(
@@ -21,10 +23,9 @@ def describe_large_gains(
         name
         for name, judged in judgements
         for budget in judged.budgets
-        if budget.kind == "drop_points"
-        and judged.unit == "points"
+        if (budget.kind, judged.unit) in _FACTORS
         and judged.interval is not None
-        and judged.interval[1] < -budget.limit
+        and judged.interval[1] < -_FACTORS[budget.kind, judged.unit] * budget.limit
     ]
     if not gains:
         return []

@@ -91,6 +91,8 @@ def parse_by_side(
     Raises:
         DataError: for an unknown side, an empty choice, and a side that is given twice.
     """
+    if not isinstance(texts, Iterable | None):
+        raise DataError(f"--{option} {texts!r}: expected {expected}")
     if isinstance(texts, Mapping):
         pairs = [(str(side), str(choice)) for side, choice in texts.items()]
     else:

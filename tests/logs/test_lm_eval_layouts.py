@@ -261,6 +261,9 @@ def test_a_perplexity_is_that_of_the_whole_corpus(tmp_path: Path) -> None:
     assert {comparison.judged.verdict for comparison in verdicts.comparisons} == {"FAIL"}
     assert word.judged.drop_points == pytest.approx(100 * (exp((worse - NATS).sum() / WORDS.sum()) - 1))
     assert any("drop_points 5 is a growth of 5 %" in note for note in verdicts.notes)
+    swapped = judge(target, base, make_drop_budgets([], [5.0], None))
+    [note] = [line for line in swapped.notes if "the target is better than the base by more" in line]
+    assert all(f"wikitext/{metric}" in note for metric in by_metric)
 
 
 def test_a_slice_of_a_perplexity_is_of_its_own_sums(tmp_path: Path) -> None:

@@ -234,12 +234,13 @@ def test_each_side_has_a_choice_of_its_own() -> None:
     ("texts", "expected"),
     [
         (["bse=latest"], "--run bse=latest: expected one of base, target, repeat before the ="),
+        (3, "--run 3: expected latest, each-task, all or the beginning of a time"),
         ([" "], "--run  : expected latest, each-task, all or the beginning of a time"),
         (["base=x", "base=y"], "--run base=y: base was given twice, expected it once"),
         (["x", "y"], "--run y: a run of every log was given twice, expected it once"),
     ],
 )
-def test_wrong_choices_are_refused(texts: list[str], expected: str) -> None:
+def test_wrong_choices_are_refused(texts: Any, expected: str) -> None:
     with pytest.raises(DataError) as error:
         parse_choices(texts)
     assert str(error.value) == expected

@@ -19,6 +19,8 @@ from slimgate.outcomes import Floats
 
 Range = tuple[float, float]
 SHARE: Range = (0.0, 1.0)
+# The cube of a larger score exceeds float64, and the bound of a mean needs it.
+LARGEST_SCORE = 1e100
 
 # Ranges by name, as evaluation tools report the scores of a sample. BLEU and chrF are sacrebleu's, from 0 to
 # 100.
@@ -83,7 +85,7 @@ def is_range(ends: object) -> bool:
     """Whether a plug-in declares a range: two numbers, the lower one first."""
     if not isinstance(ends, tuple | list) or len(ends) != 2:
         return False
-    return all(isinstance(end, Real) for end in ends) and bool(ends[0] < ends[1])
+    return all(isinstance(end, Real) for end in ends) and _are_ends(*ends)
 
 
 def parse_range(text: str) -> Range:
@@ -96,9 +98,14 @@ def parse_range(text: str) -> Range:
 
 def check_range(low: float, high: float, shown: str) -> Range:
     """The range of two ends. Raises ValueError if they are not in order, or are not numbers."""
-    if not low < high or low == inf or high == -inf:
-        raise ValueError(f"{shown} was given, expected two numbers, the lower first")
+    if not _are_ends(low, high):
+        raise ValueError(f"{shown} was given, expected two numbers up to {LARGEST_SCORE:g}, the lower first")
     return low, high
+
+
+def _are_ends(low: float, high: float) -> bool:
+    """Whether the lower end comes first, and each end is infinite or a possible score."""
+    return bool(low < high) and not any(LARGEST_SCORE < abs(end) < inf for end in (low, high))
 
 
 def format_range(ends: Range) -> str:

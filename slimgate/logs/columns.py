@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.errors import DataError
+from slimgate.judge.score_ranges import LARGEST_SCORE
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import format_examples
@@ -284,8 +285,11 @@ def _read_number(row: Row, name: str, value: float | None, shown: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise DataError(f"{shown}: sample {row.id}: score {name} is {value!r}, expected a number") from None
-    if number == number and not isfinite(number):
-        raise DataError(f"{shown}: sample {row.id}: score {name} is {number}, expected a finite number")
+    if abs(number) > LARGEST_SCORE:
+        raise DataError(
+            f"{shown}: sample {row.id}: score {name} is {number}, expected a finite number up to "
+            f"{LARGEST_SCORE:g}"
+        )
     return number
 
 

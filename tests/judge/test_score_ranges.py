@@ -56,6 +56,7 @@ def test_word_errors_count_for_one_at_most() -> None:
         ("10:1", "the lower first"),
         ("a:b", "could not convert"),
         ("nan:1", "two numbers"),
+        ("0:1e101", r"two numbers up to 1e\+100"),
     ],
 )
 def test_what_is_no_range_is_refused(text: str, message: str) -> None:

@@ -85,6 +85,7 @@ def test_columns_are_as_rows(name: str, suffix: str, tmp_path: Path, monkeypatch
         ("id", ["a", "a"], "occurs? more than once"),
         ("score", ["1", "much"], "score 'much', expected a number"),
         ("score", [1.0, float("inf")], "expected a finite number"),
+        ("score", [1.0, -1e101], r"score is -1e\+101, expected a finite number up to 1e\+100"),
     ],
 )
 def test_a_mistake_has_the_message_of_rows(

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate.judge.score_ranges import LARGEST_SCORE
 from slimgate.logs.columns import digest
 from slimgate.outcomes import Ints, normalize_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns
@@ -161,7 +162,7 @@ def _read_scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.fl
         is_scored = pc.and_(pc.is_valid(prediction), is_labelled)
         scores = pc.if_else(is_scored, pc.cast(equal, pa.float64()), None)
     numbers = np.asarray(pc.fill_null(scores, np.nan).to_numpy(zero_copy_only=False), np.float64)
-    if np.isinf(numbers).any():
+    if (np.abs(numbers) > LARGEST_SCORE).any():
         raise _NotPlain
     return numbers
 

@@ -22,7 +22,7 @@ from slimgate.errors import DataError
 from slimgate.judge.score_ranges import LARGEST_SCORE
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
-from slimgate.logs.predictions.files import format_examples
+from slimgate.logs.predictions.files import check_id_spellings, format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints, normalize_group
 from slimgate.plugins.reader import (
@@ -396,6 +396,7 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
             "sample. If the rows repeat a sample, number them in a column epoch, or pass --same-id epochs "
             "(--same-id runs if each row is a separate run)"
         )
+    check_id_spellings(shown, ids)
     return order
 
 

@@ -83,6 +83,8 @@ def test_columns_are_as_rows(name: str, suffix: str, tmp_path: Path, monkeypatch
         ("id", ["a", ""], "a row has no id"),
         ("id", ["a", None], "a row has no id"),
         ("id", ["a", "a"], "occurs? more than once"),
+        ("id", ["cafe\u0301", "caf\u00e9"], "differ only in blanks or Unicode form"),
+        ("id", ["a", " a"], 'the ids " a", "a" differ only in blanks'),
         ("score", ["1", "much"], "score 'much', expected a number"),
         ("score", [1.0, float("inf")], "expected a finite number"),
         ("score", [1.0, -1e101], r"score is -1e\+101, expected a finite number up to 1e\+100"),

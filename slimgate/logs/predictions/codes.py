@@ -109,6 +109,29 @@ def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
     return pc.unique(take_rows(ids, np.unique(np.concatenate(pairs_of_rows))))
 
 
+def find_id_spellings(ids: pa.Array) -> pa.Array:
+    """The ids that are another id with blanks at the ends or in another Unicode form, with that other id.
+
+    Two such rows would count as independent. Ids that differ in case only may be of different samples.
+    """
+    odd = ids[:0]
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        part = ids[start : start + ROWS_AT_ONCE]
+        odd = pa.concat_arrays([odd, part.filter(pc.not_equal(_normalize_ids(part), part))])
+    if not len(odd):
+        return odd
+    plain = _normalize_ids(odd)
+    counts = pc.value_counts(plain)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    is_other = pc.or_(pc.is_in(plain, value_set=ids), pc.is_in(plain, value_set=twice))
+    shared = plain.filter(is_other)
+    return pc.unique(pa.concat_arrays([odd.filter(is_other), shared.filter(pc.is_in(shared, value_set=ids))]))
+
+
+def _normalize_ids(ids: pa.Array) -> pa.Array:
+    return pc.utf8_normalize(pc.utf8_trim_whitespace(ids), form="NFC")
+
+
 def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints) -> Ints | None:
     """(rows,) for each row, the other file's row with its id; None if the two files have different ids."""
     if len(ids) != len(other_ids):

@@ -25,7 +25,14 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names, require_file
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, to_one_line
-from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_duplicates, is_empty, sort_by_id
+from slimgate.logs.predictions.codes import (
+    TEXT,
+    encode_blocks,
+    find_duplicates,
+    find_id_spellings,
+    is_empty,
+    sort_by_id,
+)
 from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, StatedClasses, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
@@ -76,7 +83,17 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
             f"{shown}: {len(repeated):,} {occur} more than once: {format_examples(repeated)}; expected one "
             "row per id"
         )
+    check_id_spellings(shown, ids)
     return order
+
+
+def check_id_spellings(shown: str, ids: pa.Array) -> None:
+    """Raises DataError for ids that differ only in blanks at their ends or in Unicode form."""
+    if len(spellings := find_id_spellings(ids)):
+        raise DataError(
+            f"{shown}: the ids {format_examples(spellings)} differ only in blanks or Unicode form; expected "
+            "one row per id, and each id written the same way"
+        )
 
 
 def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:

@@ -62,6 +62,10 @@ BAD_COLUMNS = {
         {"id": ["a"], "tag": ["x"], "p_x": [1], "p_y": [0]},
         'no column "label"; known: tag; rename it, or say --label COLUMN to slimgate judge',
     ),
+    "blanks in ids": (
+        {**PLAIN, "id": ["b", "a", "b "]},
+        'the ids "b ", "b" differ only in blanks or Unicode form',
+    ),
     "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id occurs more than once: "b"'),
     "many-twice": (
         {"id": [*"aabbccdd"], "label": ["x"] * 8, "prediction": ["x"] * 8},

@@ -339,8 +339,8 @@ def _read_whole_prompt(sample: Json) -> str:
         lambda message: message["role"] != "assistant" or message.get("source") == "input",
         sample.get("messages") or (),
     )
-    text, whole = _format_prompt(sample["input"]), _format_prompt(list(messages))
-    return text if whole in ("", f"user: {text}") else whole
+    text, conversation = _format_prompt(sample["input"]), _format_prompt(list(messages))
+    return text if conversation in ("", f"user: {text}") else conversation
 
 
 def _list_media(prompt: str | Sequence[Json]) -> list[Any]:

@@ -16,7 +16,10 @@ from slimgate.results.quality import QualityFacts
 _VERDICTS = """\
 **PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
 **INCONCLUSIVE**: there are too few rows to tell; the line says how many would."""
-_BEST_OF = ' "As the best of 4": the bound allows for choosing the variant among 4.'
+_BEST_OF = (
+    ' "At most 1.3 allowing for the choice among 4": an upper bound of the drop that holds although you '
+    "choose one of 4 variants by these figures."
+)
 _DUEL = """\
 A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
 above 1 is faster."""

@@ -11,7 +11,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, escape_invisible
-from slimgate._system.number_text import count, format_count, format_fixed
+from slimgate._system.number_text import count, format_count, format_fixed, format_percent
+from slimgate.judge.decision import LEVEL
+from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.budgets import has_only_warnings
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
@@ -135,9 +137,16 @@ def explain_variants_table(record: RunRecord, *, in_report: bool = True) -> str:
     in_report: whether the text has the glossary.
     """
     words = [f"[{word}](#how-to-read-this)" if in_report else word for word in ("brackets", "duels")]
-    drop = f"A drop is how much worse than the {record.task.sides.original}; {words[0]} hold its interval."
+    units = {facts.unit for model in record.variants for facts in model.quality.values()}
+    unit = "percentage points" + (", or in percent with a % sign" if "percent" in units else "")
+    level, speed_level = format_percent(LEVEL, 0), format_percent(SPEED_LEVEL, 0)
+    drop = (
+        f"A drop is how much worse than the {record.task.sides.original}, in {unit}; {words[0]} hold its "
+        f"{level} interval."
+    )
     timed = any(facts.speedup is not None for model in record.variants for facts in model.latency.values())
-    return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
+    speed = f"Speed-ups come from {words[1]} with the teacher and have a {speed_level} interval."
+    return f"{drop} {speed}" if timed else drop
 
 
 def list_reasons(record: RunRecord) -> list[str]:

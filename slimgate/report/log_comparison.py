@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count
+from slimgate._system.number_text import MISSING, count, format_percent
 from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
 from slimgate.judge.budget_kinds import list_point_limits, measure_harm
+from slimgate.judge.decision import LEVEL
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
@@ -65,7 +66,7 @@ def format_log_table(
         "n",
         names.original,
         names.other,
-        "drop, points",
+        f"drop, points [{format_percent(LEVEL, 0)}]",
         "budget",
         "verdict",
     )

@@ -16,6 +16,7 @@ from slimgate.report.card import make_card
 from slimgate.report.cautions import format_notes
 from slimgate.report.confirm import format_confirm_section
 from slimgate.report.github import list_budget_annotations
+from slimgate.report.glossary import format_glossary
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import format_status_cell, list_inside_budgets
@@ -87,14 +88,26 @@ def test_there_is_no_section_where_no_run_used_the_rows() -> None:
     assert format_confirm_section(make_sample_record()) == ""
 
 
-def smallest(**facts: Any) -> str:
-    """The line on the smallest of one variant that passed."""
+def pass_one_variant(**facts: Any) -> RunRecord:
     passed = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, **facts)
     models = [
         make_variant("teacher", artifact=make_artifact(100, 10)),
         make_variant("int8", quality={"accuracy": passed}, artifact=make_artifact(10, 10)),
     ]
-    return recommend(make_sample_record(variants=models))[0]
+    return make_sample_record(variants=models)
+
+
+def smallest(**facts: Any) -> str:
+    """The line on the smallest of one variant that passed."""
+    return recommend(pass_one_variant(**facts))[0]
+
+
+def test_the_glossary_explains_the_words_of_the_bound() -> None:
+    words = "t most 1.3 allowing for the choice among 4"
+    assert f"(drop 0.4, a{words})" in smallest(among=4, bound_among=1.3)
+    assert f'"A{words}": an upper bound of the drop' in format_glossary(
+        pass_one_variant(among=4, bound_among=1.3)
+    )
 
 
 def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:

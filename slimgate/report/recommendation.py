@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import count, format_count, format_significant
@@ -211,13 +212,16 @@ def _count_choices(record: RunRecord, metric: str) -> int:
 
 def _find_fastest(record: RunRecord, shippable: list[VariantRecord]) -> Fast:
     fastest: Fast = {}
+    # a speed-up below the smallest slow-down that the self-test detected is not proven
+    delay = record.self_test.planted_delay
+    least = 1.0 if delay is None else delay.clearance or inf
     for workload in list_workloads(record):
         shown = [
             (rate, model)
             for model in shippable
             if (rate := _find_lower_speedup(record, model, workload)) is not None
         ]
-        faster = [(rate, model) for rate, model in shown if rate > 1]
+        faster = [(rate, model) for rate, model in shown if rate > least]
         if faster:
             model = max(faster, key=lambda pair: pair[0])[1]
             fastest.setdefault(model.name, []).append(workload)

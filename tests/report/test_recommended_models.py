@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from support.report_sections import (
     read_row,
 )
 from support.sample_record import (
     FAIL,
+    MEASURED,
     PASS,
     TEACHER_BYTES,
     make_artifact,
@@ -23,6 +25,7 @@ from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import join_line, make_summary_table
 from slimgate.results.base import BudgetFacts
 from slimgate.results.figures import SizeFacts
+from slimgate.results.self_test import PlantedDelay, SelfTest
 
 
 def test_the_smallest_and_fastest_passing_models_are_named() -> None:
@@ -59,6 +62,44 @@ def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
     report = format_suite_report(make_record_of_one(quality=good, latency={"b1": make_latency(9.0)}))
     assert "None is shown to be faster than the teacher on batch 1." in report
     assert "Slower than the teacher: x, batch 1 (9.00 against 6.31 ms)." in report
+
+
+@pytest.mark.parametrize(
+    ("clearance", "words"),
+    [
+        (None, "None is shown to be faster than the teacher on batch 1."),
+        (2.0, "None is shown to be faster than the teacher on batch 1."),
+        (1.3, "For speed, ship **small**: 2.00× [1.90, 2.10] as fast on batch 1."),
+    ],
+    ids=["no delay seen", "only 100 % seen", "30 % seen"],
+)
+def test_a_speedup_below_a_delay_that_was_not_seen_is_no_reason(clearance: float | None, words: str) -> None:
+    """A run whose self-test sees no slow-down must not call a variant the fastest, whatever its figure."""
+    delay = PlantedDelay(
+        seen=clearance is not None,
+        clearance=clearance,
+        speedup_interval=(0.7, 1.8),
+        message="planted delay",
+        workload="b1",
+        measured=MEASURED,
+    )
+    models = [
+        make_sample_record().variants[0],
+        make_variant(
+            "large",
+            quality={"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)},
+            artifact=make_artifact(10, 10),
+        ),
+        make_variant(
+            "small",
+            quality={"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)},
+            latency={"b1": make_latency(3.0, speedup=2.0, speedup_interval=(1.9, 2.1))},
+            artifact=make_artifact(20, 10),
+        ),
+    ]
+    report = format_suite_report(make_sample_record(variants=models, self_test=SelfTest(planted_delay=delay)))
+    assert f"- {words}" in report
+    assert ("small**: 2.00×" in report) is (clearance == 1.3)
 
 
 def test_a_median_does_not_contradict_the_duel() -> None:

@@ -65,7 +65,7 @@ def _ask(number: int, system: str, **changed: Any) -> dict[str, Any]:
     shots = [{"role": "assistant", "content": "1", "source": "input"}]
     answer = {"role": "assistant", "content": "yes", "source": "generate"}
     messages = [{"role": "system", "content": system}, *shots, question, answer]
-    return _sample(number, **{"input": f"{number}?", "messages": messages, "scores": {}, **changed})
+    return _make_sample(number, **{"input": f"{number}?", "messages": messages, "scores": {}, **changed})
 
 
 def test_the_prompt_has_what_a_solver_put_before_the_question(tmp_path: Path) -> None:

@@ -379,6 +379,7 @@ def test_the_right_choice_is_shown_as_text_like_the_answer(tmp_path: Path, targe
     requests = {
         f"gen_args_{at}": {"arg_0": "Ice is", "arg_1": text} for at, text in enumerate((" cold", " warm"))
     }
-    choice = {**make_old_row(0, acc=0.0), "target": target, "arguments": requests, "filtered_resps": likelihoods}
-    (row,) = read_rows(write_old(tmp_path / "base", [choice]), "sums")
-    assert (row.answer, row.target) == (" cold", right)
+    row = make_old_row(0, acc=0.0)
+    choice = {**row, "target": target, "arguments": requests, "filtered_resps": likelihoods}
+    (read,) = read_rows(write_old(tmp_path / "base", [choice]), "sums")
+    assert (read.answer, read.target) == (" cold", right)

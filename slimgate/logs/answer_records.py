@@ -31,7 +31,6 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
 if TYPE_CHECKING:
-    from slimgate.judge.score_ranges import Range
     from slimgate.suite.variant_budgets import SwitchedOff
 
 _LONGEST = 400
@@ -121,23 +120,12 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
     """The record of the comparisons and samples. verdicts: of each target. base: all scores of the base."""
     first = verdicts[0]
     by_target = [sort_by_name(judged) for judged in verdicts]
-    comparisons = [
-        {
-            "name": same[0].name,
-            "higher_is_better": same[0].higher_is_better,
-            "zero_one": all(comparison.zero_one for comparison in same),
-            "range": _to_json_range(same[0].score_range),
-            "cap": same[0].cap,
-            **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
-            **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
-            **_describe_contents(same[0], first.base.tool),
-        }
-        for same in zip(*by_target, strict=True)
-    ]
     return TaskFactsRecord(
         kind=RECORD_KIND,
         params={
-            "comparisons": comparisons,
+            "comparisons": [
+                _describe_comparison(same, first.base.tool) for same in zip(*by_target, strict=True)
+            ],
             CONTENTS: {
                 _name_place(comparison): dict(comparison.contents)
                 for comparison in by_target[0]
@@ -171,9 +159,21 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
     )
 
 
-def _to_json_range(score_range: Range | None) -> list[float | None] | None:
-    """The range, with None for an infinite end, because JSON has no infinity."""
-    return None if score_range is None else [end if isfinite(end) else None for end in score_range]
+def _describe_comparison(same: Sequence[Comparison], tool: str) -> dict[str, Any]:
+    """The entry of a comparison. same: the comparison of each target. tool: that wrote the base's log."""
+    first = same[0]
+    ends = first.score_range
+    return {
+        "name": first.name,
+        "higher_is_better": first.higher_is_better,
+        "zero_one": all(comparison.zero_one for comparison in same),
+        # JSON has no infinity
+        "range": None if ends is None else [end if isfinite(end) else None for end in ends],
+        "cap": first.cap,
+        **({} if first.corpus is None else {"corpus": first.corpus}),
+        **({} if first.length_in is None else {"length_in": first.length_in}),
+        **_describe_contents(first, tool),
+    }
 
 
 def _list_compared_settings(verdicts: Sequence[LogVerdicts]) -> list[str]:

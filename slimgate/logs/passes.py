@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from slimgate._system.number_text import format_count
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.pass_k import PassMetric, compute_pass_scores
 from slimgate.logs.columns import Samples, number_samples
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.score_pairs import PairedScores
-from slimgate.outcomes import Floats, Ints
+from slimgate.outcomes import Ints
 from slimgate.plugins.reader import split_epoch
 
 
@@ -28,9 +29,17 @@ def score_sample_passes(
     values, moves = [], []
     for side, lines in (("base", runs.base), ("target", runs.target)):
         epochs = np.bincount(member).astype(np.float64)
-        _check_repeats(name, metric, side, paired, scores, first, epochs * len(lines))
+        answers = epochs * len(lines)
+        fewest = int(answers.argmin())
+        if answers[fewest] < metric.k:
+            sample = split_epoch(_read_id(paired, scores, int(first[fewest])))[0]
+            raise DataError(
+                f"{name}: sample {sample} has {format_count(int(answers[fewest]), 'answer', 'answers')} in "
+                f"the {side}, but {metric.name} needs at least {metric.k}; give more runs (--base A1 A2 … "
+                "--target B1 B2 …) or more epochs"
+            )
         right = np.stack([np.bincount(member, weights=line) for line in lines])
-        value, slopes = compute_pass_scores(metric, right.sum(axis=0), epochs * len(lines))
+        value, slopes = compute_pass_scores(metric, right.sum(axis=0), answers)
         values.append(value)
         moves.append(right / epochs * slopes)
     return PairedScores(
@@ -60,24 +69,3 @@ def _read_id(paired: PairedTask, scores: PairedScores, row: int) -> str:
     if at < 0:
         samples, at = paired.target, int(scores.target_rows[row])
     return str(samples.ids[at].as_py())
-
-
-def _check_repeats(
-    name: str,
-    metric: PassMetric,
-    side: str,
-    paired: PairedTask,
-    scores: PairedScores,
-    first: Ints,
-    repeats: Floats,
-) -> None:
-    """Raises DataError if a sample has fewer than k answers. repeats: (samples,) the number of answers."""
-    if (repeats >= metric.k).all():
-        return
-    at = int(repeats.argmin())
-    sample = split_epoch(_read_id(paired, scores, int(first[at])))[0]
-    raise DataError(
-        f"{name}: sample {sample} has {int(repeats[at])} {'answer' if repeats[at] == 1 else 'answers'} in "
-        f"the {side}, but {metric.name} needs at least {metric.k}; give more runs (--base A1 A2 … "
-        "--target B1 B2 …) or more epochs"
-    )

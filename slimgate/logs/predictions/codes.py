@@ -85,15 +85,15 @@ def take_rows(values: pa.Array, rows: Ints) -> pa.Array:
     return values.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(positions)]))
 
 
-def find_ids(ids: pa.Array, others: pa.Array) -> Ints:
+def find_ids(ids: pa.Array, other_ids: pa.Array) -> Ints:
     """(ids,) the row of each id in another file; -1 if that lacks it."""
-    rows: Ints = pc.fill_null(pc.index_in(ids, value_set=others), -1).to_numpy().astype(np.int64)
+    rows: Ints = pc.fill_null(pc.index_in(ids, value_set=other_ids), -1).to_numpy().astype(np.int64)
     return rows
 
 
-def list_missing(ids: pa.Array, others: pa.Array) -> pa.Array:
+def list_missing(ids: pa.Array, other_ids: pa.Array) -> pa.Array:
     """The ids that another file lacks."""
-    return ids.filter(pc.is_null(pc.index_in(ids, value_set=others)))
+    return ids.filter(pc.is_null(pc.index_in(ids, value_set=other_ids)))
 
 
 def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:

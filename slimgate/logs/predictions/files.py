@@ -11,7 +11,7 @@ schema's metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,10 @@ _RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): (.*)")
 CODED = ("label", "prediction")
 
 
-def format_examples(values: pa.Array) -> str:
+def format_examples(values: pa.Array | Sequence[str]) -> str:
     """`"a", "b", "c" and 97 more`: up to three of them."""
-    listed = ", ".join(quoted(value) for value in values[:EXAMPLES].to_pylist())
+    examples = values[:EXAMPLES]
+    listed = ", ".join(map(quoted, examples.to_pylist() if isinstance(examples, pa.Array) else examples))
     return listed + (f" and {len(values) - EXAMPLES:,} more" if len(values) > EXAMPLES else "")
 
 
@@ -114,7 +115,7 @@ def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Ar
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
-        of_classes = format_examples(pa.array(names))
+        of_classes = format_examples(names)
         problem = (
             f"probabilities (of {of_classes}) that do not sum to 1 within {SUM_TOLERANCE:g}, first "
             f"{sums[off][0]:.6g}"

@@ -46,7 +46,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     if not declared and stated and set(stated[0]) != set(stated[-1]):
         raise DataError(
             f"{teacher.shown} and {variant.shown} have different labels: "
-            f"{format_examples(pa.array(stated[0]))} and {format_examples(pa.array(stated[-1]))}"
+            f"{format_examples(stated[0])} and {format_examples(stated[-1])}"
         )
     labels = tuple(declared) or list_class_names(stated[0] if stated else ())
     if not labels:
@@ -54,7 +54,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
         names = list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
         for spellings in group_by_spelling(names):
             raise DataError(
-                f"{teacher.shown}: the labels {format_examples(pa.array(spellings))} differ only in case, "
+                f"{teacher.shown}: the labels {format_examples(spellings)} differ only in case, "
                 "spaces or the writing of a number; write them the same way in all rows, or if they are "
                 "different classes, give all labels with --labels"
             )
@@ -62,7 +62,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
         raise DataError(
-            f"{teacher.shown}: label {format_examples(pa.array(unknown))} is not one of --labels "
+            f"{teacher.shown}: label {format_examples(unknown)} is not one of --labels "
             f"{','.join(labels)}{hint}"
         )
     return labels
@@ -128,7 +128,7 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
 def list_spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     """Warnings on declared labels that differ only in case, spaces or the writing of a number."""
     return [
-        f"{shown}: the labels {format_examples(pa.array(names))} differ only in spelling, and count as "
+        f"{shown}: the labels {format_examples(names)} differ only in spelling, and count as "
         f"{len(names)} classes"
         for names in group_by_spelling(labels)
     ]
@@ -198,6 +198,5 @@ def _describe_values(file: Predictions) -> str:
     """`a.csv: column "acc" holds "0" and "1", column "label" holds "0", "1", "2" and 1 more`."""
     columns = ((file.names.prediction, file.predictions), (file.names.label, file.labels))
     return f"{file.shown}: " + ", ".join(
-        f'column "{name}" holds {format_examples(pa.array(sorted(list_distinct(values))))}'
-        for name, values in columns
+        f'column "{name}" holds {format_examples(sorted(list_distinct(values)))}' for name, values in columns
     )

@@ -149,7 +149,7 @@ def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequen
     for file, other in (files, files[::-1]):
         if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
             raise DataError(
-                f"{file.shown} has no probability of {format_examples(pa.array(lacking))}, but {other.shown} "
+                f"{file.shown} has no probability of {format_examples(lacking)}, but {other.shown} "
                 "has one, and rows have this label; expected probabilities of the same classes in both files"
             )
 
@@ -261,8 +261,8 @@ def _name_probabilities(
         return file
     raise DataError(
         f"{file.shown}: {len(file.classes)} probabilities, of classes "
-        f"{format_examples(pa.array(file.classes))}, none of which is a label; the "
-        f"{len(stated_classes)} classes are {format_examples(pa.array(stated_classes))}: name the columns "
+        f"{format_examples(file.classes)}, none of which is a label; the "
+        f"{len(stated_classes)} classes are {format_examples(stated_classes)}: name the columns "
         "p_<class>, or write a mapping from classes to probabilities"
     )
 
@@ -359,4 +359,4 @@ def _list_warnings(
 
 
 def _list_classes(indices: Ints, classes: tuple[str, ...]) -> str:
-    return format_examples(pa.array([classes[k] for k in indices]))
+    return format_examples([classes[k] for k in indices])

@@ -27,6 +27,11 @@ Batches = Callable[[Path, list[str]], Iterator[pa.RecordBatch]]
 _TEXT = pa.large_string()
 
 
+def name_metric(columns: Collection[str]) -> str:
+    """The metric of a table that names none: its scores, or else whether label and prediction are equal."""
+    return "score" if "score" in columns else "accuracy"
+
+
 @dataclass(frozen=True)
 class TableRows(ColumnRows):
     """The rows of a table, one by one or as columns.
@@ -70,7 +75,7 @@ class TableRows(ColumnRows):
             raise _NotPlain
         return RowColumns(
             ids=pa.concat_arrays(ids),
-            scores={"score" if "score" in self.names else "accuracy": np.concatenate(scores)},
+            scores={name_metric(self.names): np.concatenate(scores)},
             keys={
                 name: digests
                 for name in (*_KEYS, TARGET)
@@ -115,8 +120,7 @@ def _read_column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
     """A column of texts; None if the table has no column of that name."""
     if name not in batch.schema.names:
         return None
-    column = batch.column(name)
-    return _cast_to_text(column)
+    return _cast_to_text(batch.column(name))
 
 
 def _cast_to_text(column: pa.Array) -> pa.Array:

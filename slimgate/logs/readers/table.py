@@ -25,7 +25,7 @@ from slimgate.logs.json_lines import convert_to_text, read_objects
 from slimgate.logs.predictions.columns import NESTED, PREFIXES
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._rows import CUT_OFF, ENDED, make_keys
-from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
+from slimgate.logs.readers._table_columns import TableRows, is_other_spelling, name_metric
 from slimgate.outcomes import normalize_group
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
@@ -178,12 +178,13 @@ def _list_tasks(path: Path, columns: list[str], part: Part) -> tuple[list[str], 
     tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
     if named == [] or named == ["metric"]:
         return list(tasks), {}
-    unnamed = "score" if "score" in columns else "accuracy"
     for row in _read_part(path, [*named, *part], part):
         if "task" in row:
             tasks[str(row["task"])] = None
         if row.get("higher_is_better") is not None:
-            _add_direction(path, better, str(row.get("metric") or unnamed), str(row["higher_is_better"]))
+            _add_direction(
+                path, better, str(row.get("metric") or name_metric(columns)), str(row["higher_is_better"])
+            )
     return list(tasks), better
 
 
@@ -259,7 +260,7 @@ def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
 
 
 def _read_metric(row: Values) -> str:
-    return str(row.get("metric") or ("score" if "score" in row else "accuracy"))
+    return str(row.get("metric") or name_metric(row.keys()))
 
 
 def _read_score(path: Path, row: Values) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.config import SESSION, project_root
+from slimgate.plugin.config import SESSION, find_project_root
 
 if TYPE_CHECKING:
     from slimgate.results.checks import CheckKey
@@ -128,7 +128,7 @@ def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):
         raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
-    path = Path(project_root(config), mark.args[0]).resolve()
+    path = Path(find_project_root(config), mark.args[0]).resolve()
     suites = ensure_session(config).suites
     if path not in suites:
         try:

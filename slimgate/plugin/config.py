@@ -125,7 +125,7 @@ def is_xdist_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def project_root(config: pytest.Config) -> Path:
+def find_project_root(config: pytest.Config) -> Path:
     """pytest's rootdir; without a configuration file, the common folder of the call and the tests.
 
     Without such a file, pytest takes the values of options that it does not know yet for paths

@@ -88,7 +88,7 @@ class Confirmation:
     def list_head_lines(self) -> Iterator[str]:
         """Lines that name the judged variants, and say how often the rows have been looked at before."""
         for path, passed in self.passed.items():
-            run = self._session.run(self._session.suites[path])
+            run = self._find_run(path)
             rows, earlier = run.rows.reports[CONFIRM], self._read_looks(run).runs
             names = ", ".join(passed.metrics)
             before = format_count(earlier, "earlier run", "earlier runs")
@@ -114,7 +114,7 @@ class Confirmation:
         for path in self._verdicts:
             record, folder = self._confirm_record(path), self._session.find_folder(path)
             write_atomically(folder / RECORD, format_record_json(record))
-            write_reports(record, folder, make_row_quoter(self._session.run(self._session.suites[path])))
+            write_reports(record, folder, make_row_quoter(self._find_run(path)))
             self.records[path] = record
 
     def list_failures(self) -> Iterator[str]:
@@ -143,17 +143,20 @@ class Confirmation:
             yield f"{record.suite.path}: {os.path.relpath(self._session.find_folder(path) / 'report.md')}"
 
     def _log_look(self, path: Path) -> None:
-        run, passed = self._session.run(self._session.suites[path]), self.passed[path]
+        run, passed = self._find_run(path), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
         log = self._logs.setdefault(path, LookLog(self._session.settings.store.root, digest, self._began))
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
+
+    def _find_run(self, path: Path) -> SuiteRun:
+        return self._session.find_run(self._session.suites[path])
 
     def _read_looks(self, run: SuiteRun) -> Looks:
         return read_looks(self._session.settings.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
-        run, record = self._session.run(self._session.suites[path]), self.passed[path].record
+        run, record = self._find_run(path), self.passed[path].record
         rows, looks = run.rows.reports[CONFIRM], self._read_looks(run)
         models = [_add_verdicts(model, self._verdicts[path]) for model in record.variants]
         facts = ConfirmFacts(
@@ -173,7 +176,7 @@ def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
 
     Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
     """
-    run, where = session.run(suite), f"{suite.shown}: {OPTION}"
+    run, where = session.find_run(suite), f"{suite.shown}: {OPTION}"
     if CONFIRM not in run.rows.reports:
         raise SuiteError(
             f"{where} was given, but there is no split confirm; give [task] splits.confirm, such as "

@@ -44,7 +44,7 @@ def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
             f"{request.node.nodeid}: the fixtures suite, teacher, variant, outcomes and duel need to know "
             'their suite; mark the test with @pytest.mark.slimgate("bench/x.toml")'
         )
-    run = state.run(suite)
+    run = state.find_run(suite)
     yield run
     run.stop_servers()
 

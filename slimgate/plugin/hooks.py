@@ -25,9 +25,9 @@ from slimgate.plugin.config import (
     SERVER_CONSIDERED,
     SESSION,
     VERDICT,
+    find_project_root,
     is_xdist_worker,
     make_no_budget_error,
-    project_root,
     read_shard_option,
 )
 from slimgate.plugin.find_suites import (
@@ -180,9 +180,9 @@ def _make_search(config: pytest.Config) -> Search:
     else:
         paths = [Path(folder, arg.partition("::")[0]) for arg in config.args]
     # `pytest` without arguments in the rootdir runs suites below it only if testpaths names them.
-    at_root = config.invocation_params.dir == project_root(config)
+    at_root = config.invocation_params.dir == find_project_root(config)
     return Search(
-        root=project_root(config),
+        root=find_project_root(config),
         paths=paths,
         patterns=config.getini("slimgate_files"),
         skip=config.getini("norecursedirs"),
@@ -246,7 +246,7 @@ def _prepare_suite(session: pytest.Session, state: Session, suite: Suite) -> Non
     check_hub_models(suite, names)
     if not session.config.getoption("slimgate_plan"):
         check_can_ask(suite, names)
-    state.run(suite).rows  # noqa: B018  reading the property prepares the rows
+    state.find_run(suite).rows  # noqa: B018  reading the property prepares the rows
     state.compare_rows(suite)
 
 
@@ -374,14 +374,9 @@ def pytest_runtest_makereport(
         # pytest-benchmark skips all other tests then, and these skips are not reported.
         is_benchmark_only = item.config.getoption("benchmark_only", False)
         skipped = find_gate_check(item) if report.skipped and not results and not is_benchmark_only else None
-        sent = [result.to_json() for result in results]
-        report_facts = {
-            "suite": str(suite.path),
-            "test": item.name,
-            "results": sent,
-            "skipped": None if skipped is None else list(skipped),  # pytest-xdist sends only built-in types
-        }
-        setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
+        from slimgate.plugin.session_start import attach_results
+
+        attach_results(report, suite.path, item.name, results, skipped)
     return report
 
 

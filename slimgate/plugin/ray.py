@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.plugin.collect import find_suite, list_named_models, list_params
-from slimgate.plugin.config import project_root
+from slimgate.plugin.config import find_project_root
 from slimgate.plugin.session import Session
 from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.cluster import ADDRESS, check_installed
@@ -59,12 +59,12 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
     }
     outcome = build_on_ray(
         RayRequest(
-            runs={path: state.run(suite) for path, suite in suites.items()},
+            runs={path: state.find_run(suite) for path, suite in suites.items()},
             goals=goals,
             needs=parse_needs(
                 config.getoption("slimgate_ray_needs"), {TEACHER, *_list_variant_names(suites)}
             ),
-            root=project_root(config),
+            root=find_project_root(config),
             address=config.getoption("slimgate_ray_address"),
             rebuild_mark=state.settings.rebuild_mark,
             watch=state.settings.watch,

@@ -64,7 +64,7 @@ class Session:
             self._sessions[path] = SuiteSession(self.suites[path], self.settings, baseline)
         return self._sessions[path]
 
-    def run(self, suite: Suite) -> SuiteRun:
+    def find_run(self, suite: Suite) -> SuiteRun:
         """The run of a suite."""
         return self._find_session(suite.path).run
 

@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
-from slimgate.plugin.config import NOTES, SESSION, is_xdist_worker, project_root, read_shard_option
+from slimgate.plugin.config import NOTES, SESSION, find_project_root, is_xdist_worker, read_shard_option
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
@@ -35,7 +35,9 @@ from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
+    from slimgate.results.checks import CheckKey
     from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate
+    from slimgate.run.gate_results import GateResult
 
 TERMINATED = "SIGTERM"
 
@@ -163,6 +165,26 @@ class FailureLines:
             self._reporter.write_line(f"slimgate: {line}")
 
 
+def attach_results(
+    report: pytest.TestReport,
+    suite: Path,
+    test: str,
+    results: Iterable[GateResult],
+    skipped: CheckKey | None = None,
+) -> None:
+    """Adds what `RecordKeeper` reads to the report of a test, in built-in types: xdist sends only these.
+
+    suite: the path of its file. skipped: the check of a test that was selected and did not run.
+    """
+    facts = {
+        "suite": str(suite),
+        "test": test,
+        "results": [result.to_json() for result in results],
+        "skipped": None if skipped is None else list(skipped),
+    }
+    setattr(report, "slimgate", facts)  # noqa: B010  not declared
+
+
 class RecordKeeper:
     """Collects the results that tests report, in the process that writes the records."""
 
@@ -207,13 +229,7 @@ class RecordKeeper:
             f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
         )
         error = GateResult(ERROR, variant, test, ErrorFacts(message=message, measured=format_now()))
-        report_facts = {
-            "suite": str(path_of_suite),
-            "test": test,
-            "results": [error.to_json()],
-            "skipped": None,
-        }
-        setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
+        attach_results(report, path_of_suite, test, [error])
 
 
 def _find_variant_of_test(suite: Suite, test: str) -> str:
@@ -245,7 +261,7 @@ def _find_baselines(
         return {}
     from slimgate.run.baseline import find_baselines, refuse_last_run
 
-    baselines = find_baselines(source, suites, project_root(config))
+    baselines = find_baselines(source, suites, find_project_root(config))
     refuse_last_run(baselines, suites, report_root)
     return baselines
 
@@ -301,7 +317,7 @@ def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[s
         if find_newest(source, path) is None:
             yield f"{path}: no baseline in {source.shown}, so its gate was not compared"
     if source.is_folder_of_baselines:
-        root = project_root(config)
+        root = find_project_root(config)
         for path in dict.fromkeys(run.record.suite.path for run in read_records_in(source.path)):
             if not (root / path).is_file():
                 yield f"{path}: this suite has a baseline in {source.shown}, but its file is gone"
@@ -336,7 +352,9 @@ def _find_report_root(config: pytest.Config) -> Path:
 
 def _resolve_folder(config: pytest.Config, option: str | None, default: str) -> Path:
     """The folder that an option names, from the folder of the call; or else the default in the project."""
-    return Path(config.invocation_params.dir, option).resolve() if option else project_root(config) / default
+    if option:
+        return Path(config.invocation_params.dir, option).resolve()
+    return find_project_root(config) / default
 
 
 class Stopping:

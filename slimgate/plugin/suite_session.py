@@ -69,10 +69,10 @@ class SuiteSession:
         self._logged: set[str] = set()
         self._looks = SuiteLooks(settings.began)
         self._skipped: dict[str, CheckKey] = {}
-        # From the record of an earlier run: keys that no longer count, why none does, models that changed.
-        self._void: list[CheckKey] = []
+        # From the record of an earlier run: results that no longer count, why none does, models that changed.
+        self._dropped: list[CheckKey] = []
         self._changed_conditions: str | None = None
-        self._changed: set[str] = set()
+        self._changed_models: set[str] = set()
         self._earlier_rates: PeakRates | None = None
         self._earlier_separation: SeparationFacts | None = None
         self._confirmed: ConfirmFacts | None = None
@@ -219,16 +219,12 @@ class SuiteSession:
         for log in (self.folder / LOGS).glob("*.log"):
             if f"{LOGS}/{log.name}" not in log_names:
                 log.unlink()
-        self._write_comparison(record)
+        if self.baseline is not None:
+            write_comparison(record, self.folder, self.baseline.run, self.baseline.name)
         baseline = None if self.baseline is None else self.baseline.run.file
         write_reports(record, self.folder, texts, baseline=baseline)
         if self._settings.shard is not None:
             write_gate_texts(texts, record.task.splits["gate"].n, self.folder)
-
-    def _write_comparison(self, record: RunRecord) -> None:
-        """Writes the changes since the baseline, with teacher drift apart; nothing without a baseline."""
-        if self.baseline is not None:
-            write_comparison(record, self.folder, self.baseline.run, self.baseline.name)
 
     def _follow_rows(self, *, stopped: bool) -> RunRecord:
         """Writes the outcomes, and the record again with the parts that need the answers of all models.
@@ -276,7 +272,7 @@ class SuiteSession:
     def _describe_dropped_results(self) -> Iterator[str]:
         """Lines about earlier results that no longer count and were not measured again."""
         dropped: dict[str, list[str]] = {}
-        for key in self._void:
+        for key in self._dropped:
             if not self.begin().has(key):
                 dropped.setdefault(key.model, []).append(f"{key.kind.replace('_', ' ')} {key.name}".strip())
         if self._changed_conditions is not None and dropped:
@@ -287,7 +283,7 @@ class SuiteSession:
             number = format_count(len(results), "earlier result", "earlier results")
             why = (
                 "the model, its teacher, the rows or slimgate's code have changed"
-                if name in self._changed
+                if name in self._changed_models
                 else "[measure], a budget or a metric's code has changed"
             )
             names = escape_invisible(", ".join(results))
@@ -321,7 +317,7 @@ class SuiteSession:
         checks = set(list_expected_checks(self.suite))
         self._changed_conditions = self._describe_changed_conditions(record)
         if self._changed_conditions is not None:
-            self._void = [result.key for result in split_record(record) if result.key in checks]
+            self._dropped = [result.key for result in split_record(record) if result.key in checks]
             return []
         self._confirmed = record.confirm
         self._earlier_separation = record.separation
@@ -331,12 +327,12 @@ class SuiteSession:
         results = split_record(record)
         valid = [result for result in results if self._has_same_inputs(result, record)]
         valid_keys = {result.key for result in valid}
-        self._changed = {
+        self._changed_models = {
             model.name
             for model in record.variants
             if model.inputs_digests.get(MODEL) != self.inputs.get(model.name, {}).get(MODEL)
         }
-        self._void = [
+        self._dropped = [
             result.key for result in results if result.key in checks and result.key not in valid_keys
         ]
         return [result for result in valid if is_same_baseline or result.kind != SINCE]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.plugin.config import project_root
+from slimgate.plugin.config import find_project_root
 from slimgate.plugin.sharding import list_shard_lines
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def print_head(config: pytest.Config, state: Session, suite: Suite, reporter: An
     """Prints the plan of the suite with --slimgate-plan, else what this run will judge."""
     from slimgate.plugin.plan_text import list_head_lines, list_plan_lines
 
-    run, earlier = state.run(suite), state.find_last_record(suite)
+    run, earlier = state.find_run(suite), state.find_last_record(suite)
     run.learn_times(earlier)
     for line in list_shard_lines(config, run.suite):
         reporter.write_line(line)
@@ -59,7 +59,7 @@ def annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -
     """Prints annotations on the files of the suites, and appends the comment to the summary of the step."""
     from slimgate.report.github import append_summary, list_budget_annotations
 
-    root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
+    root = os.environ.get("GITHUB_WORKSPACE") or str(find_project_root(terminalreporter.config))
     for path, record in state.written_records.items():
         for line in list_budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)

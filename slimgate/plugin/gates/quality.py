@@ -194,15 +194,12 @@ def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlie
             for budget, action in zip(budgets, actions, strict=True)
         ]
         return facts.replace(new=True, waiting=waiting, message=f"{where}: {earlier.why_not}, not gated")
+    limits = ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)
     return facts.replace(
         budgets=add_actions(make_undecided_verdicts(budgets), actions),
         verdict=Verdict.INCONCLUSIVE,
-        message=f"{where}, {_format_budget_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}",
+        message=f"{where}, {limits}: {Verdict.INCONCLUSIVE}, {earlier.why_not}",
     )
-
-
-def _format_budget_limits(budgets: tuple[QualityBudget, ...]) -> str:
-    return ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)
 
 
 def test_confirm(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 
@@ -66,30 +67,37 @@ def choose_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
 
     A floor or ceiling that the teacher misses does not count, because it allows no drop.
     """
-    tightest: dict[str, tuple[float, QualityBudget]] = {}
-    for table in suite.budgets.values():
-        for metric, budgets in table.quality.items():
-            value = compute_value(load_metric(metric), teacher)
-            for budget in budgets:
-                drop = compute_allowed_drop(budget, value)
-                if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
-                    tightest[metric] = (drop, budget)
+
+    @cache
+    def find_value(metric: str) -> float:
+        return compute_value(load_metric(metric), teacher)
+
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
     fallback = {judged: make_default_budget(load_metric(judged))}
-    return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
+    tightest = _find_tightest(suite, lambda metric, budget: compute_allowed_drop(budget, find_value(metric)))
+    return tightest or fallback
 
 
 def _find_two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
     """The tightest two-sided budget of any variant on each metric."""
-    tightest: dict[str, QualityBudget] = {}
+    return _find_tightest(suite, lambda _, budget: budget.limit if is_two_sided_kind(budget.kind) else 0.0)
+
+
+def _find_tightest(
+    suite: Suite, measure_room: Callable[[str, QualityBudget], float]
+) -> dict[str, QualityBudget]:
+    """The budget of any variant with the least room on each metric.
+
+    measure_room(metric, budget): how far the metric may move; a budget without room does not count.
+    """
+    tightest: dict[str, tuple[float, QualityBudget]] = {}
     for table in suite.budgets.values():
         for metric, budgets in table.quality.items():
             for budget in budgets:
-                if is_two_sided_kind(budget.kind) and (
-                    metric not in tightest or budget.limit < tightest[metric].limit
-                ):
-                    tightest[metric] = budget
-    return tightest
+                room = measure_room(metric, budget)
+                if room > 0 and (metric not in tightest or room < tightest[metric][0]):
+                    tightest[metric] = (room, budget)
+    return {metric: budget for metric, (_, budget) in tightest.items()}
 
 
 def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:

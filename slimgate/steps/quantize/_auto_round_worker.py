@@ -8,6 +8,7 @@ FOLDER/sequences.npy, (sequences, tokens) int64. It writes FOLDER/written and FO
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def round_model(folder: Path, request: Json) -> Json:
     dtype = torch.bfloat16 if half else "auto"
     model = AutoModelForCausalLM.from_pretrained(folder / MODEL, dtype=dtype, trust_remote_code=False)
     tokenizer = AutoTokenizer.from_pretrained(folder / MODEL, trust_remote_code=False)
+    gc.freeze()  # auto-round collects garbage after each block, and would scan all imported objects
     sequences: Any = torch.from_numpy(np.load(folder / SEQUENCES, allow_pickle=False))
     rounding = AutoRound(
         model,

@@ -289,6 +289,18 @@ def test_directions_that_contradict_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_column_of_weights_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The user's weighted mean may drop when the judged mean does not."""
+    line = 'b.csv: the column "weight" is not used, so each row counts as much'
+    pair = [table(tmp_path / f"{name}.csv", "acc", 0.5, weight=3) for name in "bt"]
+    assert main(["judge", *pair, "--drop-points", "2"]) == 0
+    assert f"{line}\n" in capsys.readouterr().out
+    rows = {"id": range(300), "label": ["x", "y"] * 150, "prediction": ["x", "y"] * 150, "weight": [3] * 300}
+    pair = [str(write_predictions(tmp_path / f"{name}.csv", rows)) for name in "bt"]
+    assert main(["judge", *pair, "--drop-points", "2"]) == 0
+    assert f"{line}\n" in capsys.readouterr().out
+
+
 def test_a_note_says_that_the_direction_of_a_score_is_assumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

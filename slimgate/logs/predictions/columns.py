@@ -16,6 +16,17 @@ Role = Literal["id", "label", "prediction", "group"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIXES = ("prob_", "p_")
 NESTED = "probabilities"
+# Names of columns of weights, which are not used.
+_WEIGHTS = ("weight", "weights", "sample_weight")
+
+
+def describe_weights(shown: str, columns: Sequence[str]) -> list[str]:
+    """A line if a file has a column of weights: a weighted mean may drop when the judged mean does not."""
+    return [
+        f'{shown}: the column "{name}" is not used, so each row counts as much'
+        for name in _WEIGHTS
+        if name in columns
+    ]
 
 
 @dataclass(frozen=True)

@@ -98,3 +98,13 @@ def test_a_run_that_judges_nothing_names_earlier_records(fresh_repository: Path)
     assert (ran.code, line in ran.out) == (4, True)
     assert (folder / "run.json").is_file()
     assert line not in run(fresh_repository, wrong, "--slimgate-plan").out
+
+
+def test_a_device_that_is_not_here_replaces_no_record(repository: Path) -> None:
+    assert run(repository, SUITE, "-k", "same-accuracy").code == 0
+    record = repository / "reports/latest/mine/run.json"
+    before = record.read_bytes()
+    ran = run(repository, SUITE, "-k", "same-accuracy", "--slimgate-device", "cudda")
+    assert ran.code == 4
+    assert any(line.startswith("ERROR: --slimgate-device cudda: PyTorch ") for line in ran.lines), ran.lines
+    assert record.read_bytes() == before

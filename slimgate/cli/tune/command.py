@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate._system.devices import require_device
 from slimgate.cli.options import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 
@@ -93,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
     tuning, shown = suite.tuning, str(options.suite)
     out = options.out or options.suite.with_name(f"{options.suite.stem}_tuned.toml")
     check_free(out.absolute(), suite.path)
+    require_device(options.device)
     reader = Reader(read_suite_text(suite.path, shown), check_data=True)
     clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
     trials = options.max_trials or tuning.max_trials

@@ -71,7 +71,8 @@ def _list_chosen_lines(record: RunRecord, shippable: Sequence[VariantRecord]) ->
     return [
         f"{_format_name(model)}: {', '.join(_list_chosen_metrics(record, model))}."
         for model in shippable
-        if all(name in model.quality and model.quality[name].among not in (None, 1) for name in names)
+        if names
+        and all(name in model.quality and model.quality[name].among not in (None, 1) for name in names)
     ]
 
 

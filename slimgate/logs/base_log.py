@@ -144,40 +144,34 @@ def read_base_log(file: Path, shown: str) -> Log:
     tasks = {
         name: TaskLog(
             rows=partial(_read_rows, file, range(*task["row_groups"])),
-            higher_is_better={} if _is_guess(about["tool"], task) else task["higher_is_better"],
-            known_directions=task.get("known_directions", {}),
+            higher_is_better=task["higher_is_better"],
+            known_directions=task["known_directions"],
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
             samples=task["samples"],
-            ids=tuple(task.get("ids", ())),
-            filters=tuple(task.get("filters", ())),
-            corpus=task.get("corpus", {}),
+            ids=tuple(task["ids"]),
+            filters=tuple(task["filters"]),
+            corpus=task["corpus"],
             ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
-            most_tokens=task.get("most_tokens"),
-            written=task.get("written", True),
-            shared_options=tuple(task.get("shared_options", ())),
-            partial_settings=tuple(task.get("partial_settings", ())),
+            most_tokens=task["most_tokens"],
+            written=task["written"],
+            shared_options=tuple(task["shared_options"]),
+            partial_settings=tuple(task["partial_settings"]),
         )
         for name, task in about["tasks"].items()
     }
     notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
-    environment = about.get("environment", {})
     return Log(
         about["tool"],
         shown,
         tasks,
         about["model"],
         notes,
-        time=about.get("time"),
-        environment=environment,
+        time=about["time"],
+        environment=about["environment"],
         path=file,
         is_kept_base=True,
     )
-
-
-def _is_guess(tool: str, task: Json) -> bool:
-    """Whether an earlier slimgate guessed the directions. For HELM, some guesses were wrong."""
-    return tool == "helm" and "known_directions" not in task
 
 
 def read_about(file: Path) -> Any:

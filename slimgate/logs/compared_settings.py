@@ -86,31 +86,12 @@ def _select_compared(
     same_version: bool,
 ) -> tuple[Any, Any]:
     """The parts of a setting's values that differ. unshared: gets options that only one log has."""
-    if setting == FILTERS:
-        values = _reduce_to_names(*values)
     if any(setting in task.partial_settings for task in tasks):
         values = _keep_stated(*values)
     is_shared = not same_version and any(setting in task.shared_options for task in tasks)
     if is_shared and _has_same_steps(setting, *values):
         values = _keep_shared(*values, "", unshared)
     return _keep_differing(*values)
-
-
-def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
-    """If one log has only the names of its filters, reduces the filters of both logs to names in order.
-
-    Bases that an older slimgate wrote have only the names. Otherwise both are unchanged.
-    """
-    if isinstance(before, list) and isinstance(after, dict):
-        return before, _list_names(after)
-    if isinstance(before, dict) and isinstance(after, list):
-        return _list_names(before), after
-    return before, after
-
-
-def _list_names(steps: dict[str, Any]) -> list[str]:
-    """The names of steps: system_message and generate for the keys `1 system_message`, `2 generate`."""
-    return [key.partition(" ")[2] for key in steps]
 
 
 def _keep_stated(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,8 @@ import pytest
 from support.compared_logs import check_setting, judge_files, write_json
 from support.tool_logs import make_openai_event, make_openai_head, write_lines
 
-from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.find import read_log
-from slimgate.logs.rules import Rules
-from slimgate.logs.verdicts import judge_logs
 
 
 def write_inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None, **spec: Any) -> Path:
@@ -220,21 +215,6 @@ def test_the_grader_of_openai_evals_is_its_last_model(
         check_setting(*logs, "scorers", 'scorers {"modelgraded": {"model": "a"}} and')
     else:
         assert judge_files(*logs).comparisons
-
-
-def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
-    log = read_log(write_inspect_log(tmp_path / "base.json", "a/b", {"template": "Be short."}))
-    settings = {**log.tasks["sums"].settings, "filters": ["system_message"]}  # as older versions wrote it
-    old = replace(log, tasks={"sums": replace(log.tasks["sums"], settings=settings, shared_options=())})
-    write_base_log(old, tmp_path / "base.parquet")
-    base = read_base_log(tmp_path / "base.parquet", "base")
-    target = read_log(write_inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
-    for logs in ((base, target), (target, replace(base, is_kept_base=False))):
-        assert judge_logs(*logs, LogBudgets(), Rules()).comparisons
-    steps = {"filters": {"1 generate": {}}}
-    other = replace(target, tasks={"sums": replace(target.tasks["sums"], settings=steps)})
-    with pytest.raises(DataError, match=r'filters \["system_message"\] and \["generate"\]'):
-        judge_logs(base, other, LogBudgets(), Rules())
 
 
 def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:

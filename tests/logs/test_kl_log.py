@@ -129,7 +129,7 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
 
 def test_what_to_ship_has_no_line_without_a_metric(log: Path, tmp_path: Path) -> None:
     """The figures of a KL log are no metrics, from which the report chooses what it names."""
-    stated = budgets(tmp_path, "kl = { mean_max = 0.1, above_cap_max = 0.05 }")
+    stated = write_budgets(tmp_path, "kl = { mean_max = 0.1, above_cap_max = 0.05 }")
     assert main(["judge", str(log), "--budgets", stated, "--report", str(tmp_path / "report")]) == 0
     report = (tmp_path / "report/report.md").read_text("utf-8")
     shipping = report.split("**What to ship**")[1].split("## Figures")[0]

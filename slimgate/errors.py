@@ -36,9 +36,9 @@ def name_in_errors(name: str, count: int) -> Iterator[None]:
     try:
         yield
     except SlimgateError as error:
-        if count == 1:
-            raise
-        raise type(error)(f"{name}: {error}") from error
+        if count > 1:
+            error.args = (f"{name}: {error}",)
+        raise
 
 
 class SuiteError(SlimgateError):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from slimgate._system.devices import require_device
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.collect import (
     UNTIMED,
@@ -212,6 +211,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         if suites and not planned:
             state.require_writable_reports()
             if config.getoption("slimgate_engine") == "local":  # workers of Ray have devices of their own
+                from slimgate._system.devices import require_device
+
                 require_device(state.settings.device)
         for suite in suites:
             _prepare_suite(session, state, suite)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ import pytest
 from slimgate._system.digests import file_sha256
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.judge import QualityBudget, Verdict
-from slimgate.logs import base_log
-from slimgate.logs.base_log import read_about, write_base_log
+from slimgate.logs.base_log import write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
@@ -252,45 +250,6 @@ def test_a_baseline_of_two_suites_is_refused(judge: Judge, tmp_path: Path) -> No
         judge(*logs, *SHORTENED, "--report", tmp_path / name)
     with pytest.raises(DataError, match=r"it has the logs of 2 bases; name one of .*one, .*two"):
         read_log(tmp_path)
-
-
-@pytest.mark.parametrize(("tool", "stated"), [("helm", {}), ("promptfoo", {"wer_score": True})])
-def test_directions_an_old_base_of_helm_guessed_are_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, stated: dict[str, bool]
-) -> None:
-    def rows() -> Iterator[Row]:
-        return (Row(str(at), {"wer_score": 0.1}) for at in range(50))
-
-    task = TaskLog(rows, higher_is_better={"wer_score": True})
-    write_base_log(Log(tool, "base", {"speech": task}), tmp_path / "base.parquet")
-    about = read_about(tmp_path / "base.parquet")
-    del about["tasks"]["speech"]["known_directions"]
-    monkeypatch.setattr(base_log, "read_about", lambda _: about)
-    stored = base_log.read_base_log(tmp_path / "base.parquet", "base")
-    assert stored.tasks["speech"].higher_is_better == stated
-
-
-def test_an_old_base_of_helm_takes_the_targets_directions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A doubled word error rate is worse."""
-
-    def make_log(rate: float, **directions: Any) -> Log:
-        return Log("helm", "log", {"speech": TaskLog(lambda: rows_at(rate), **directions)})
-
-    def rows_at(rate: float) -> Iterator[Row]:
-        return (Row(str(at), {"wer_score": rate + 0.01 * (at % 3)}) for at in range(200))
-
-    write_base_log(make_log(0.2, higher_is_better={"wer_score": True}), tmp_path / "base.parquet")
-    about = read_about(tmp_path / "base.parquet")
-    del about["tasks"]["speech"]["known_directions"]
-    monkeypatch.setattr(base_log, "read_about", lambda _: about)
-    stored = base_log.read_base_log(tmp_path / "base.parquet", "base")
-    budgets = LogBudgets((("*", (QualityBudget("drop_points", 2.0),)),))
-    judged = judge_logs(stored, make_log(0.4, known_directions={"wer_score": False}), budgets, RULES)
-    (comparison,) = judged.comparisons
-    assert comparison.judged.verdict is Verdict.FAIL
-    assert not comparison.higher_is_better
 
 
 def test_a_report_without_its_base_has_no_record(judge: Judge, tmp_path: Path) -> None:

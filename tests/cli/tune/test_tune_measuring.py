@@ -36,7 +36,7 @@ def bench_of(folder: Path, seconds: float) -> Any:
     """A Bench with nothing but what a duel asks of it."""
     bench: Any = object.__new__(Bench)
     measure = SimpleNamespace(max_seconds=4.0)
-    bench._run = SimpleNamespace(suite=SimpleNamespace(measure=measure), handle=lambda name: name)
+    bench._run = SimpleNamespace(suite=SimpleNamespace(measure=measure), make_handle=lambda name: name)
     bench._duels, bench._arena = Store(folder), Arena()
     bench._clock = Clock(seconds, now=lambda: 0.0)
     return bench

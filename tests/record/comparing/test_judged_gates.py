@@ -61,7 +61,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     }
     target = {
         name: write_scores(tmp_path / f"{name}-int8.csv", name, scores)
-        for name, scores in (("toxicity", [*toxic[:-1], 0.0]), ("grade", graded), ("wer", spread))
+        for name, scores in (("toxicity", [*toxic[:-1], 1.0]), ("grade", graded), ("wer", spread))
     }
     predictions = [write_predictions(tmp_path / "f.csv", 0), write_predictions(tmp_path / "f-int8.csv", 2)]
     kl_log = write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01))

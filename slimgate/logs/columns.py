@@ -244,9 +244,9 @@ def _check_row(row: Row, shown: str) -> None:
     """Raises TypeError for a value of a wrong type, and DataError for an epoch that is in no cluster."""
     if not isinstance(row.id, str):
         raise TypeError(f"the id {row.id!r} of a row is no text")
-    if not isinstance(row.fields, Mapping | None):
+    if row.fields is not None and not isinstance(row.fields, Mapping):
         raise TypeError(f"the fields {row.fields!r} of row {row.id} are no mapping")
-    if not isinstance(row.answer_tokens, Real | None):
+    if row.answer_tokens is not None and not isinstance(row.answer_tokens, Real):
         raise TypeError(f"the answer_tokens {row.answer_tokens!r} of row {row.id} are no number")
     if row.cluster is None and (sample := split_epoch(row.id)[0]) != row.id:
         # as a row of its own, it would make the interval too narrow

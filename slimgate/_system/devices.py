@@ -9,7 +9,8 @@ from slimgate.errors import SuiteError, to_one_line
 
 def require_device(device: str) -> None:
     """Raises SuiteError unless PyTorch can compute on the device here."""
-    if device.partition(":")[0] == "cpu" or find_spec("torch") is None:  # without torch, its tests say so
+    # without PyTorch, each model that needs it reports the missing package
+    if device.partition(":")[0] == "cpu" or find_spec("torch") is None:
         return
     import torch
 

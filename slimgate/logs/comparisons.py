@@ -160,9 +160,9 @@ class Comparison(ScoreRows):
 class Collected:
     """The results so far while tasks are judged.
 
-    keys: of all comparisons that the logs have. undirected: those that are not judged, because nothing says
-    whether more is better.
-    assumed: from `list_assumed`.
+    keys: of all comparisons that the logs have.
+    undirected: those that are not judged, because nothing says whether more is better.
+    assumed: the names of those whose direction is assumed, from `list_assumed`.
     """
 
     comparisons: list[Comparison] = field(default_factory=list)

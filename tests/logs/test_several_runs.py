@@ -239,13 +239,8 @@ def test_a_copy_of_a_base_run_is_no_target_run(judge: Judge, tmp_path: Path, sid
     copy = tmp_path / "copy.csv"
     copy.write_bytes(base[0].read_bytes())
     code, _, err = judge("--base", *base, "--target", *target, copy, "--drop-points", 5)
-    assert (
-        code,
-        f"{copy}: it is a copy of the base {base[0]}, expected the log of another model" in err,
-    ) == (
-        4,
-        True,
-    )
+    words = f"{copy}: it is a copy of the base {base[0]}, expected the log of another model"
+    assert (code, words in err) == (4, True)
 
 
 def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:

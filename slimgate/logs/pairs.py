@@ -192,8 +192,8 @@ def _refuse_unequal_epochs(where: str, samples: Samples, differences: Difference
     differences.refuse(
         where,
         f'sample "{names[0]}" has {epochs.max():,} epochs in the base\'s log, and "{names[1]}" has '
-        f"{epochs.min():,}; expected the same number of each sample, because each epoch counts as much; run "
-        "the missing epochs, or leave the others out",
+        f"{epochs.min():,}; expected the same number of each sample, because all epochs have the same "
+        "weight; run the missing epochs, or leave the others out",
     )
 
 

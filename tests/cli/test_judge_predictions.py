@@ -291,7 +291,7 @@ def test_directions_that_contradict_are_refused(
 
 def test_a_column_of_weights_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The user's weighted mean may drop when the judged mean does not."""
-    line = 'b.csv: the column "weight" is not used, so each row counts as much'
+    line = 'b.csv: the column "weight" is not used, so all rows have the same weight'
     pair = [table(tmp_path / f"{name}.csv", "acc", 0.5, weight=3) for name in "bt"]
     assert main(["judge", *pair, "--drop-points", "2"]) == 0
     assert f"{line}\n" in capsys.readouterr().out

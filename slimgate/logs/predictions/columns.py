@@ -20,10 +20,10 @@ NESTED = "probabilities"
 _WEIGHTS = ("weight", "weights", "sample_weight")
 
 
-def describe_weights(shown: str, columns: Sequence[str]) -> list[str]:
+def note_unused_weights(shown: str, columns: Sequence[str]) -> list[str]:
     """A line if a file has a column of weights: a weighted mean may drop when the judged mean does not."""
     return [
-        f'{shown}: the column "{name}" is not used, so each row counts as much'
+        f'{shown}: the column "{name}" is not used, so all rows have the same weight'
         for name in _WEIGHTS
         if name in columns
     ]

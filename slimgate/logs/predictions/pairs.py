@@ -25,7 +25,7 @@ from slimgate.logs.predictions.codes import (
     list_missing,
     match_ids,
 )
-from slimgate.logs.predictions.columns import ColumnNames, describe_weights, require_group
+from slimgate.logs.predictions.columns import ColumnNames, note_unused_weights, require_group
 from slimgate.logs.predictions.files import EXAMPLES, Predictions, format_examples, read_predictions
 from slimgate.logs.predictions.label_sets import (
     check_answers,
@@ -94,7 +94,7 @@ def pair_predictions(
     teacher, variant = _drop_ids(teacher), _drop_ids(variant)
     columns = (teacher.labels, teacher.predictions, variant.labels, variant.predictions)
     stated = set[str]().union(*map(list_distinct, columns))
-    warnings = [line for file in (teacher, variant) for line in describe_weights(file.shown, file.columns)]
+    warnings = [line for file in (teacher, variant) for line in note_unused_weights(file.shown, file.columns)]
     files = [_name_probabilities(file, labels, stated, warnings) for file in (teacher, variant)]
     label_set = read_label_set(files[0], files[1], labels)
     for file in files:

@@ -22,7 +22,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import convert_to_text, read_objects
-from slimgate.logs.predictions.columns import NESTED, PREFIXES, describe_weights
+from slimgate.logs.predictions.columns import NESTED, PREFIXES, note_unused_weights
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._rows import CUT_OFF, ENDED, make_keys
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling, name_metric
@@ -99,7 +99,7 @@ class Table(Reader):
         if FORMATS[path.suffix.lower()] != "jsonl":
             by_row = {name: TableRows(path, columns, read, _read_batches) for name, read in by_row.items()}
         tasks = {name: TaskLog(read, better) for name, read in by_row.items()}
-        return Log("table", str(path), tasks, model, tuple(describe_weights(str(path), columns)))
+        return Log("table", str(path), tasks, model, tuple(note_unused_weights(str(path), columns)))
 
 
 def _list_columns(path: Path) -> list[str]:

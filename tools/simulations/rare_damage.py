@@ -135,6 +135,8 @@ CASES: tuple[Case, ...] = (
     Case("3 classes, rarest 3 %, loses 20 %", _MACRO, 0.2, lose_classes((48.5, 48.5, 3), 1), rows=(300,)),
     Case("6 classes, rarest 3.6 %, loses half", _MACRO, 0.5, lose_classes(_EMOTIONS, 1), rows=(500,)),
     Case("20 classes, 1 to 1/20, two never", _MACRO, 1.0, lose_classes(_TAIL, 2), rows=(2000,)),
+    Case("10 equal classes, each loses 10 %", _MACRO, 0.1, lose_classes((1,) * 10, 10), rows=(50, 100)),
+    Case("30 equal classes, each loses 10 %", _MACRO, 0.1, lose_classes((1,) * 30, 30), rows=(150, 300, 600)),
     *(
         Case(
             f"{share:.0%} positive, {psi:.1%} turned",

@@ -33,6 +33,8 @@ OWN_PACKAGE = "slimgate"
 _SETTLED_NS = 2_000_000_000
 _KNOWN_DIGESTS: dict[tuple[int, ...], str] = {}
 _SUFFIX = re.compile(r"\.\w+")
+# A string that begins the names of variables, such as "MY_" of os.environ[f"MY_{name}"].
+_PREFIX = re.compile(r"[A-Za-z]\w*_")
 # Variables of the environment with a secret. They do not change answers, and no key needs them.
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 
@@ -104,9 +106,9 @@ def digest_code(module: str) -> str:
       __init__.py of the user's packages around them.
     - The version counts for Python, and for each installed distribution with its requirements (not those of
       its extras). If a distribution was installed from a folder, an archive or a repository, its files count.
-    - The bytes count for each file that a string of a user's module names with its suffix or folder, from the
-      module's folder or the current one, such as a list of words. A string with only a suffix names the file
-      that differs from the module in its suffix.
+    - The bytes count for each file that a string of a user's module names with its suffix or folder, or in a
+      path, from the module's folder, the current one or one between them, such as a list of words. A string
+      with only a suffix names the file that differs from the module in its suffix.
     - The value counts for each environment variable that a user's module reads by name, without secrets.
 
     Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If
@@ -369,11 +371,17 @@ def _digest_module(module: str) -> str:
 
 
 def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
-    """The paths that a string of the module in `file` may mean; none if it is no file name."""
+    """The paths that a string of the module in `file` may mean; none if it is no file name.
+
+    It may be in the folder of the module, in the current folder, or in a folder between the two.
+    """
     if _SUFFIX.fullmatch(name):
         return () if name == file.suffix else (file.with_suffix(name),)
-    is_name = "/" in name or "." in name.strip(".")
-    return (file.parent / name, Path.cwd() / name) if is_name else ()
+    if "/" not in name and "." not in name.strip("."):
+        return ()
+    here = Path.cwd()
+    between = (folder for folder in file.resolve().parents if folder.is_relative_to(here))
+    return tuple(folder / Path(name).expanduser() for folder in dict.fromkeys((file.parent, *between, here)))
 
 
 def _digest_named_files(file: Path) -> dict[str, str]:
@@ -399,9 +407,12 @@ def _read_variables(module: str) -> dict[str, str]:
     file = _find_source(module)
     if file is None or file.suffix != ".py" or _parse_module(module).version:
         return {}
+    variables = list_variables(file.read_bytes())
+    prefixes = tuple(name for name in variables if _PREFIX.fullmatch(name))
+    names = {**dict.fromkeys(name for name in os.environ if name.startswith(prefixes)), **variables}
     return {
         name: value
-        for name, default in sorted(list_variables(file.read_bytes()).items())
+        for name, default in sorted(names.items())
         if (value := os.environ.get(name, default)) is not None
         and not name.startswith("PYTEST_")
         and not SECRET.search(name)
@@ -409,17 +420,16 @@ def _read_variables(module: str) -> dict[str, str]:
 
 
 def _find_named_files(file: Path) -> dict[str, Path]:
-    """The files that strings of a module name, in its folder or the current one, and scripts of evaluate.
+    """The files that strings of a module name, by their path from its folder, and scripts of evaluate.
 
-    A word without a suffix or a folder is no file name: a module that writes a file "done" would change its
-    own key. A suffix alone names the file next to the module, as in Path(__file__).with_suffix(".json"). A
+    A word without a suffix is a file name only in a path (`list_path_texts`): a module that writes a file
+    "done" would change its own key. A suffix alone names the file next to the module, as in Path(__file__).with_suffix(".json"). A
     script of evaluate is a folder with a Python file of its name.
     """
     files: dict[str, Path] = {}
     for name in sorted(list_path_texts(file.read_bytes())):
-        with suppress(OSError, ValueError):  # too long, or not a path
+        with suppress(OSError, ValueError, RuntimeError):  # too long, not a path, no home folder
             for path in _list_paths(file, name):
                 if path.is_file() or (path / f"{path.name}.py").is_file():
-                    files[name] = path
-                    break
+                    files[os.path.relpath(path, file.parent)] = path
     return files

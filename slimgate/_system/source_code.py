@@ -22,6 +22,9 @@ _LONGEST_PATH = 256
 _MOST_LEVELS = 100
 _READS_TEXTS = re.compile(rb"\b(__doc__|getdoc|get_json_schema|use_attribute_docstrings)\b")
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
+# Calls whose words are names of files, also words without a suffix: open("labels").
+_PATH_CALLS = frozenset({"open", "Path", "PurePath", "join", "joinpath", "with_name"})
+_VARIABLES = frozenset({"environ", "getenv"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 
 
@@ -107,8 +110,9 @@ def list_path_texts(content: bytes) -> set[str]:
     """The strings of a Python file that may name a file, and strings that are joined in a path.
 
     `folder / "data" / "words.txt"`, `join(folder, "data", "words.txt")` and
-    `Path("data").joinpath("words.txt")` name data/words.txt. A string that occurs only in calls that write a
-    file is left out, because such a file is no input.
+    `Path("data").joinpath("words.txt")` name data/words.txt. A word of a path, as in `folder / "labels"`,
+    becomes ./labels, because it names a file without a suffix. A string that occurs only in calls that write
+    a file is left out, because such a file is no input.
     """
     texts = set[str]()
     nodes: list[ast.AST] = [ast.parse(content)]
@@ -121,6 +125,8 @@ def list_path_texts(content: bytes) -> set[str]:
             parts = _list_path_end(node)
             # The first ones may belong to a call that returns another folder: files("mytools") / "words.txt"
             texts.update("/".join(parts[start:]) for start in range(len(parts)))
+            if _is_path(node):
+                texts.update(f"./{part}" for part in parts)
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
@@ -130,16 +136,25 @@ def list_variables(content: bytes) -> dict[str, str | None]:
 
     Returns name -> default: "b" for os.environ.setdefault("A", "b"), and None for all other calls.
 
-    If the file computes the name of a variable, as in os.environ[name], each of its strings counts as a name.
+    If the file computes the name of a variable, as in os.environ[name], or uses os.environ in another way, as
+    in dict(os.environ), each of its strings counts as a name, or as the beginning of names if it ends with _.
     What the file sets itself does not count: the value depends on whether that code has run.
     """
     read, defaults = set[str](), dict[str, str | None]()
     written, strings, is_computed = set[str](), set[str](), False
+    mentions, understood = set[ast.AST](), set[ast.AST]()
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.add(node.value)
+        if isinstance(node, ast.Name | ast.Attribute) and _get_last_name(node) in _VARIABLES:
+            mentions.add(node)
+        if isinstance(node, ast.alias) and node.name in _VARIABLES and node.asname not in (None, node.name):
+            is_computed = True
         use = _find_variable_use(node)
         if use is None:
+            continue
+        understood.add(use.source)
+        if use.key is None:
             continue
         if not isinstance(use.key, ast.Constant):
             is_computed = is_computed or use.is_read
@@ -147,38 +162,44 @@ def list_variables(content: bytes) -> dict[str, str | None]:
             defaults[str(use.key.value)] = str(use.default.value)
         else:
             (read if use.is_read else written).add(str(use.key.value))
-    names = read | strings if is_computed else read
+    names = read | strings if is_computed or mentions - understood else read
     return {name: defaults.get(name) for name in (names | set(defaults)) - written}
 
 
 class _VariableUse(NamedTuple):
     """A place where code uses a variable of the environment.
 
-    key: the expression that names the variable. default: the value that setdefault gives it. is_read: whether
+    source: the expression that means os.environ or os.getenv. key: the expression that names the variable;
+    None for update, which only sets variables. default: the value that setdefault gives it. is_read: whether
     the place reads the variable and does not set it.
     """
 
-    key: ast.expr
+    source: ast.expr
+    key: ast.expr | None
     default: ast.expr | None
     is_read: bool
 
 
 def _find_variable_use(node: ast.AST) -> _VariableUse | None:
     if isinstance(node, ast.Subscript) and _get_last_name(node.value) == "environ":
-        return _VariableUse(node.slice, None, isinstance(node.ctx, ast.Load))
+        return _VariableUse(node.value, node.slice, None, isinstance(node.ctx, ast.Load))
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
-        is_of_environ = _get_last_name(node.comparators[0]) == "environ"
-        return _VariableUse(node.left, None, is_read=True) if is_of_environ else None
+        source = node.comparators[0]
+        is_of_environ = _get_last_name(source) == "environ"
+        return _VariableUse(source, node.left, None, is_read=True) if is_of_environ else None
     if not isinstance(node, ast.Call):
         return None
     arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
     if arguments and _get_last_name(node.func) == "getenv":
-        return _VariableUse(arguments[0], None, is_read=True)
+        return _VariableUse(node.func, arguments[0], None, is_read=True)
     if arguments and isinstance(node.func, ast.Attribute) and _get_last_name(node.func.value) == "environ":
-        if node.func.attr == "get":
-            return _VariableUse(arguments[0], None, is_read=True)
+        source = node.func.value
+        if node.func.attr in ("get", "pop"):
+            return _VariableUse(source, arguments[0], None, is_read=True)
         if node.func.attr == "setdefault":
-            return _VariableUse(arguments[0], arguments[-1], is_read=False)
+            return _VariableUse(source, arguments[0], arguments[-1], is_read=False)
+        if node.func.attr == "update":
+            return _VariableUse(source, None, None, is_read=False)
     return None
 
 
@@ -199,6 +220,15 @@ def _list_read_parts(node: ast.AST) -> Iterator[ast.AST]:
     ):
         return iter(values)
     return ast.iter_child_nodes(node)
+
+
+def _is_path(node: ast.Call | ast.BinOp) -> bool:
+    """Whether the strings of an expression are parts of a path that is not only written."""
+    if isinstance(node, ast.BinOp):
+        return True
+    values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    name = _get_last_name(node.func)
+    return name in _PATH_CALLS and not (name == "open" and _is_writing_mode(values[1:2]))
 
 
 def _is_writing_mode(values: list[ast.expr]) -> bool:

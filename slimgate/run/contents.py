@@ -77,14 +77,16 @@ def list_model_files(ref: ModelRef) -> list[str]:
 def digest_option_files(options: Any) -> dict[str, str]:
     """Digests of the files and folders that options name, by the paths of the options.
 
-    A string counts if it is an absolute path, or a path from the current folder with a folder or a suffix.
+    A string counts if it is a path from the current folder or the home folder (~). A word without a suffix
+    counts only if it names a file: `data` of the current folder may be something else than an option "data".
     """
     digests: dict[str, str] = {}
     for option, text in _list_texts(options):
-        path = Path(text)
-        is_possible = 0 < len(text) <= _LONGEST_PATH and "\0" not in text
-        looks_like_path = path.is_absolute() or "/" in text or path.suffix
-        if is_possible and looks_like_path and (digest := _digest_content(path)) is not None:
+        if not 0 < len(text) <= _LONGEST_PATH or "\0" in text:
+            continue
+        path = Path(os.path.expanduser(text))
+        is_path = path.is_absolute() or "/" in text or path.suffix or os.path.isfile(path)
+        if is_path and (digest := _digest_content(path)) is not None:
             digests[option] = digest
     return digests
 

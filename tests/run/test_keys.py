@@ -200,6 +200,17 @@ def test_an_option_that_names_a_file_counts_by_its_content(tmp_path: Path) -> No
     assert all(before[place] != digest for place, digest in contents.digest_option_files(options).items())
 
 
+def test_options_name_files_without_a_suffix_and_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("labels", "words.txt", "train/rows.csv"):
+        write(tmp_path, name, "1")
+    options: Any = {"labels": "labels", "words": "~/words.txt", "split": "train", "user": "~nobody-here/x"}
+    assert set(contents.digest_option_files(options)) == {".labels", ".labels (name)", ".words"}
+
+
 def test_a_task_folder_counts_without_suites(tmp_path: Path) -> None:
     for name in ("mine.yaml", "base.yaml", "utils.py", "docs.jsonl", "inner/words.txt"):
         write(tmp_path, name, "x = 1")

@@ -423,8 +423,8 @@ def _find_named_files(file: Path) -> dict[str, Path]:
     """The files that strings of a module name, by their path from its folder, and scripts of evaluate.
 
     A word without a suffix is a file name only in a path (`list_path_texts`): a module that writes a file
-    "done" would change its own key. A suffix alone names the file next to the module, as in Path(__file__).with_suffix(".json"). A
-    script of evaluate is a folder with a Python file of its name.
+    "done" would change its own key. A suffix alone names the file next to the module, as in
+    Path(__file__).with_suffix(".json"). A script of evaluate is a folder with a Python file of its name.
     """
     files: dict[str, Path] = {}
     for name in sorted(list_path_texts(file.read_bytes())):

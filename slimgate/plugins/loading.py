@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from slimgate._system.read_files import watch_reads
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.suite_folders import check_sources
@@ -237,6 +238,7 @@ def load_user_object(kind: str, name: str) -> Any:
 
 
 def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
+    watch_reads()
     try:
         module = importlib.import_module(module_name)
         check_sources(module_name)

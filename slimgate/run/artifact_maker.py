@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import digest_json
+from slimgate._system.read_files import describe_read_files
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
@@ -29,7 +30,7 @@ from slimgate.run.rows import PreparedRows
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
+from slimgate.store.store import READ_FILES, Entry, Store, list_files, make_scratch_folder
 from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class ArtifactJob:
     """What makes one artifact.
 
     where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
-    that `make` may read. teachers: the artifacts that it may load. place: for progress and time limits.
-    check: called after the model is saved; raises if its sources are no longer those that `key` names.
+    that `make` may read. teachers: the artifacts that it may load. modules: the modules of its code. place:
+    for progress and time limits. check: called after the model is saved; raises if its sources are no longer
+    those that `key` names.
     """
 
     where: str
@@ -66,6 +68,7 @@ class ArtifactJob:
     make: Callable[[BuildContext], Saved]
     place: StepPlace
     teachers: tuple[Artifact, ...] = ()
+    modules: tuple[str, ...] = ()
     step: Step[Any] | None = None
     are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
     check: Callable[[], None] = lambda: None
@@ -151,6 +154,7 @@ class ArtifactMaker:
             "made": work.to_manifest(),
             "label": job.place.label,
             "parents": job.list_parents(),
+            READ_FILES: describe_read_files((*job.modules, *self._rows.task["code"]), self._store.root),
         }
 
     def _make_and_save(self, folder: Path, job: ArtifactJob, context: BuildContext) -> Saved:

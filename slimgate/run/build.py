@@ -239,6 +239,7 @@ class Builder:
                 make=lambda context: self._run_step(step, parent, teachers, context),
                 place=place,
                 teachers=teachers,
+                modules=(*key["code"], *(name.partition(":")[0] for name in step.functions)),
                 step=plugin,
                 are_held_out=are_held_out if step.adds_rows else refuse_held_out,
                 check=lambda: _check_rows_unchanged(step, key),

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimgate._system.digests import digest_json
+from slimgate._system.read_files import describe_read_files
 from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import find_conventional_positive, refuse_positive
 from slimgate.models.model_ref import read_model_config
 from slimgate.plugins.base import Json
+from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.run.user_errors import explain_plugin_errors
-from slimgate.store.store import Store, make_scratch_folder
+from slimgate.store.store import READ_FILES, Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
 
@@ -56,7 +58,9 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     try:
         task, source = keys.make_task_key(suite.setup.task), keys.make_source_key(suite.setup)
         entry = store.make(
-            "splits", keys.make_splits_key(suite, source), lambda folder: _cut_splits(suite, source, folder)
+            "splits",
+            keys.make_splits_key(suite, source),
+            lambda folder: _cut_splits(suite, source, folder, store.root),
         )
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
@@ -127,8 +131,8 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
-    """Cuts and writes the splits. source: the key of the data (keys.make_source_key).
+def _cut_splits(suite: Suite, source: Json, folder: Path, store: Path) -> Json:
+    """Cuts and writes the splits. source: the key of the data (keys.make_source_key). store: its root.
 
     Another run may have had the lock of the store since the key was made, so the data is compared twice.
     """
@@ -153,7 +157,12 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         read_columns=setup.task.object.columns(setup.task.params),
     )
     write_splits(cut, folder)
-    return {"source": setup.source.name, "rows": {name: report.n for name, report in cut.reports.items()}}
+    modules = list_code_modules("source", setup.source.name, setup.source.object)
+    return {
+        "source": setup.source.name,
+        "rows": {name: report.n for name, report in cut.reports.items()},
+        READ_FILES: describe_read_files(modules, store),
+    }
 
 
 def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

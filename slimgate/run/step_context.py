@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.read_files import describe_read_files
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError
@@ -18,7 +19,7 @@ from slimgate.plugins.step import Step
 from slimgate.run import keys
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import READ_FILES, Store
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import Suite
 
@@ -36,7 +37,12 @@ class SharedBySteps:
 
     def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
         """The folder that fill(folder) has filled, and whether the store had it already."""
-        entry = self.store.make(kind, keys.make_shared_key(self.common, key, fill), fill)
+
+        def fill_and_note_reads(folder: Path) -> Json:
+            facts = fill(folder)
+            return {**facts, READ_FILES: describe_read_files(self.common["task"]["code"], self.store.root)}
+
+        entry = self.store.make(kind, keys.make_shared_key(self.common, key, fill), fill_and_note_reads)
         return entry.folder, entry.from_store
 
 

@@ -37,6 +37,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate._system.files import FULL
+from slimgate._system.read_files import are_unchanged
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Json
@@ -49,6 +50,8 @@ _ELSEWHERE = "name another by --slimgate-store DIR"
 _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
+# The key of a manifest for what the user's code has read (read_files.py).
+READ_FILES = "read_files"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
 _KEEP_OF_OTHERS_SECONDS = 24 * 60 * 60
@@ -164,8 +167,9 @@ class Store:
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry if it is complete, undamaged and not to be rebuilt; else None.
 
-        From then on this process uses the entry, so no prune removes it. Raises BuildError if it cannot be
-        read.
+        An entry whose manifest lists files that the user's code has read (`READ_FILES`) is to be rebuilt if
+        one of them has changed. From then on this process uses the entry, so no prune removes it. Raises
+        BuildError if it cannot be read.
         """
         folder, name = self.root / kind / key, f"{kind}/{key}"
         with writing(self.root):
@@ -178,6 +182,8 @@ class Store:
             except Damaged:
                 return None
         if self._rebuild not in (None, manifest.get("rebuild")):
+            return None
+        if not are_unchanged(manifest.get(READ_FILES, {})):
             return None
         note_use(self.root, name)
         return Entry(folder, manifest, from_store=True)

@@ -1,0 +1,97 @@
+"""What a user's code reads is an input of what it makes, also if no key names the file."""
+
+from pathlib import Path
+
+import pytest
+from support.code_digests import forget_digests
+from support.tiny_suite import make_tiny_run
+
+VARIANT = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
+SOURCE = '{ name = "files", train = "train.csv", gate = "gate.csv" }'
+
+STEP = """
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+
+from slimgate import Source, Step, Table
+
+FOLDER = Path(__file__).parent
+
+
+def read_words():
+    return [path.read_text() for path in sorted(FOLDER.glob("l*/*")) if path.suffix]
+
+
+class Params(Table):
+    pass
+
+
+class Scale(Step[Params]):
+    takes = frozenset({"torch"})
+    stochastic = False
+
+    def apply(self, model, params, context):
+        model.network.classifier.weight.data *= len("".join(read_words()))
+        return model
+
+
+def repeat(texts):
+    return [f"{text} {read_words()[0]}" for text in texts]
+
+
+class Rows(Source[Params]):
+    def columns(self, params):
+        return None
+
+    def is_real(self, params):
+        return False
+
+    def digest(self, params):
+        return "1"  # the user forgot the file
+
+    def read(self, params, *, scratch):
+        rows = {}
+        for name in ("train", "gate"):
+            with Path(FOLDER.parent, f"{name}.csv").open() as file:
+                rows[name] = pa.Table.from_pylist(list(csv.DictReader(file)))
+        return rows
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own/lists").mkdir(parents=True)
+    (tmp_path / "own/lists/words.txt").write_text("one")
+    (tmp_path / "own/reading_steps.py").write_text(STEP)
+    monkeypatch.syspath_prepend(tmp_path / "own")
+    monkeypatch.delitem(__import__("sys").modules, "reading_steps", raising=False)
+    forget_digests()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "step",
+    ['"reading_steps:Scale" = {}', 'distill = { augment = { translator = "reading_steps:repeat" } }'],
+    ids=["step", "function"],
+)
+def test_a_file_that_a_step_reads_rebuilds_its_variant(folder: Path, step: str) -> None:
+    variant = {VARIANT: f"shorter = {{ steps = [{{ {step} }}] }}"}
+    assert not make_tiny_run(folder, **variant).build("shorter").from_store
+    assert make_tiny_run(folder, **variant).build("shorter").from_store
+    (folder / "own/lists/words.txt").write_text("two words")
+    rebuilt = make_tiny_run(folder, **variant).build("shorter")
+    assert not rebuilt.from_store
+    assert make_tiny_run(folder, **variant).build("teacher").from_store
+    assert make_tiny_run(folder, **variant).build("shorter").artifact.digest == rebuilt.artifact.digest
+
+
+def test_a_file_that_a_source_reads_cuts_the_splits_again(folder: Path) -> None:
+    own = {SOURCE: '{ name = "reading_steps:Rows" }'}
+    before = make_tiny_run(folder, **own).rows
+    assert make_tiny_run(folder, **own).rows.from_store
+    text = (folder / "gate.csv").read_text("utf-8")
+    (folder / "gate.csv").write_text(text.rsplit("\n", 2)[0] + "\n", "utf-8")
+    after = make_tiny_run(folder, **own).rows
+    assert (len(before.gate), len(after.gate)) == (60, 59)

@@ -35,7 +35,8 @@ class Step(WithParams[P]):
 
     reads: the splits that it reads.
     uses_teacher: whether it needs the suite's teacher.
-    stochastic: whether another seed gives another model.
+    stochastic: whether another seed gives another model. It is True for a step from outside of slimgate that
+        does not declare it: with False, one build would stand for the builds of all seeds.
     packages: its result depends on the versions of these packages.
     code_modules: further modules with code of the step.
     """
@@ -53,6 +54,12 @@ class Step(WithParams[P]):
     teacher_option: str = "teacher"
     code_modules: tuple[str, ...] = ()
     restore: Callable[[nn.Module, Json], None] | None = None
+
+    def __init_subclass__(cls, **more: object) -> None:
+        super().__init_subclass__(**more)
+        is_declared = any("stochastic" in vars(base) for base in cls.__mro__ if base is not Step)
+        if not is_declared and not cls.__module__.startswith("slimgate."):
+            cls.stochastic = True
 
     def weight_format(self, params: P) -> str:
         """The format of the weights in the artifact's files. It decides which runtimes execute the artifact.

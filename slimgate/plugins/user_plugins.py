@@ -164,6 +164,8 @@ class FunctionStep(Step[Any]):
     options that are not keyword-only or have no type.
     """
 
+    stochastic = True  # unless the function says otherwise
+
     def __init__(self, function: Callable[..., object]) -> None:
         self.__module__ = function.__module__  # whose code the store's key digests
         self.__doc__ = function.__doc__

@@ -158,8 +158,11 @@ class ArtifactMaker:
         }
 
     def _make_and_save(self, folder: Path, job: ArtifactJob, context: BuildContext) -> Saved:
+        from slimgate.models.seeding import isolated_seed
+
         with explain_step_errors(job.where), self._limit_time(job.place.model):
-            with guard_process_state():
+            # a step's own use of the global generators gives the same model whenever it is built
+            with guard_process_state(), isolated_seed(context.seed):
                 model = job.make(context)
             with context.time_stage("save"):
                 model.save(folder)

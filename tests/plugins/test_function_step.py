@@ -164,7 +164,7 @@ def test_a_function_that_returns_none_changed_its_model() -> None:
 def test_what_else_a_step_declares_stands_on_the_function() -> None:
     plain, declared = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
     assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
-    assert (plain.uses_teacher, plain.stochastic) == (False, False)
+    assert (plain.uses_teacher, plain.stochastic) == (False, True)
     assert (declared.takes, declared.gives) == ({"torch", "torch_quantized"}, "torch")
     assert (declared.reads, declared.uses_teacher, declared.stochastic) == (
         ("train", "selection"),

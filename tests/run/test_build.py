@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -81,6 +84,12 @@ class Own:
         if params.value == 5:
             context.log["norms"] = model.network.classifier.weight.data
         return model
+
+
+def add_noise(model: Any, context: BuildContext) -> None:
+    """A user's function with random numbers, which does not say so."""
+    model.network.classifier.weight.data.add_(torch.randn(()))
+    context.log["drawn"] = [random.random(), float(np.random.rand())]
 
 
 class GateReader(Own):
@@ -231,6 +240,28 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
         "pruned": True,
     }
     assert [name for name in suite.variants if suite.is_stochastic(name)] == ["trained", "trained-pruned"]
+
+
+def test_random_numbers_of_a_users_step_come_from_the_seed(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    suite = tiny.make_suite(variants='noisy = { steps = [{ "tests.run.test_build:add_noise" = {} }] }\n')
+    assert suite.is_stochastic("noisy")
+
+    def build(seed: int, store: str) -> tuple[str, Any]:
+        local_store = Store(tmp_path / store)
+        rows = prepare_rows(suite, local_store)
+        first = Builder(suite, rows, local_store, BuildSettings("cpu"))
+        torch.manual_seed(len(store))  # whatever the process has drawn before
+        artifact = (
+            Builder(suite, rows, local_store, BuildSettings("cpu"), seed=seed, teacher=first)
+            .build("noisy")
+            .artifact
+        )
+        return artifact.digest, artifact.manifest["log"]["drawn"]
+
+    assert build(0, "store") == build(0, "another store")
+    digests, drawn = zip(build(0, "store"), build(1, "store"), strict=True)
+    assert len({*digests}) == len({str(numbers) for numbers in drawn}) == 2
 
 
 ASSISTED = """

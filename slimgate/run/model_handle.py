@@ -15,7 +15,13 @@ from slimgate.run.build import Built
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations
 from slimgate.run.measure.quality import PASSED_ON, SERVER_SETTINGS
-from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+from slimgate.run.measure.timed_call import (
+    CallInputs,
+    TimedCall,
+    check_forward,
+    make_timed_call,
+    prepare_inputs,
+)
 from slimgate.suite.suite import Variant
 
 if TYPE_CHECKING:
@@ -104,6 +110,8 @@ class ModelHandle:
         answer has only one input.
         """
         prepared = prepare_inputs(self.predictor, inputs)
+        if part == "forward" and self.run.device == "cpu":
+            check_forward(self.predictor, inputs[0])
         call = make_timed_call(self.predictor, prepared[0], part)
         if len(prepared) == 1:
             return call

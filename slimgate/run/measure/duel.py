@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from slimgate._system.forkserver import start_forkserver
+from slimgate._system.number_text import format_count
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
 from slimgate.outcomes import Floats
-from slimgate.plugins.workloads import TimedPart
+from slimgate.plugins.workloads import END_TO_END, TimedPart
 from slimgate.run.measure.duel_worker import serve
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.timed_call import CallInputs
@@ -53,6 +54,8 @@ LOOKS = (12, 24, 48, 96, 192)
 # If rows differ in time: the rows of a round, so that each has about the same share of slow rows, and the
 # calls of each row.
 ROWS_OF_A_ROUND, CALLS_OF_A_ROW = 32, 2
+# A model may use this much more than the cores of its threads, for the process's own work.
+MORE_CORES = 0.5
 # How long a process may take for loading or for one block before it counts as dead.
 PATIENCE_SECONDS = 300.0
 
@@ -81,13 +84,15 @@ class Block:
     """One turn. seconds: of each call; waited: the part of them in which other processes had the core.
 
     turns: the number of batches that were called, one after another, each equally often. queued_threads: how
-    many of the process's threads other processes kept from running, on average over the turn.
+    many of the process's threads other processes kept from running, on average over the turn. cores: how many
+    cores the process used, on average over the turn.
     """
 
     seconds: Sequence[float]
     waited: Sequence[float]
     turns: int = 1
     queued_threads: float = 0.0
+    cores: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,9 @@ def run_duel(
             block = contender.time_block(size.calls, discard=size.discard, turns=called)
             blocks[contender.spec.name].append(block)
         rounds += 1
+    if part != END_TO_END:
+        for contender in contenders:
+            _check_cores(contender.spec, blocks[contender.spec.name])
     fastest = {name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()}
     return DuelTimes(
         blocks=_compute_times(blocks),
@@ -226,6 +234,19 @@ def run_duel(
             name: median(block.queued_threads for block in own_blocks) for name, own_blocks in blocks.items()
         },
     )
+
+
+def _check_cores(spec: ContenderSpec, blocks: Sequence[Block]) -> None:
+    """Raises MeasureError for a contender with more threads than the suite gives to each model.
+
+    End to end this is not checked: the threads of a tokenizer may still spin when those of the model run.
+    """
+    cores = median(block.cores for block in blocks)
+    if cores > spec.threads + MORE_CORES:
+        raise MeasureError(
+            f"{spec.name}: its calls use {cores:.1f} cores, but each model has "
+            f"{format_count(spec.threads, 'thread', 'threads')}; a runtime must obey the number that load() gets"
+        )
 
 
 def _count_rows(inputs: CallInputs) -> int:

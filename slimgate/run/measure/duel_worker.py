@@ -8,7 +8,8 @@ command is a dict that names its contender; the answer is a dict:
     {"name", "delay": 0.0005}                                                -> {"ready": True}
     {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
                                                                                  "waited": [8 times],
-                                                                                 "queued_threads": 0.0}
+                                                                                 "queued_threads": 0.0,
+                                                                                 "cores": 1.0}
 
 turns: the inputs to call, one after another, each `calls` times. The inputs of the part e2e are Texts. After
 a turn, the process waits until its other threads sleep, because PyTorch's threads spin for milliseconds after
@@ -35,7 +36,13 @@ from slimgate.errors import MeasureError
 from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
 from slimgate.run.measure.end_to_end import Texts
-from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+from slimgate.run.measure.timed_call import (
+    CallInputs,
+    TimedCall,
+    check_forward,
+    make_timed_call,
+    prepare_inputs,
+)
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -168,7 +175,7 @@ class TimedModel:
         self._predictor: Any = None
         self._calls: list[TimedCall] = []
         self._delay = 0.0
-        self._threads = 1
+        self._threads, self._device = 1, ""
         self._clock: DeviceClock = WallClock()
 
     def answer(self, command: Json) -> dict[str, Any]:
@@ -193,12 +200,15 @@ class TimedModel:
             "seconds": seconds,
             "waited": waited,
             "queued_threads": count_queued_threads(queued, used, length, count_allowed_cores()),
+            "cores": used / length,
         }
 
     def _prepare(self, inputs: Sequence[CallInputs], part: TimedPart) -> dict[str, Any]:
         if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads
             os.environ.update(make_tokenizer_settings(self._threads, len(inputs[0].rows)))
         prepared = prepare_inputs(self._predictor, inputs)
+        if self._device == "cpu":
+            check_forward(self._predictor, inputs[0])
         self._calls = [make_timed_call(self._predictor, call_inputs, part) for call_inputs in prepared]
         return {"ready": True}
 
@@ -212,7 +222,7 @@ class TimedModel:
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(threads)
-        self._threads = threads
+        self._threads, self._device = threads, device
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
         self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)

@@ -14,18 +14,28 @@ token. The extra work of transformers' `generate` for each token is not included
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
+
+import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.models import Predictor, TimedWriter
+from slimgate.plugins.models import NEW_TOKENS, Predictor, TimedWriter
 from slimgate.plugins.workloads import END_TO_END, TimedPart
 from slimgate.run.measure.end_to_end import Texts, read_texts
+from slimgate.runtimes.cascade import CascadePredictor
 
 # The inputs of a call: the arrays of a batch, or the rows of a call that is timed end to end.
 CallInputs = Arrays | Texts
+# A whole call on new inputs may take this many times as long as its timed part on known inputs, and this many
+# seconds more.
+_WHOLE, _WHOLE_SECONDS = 3.0, 0.0005
+# If it takes longer, both are timed again, because other processes may have taken the core.
+_TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,49 @@ def prepare_inputs(predictor: Predictor, inputs: Sequence[CallInputs]) -> list[A
     if texts:
         return read_texts(texts)
     return [predictor.prepare(call_inputs) for call_inputs in inputs if not isinstance(call_inputs, Texts)]
+
+
+def check_forward(predictor: Predictor, inputs: CallInputs) -> None:
+    """Checks that `forward` does the work of a call on the CPU, because only `forward` is timed.
+
+    Raises MeasureError if `prepare` or `fetch` does it, or if the predictor remembers the answers to inputs
+    that it knows. A cascade is not checked: new inputs may reach other models.
+    """
+    if isinstance(inputs, Texts) or NEW_TOKENS in inputs or isinstance(predictor, CascadePredictor):
+        return
+    prepared, whole, known = predictor.prepare(inputs), inf, inf
+    for number in range(_TRIES):
+        new_inputs, start = change_inputs(inputs, number), time.perf_counter()
+        predictor.fetch(predictor.forward(predictor.prepare(new_inputs)))
+        whole, start = min(whole, time.perf_counter() - start), time.perf_counter()
+        predictor.forward(prepared)
+        known = min(known, time.perf_counter() - start)
+        if number and whole <= _WHOLE * known + _WHOLE_SECONDS:  # before its second call, none is known
+            return
+    raise MeasureError(
+        f"prepare, forward and fetch take {1000 * whole:.2g} ms on new inputs, but forward takes "
+        f"{1000 * known:.2g} ms on inputs that it knows; only forward is timed, so it must compute the "
+        "answers in each call, and have finished when it returns"
+    )
+
+
+def change_inputs(inputs: Arrays, number: int) -> Arrays:
+    """The inputs of another call of the same shape. number: each gives other inputs.
+
+    Pixels change, and tokens at places where no row has padding change places within their row.
+    """
+    changed = dict(inputs)
+    for name, values in inputs.items():
+        if np.issubdtype(values.dtype, np.floating):
+            changed[name] = values * values.dtype.type(1 + 0.001 * (number + 1))
+    tokens, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if tokens is not None and tokens.ndim == 2:
+        has_mask = mask is not None and mask.shape == tokens.shape
+        is_shared = mask.all(axis=0) if mask is not None and has_mask else np.ones(tokens.shape[1], np.bool_)
+        inner = np.flatnonzero(is_shared)[1:-1]  # not the special tokens at both ends
+        changed["input_ids"] = tokens.copy()
+        changed["input_ids"][:, inner] = np.random.default_rng(number).permuted(tokens[:, inner], axis=1)
+    return changed
 
 
 def make_timed_call(predictor: Predictor, prepared: object, part: TimedPart) -> TimedCall:

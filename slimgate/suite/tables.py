@@ -234,7 +234,7 @@ class VariantTable(Table):
         sources = (self.model, self.runtime, self.endpoint, self.cascade)
         if not self.steps and all(source is None for source in sources):
             raise ValueError("a variant needs steps, a runtime, or model = … for a model built elsewhere")
-        if not self.gated and not self.reason:
+        if not self.gated and not (self.reason or "").strip():
             raise ValueError('gated = false needs a reason = "…", which the report shows')
         if self.sha256 is not None and self.model is None:
             raise ValueError("sha256 is only for a variant with model = …")

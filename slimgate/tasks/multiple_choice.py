@@ -245,11 +245,11 @@ class MultipleChoice(TokenTask[Params]):
         return ClassOutcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             labels=labels,
-            predictions=chosen.argmax(axis=1).astype(np.int64),
+            predictions=_choose(chosen, labels),
             classes=facts.classes,
             probabilities=softmax(chosen, axis=1),
             values={
-                RIGHT_BY[name]: (normalized.argmax(axis=1) == labels).astype(np.float64)
+                RIGHT_BY[name]: (_choose(normalized, labels) == labels).astype(np.float64)
                 for name, normalized in by_score.items()
             },
             groups=number_groups(rows, group),
@@ -313,6 +313,18 @@ def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
     ]
     max_choices = max((len(question.choices) for question in questions), default=0)
     return EncodedQuestions(encoded, tokenizer.pad_token_id or 0, max_choices)
+
+
+def _choose(scores: npt.NDArray[np.float64], labels: Ints) -> Ints:
+    """(rows,) the choice with the highest score; at a tie a wrong one, so a tie counts against the model.
+
+    The right choice may always be the first one. A broken model that gives equal scores would find it.
+    """
+    rows = np.arange(len(labels))
+    others = scores.copy()
+    others[rows, labels] = -np.inf
+    wrong = others.argmax(axis=1).astype(np.int64)
+    return np.where(scores[rows, labels] > others[rows, wrong], labels, wrong)
 
 
 def _normalize_scores(

@@ -131,6 +131,19 @@ def test_scores_are_the_log_likelihoods_of_the_choices(model: Any) -> None:
         assert scores[row, : len(choices), 1].tolist() == [len(choice.split()) for choice in choices]
 
 
+@pytest.mark.parametrize("right", [0, 1, 3], ids=["first", "second", "last"])
+def test_equal_scores_are_wrong_wherever_the_right_choice_is(right: int) -> None:
+    """TruthfulQA has the right choice first in every row: a model without an opinion must not find it."""
+    rows = rows_of(*[(f"good film {row}", ("bad", "good", "dull", "fine"), right) for row in range(5)])
+    scores = np.full((5, 4, 2), 2.0)
+    scores[..., 0] = -7.0
+    scores[4, right, 0] = -6.9
+    outcomes = task.task.outcomes(task.task.facts(PARAMS, {"gate": rows}), rows, scores, PARAMS, None)
+    assert (outcomes.predictions == right).tolist() == [False] * 4 + [True]
+    for name in ("acc", "acc_norm_tokens"):
+        assert compute_value(load_metric(name), outcomes) == 0.2
+
+
 def test_predictions_and_probabilities_follow_the_likelihoods(model: Any) -> None:
     rows = rows_of(("good film", ("nice", "bad plot", "the actor was fun"), 1))
     logs = [likelihood(model, "good film", f" {c}") for c in ("nice", "bad plot", "the actor was fun")]

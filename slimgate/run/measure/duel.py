@@ -245,7 +245,8 @@ def _check_cores(spec: ContenderSpec, blocks: Sequence[Block]) -> None:
     if cores > spec.threads + MORE_CORES:
         raise MeasureError(
             f"{spec.name}: its calls use {cores:.1f} cores, but each model has "
-            f"{format_count(spec.threads, 'thread', 'threads')}; a runtime must obey the number that load() gets"
+            f"{format_count(spec.threads, 'thread', 'threads')}; a runtime must obey the number that "
+            "load() gets"
         )
 
 

@@ -379,9 +379,10 @@ def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
         return () if name == file.suffix else (file.with_suffix(name),)
     if "/" not in name and "." not in name.strip("."):
         return ()
-    here = Path.cwd()
-    between = (folder for folder in file.resolve().parents if folder.is_relative_to(here))
-    return tuple(folder / Path(name).expanduser() for folder in dict.fromkeys((file.parent, *between, here)))
+    current = Path.cwd()
+    between = (folder for folder in file.resolve().parents if folder.is_relative_to(current))
+    folders = dict.fromkeys((file.parent, *between, current))
+    return tuple(folder / Path(name).expanduser() for folder in folders)
 
 
 def _digest_named_files(file: Path) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Decides which texts count as the same: texts that differ only in case, punctuation or Unicode form.
 
-Unicode forms are those that NFKC unifies, and characters without width. For a pair, the order of its texts
-does not count either. A train row that is the same as a gate row is a leak. Two gate rows that are the same
-count as one row.
+Unicode forms are those that NFKC unifies, and characters without width. An entity of HTML is its character.
+For a pair, the order of its texts does not count either. A train row that is the same as a gate row is a
+leak. Two gate rows that are the same count as one row.
 """
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ BETWEEN_TEXTS = "\x1f"
 
 
 class _Replacements(dict[int, str]):
-    """Code -> replacement, for str.translate: a space for punctuation, "" for Cf, else the character itself.
+    """Code -> replacement, for str.translate: a space for punctuation, "" for control characters (Cf, Cc) and
+    variation selectors, which choose the look of an emoji; else the character itself.
 
     An entry is made when its character first occurs, because Unicode has 1,114,112 characters.
     """
@@ -29,7 +31,8 @@ class _Replacements(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         kind = unicodedata.category(character)
-        replacement = "" if kind == "Cf" else " " if kind[0] == "P" else character
+        is_hidden = kind == "Cf" or (kind == "Cc" and not character.isspace()) or 0xFE00 <= code <= 0xFE0F
+        replacement = "" if is_hidden else " " if kind[0] == "P" else character
         self[code] = replacement
         return replacement
 
@@ -53,11 +56,12 @@ def normalize_row(row: str) -> str:
 
 
 def normalize_text(text: str) -> str:
-    """A text in NFKC without case, punctuation (Unicode's P categories) and format characters (Cf).
+    """A text in NFKC without case, punctuation (Unicode's P categories) and characters that are not seen.
 
-    A text that is only punctuation stays as it is.
+    Entities of HTML become characters. A text that is only punctuation stays as it is.
     """
-    normalized = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    plain = html.unescape(text) if "&" in text else text
+    normalized = plain if plain.isascii() else unicodedata.normalize("NFKC", plain)
     return " ".join(normalized.casefold().translate(_REPLACEMENTS).split()) or text
 
 

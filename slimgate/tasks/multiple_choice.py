@@ -321,10 +321,10 @@ def _choose(scores: npt.NDArray[np.float64], labels: Ints) -> Ints:
     The right choice may always be the first one. A broken model that gives equal scores would find it.
     """
     rows = np.arange(len(labels))
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    wrong = others.argmax(axis=1).astype(np.int64)
-    return np.where(scores[rows, labels] > others[rows, wrong], labels, wrong)
+    wrong_scores = scores.copy()
+    wrong_scores[rows, labels] = -np.inf
+    best_wrong = wrong_scores.argmax(axis=1).astype(np.int64)
+    return np.where(scores[rows, labels] > wrong_scores[rows, best_wrong], labels, best_wrong)
 
 
 def _normalize_scores(

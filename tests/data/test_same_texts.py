@@ -26,6 +26,9 @@ pytestmark = pytest.mark.slow
         ("go\u200bod\u00ad film\ufeff", "good film"),
         ("cafe\u0301", "caf\u00e9"),
         ("good\u00a0film", "good film"),
+        ("Tom &amp; Jerry &lt;3", "tom & jerry <3"),
+        ("good \u2764\ufe0f", "good \u2764"),
+        ("go\x00od film", "good film"),
     ],
 )
 def test_case_and_punctuation_make_no_other_text(text: str, same: str) -> None:

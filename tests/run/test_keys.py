@@ -200,7 +200,7 @@ def test_an_option_that_names_a_file_counts_by_its_content(tmp_path: Path) -> No
     assert all(before[place] != digest for place, digest in contents.digest_option_files(options).items())
 
 
-def test_options_name_files_without_a_suffix_and_in_the_home_folder(
+def test_options_name_bare_files_and_files_of_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -70,19 +70,20 @@ def check_forward(predictor: Predictor, inputs: CallInputs) -> None:
     """
     if isinstance(inputs, Texts) or NEW_TOKENS in inputs or isinstance(predictor, CascadePredictor):
         return
-    prepared, whole, known = predictor.prepare(inputs), inf, inf
+    prepared, new_seconds, known_seconds = predictor.prepare(inputs), inf, inf
     for number in range(_TRIES):
         new_inputs, start = change_inputs(inputs, number), time.perf_counter()
         predictor.fetch(predictor.forward(predictor.prepare(new_inputs)))
-        whole, start = min(whole, time.perf_counter() - start), time.perf_counter()
+        new_seconds, start = min(new_seconds, time.perf_counter() - start), time.perf_counter()
         predictor.forward(prepared)
-        known = min(known, time.perf_counter() - start)
-        if number and whole <= _WHOLE * known + _WHOLE_SECONDS:  # before its second call, none is known
+        known_seconds = min(known_seconds, time.perf_counter() - start)
+        is_known = number > 0  # a first call has not been remembered yet
+        if is_known and new_seconds <= _WHOLE * known_seconds + _WHOLE_SECONDS:
             return
     raise MeasureError(
-        f"prepare, forward and fetch take {1000 * whole:.2g} ms on new inputs, but forward takes "
-        f"{1000 * known:.2g} ms on inputs that it knows; only forward is timed, so it must compute the "
-        "answers in each call, and have finished when it returns"
+        f"prepare, forward and fetch take {1000 * new_seconds:.2g} ms on new inputs, but forward takes "
+        f"{1000 * known_seconds:.2g} ms on inputs that it knows; only forward is timed, so it must compute "
+        "the answers in each call, and have finished when it returns"
     )
 
 

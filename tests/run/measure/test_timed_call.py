@@ -70,7 +70,7 @@ def test_the_variant_of_a_suite_does_its_work_in_forward(tmp_path: Path) -> None
         check_forward(predictor, INPUTS)
 
 
-def test_new_inputs_have_the_shape_and_the_padding_of_the_old_ones() -> None:
+def test_new_inputs_have_the_same_shape_and_padding() -> None:
     changed = [change_inputs(INPUTS, number) for number in range(8)]
     for inputs in changed:
         assert inputs["input_ids"][:, [0, 7, 8]].tolist() == [[2, 3, 0]] * 2

@@ -12,6 +12,7 @@ baseline.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -28,6 +29,8 @@ from slimgate.run.measure.device_clock import read_device_peak
 from slimgate.run.measure.memory import ANSWER, CALLS, INPUTS, REQUEST
 
 STATUS = Path("/proc/self/status")
+# Lines of it.
+PEAK, RESIDENT = "VmHWM", "VmRSS"
 
 
 def read_peak_bytes(status: Path = STATUS) -> int:
@@ -37,24 +40,40 @@ def read_peak_bytes(status: Path = STATUS) -> int:
     libraries and memory-mapped weights. On Linux it is VmHWM, not ru_maxrss: that outlives exec, so a small
     process started by a large one would get its parent's peak. Other systems have only ru_maxrss.
     """
-    peak = read_status("VmHWM", status)
+    peak = read_status(PEAK, status)
     if peak is not None:
-        return peak
+        return 1024 * peak
     max_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return max_rss if sys.platform == "darwin" else 1024 * max_rss
 
 
 def read_resident_bytes(status: Path = STATUS) -> int | None:
     """The current resident memory of this process, in bytes; None if the system does not report it."""
-    return read_status("VmRSS", status)
+    resident = read_status(RESIDENT, status)
+    return None if resident is None else 1024 * resident
+
+
+def read_children(name: str, processes: Path = Path("/proc")) -> int:
+    """The sum of a line of /proc/PID/status over all processes that this one has started, in bytes.
+
+    A runtime may compute in another process, such as a server. On systems other than Linux, it is 0.
+    """
+    parents = {file: read_status("PPid", file) for file in processes.glob("[0-9]*/status")}
+    started, total = {os.getpid()}, 0
+    while children := {file for file, parent in parents.items() if parent in started}:
+        started = {int(file.parent.name) for file in children}
+        total += sum(1024 * (read_status(name, file) or 0) for file in children)
+    return total
 
 
 def read_status(name: str, status: Path) -> int | None:
-    """A line of /proc/PID/status in bytes; None if there is no such file or line."""
-    if not status.exists():
+    """The number in a line of /proc/PID/status, such as kilobytes; None if there is no such file or line."""
+    try:
+        text = status.read_text("utf-8")
+    except OSError:  # no Linux, or a process that has ended
         return None
-    lines = dict(line.split(":", 1) for line in status.read_text("utf-8").splitlines() if ":" in line)
-    return 1024 * int(lines[name].split()[0]) if name in lines else None
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return int(lines[name].split()[0]) if name in lines else None
 
 
 def measure_memory(
@@ -67,7 +86,9 @@ def measure_memory(
     options = plugin.Params.model_validate(convert_to_tuples(params))
     predictor = plugin.load(Path(artifact), options, device=device, threads=threads)
     load_seconds = time.perf_counter() - start
-    resident, load_peak = read_resident_bytes(), read_peak_bytes()
+    resident, load_peak = read_resident_bytes(), read_peak_bytes() + read_children(PEAK)
+    if resident is not None:
+        resident += read_children(RESIDENT)
     with np.load(inputs, allow_pickle=False) as arrays:
         batch = dict(arrays)
     for _ in range(CALLS):
@@ -76,7 +97,7 @@ def measure_memory(
         "baseline_bytes": baseline,
         "load_peak_bytes": load_peak,
         "resident_after_load_bytes": resident,
-        "peak_bytes": read_peak_bytes(),
+        "peak_bytes": read_peak_bytes() + read_children(PEAK),
         # a runtime without torch has no torch tensors
         "device_peak_bytes": read_device_peak(device) if "torch" in sys.modules else None,
         "load_seconds": load_seconds,

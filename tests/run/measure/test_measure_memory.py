@@ -20,6 +20,7 @@ RUNTIME = '''
 """Runtimes of our own that need no torch: one takes what it is told, the others break."""
 
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -57,6 +58,26 @@ class Sized:
         return Predictor(np.ones((params.held, 2**20), np.uint8), params.transient)
 
 
+CHILD = """
+import sys
+held = bytearray(int(sys.argv[1]) * 2**20)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+class Served(Sized):
+    @staticmethod
+    def load(folder, params, *, device, threads):
+        """The memory is that of another process, which it starts through a shell."""
+        command = ["sh", "-c", '"$0" "$@"; true', sys.executable, "-c", CHILD, str(params.held)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        server.stdout.readline()
+        predictor = Predictor(None, params.transient)
+        predictor.server = server
+        return predictor
+
+
 class Broken(Sized):
     @staticmethod
     def load(folder, params, *, device, threads):
@@ -92,6 +113,15 @@ def test_each_figure_holds_what_was_taken_until_then(folder: Path) -> None:
     assert memory.baseline_bytes < 150 * MB  # slimgate, numpy, pyarrow, and no torch
     assert memory.device_peak_bytes is None
     assert 0 < memory.load_seconds < 100
+
+
+def test_the_memory_of_a_runtimes_own_processes_counts(folder: Path) -> None:
+    small, large = (reading(folder, "Served", held=held) for held in (0, 300))
+    assert small.resident_after_load_bytes is not None
+    assert large.resident_after_load_bytes is not None
+    grown = large.resident_after_load_bytes - small.resident_after_load_bytes
+    assert 295 * MB < large.peak_bytes - small.peak_bytes < 320 * MB
+    assert 295 * MB < grown < 320 * MB
 
 
 def test_the_memory_of_the_process_that_asks_is_not_counted(folder: Path) -> None:

@@ -106,9 +106,9 @@ def digest_code(module: str) -> str:
       __init__.py of the user's packages around them.
     - The version counts for Python, and for each installed distribution with its requirements (not those of
       its extras). If a distribution was installed from a folder, an archive or a repository, its files count.
-    - The bytes count for each file that a string of a user's module names with its suffix or folder, or in a
-      path, from the module's folder, the current one or one between them, such as a list of words. A string
-      with only a suffix names the file that differs from the module in its suffix.
+    - The bytes count for each file that a string of a user's module names with its suffix or folder, from the
+      module's folder or the current one, such as a list of words. A string with only a suffix names the file
+      that differs from the module in its suffix. (`read_files` sees what the code opens in other ways.)
     - The value counts for each environment variable that a user's module reads by name, without secrets.
 
     Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If
@@ -371,18 +371,11 @@ def _digest_module(module: str) -> str:
 
 
 def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
-    """The paths that a string of the module in `file` may mean; none if it is no file name.
-
-    It may be in the folder of the module, in the current folder, or in a folder between the two.
-    """
+    """The paths that a string of the module in `file` may mean; none if it is no file name."""
     if _SUFFIX.fullmatch(name):
         return () if name == file.suffix else (file.with_suffix(name),)
-    if "/" not in name and "." not in name.strip("."):
-        return ()
-    current = Path.cwd()
-    between = (folder for folder in file.resolve().parents if folder.is_relative_to(current))
-    folders = dict.fromkeys((file.parent, *between, current))
-    return tuple(folder / Path(name).expanduser() for folder in folders)
+    is_name = "/" in name or "." in name.strip(".")
+    return (file.parent / name, Path.cwd() / name) if is_name else ()
 
 
 def _digest_named_files(file: Path) -> dict[str, str]:
@@ -421,16 +414,17 @@ def _read_variables(module: str) -> dict[str, str]:
 
 
 def _find_named_files(file: Path) -> dict[str, Path]:
-    """The files that strings of a module name, by their path from its folder, and scripts of evaluate.
+    """The files that strings of a module name, in its folder or the current one, and scripts of evaluate.
 
-    A word without a suffix is a file name only in a path (`list_path_texts`): a module that writes a file
-    "done" would change its own key. A suffix alone names the file next to the module, as in
-    Path(__file__).with_suffix(".json"). A script of evaluate is a folder with a Python file of its name.
+    A word without a suffix or a folder is no file name: a module that writes a file "done" would change its
+    own key. A suffix alone names the file next to the module, as in Path(__file__).with_suffix(".json"). A
+    script of evaluate is a folder with a Python file of its name.
     """
     files: dict[str, Path] = {}
     for name in sorted(list_path_texts(file.read_bytes())):
-        with suppress(OSError, ValueError, RuntimeError):  # too long, not a path, no home folder
+        with suppress(OSError, ValueError):  # too long, or not a path
             for path in _list_paths(file, name):
                 if path.is_file() or (path / f"{path.name}.py").is_file():
-                    files[os.path.relpath(path, file.parent)] = path
+                    files[name] = path
+                    break
     return files

@@ -22,8 +22,6 @@ _LONGEST_PATH = 256
 _MOST_LEVELS = 100
 _READS_TEXTS = re.compile(rb"\b(__doc__|getdoc|get_json_schema|use_attribute_docstrings)\b")
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
-# Calls whose words are names of files, also words without a suffix: open("labels").
-_PATH_CALLS = frozenset({"open", "Path", "PurePath", "join", "joinpath", "with_name"})
 _VARIABLES = frozenset({"environ", "getenv"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 
@@ -110,9 +108,8 @@ def list_path_texts(content: bytes) -> set[str]:
     """The strings of a Python file that may name a file, and strings that are joined in a path.
 
     `folder / "data" / "words.txt"`, `join(folder, "data", "words.txt")` and
-    `Path("data").joinpath("words.txt")` name data/words.txt. A word of a path, as in `folder / "labels"`,
-    becomes ./labels, because it names a file without a suffix. A string that occurs only in calls that write
-    a file is left out, because such a file is no input.
+    `Path("data").joinpath("words.txt")` name data/words.txt. A string that occurs only in calls that write a
+    file is left out, because such a file is no input.
     """
     texts = set[str]()
     nodes: list[ast.AST] = [ast.parse(content)]
@@ -125,8 +122,6 @@ def list_path_texts(content: bytes) -> set[str]:
             parts = _list_path_end(node)
             # The first ones may belong to a call that returns another folder: files("mytools") / "words.txt"
             texts.update("/".join(parts[start:]) for start in range(len(parts)))
-            if _is_path(node):
-                texts.update(f"./{part}" for part in parts)
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
@@ -220,15 +215,6 @@ def _list_read_parts(node: ast.AST) -> Iterator[ast.AST]:
     ):
         return iter(values)
     return ast.iter_child_nodes(node)
-
-
-def _is_path(node: ast.Call | ast.BinOp) -> bool:
-    """Whether the strings of an expression are parts of a path that is not only written."""
-    if isinstance(node, ast.BinOp):
-        return True
-    values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    name = _get_last_name(node.func)
-    return name in _PATH_CALLS and not (name == "open" and _is_writing_mode(values[1:2]))
 
 
 def _is_writing_mode(values: list[ast.expr]) -> bool:

@@ -298,53 +298,6 @@ def test_a_variable_that_a_module_sets_counts_if_it_is_a_default(
     assert (digest_code("own_mode") != before) is counts
 
 
-@pytest.mark.parametrize(
-    ("code", "counts"),
-    [
-        ('(HERE / "labels").read_text()', True),
-        ('HERE.with_name("labels").read_text()', True),
-        ('open(os.path.join(HERE, "labels"))', True),
-        ('open("labels")', True),
-        ('print("labels")', False),
-        ('(HERE / "labels").write_text("done")', False),
-        ('open("labels", "w")', False),
-        ('open("labels", mode="a")', False),
-    ],
-    ids=["slash", "with_name", "join", "open", "a word", "written", "opened to write", "opened to append"],
-)
-def test_a_file_without_a_suffix_counts_in_a_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, counts: bool
-) -> None:
-    (tmp_path / "own_labels.py").write_text(f"def read(HERE):\n    return {code}\n")
-    (tmp_path / "labels").write_text("one\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    assert changes_with("own_labels", tmp_path / "labels", "two words\n") is counts
-
-
-@pytest.mark.parametrize("folder", [".", "tools", "tools/deep"], ids=["current", "between", "own"])
-def test_a_file_above_the_folder_of_a_module_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
-    """Another file of the name, in a folder that is searched earlier, hides none."""
-    (tmp_path / "tools/deep").mkdir(parents=True)
-    for searched in (".", "tools", "tools/deep"):
-        (tmp_path / searched / "words.txt").write_text("one\n")
-    code = 'from pathlib import Path\nWORDS = Path(__file__).parents[1] / "words.txt"\n'
-    (tmp_path / "tools/deep/own_words.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path / "tools/deep")
-    monkeypatch.chdir(tmp_path)
-    assert changes_with("own_words", tmp_path / folder / "words.txt", "two words\n")
-
-
-def test_a_file_in_the_home_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "words.txt").write_text("one\n")
-    (tmp_path / "home_words.py").write_text('from os.path import expanduser\nexpanduser("~/words.txt")\n')
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.syspath_prepend(tmp_path)
-    assert changes_with("home_words", tmp_path / "words.txt", "two words\n")
-
-
 def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = 'from pathlib import Path\nWORDS = Path(__file__).with_suffix(".json").read_text()\n'
     (tmp_path / "suffix_own.py").write_text(code)

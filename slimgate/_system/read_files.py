@@ -101,9 +101,9 @@ def _is_users_source(name: str) -> bool:
 def _list_system_folders() -> tuple[str, ...]:
     """The folders of Python, of installed packages, of slimgate and of the system: no inputs."""
     installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    own = str(Path(__file__).parents[1])
+    slimgate = str(Path(__file__).parents[1])
     system = ("/dev", "/etc", "/proc", "/run", "/sys")
-    return tuple(f"{folder}{os.sep}" for folder in (*installed, own, *system))
+    return tuple(f"{folder}{os.sep}" for folder in (*installed, slimgate, *system))
 
 
 def _list_prefixes(path: str) -> Iterator[str]:

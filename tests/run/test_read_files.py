@@ -88,10 +88,10 @@ def test_a_file_that_a_step_reads_rebuilds_its_variant(folder: Path, step: str) 
 
 
 def test_a_file_that_a_source_reads_cuts_the_splits_again(folder: Path) -> None:
-    own = {SOURCE: '{ name = "reading_steps:Rows" }'}
-    before = make_tiny_run(folder, **own).rows
-    assert make_tiny_run(folder, **own).rows.from_store
+    source = {SOURCE: '{ name = "reading_steps:Rows" }'}
+    before = make_tiny_run(folder, **source).rows
+    assert make_tiny_run(folder, **source).rows.from_store
     text = (folder / "gate.csv").read_text("utf-8")
     (folder / "gate.csv").write_text(text.rsplit("\n", 2)[0] + "\n", "utf-8")
-    after = make_tiny_run(folder, **own).rows
+    after = make_tiny_run(folder, **source).rows
     assert (len(before.gate), len(after.gate)) == (60, 59)

@@ -116,7 +116,7 @@ def test_each_figure_holds_what_was_taken_until_then(folder: Path) -> None:
 
 
 def test_the_memory_of_a_runtimes_own_processes_counts(folder: Path) -> None:
-    small, large = (reading(folder, "Served", held=held) for held in (0, 300))
+    small, large = (reading(folder, "Served", held=megabytes) for megabytes in (0, 300))
     assert small.resident_after_load_bytes is not None
     assert large.resident_after_load_bytes is not None
     grown = large.resident_after_load_bytes - small.resident_after_load_bytes

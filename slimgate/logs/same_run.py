@@ -58,6 +58,18 @@ def check_repeat_rows(repeat: Log, base: Log, target: Log) -> None:
             )
 
 
+def check_target_runs(base: Log, target: Log) -> None:
+    """Raises DataError if a run of the target has the rows of a run of the base, where there are several."""
+    if not (base.further or target.further):
+        return
+    for base_run, run in product((base, *base.further), (target, *target.further)):
+        if is_same_run(base_run, run):
+            raise DataError(
+                f"{run.shown}: it has the same rows as {base_run.shown} of the base, so it would hide a part "
+                "of the drop; expected a run of another model"
+            )
+
+
 def is_copy(path: Path, other: Path) -> bool:
     """Whether two files, or all files of two folders, hold the same bytes. Their names may differ."""
     from slimgate._system.digests import file_sha256

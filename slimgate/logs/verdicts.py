@@ -32,7 +32,7 @@ from slimgate.logs.pairs import list_shared_tasks, pair_task
 from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
-from slimgate.logs.same_run import check_repeat_rows
+from slimgate.logs.same_run import check_repeat_rows, check_target_runs
 from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs, number_epochs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, list_sliced_fields, slice_comparison
@@ -95,6 +95,7 @@ def judge_logs(
         notes = (*notes, f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}")
     base, target = choose_runs(base, target, rules.runs)
     _refuse_kept_base(target)
+    check_target_runs(base, target)
     if repeat is not None:
         repeat = _choose_repeat(repeat, base, target, rules)
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)

@@ -183,18 +183,24 @@ def test_equal_scores_of_two_ranges_are_two_hypotheses() -> None:
 
 
 def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
-    """Both runs of m1 are half right. The first run of m2 is right, and the second one wrong."""
+    """Both runs of m1 are half right. The first run of m2 is right, and the second one wrong.
+
+    Each run of the target differs in one row, so it is no copy of a run of the base.
+    """
     runs = [
         {"": [Row(str(at), {"m1": float(at % 2 == run), "m2": float(run == 0)}) for at in range(400)]}
         for run in (0, 1)
     ]
-    logs = [make_log(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
+    lost = {"": [Row("0", {"m1": 0.0, "m2": 0.0}), *runs[0][""][1:]]}
+    gained = {"": [Row("0", {"m1": 1.0, "m2": 1.0}), *runs[1][""][1:]]}
+    logs = [make_log(f"run{number}", tasks) for number, tasks in enumerate([*runs, lost, gained])]
     sides = (replace(logs[0], further=(logs[1],)), replace(logs[2], further=(logs[3],)))
     budgets = make_drop_budgets([], [2.0], None)
     comparisons = {
         part.name: part for part in judge_logs(*sides, budgets, Rules(directions={"m*": True})).comparisons
     }
     assert np.array_equal(comparisons["m1"].base, comparisons["m2"].base)
+    assert np.array_equal(comparisons["m1"].target, comparisons["m2"].target)
     assert comparisons["m2"].same_as is None
     assert (comparisons["m1"].judged.verdict, comparisons["m2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
 

@@ -243,6 +243,16 @@ def test_a_copy_of_a_base_run_is_no_target_run(judge: Judge, tmp_path: Path, sid
     assert (code, words in err) == (4, True)
 
 
+def test_a_base_run_in_another_layout_is_no_target_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    head, *lines = base[0].read_text().splitlines()
+    copy = tmp_path / "copy.csv"
+    copy.write_text("\n".join([head, *reversed(lines)]) + "\n")
+    code, _, err = judge("--base", *base, "--target", *target, copy, "--drop-points", 5)
+    words = f"{copy}: it has the same rows as {base[0]} of the base, so it would hide a part of the drop"
+    assert (code, words in err) == (4, True)
+
+
 def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
     copy = tmp_path / "copy.csv"

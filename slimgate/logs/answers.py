@@ -1,29 +1,92 @@
-"""Logs of answers as judged files: a result for each comparison, and flips over all of them."""
+"""Judges logs of answers, as judged files: a result for each comparison, and flips over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from slimgate.errors import DataError
+from slimgate.errors import DataError, name_in_errors
 from slimgate.judge.budget_kinds import list_actions
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import read_log
 from slimgate.logs.judged import JudgedFiles, count_choices, make_base_record
 from slimgate.logs.quotes import join_outcomes
-from slimgate.logs.verdicts import LogVerdicts
+from slimgate.logs.rules import Rules
+from slimgate.logs.same_run import check_repeat_files, check_sides
+from slimgate.logs.several_runs import read_side
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
 from slimgate.results.base import OnInconclusive
 from slimgate.results.counts import BudgetCounts
 
 if TYPE_CHECKING:
+    from slimgate.logs.comparisons import Comparison
     from slimgate.record.run import VariantRecord
     from slimgate.record.task import TaskFactsRecord
     from slimgate.record.verdicts import RunVerdict
     from slimgate.suite.variant_budgets import SwitchedOff
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """The logs of both sides, each with its runs. targets: by name. repeat: a second log of the base.
+
+    format: the name of the reader; None: each log shows it.
+    """
+
+    base: Sequence[Path]
+    targets: Mapping[str, Sequence[Path]]
+    repeat: Path | None
+    format: str | None
+
+
+class AnswerBudgets(NamedTuple):
+    """The budgets of a target. notes: about their file, such as the budgets that it switches off.
+
+    list_switched_off: as in FileBudgets.
+    """
+
+    limits: LogBudgets
+    notes: tuple[str, ...] = ()
+    list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOff]] = lambda _: []
+
+
+def judge_answer_files(
+    files: AnswerFiles,
+    budgets: Mapping[str, AnswerBudgets],
+    rules: Rules,
+    *,
+    seed: int,
+    on_inconclusive: OnInconclusive,
+    explain: Callable[[str, Log, Log], None] = lambda *_: None,
+) -> JudgedAnswers:
+    """Reads and judges the logs of each target. Raises DataError or SuiteError, as `judge_logs`.
+
+    budgets: by target. explain: called with the name of a target, its base and its log before it is judged.
+    """
+    if files.repeat is not None:
+        check_repeat_files(files.repeat, files.base[0], [paths[0] for paths in files.targets.values()])
+    base = read_side(files.base, files.format)
+    repeat = None if files.repeat is None else read_log(files.repeat, files.format)
+    verdicts: dict[str, LogVerdicts] = {}
+    switched_off: dict[str, list[SwitchedOff]] = {}
+    for name, paths in files.targets.items():
+        if not base.models:
+            check_sides(files.base, paths)
+        target = read_side(paths, files.format)
+        explain(name, base, target)
+        limits, notes, list_switched_off = budgets[name]
+        with name_in_errors(name, len(files.targets)):
+            verdicts[name] = judge_logs(base, target, limits, rules, seed=seed, repeat=repeat, notes=notes)
+        switched_off[name] = list_switched_off(verdicts[name].comparisons)
+    return JudgedAnswers(verdicts, on_inconclusive, switched_off)
 
 
 class JudgedAnswers(JudgedFiles):

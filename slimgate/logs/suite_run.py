@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slimgate._system.toml import format_value as quoted
-from slimgate.errors import DataError, SuiteError, name_in_errors
-from slimgate.logs.answers import JudgedAnswers
+from slimgate.errors import DataError, SuiteError
+from slimgate.logs.answers import AnswerBudgets, AnswerFiles, judge_answer_files
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
-from slimgate.logs.find import has_predictions, read_any_log, read_kl_log, read_log
+from slimgate.logs.find import has_predictions, read_any_log, read_kl_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import (
@@ -20,10 +20,8 @@ from slimgate.logs.judged_loads import (
 )
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.logs.same_run import check_repeat_files, check_sides
-from slimgate.logs.several_runs import read_side
+from slimgate.logs.same_run import check_repeat_files
 from slimgate.logs.suite import LogSuite
-from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
 
 _QUOTE = '"'
@@ -90,33 +88,16 @@ def _judge(suite: LogSuite) -> JudgedFiles:
     budgets = _select_budgets(suite, LOADS if base.loads else ANSWERS, suite.base)
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
-    return _judge_answers(suite, base, budgets)
-
-
-def _judge_answers(suite: LogSuite, base: Log, budgets: Mapping[str, FileBudgets]) -> JudgedAnswers:
-    """Judges logs of answers. base: the log of the base's first run. budgets: by target."""
-    if not base.models:
-        for paths in suite.target_runs.values():
-            check_sides(suite.base_runs, paths)
-    repeat = None if suite.repeat is None else read_log(suite.repeat, suite.table.format)
-    base = read_side(suite.base_runs, suite.table.format)
-    judged = {}
-    for name, paths in suite.target_runs.items():
-        target = read_side(paths, suite.table.format)
-        with name_in_errors(name, len(suite.target_runs)):
-            judged[name] = judge_logs(
-                base,
-                target,
-                budgets[name].answers,
-                suite.rules,
-                seed=suite.table.seed,
-                repeat=repeat,
-                notes=budgets[name].notes,
-            )
-    switched_off = {
-        name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
-    }
-    return JudgedAnswers(judged, suite.table.on_inconclusive, switched_off)
+    return judge_answer_files(
+        AnswerFiles(suite.base_runs, suite.target_runs, suite.repeat, suite.table.format),
+        {
+            name: AnswerBudgets(file.answers, file.notes, file.list_switched_off)
+            for name, file in budgets.items()
+        },
+        suite.rules,
+        seed=suite.table.seed,
+        on_inconclusive=suite.table.on_inconclusive,
+    )
 
 
 def _select_budgets(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, FileBudgets]:

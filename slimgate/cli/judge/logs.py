@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.options import (
@@ -15,26 +15,23 @@ from slimgate.cli.judge.options import (
     list_changed,
     name_targets,
 )
-from slimgate.errors import SuiteError, name_in_errors
+from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import LogBudgets, make_drop_budgets, parse_range_options
+from slimgate.logs.answers import AnswerBudgets, AnswerFiles, judge_answer_files
+from slimgate.logs.budgets import make_drop_budgets, parse_range_options
 from slimgate.logs.directions import read_directions
-from slimgate.logs.find import has_predictions, read_any_log, read_log
+from slimgate.logs.find import has_predictions, read_any_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_allowed
 from slimgate.logs.runs import choose_runs, parse_choices
-from slimgate.logs.same_run import check_repeat_files, check_sides
-from slimgate.logs.several_runs import read_side
 from slimgate.logs.slice_budgets import read_slices
-from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slimgate.logs.comparisons import Comparison
-    from slimgate.suite.variant_budgets import SwitchedOff
+    from slimgate.plugins.reader import Log
 
 
 def has_log_files(options: argparse.Namespace) -> bool:
@@ -93,38 +90,28 @@ def _judge_answers(options: argparse.Namespace) -> int:
     """Judges logs of answers."""
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.log_output import format_log_verdicts, list_details
-    from slimgate.logs.answers import JudgedAnswers
 
-    base = read_side(options.base_runs, options.format)
-    rules = _read_rules(options)
-    names = name_targets(options.variants)
-    budgets = _read_budgets(options, names)
-    repeat = None if options.repeat is None else read_log(options.repeat, options.format)
-    if repeat is not None:
-        check_repeat_files(options.repeat, options.teacher, options.variants)
-    judged: dict[str, LogVerdicts] = {}
+    rules, targets = _read_rules(options), name_targets(options.variants)
     changes: dict[str, EnvironmentChanges] = {}
-    for name, paths in zip(names, options.target_runs, strict=True):
-        if not base.models:
-            check_sides(options.base_runs, paths)
-        target = read_side(paths, options.format)
+
+    def explain(name: str, base: Log, target: Log) -> None:
         if options.explain_environment:
             sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
             changes[name] = explain_environment(options, name, *sides)
-        with name_in_errors(name, len(names)):
-            judged[name] = judge_logs(
-                base,
-                target,
-                budgets[name].limits,
-                rules,
-                seed=options.seed,
-                repeat=repeat,
-                notes=budgets[name].notes,
-            )
-    switched_off = {
-        name: budgets[name].list_switched_off(verdicts.comparisons) for name, verdicts in judged.items()
-    }
-    files = JudgedAnswers(judged, options.on_inconclusive, switched_off)
+
+    files = judge_answer_files(
+        AnswerFiles(
+            options.base_runs,
+            dict(zip(targets, options.target_runs, strict=True)),
+            options.repeat,
+            options.format,
+        ),
+        _read_budgets(options, targets),
+        rules,
+        seed=options.seed,
+        on_inconclusive=options.on_inconclusive,
+        explain=explain,
+    )
     details: dict[str, dict[str, Any]] = list_details(files)
     if options.explain_environment:
         details = add_environments(details, changes)
@@ -161,18 +148,7 @@ def _check_looks(number: int) -> int:
     return number
 
 
-class _Budgets(NamedTuple):
-    """The budgets of a target. notes: about their file, such as the budgets that it switches off.
-
-    list_switched_off: as in FileBudgets.
-    """
-
-    limits: LogBudgets
-    notes: tuple[str, ...] = ()
-    list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOff]] = lambda _: []
-
-
-def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> Mapping[str, _Budgets]:
+def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> Mapping[str, AnswerBudgets]:
     """By target: the budgets of the file, or those of the command line, with its metrics and ranges."""
     metrics = tuple(options.metric or ())
     ranges = parse_range_options(options.range or [])
@@ -184,13 +160,13 @@ def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> M
             options.equivalent_points or [],
             of_slices=options.slice_points,
         ).with_length(options.length_ratio_max, options.length_ratio_min)
-        return dict.fromkeys(targets, _Budgets(replace(stated, ranges=ranges)))
+        return dict.fromkeys(targets, AnswerBudgets(replace(stated, ranges=ranges)))
     # Only a file of budgets needs the code that reads suites.
     from slimgate.cli.judge.budgets import read_budgets_of_targets
     from slimgate.logs.file_budgets import ANSWERS
 
     return {
-        name: _Budgets(
+        name: AnswerBudgets(
             replace(budgets.answers, measured=metrics, ranges=(*budgets.answers.ranges, *ranges)),
             budgets.notes,
             budgets.list_switched_off,

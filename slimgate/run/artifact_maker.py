@@ -26,12 +26,11 @@ from slimgate.run.failure_log import LastProgress, format_step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work
 from slimgate.run.process_state import guard_process_state
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.rows import PreparedRows
+from slimgate.run.rows import BuildInputs
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import READ_FILES, Entry, Store, list_files, make_scratch_folder
-from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.models.protocols import Saved
@@ -102,9 +101,9 @@ class ArtifactMaker:
     """Makes the artifacts of one suite, each once: the store has those that were made before."""
 
     def __init__(
-        self, suite: Suite, rows: PreparedRows, store: Store, contexts: ContextMaker, settings: BuildSettings
+        self, inputs: BuildInputs, store: Store, contexts: ContextMaker, settings: BuildSettings
     ) -> None:
-        self._suite, self._rows, self._store, self._contexts = suite, rows, store, contexts
+        self._suite, self._rows, self._store, self._contexts = inputs.suite, inputs.rows, store, contexts
         self._settings = settings
         # Seconds that the steps of each variant have taken so far.
         self._spent: defaultdict[str, float] = defaultdict(float)

@@ -19,7 +19,7 @@ from slimgate.run import contents, graph_loading, keys
 from slimgate.run.artifact_maker import ArtifactJob, ArtifactMaker, BuildSettings, StepPlace
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.past_times import LOAD, digest_steps
-from slimgate.run.rows import PreparedRows
+from slimgate.run.rows import BuildInputs, PreparedRows
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
 from slimgate.runtimes.cascade import KIND as CASCADE
@@ -62,13 +62,12 @@ class Builder:
         teacher: Builder | None = None,
     ) -> None:
         """seed: default is the suite's. teacher: the builder of the teacher, if it is not this one."""
-        self._suite, self._rows, self._store = suite, rows, store
-        self._device, self._teacher = settings.device, teacher
-        self._seed = suite.seed if seed is None else seed
+        self._suite, self._store, self._teacher = suite, store, teacher
+        self._inputs = BuildInputs(suite, rows, settings.device, suite.seed if seed is None else seed)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
-        self._contexts = ContextMaker(suite, rows, store, seed=self._seed, device=settings.device)
-        self.maker = ArtifactMaker(suite, rows, store, self._contexts, settings)
+        self._contexts = ContextMaker(self._inputs, store)
+        self.maker = ArtifactMaker(self._inputs, store, self._contexts, settings)
 
     def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
@@ -124,13 +123,12 @@ class Builder:
         )
 
     def _make_cascade(self, variant: Variant, table: CascadeTable, place: StepPlace) -> Artifact:
-        suite = self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         reads = (SELECTION,) if table.reads_selection else ()
-        key = keys.make_cascade_key(suite, self._rows, table, artifacts, reads=reads, device=self._device)
+        key = keys.make_cascade_key(self._inputs, table, artifacts, reads=reads)
 
         def make(context: BuildContext) -> Any:
-            return make_cascade(suite, variant, artifacts, context)
+            return make_cascade(self._suite, variant, artifacts, context)
 
         return self._make_artifact(
             ArtifactJob(
@@ -155,13 +153,11 @@ class Builder:
             reads = self._check_source(ref)
         graph = _is_graph(ref)
         key = keys.make_load_key(
-            self._rows,
+            self._inputs,
             ref,
             reads=reads,
             graph=graph_loading.__name__ if graph else None,
             packages=graph_loading.find_graph_runtime(ref.kind).packages if graph else ("scikit-learn",),
-            seed=self._seed,
-            device=self._device,
             precision=self._resolve_precision("auto"),
         )
         return self._make_artifact(
@@ -179,7 +175,7 @@ class Builder:
 
     def _check_source(self, ref: ModelRef) -> tuple[str, ...]:
         """Checks that the model fits the task. Returns the splits that loading it reads."""
-        task, facts = self._suite.setup.task, self._rows.facts
+        task, facts = self._suite.setup.task, self._inputs.rows.facts
         config = read_model_config(ref)
         task.object.check_model(task.params, ref, config, facts)
         reads: tuple[str, ...] = ()
@@ -215,14 +211,11 @@ class Builder:
             environment = plugin.environment(step.params)
         precision = getattr(step.params, "precision", None)
         key = keys.make_step_key(
-            self._suite,
-            self._rows,
+            self._inputs,
             step,
             parent,
             teachers,
             environment=environment,
-            seed=self._seed,
-            device=self._device,
             precision=None if precision is None else self._resolve_precision(precision),
         )
 
@@ -272,12 +265,13 @@ class Builder:
 
     def _format_variant(self, variant: Variant) -> str:
         """The variant's name, with the seed if it is not the suite's first."""
-        return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
+        seed = self._inputs.seed
+        return variant.name if seed == self._suite.seed else f"{variant.name} (seed {seed})"
 
     def _resolve_precision(self, precision: str) -> str:
         from slimgate.models.precision import resolve_precision
 
-        return resolve_precision(precision, self._device)
+        return resolve_precision(precision, self._inputs.device)
 
     def _make_artifact(self, job: ArtifactJob) -> Artifact:
         """Finds the artifact in the store, or makes it."""

@@ -51,7 +51,7 @@ from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params
 
 if TYPE_CHECKING:
     from slimgate.run.answering_model import AnsweringModel
-    from slimgate.run.rows import PreparedRows
+    from slimgate.run.rows import BuildInputs, PreparedRows
 
 # Libraries that read weights that are quantized already.
 READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
@@ -132,14 +132,12 @@ def make_task_key(task: SuiteTask) -> Json:
 
 
 def make_load_key(
-    rows: PreparedRows,
+    inputs: BuildInputs,
     ref: ModelRef,
     *,
     reads: tuple[str, ...],
     graph: str | None,
     packages: tuple[str, ...],
-    seed: int,
-    device: str,
     precision: str,
 ) -> Json:
     """A model loaded from its folder.
@@ -157,10 +155,10 @@ def make_load_key(
         "fresh": ref.fresh,
         "new_head": ref.new_head,
         "load": contents.digest_model_files(ref),
-        "task": rows.task,
-        "classes": list(rows.facts.classes),
-        **list_common_inputs(rows, reads, packages, device),
-        "seed": seed if fitted else None,  # a complete model needs no random numbers
+        "task": inputs.rows.task,
+        "classes": list(inputs.rows.facts.classes),
+        **list_common_inputs(inputs.rows, reads, packages, inputs.device),
+        "seed": inputs.seed if fitted else None,  # a complete model needs no random numbers
         "precision": precision if fitted else None,
         "format": _make_format_key(ref, fitted=fitted),
     }
@@ -188,13 +186,7 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
 
 
 def make_cascade_key(
-    suite: Suite,
-    rows: PreparedRows,
-    table: CascadeTable,
-    artifacts: Sequence[Artifact],
-    *,
-    reads: tuple[str, ...],
-    device: str,
+    inputs: BuildInputs, table: CascadeTable, artifacts: Sequence[Artifact], *, reads: tuple[str, ...]
 ) -> Json:
     """A cascade of models.
 
@@ -204,6 +196,7 @@ def make_cascade_key(
     - the rows that thresholds are chosen on; the processor if a model's answers depend on it
     - the device, versions of libraries, settings of arithmetic
     """
+    suite, rows, device = inputs.suite, inputs.rows, inputs.device
     runtimes = [suite.model(name).runtime for name in table.models]
     used = {package for runtime in runtimes for package in runtime.object.packages}
     packages = tuple(sorted(used | {"scipy"} if reads else used))  # scipy finds weights and temperatures
@@ -223,15 +216,12 @@ def make_cascade_key(
 
 
 def make_step_key(
-    suite: Suite,
-    rows: PreparedRows,
+    inputs: BuildInputs,
     step: SuiteStep,
     parent: Artifact,
     teachers: Sequence[Artifact],
     *,
     environment: Json,
-    seed: int,
-    device: str,
     precision: str | None,
 ) -> Json:
     """The artifact after a step.
@@ -244,7 +234,7 @@ def make_step_key(
     - the seed if it is stochastic, the precision, the processor if it declares that
     - the device, versions of libraries (also those that it declares), settings of arithmetic
     """
-    plugin, params = step.object, dump_params(step.params)
+    rows, plugin, params = inputs.rows, step.object, dump_params(step.params)
     modules = (*list_code_modules("step", step.name, plugin), *plugin.code_modules)
     key = {
         "parent": parent.digest,
@@ -255,8 +245,8 @@ def make_step_key(
         "teacher": teachers[0].digest if teachers else None,
         "task": rows.task if step.reads else None,
         "precision": precision,
-        **list_common_inputs(rows, step.reads, plugin.packages, device),
-        "seed": seed if plugin.stochastic else None,
+        **list_common_inputs(rows, step.reads, plugin.packages, inputs.device),
+        "seed": inputs.seed if plugin.stochastic else None,
         "environment": environment,
     }
     if teachers[1:]:
@@ -268,7 +258,7 @@ def make_step_key(
     if step.adds_rows:
         key["held_out"] = rows.list_digests(HELD_OUT)
     if step.build_depends_on_processor:
-        key["processor"] = describe_suite_processor(suite, device)
+        key["processor"] = describe_suite_processor(inputs.suite, inputs.device)
     return key
 
 

@@ -53,6 +53,16 @@ class PreparedRows:
         return {name: self.reports[name].digest for name in names if name in self.reports}
 
 
+@dataclass(frozen=True)
+class BuildInputs:
+    """What all models of one builder share. seed: of everything that is random in their steps."""
+
+    suite: Suite
+    rows: PreparedRows
+    device: str
+    seed: int
+
+
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     try:

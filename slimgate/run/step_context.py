@@ -17,11 +17,10 @@ from slimgate.plugins.context import BuildContext, FurtherTeacher, refuse_teache
 from slimgate.plugins.rows import JUDGING
 from slimgate.plugins.step import Step
 from slimgate.run import keys
-from slimgate.run.rows import PreparedRows
+from slimgate.run.rows import BuildInputs
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import READ_FILES, Store
 from slimgate.suite.named_plugin import SuiteStep
-from slimgate.suite.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ class SharedBySteps:
 class ContextMaker:
     """Makes the contexts of the steps of one suite, for builds with one seed on one device."""
 
-    def __init__(self, suite: Suite, rows: PreparedRows, store: Store, *, seed: int, device: str) -> None:
-        self._suite, self._rows, self._store = suite, rows, store
-        self._seed, self._device = seed, device
+    def __init__(self, inputs: BuildInputs, store: Store) -> None:
+        self._suite, self._rows, self._store = inputs.suite, inputs.rows, store
+        self._seed, self._device = inputs.seed, inputs.device
         self._held_out: HeldOutTexts | None = None
 
     def make(

@@ -32,6 +32,7 @@ from slimgate.run import key_inputs
 from slimgate.run import keys as typed_keys
 from slimgate.run import result_keys as typed_result_keys
 from slimgate.run.answering_model import AnsweringModel
+from slimgate.run.rows import BuildInputs
 from slimgate.runtimes.endpoint import EndpointTable
 
 keys: Any = typed_keys  # a digest is the content of its key here
@@ -151,6 +152,10 @@ def make_rows() -> Any:
     )
 
 
+def make_inputs(suite: Any = None) -> BuildInputs:
+    return BuildInputs(make_suite() if suite is None else suite, make_rows(), device="cuda:0", seed=3)
+
+
 def artifact(digest: str = "a", kind: str = "int8") -> Any:
     return SimpleNamespace(digest=digest, kind=kind)
 
@@ -217,14 +222,7 @@ def test_task() -> None:
 
 def load(ref: ModelRef, *, reads: tuple[str, ...] = (), graph: str | None = None) -> Any:
     return keys.make_load_key(
-        make_rows(),
-        ref,
-        reads=reads,
-        graph=graph,
-        packages=("lib",),
-        seed=3,
-        device="cuda:0",
-        precision="bf16",
+        make_inputs(), ref, reads=reads, graph=graph, packages=("lib",), precision="bf16"
     )
 
 
@@ -301,9 +299,8 @@ def test_a_cascade(reads: tuple[str, ...], kind: str, packages: list[str], more:
     variants = {"small": SimpleNamespace(runtime=RUNTIME), "large": SimpleNamespace(runtime=RUNTIME)}
     suite = make_suite(model=variants.__getitem__)
     table: Any = Cascade()
-    key = keys.make_cascade_key(
-        suite, make_rows(), table, [artifact("a", kind), artifact("b", "float")], reads=reads, device="cuda:0"
-    )
+    artifacts = [artifact("a", kind), artifact("b", "float")]
+    key = keys.make_cascade_key(make_inputs(suite), table, artifacts, reads=reads)
     data = {split: f"rows of {split}" for split in reads}
     assert key == {
         "cascade": {"models": ["small", "large"]},
@@ -330,14 +327,11 @@ def step(**more: Any) -> Any:
 
 def built(planned: Any, *teachers: str) -> Any:
     return keys.make_step_key(
-        make_suite(),
-        make_rows(),
+        make_inputs(),
         planned,
         artifact("parent"),
         [artifact(teacher) for teacher in teachers],
         environment={"script": "x"},
-        seed=3,
-        device="cuda:0",
         precision="bf16",
     )
 

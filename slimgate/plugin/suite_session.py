@@ -46,7 +46,7 @@ from slimgate.run.gate_results import (
 from slimgate.run.inputs import Digests, digest_inputs
 from slimgate.run.result_keys import KINDS, MODEL, make_separation_key
 from slimgate.run.rows import make_task_facts
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.suite.suite import Suite
 
@@ -96,13 +96,15 @@ class SuiteSession:
                 self.suite,
                 settings.store,
                 device=settings.device,
-                workers=settings.workers,
-                watch=settings.watch,
                 baseline=self.baseline,
-                time_limit=settings.time_limit,
-                split=settings.split,
-                server_logs=self.folder / "servers",
-                probe=settings.probe,
+                options=RunOptions(
+                    workers=settings.workers,
+                    watch=settings.watch,
+                    split=settings.split,
+                    time_limit=settings.time_limit,
+                    server_logs=self.folder / "servers",
+                    probe=settings.probe,
+                ),
             )
         return self._run
 

@@ -20,7 +20,7 @@ from slimgate._system.worker import run_worker
 from slimgate.errors import DataError, MeasureError
 from slimgate.outcomes import Outcomes
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.suite.suite import Suite, Variant
 
@@ -90,7 +90,8 @@ def predict_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
     """The model's answers to the gate rows under a setting. Raises MeasureError if the process fails."""
     if setting.reduced:
         narrowed = replace(run.suite, variants={**run.suite.variants, **_narrow_variants(run.suite, name)})
-        return SuiteRun(narrowed, run.store, device=run.device, watch=run.watch).measure_outcomes(name)
+        options = RunOptions(watch=run.watch)
+        return SuiteRun(narrowed, run.store, device=run.device, options=options).measure_outcomes(name)
     request = {
         "suite": str(run.suite.path),
         "shown": run.suite.shown,

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +80,25 @@ def list_own_stages(run: SuiteRun, name: str) -> Iterator[ModelStage]:
         yield ModelStage(name, step, artifact)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run works.
+
+    workers: the number of processes that share the machine; each uses its part of the threads.
+    split: the split that models answer and are timed on; the run may read no other judging split.
+    time_limit: seconds that a variant's own steps may take.
+    server_logs: the folder for the output of servers that the run starts.
+    probe: measures the machine before the first model is timed; None: it is not measured.
+    """
+
+    workers: int = 1
+    watch: Watch = UNWATCHED
+    split: str = GATE
+    time_limit: float | None = None
+    server_logs: Path | None = None
+    probe: PeakProbe | None = None
+
+
 class SuiteRun:
     """The rows, models and measurements that the gates of one suite share."""
 
@@ -89,27 +108,16 @@ class SuiteRun:
         store: Store,
         *,
         device: str,
-        workers: int = 1,
-        watch: Watch = UNWATCHED,
-        split: str = GATE,
         baseline: Baseline | None = None,
-        time_limit: float | None = None,
-        server_logs: Path | None = None,
-        probe: PeakProbe | None = None,
+        options: RunOptions = RunOptions(),
     ) -> None:
-        """workers: the number of processes that share the machine; each uses its part of the threads.
-
-        split: the split that models answer and are timed on; the run may read no other judging split.
-        baseline: the release that variants may be compared with.
-        time_limit: seconds that a variant's own steps may take.
-        server_logs: the folder for the output of servers that this run starts.
-        probe: measures the machine before the first model is timed; None: it is not measured.
-        """
-        self._servers = Servers(server_logs)
-        self.suite = attach_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
-        self.store, self.device, self.watch, self.split = store, device, watch, split
-        self._probe = probe
-        self._baseline, self.time_limit = baseline, time_limit
+        """baseline: the release that variants may be compared with."""
+        self._servers = Servers(options.server_logs)
+        threads = max(1, suite.threads // options.workers)
+        self.suite = attach_servers(replace(suite, threads=threads), self._servers)
+        self.store, self.device, self._baseline = store, device, baseline
+        self.watch, self.split, self.time_limit = options.watch, options.split, options.time_limit
+        self._probe = options.probe
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}

@@ -42,7 +42,7 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import TEACHER
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.runtimes.openvino import make_properties
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -55,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     """Writes the table to stdout."""
     suite, python, folder, *more = arguments
     split, tools = (more[0], more[1:]) if more else (GATE, [])
-    run = SuiteRun(load_suite(Path(suite)), Store(Path(".slimgate")), device="cpu", split=split)
+    store, options = Store(Path(".slimgate")), RunOptions(split=split)
+    run = SuiteRun(load_suite(Path(suite)), store, device="cpu", options=options)
     input_folder = Path(folder).resolve()
     input_folder.mkdir(parents=True)
     size = write_input(run, input_folder)

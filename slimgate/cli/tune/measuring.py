@@ -21,7 +21,7 @@ from slimgate.run import keys
 from slimgate.run.duels import Duels
 from slimgate.run.environment import describe_machine
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.suite import Suite, Variant
 from slimgate.suite.tune_space import Tier
@@ -49,7 +49,8 @@ class Bench:
         self._variants: dict[str, Variant] = dict(suite.variants)
         # the run looks up variants by name in this same mapping, so it knows the variants of trials
         suite = replace(suite, variants=self._variants)
-        self._run = SuiteRun(suite, store, device=device, watch=clock.limit_watch(watch), split=SELECTION)
+        options = RunOptions(watch=clock.limit_watch(watch), split=SELECTION)
+        self._run = SuiteRun(suite, store, device=device, options=options)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
         self._arena = Duels(self._run.make_handle(TEACHER))
 

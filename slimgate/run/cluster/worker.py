@@ -27,7 +27,7 @@ from slimgate.plugins.suite_folders import add_import_folder
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask
 from slimgate.run.key_inputs import describe_software
-from slimgate.run.run import SuiteRun, list_own_stages
+from slimgate.run.run import RunOptions, SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Store
 from slimgate.suite.load import load_suite
@@ -262,7 +262,7 @@ def _open_run(spec: RunSpec, workspace: _Workspace) -> SuiteRun:
             raise _make_error(f"has another {path}; use the same repository on all machines")
         suite = replace(suite, path=spec.suite)
         workspace.runs[spec.suite] = SuiteRun(
-            suite, workspace.store, device=spec.device, time_limit=spec.time_limit
+            suite, workspace.store, device=spec.device, options=RunOptions(time_limit=spec.time_limit)
         )
     return workspace.runs[spec.suite]
 

@@ -378,7 +378,7 @@ def pytest_runtest_makereport(
         # pytest-benchmark skips all other tests then, and these skips are not reported.
         is_benchmark_only = item.config.getoption("benchmark_only", False)
         skipped = find_gate_check(item) if report.skipped and not results and not is_benchmark_only else None
-        from slimgate.plugin.session_start import attach_results
+        from slimgate.plugin.report_facts import attach_results
 
         attach_results(report, suite.path, item.name, results, skipped)
     return report

@@ -2,44 +2,36 @@
 
     state = ensure_session(config)
 
-A run without suites never imports this file, nor what it needs. If Ctrl-C or SIGTERM stops a run, it still
-writes record and report, and says what is kept.
+A run without suites never imports this file, nor what it needs.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import signal
-import sys
-import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from slimgate._system.escape import escape_invisible
-from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
 from slimgate.plugin.config import NOTES, SESSION, find_project_root, is_xdist_worker, read_shard_option
 from slimgate.plugin.log_suites import LogRuns
+from slimgate.plugin.report_facts import FailureLines, RecordKeeper
 from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
+from slimgate.plugin.stopping import Stopping
 from slimgate.plugin.terminal_watch import make_watch
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.results.checks import TEACHER
 from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
-    from slimgate.results.checks import CheckKey
     from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate
-    from slimgate.run.gate_results import GateResult
-
-TERMINATED = "SIGTERM"
 
 
 def ensure_session(config: pytest.Config) -> Session:
@@ -141,102 +133,6 @@ def refuse_options_with_confirm(config: pytest.Config) -> None:
             raise SuiteError(f"{OPTION} judges models of the store, so leave out --slimgate-{name}")
     if config.getoption("slimgate_engine") != "local":
         raise SuiteError(f"{OPTION} judges in this process, so leave out --slimgate-engine")
-
-
-class FailureLines:
-    """Prints why a test failed right after its `F`, because the summary may be minutes away.
-
-    Tests that fail for the same reason print its line once.
-    """
-
-    def __init__(self, reporter: pytest.TerminalReporter) -> None:
-        self._reporter = reporter
-        self._printed_lines: set[str] = set()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Writes the first line of the reason, after pytest has written the letter of the test."""
-        if not report.failed or getattr(report, "slimgate", None) is None:
-            return
-        line = next(iter(str(report.longrepr).splitlines()), "")
-        if isinstance(report.longrepr, str) and line and line not in self._printed_lines:
-            self._printed_lines.add(line)
-            self._reporter.ensure_newline()
-            self._reporter.write_line(f"slimgate: {line}")
-
-
-def attach_results(
-    report: pytest.TestReport,
-    suite: Path,
-    test: str,
-    results: Iterable[GateResult],
-    skipped: CheckKey | None = None,
-) -> None:
-    """Adds what `RecordKeeper` reads to the report of a test, in built-in types: xdist sends only these.
-
-    suite: the path of its file. skipped: the check of a test that was selected and did not run.
-    """
-    facts = {
-        "suite": str(suite),
-        "test": test,
-        "results": [result.to_json() for result in results],
-        "skipped": None if skipped is None else list(skipped),
-    }
-    setattr(report, "slimgate", facts)  # noqa: B010  not declared
-
-
-class RecordKeeper:
-    """Collects the results that tests report, in the process that writes the records."""
-
-    def __init__(self, state: Session) -> None:
-        self._state = state
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Adds a test's results to the session; the record on disk is up to date after each test."""
-        report_facts = getattr(report, "slimgate", None)
-        if report_facts is not None:
-            suite, test = Path(report_facts["suite"]), report_facts["test"]
-            if report_facts["skipped"] is not None:
-                from slimgate.results.checks import CheckKey
-
-                self._state.skip(suite, test, CheckKey(*report_facts["skipped"]))
-            else:
-                from slimgate.run.gate_results import GateResult
-
-                self._state.add(suite, test, list(map(GateResult.from_json, report_facts["results"])))
-        if (log_facts := getattr(report, "slimgate_logs", None)) is not None:
-            result = log_facts["result"]
-            if result is not None:
-                result = (result[0], result[1])  # a worker of xdist sends it as a list
-            self._state.logs.note_report(Path(log_facts["path"]), result, log_facts["failure"])
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """Reports a test whose xdist worker died as an error of the variant, as for a test that failed."""
-        file, _, test = crashitem.partition("::")
-        path_of_suite = next(
-            (path for path, suite in self._state.suites.items() if suite.shown == file), None
-        )
-        if path_of_suite is None:
-            return
-        from slimgate.record.verdicts import ErrorFacts
-        from slimgate.results.checks import ERROR
-        from slimgate.run.gate_results import GateResult
-
-        variant = _find_variant_of_test(self._state.suites[path_of_suite], test)
-        message = (
-            f"{variant}: the process that ran {test} died, most likely by its code or because memory ran out"
-        )
-        error = GateResult(ERROR, variant, test, ErrorFacts(message=message, measured=format_now()))
-        attach_results(report, path_of_suite, test, [error])
-
-
-def _find_variant_of_test(suite: Suite, test: str) -> str:
-    """The variant in the name of a test, such as int8 of `test_quality[int8-accuracy]`; else the teacher."""
-    parameters = test.partition("[")[2]
-    names = [name for name in suite.variants if parameters.startswith((f"{name}-", f"{name}]"))]
-    return max(names, key=len, default=TEACHER)  # the longest, because a name may begin with another one
 
 
 def read_rebuild_mark(config: pytest.Config) -> str | None:
@@ -355,89 +251,3 @@ def _resolve_folder(config: pytest.Config, option: str | None, default: str) -> 
     if option:
         return Path(config.invocation_params.dir, option).resolve()
     return find_project_root(config) / default
-
-
-class Stopping:
-    """Handles SIGTERM, which would end the process at once, like Ctrl-C; prints a stopped run's last lines.
-
-    A KeyboardInterrupt that Python raises in a destructor or a callback is printed and lost. This class
-    remembers it, and raises it again before the next test begins.
-    """
-
-    def __init__(self, state: Session, config: pytest.Config) -> None:
-        self._state, self._config = state, config
-        self._stopped_by: str | None = None
-        self._has_lost_interrupt = False
-        if _can_handle_sigterm():
-            signal.signal(signal.SIGTERM, self._on_terminate)
-            config.add_cleanup(_restore_default_handler)
-        self._watch_lost_interrupts()
-        handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
-
-    def _watch_lost_interrupts(self) -> None:
-        """Remembers, until the run ends, whether Python had a KeyboardInterrupt that it could not raise."""
-        previous_hook = sys.unraisablehook
-
-        def hook(unraisable: sys.UnraisableHookArgs) -> None:
-            if issubclass(unraisable.exc_type, KeyboardInterrupt):
-                self._has_lost_interrupt = True
-            previous_hook(unraisable)
-
-        def restore_hook() -> None:
-            if sys.unraisablehook is hook:
-                sys.unraisablehook = previous_hook
-
-        sys.unraisablehook = hook
-        self._config.add_cleanup(restore_hook)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self) -> None:
-        """Raises again a KeyboardInterrupt that was lost."""
-        if self._has_lost_interrupt:
-            self._has_lost_interrupt = False
-            raise KeyboardInterrupt
-
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remembers which signal stopped the run; no further work begins."""
-        # pytest's Interrupted, raised for files that cannot be collected, is a KeyboardInterrupt too
-        if excinfo.errisinstance(KeyboardInterrupt) and not excinfo.errisinstance(pytest.Session.Interrupted):
-            self._stopped_by = self._stopped_by or "Ctrl-C"
-            self._state.stopped = True
-
-    def _on_terminate(self, _number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the writing
-        # remembered here, because Ray's C code raises a new exception in place of this one
-        self._stopped_by = TERMINATED
-        raise KeyboardInterrupt(TERMINATED)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
-        """Prints the closing lines below everything else."""
-        result = yield
-        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        if self._stopped_by is not None and reporter is not None:
-            for line in list_saved_work(self._state, self._stopped_by):
-                reporter.write_line(line)
-        return result
-
-
-def list_saved_work(state: Session, stopped_by: str) -> Iterator[str]:
-    """Lines that say what a stopped run has kept, and how to continue. stopped_by: SIGTERM or Ctrl-C."""
-    store = os.path.relpath(state.settings.store_root)
-    yield f"slimgate: stopped by {stopped_by}. Kept: finished steps and answers, in {store}"
-    yield from (f"slimgate: {error}" for error in state.list_problems())
-    for path, record in state.records.items():
-        where, missing = os.path.relpath(state.find_folder(path) / "run.json"), record.verdict.missing
-        done = state.count_checks(path) - missing
-        yield f"slimgate: {done} of {state.count_checks(path)} checks of {record.suite.path} are in {where}"
-    yield "slimgate: run the same command again, it continues from there; only timings are repeated"
-
-
-def _can_handle_sigterm() -> bool:
-    """Whether no other handler of SIGTERM is set, and this thread may set one."""
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    return is_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def _restore_default_handler() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

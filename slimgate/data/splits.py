@@ -13,134 +13,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from slimgate.data.arrow import Mask, iterate_value_lists, select_table_rows
+from slimgate.data.arrow import iterate_value_lists, select_table_rows
 from slimgate.data.parts import Pool, make_pools, withhold_rows
 from slimgate.data.same_texts import join_groups
-from slimgate.data.strata import draw_groups, draw_rows
+from slimgate.data.strata import RequestedSize, assign_rows, compute_label_shares, mark_sharing_rows
 from slimgate.errors import DataError, format_suggestion
-from slimgate.outcomes import Floats, Ints
+from slimgate.outcomes import Ints
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import CONFIRM, SPLIT_ORDER, SPLITS, UNLABELLED
 
-RequestedSize = int | Literal["rest"]
 SCHEMA = "slimgate.splits/1"
 FILE = "splits.json"
-
-
-def assign_rows(
-    pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: bool
-) -> dict[str, Ints]:
-    """The positions of the rows of each split of the plan. Raises DataError if there are too few rows.
-
-    If the sizes cannot be reached, it tries to draw rows with the same text together, as a group is drawn. If
-    that fails too, it ignores the shares of labels.
-    """
-    groups = pool.groups if grouped else pool.texts
-    drawn = _draw_splits(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
-    no_labels = np.zeros_like(pool.labels)
-    for labels in (pool.labels, no_labels):
-        if _find_short_split(plan, drawn):
-            drawn = _draw_splits(pool, plan, seed, groups=groups, labels=labels)
-    if short := _find_short_split(plan, drawn):
-        raise DataError(_describe_too_few(pool, plan, short, len(drawn[short]), grouped=grouped))
-    return {split: drawn[split] for split in plan}
-
-
-def _draw_splits(
-    pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, groups: Ints | None, labels: Ints
-) -> dict[str, Ints]:
-    """Draws later splits first, and the split with size "rest" last.
-
-    After each split, the rows that share a text or a group with its rows are no longer free.
-    """
-    free = pool.free.copy()
-    if groups is not None:
-        _, groups = np.unique(groups, return_inverse=True)
-    rest = next((split for split, size in plan.items() if size == "rest"), None)
-    drawn: dict[str, Ints] = {}
-    for split in sorted(plan, key=lambda name: (name != rest, SPLIT_ORDER.index(name)), reverse=True):
-        random = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), zlib.crc32(split.encode())])
-        keys, size = random.permutation(len(pool)), plan[split]
-        known = np.zeros_like(labels) if split == UNLABELLED else labels  # these rows have no known labels
-        if size == "rest":
-            rows = np.flatnonzero(free)
-            drawn[split] = rows[np.argsort(keys[rows])]
-            break
-        among = free
-        if rest is not None and SPLIT_ORDER.index(split) < SPLIT_ORDER.index(rest):
-            # The rest may not lose rows to this earlier split, so this split draws no text that recurs.
-            among = free & ~_mark_recurring_rows(pool, free, pool.groups if groups is None else groups)
-        if groups is not None:
-            group_keys = random.permutation(int(groups.max(initial=-1)) + 1)
-            among = draw_groups(
-                size,
-                among=among,
-                labels=known,
-                shares=compute_label_shares(known),
-                groups=groups,
-                keys=group_keys,
-            )
-            free &= ~_mark_sharing_rows(groups, np.flatnonzero(among))
-        drawn[split] = draw_rows(
-            size, among=among, labels=known, shares=compute_label_shares(known), keys=keys
-        )
-        free[drawn[split]] = False
-        free &= ~_mark_sharing_rows(pool.texts, drawn[split])
-    return drawn
-
-
-def _mark_sharing_rows(codes: Ints, rows: Ints) -> Mask:
-    """Rows that share a code with any of the given rows."""
-    marked = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.bool_)
-    marked[codes[rows]] = True
-    return marked[codes]
-
-
-def _mark_recurring_rows(pool: Pool, free: Mask, groups: Ints) -> Mask:
-    """Rows whose text also occurs in a free row of another group."""
-    span = int(groups.max(initial=0)) + 1
-    pairs = np.unique(pool.texts[free] * span + groups[free])
-    holders = np.bincount(pairs // span, minlength=int(pool.texts.max(initial=-1)) + 1)
-    recurring: Mask = (holders > 1)[pool.texts]
-    return recurring
-
-
-def compute_label_shares(labels: Ints) -> Floats:
-    """The share of each label code; they sum to 1."""
-    shares: Floats = np.bincount(labels, minlength=1) / max(1, len(labels))
-    return shares
-
-
-def _find_short_split(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Ints]) -> str | None:
-    """The first split that has fewer rows than it should; for "rest", a split without rows."""
-    least = {split: 1 if size == "rest" else size for split, size in plan.items()}
-    return next((split for split in plan if len(drawn[split]) < least[split]), None)
-
-
-def _describe_too_few(
-    pool: Pool, plan: Mapping[str, RequestedSize], short: str, count: int, *, grouped: bool
-) -> str:
-    """The message about a split that is too short. count: its rows."""
-    sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
-    dropped = f"{int(pool.dropped_by_text.sum())} dropped because a later part has their text"
-    if grouped:
-        dropped += f", {int(pool.dropped_by_group.sum())} because a later part has their group"
-    inside = "; no group and no text may be in two splits" if int(pool.free.sum()) else ""
-    return (
-        f"too few rows for split {short}: part {pool.name} has {len(pool)} rows, {dropped}, "
-        f"{int(pool.free.sum())} left{inside}; asked {sizes_stated}; {short} got {count}. Ask for fewer rows"
-    )
 
 
 @dataclass(frozen=True)
@@ -163,8 +56,8 @@ def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> DroppedCounts:
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
-    within = undrawn & pool.free & _mark_sharing_rows(pool.texts, later)
-    near = within & ~_mark_sharing_rows(pool.exact_texts, later)
+    within = undrawn & pool.free & mark_sharing_rows(pool.texts, later)
+    near = within & ~mark_sharing_rows(pool.exact_texts, later)
     return DroppedCounts(
         overlap=int(pool.dropped_by_text.sum() + within.sum()),
         near=int(pool.dropped_by_near_text.sum() + near.sum()),

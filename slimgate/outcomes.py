@@ -8,8 +8,6 @@ outcome_files.py writes and reads both as parquet.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.names import convert_to_names
+from slimgate._system.names import convert_to_names, find_two_spellings, normalize_group, normalize_spelling
 from slimgate.errors import MeasureError
 
 Ints = npt.NDArray[np.int64]
@@ -43,8 +41,6 @@ _COUNTS = frozenset({TOKENS, MOST_TOKENS})
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in different orders; a row counts as changed only beyond this difference.
 _ROUNDING = 1e-3
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
-_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 # How far the sum of a row's probabilities may lie from 1.
 SUM_TOLERANCE = 1e-3
 
@@ -383,42 +379,6 @@ def class_outcomes(
         strays=len(strays),
         positive=None if positive is None else convert_to_names("positive", [positive])[0],
     )
-
-
-def normalize_spelling(text: str) -> str:
-    """The text by `_fold_case`; numbers by their value, true and false as 1 and 0."""
-    folded = _fold_case(text)
-    folded = {"true": "1", "false": "0"}.get(folded, folded)
-    return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
-
-
-def normalize_group(name: str) -> str:
-    """The name of a group by `_fold_case`, and a whole number without the ".0" of pandas.
-
-    Two groups of one document would count as independent. So names that may be of one group are of one, which
-    never makes an interval too narrow.
-    """
-    folded = _fold_case(name)
-    return folded.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(folded) else folded
-
-
-def _fold_case(text: str) -> str:
-    """The text in NFC, lower case and single spaces."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
-
-
-def group_by_spelling(names: Iterable[str]) -> list[list[str]]:
-    """The different names that differ only in their spelling, in groups of at least two."""
-    by_spelling: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        by_spelling.setdefault(normalize_spelling(name), []).append(name)
-    return [spellings for spellings in by_spelling.values() if len(spellings) > 1]
-
-
-def find_two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two names that differ only in their spelling; None if there are none."""
-    groups = group_by_spelling(names)
-    return (groups[0][0], groups[0][1]) if groups else None
 
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:

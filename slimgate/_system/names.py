@@ -1,13 +1,18 @@
-"""Labels, predictions, ids and groups as text, whatever library holds them."""
+"""Labels, predictions, ids and groups as text, and which of them differ in their spelling only."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
+import unicodedata
+from collections.abc import Hashable, Iterable
 from enum import Enum
 from numbers import Number
 from typing import Any
 
 from slimgate.errors import MeasureError
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
+_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 
 
 def convert_to_names(column: str, values: Any) -> list[str]:
@@ -50,3 +55,39 @@ def _is_missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except TypeError:
         return True
+
+
+def normalize_spelling(text: str) -> str:
+    """The text by `_fold_case`; numbers by their value, true and false as 1 and 0."""
+    folded = _fold_case(text)
+    folded = {"true": "1", "false": "0"}.get(folded, folded)
+    return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
+
+
+def normalize_group(name: str) -> str:
+    """The name of a group by `_fold_case`, and a whole number without the ".0" of pandas.
+
+    Two groups of one document would count as independent. So names that may be of one group are of one, which
+    never makes an interval too narrow.
+    """
+    folded = _fold_case(name)
+    return folded.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(folded) else folded
+
+
+def _fold_case(text: str) -> str:
+    """The text in NFC, lower case and single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def group_by_spelling(names: Iterable[str]) -> list[list[str]]:
+    """The different names that differ only in their spelling, in groups of at least two."""
+    by_spelling: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        by_spelling.setdefault(normalize_spelling(name), []).append(name)
+    return [spellings for spellings in by_spelling.values() if len(spellings) > 1]
+
+
+def find_two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that differ only in their spelling; None if there are none."""
+    groups = group_by_spelling(names)
+    return (groups[0][0], groups[0][1]) if groups else None

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from slimgate._system.names import find_two_spellings
 from slimgate._system.toml import format_value
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.outcomes import Floats, Ints, find_two_spellings
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.rows import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from slimgate._system.names import normalize_group
 from slimgate.data.arrow import (
     Keys,
     Mask,
@@ -25,7 +26,7 @@ from slimgate.data.arrow import (
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
-from slimgate.outcomes import Ints, normalize_group
+from slimgate.outcomes import Ints
 from slimgate.plugins.rows import SPLIT_ORDER, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *SPLIT_ORDER[1:])

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from slimgate._system.names import normalize_group
 from slimgate.errors import DataError
 from slimgate.judge.score_ranges import LARGEST_SCORE
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import check_id_spellings, format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
-from slimgate.outcomes import Floats, Ints, normalize_group
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
     READ_ERRORS,
     ColumnRows,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from slimgate.outcomes import normalize_group
+from slimgate._system.names import normalize_group
 from slimgate.plugins.base import Arrays
 
 UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"

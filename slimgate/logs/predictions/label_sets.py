@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.names import group_by_spelling, normalize_spelling
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.codes import list_distinct
 from slimgate.logs.predictions.files import Predictions, format_examples
-from slimgate.outcomes import group_by_spelling, normalize_spelling
 
 # The forms of a score of 0 or 1.
 SCORES = frozenset({"0", "1", "0.0", "1.0", "true", "false"})

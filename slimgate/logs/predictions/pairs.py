@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.names import normalize_group
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
@@ -35,7 +36,7 @@ from slimgate.logs.predictions.label_sets import (
     list_stray_names,
     read_label_set,
 )
-from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts, normalize_group
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
 # The share of a file's predictions that must agree with its numbered probabilities in the order of the sorted
 # labels. Predictions by a threshold differ in fewer rows than those by a wrong order.

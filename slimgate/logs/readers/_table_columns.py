@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.names import normalize_spelling
 from slimgate.judge.score_ranges import LARGEST_SCORE
 from slimgate.logs.columns import digest
-from slimgate.outcomes import Ints, normalize_spelling
+from slimgate.outcomes import Ints
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns
 
 # Columns that this module reads. A table with another recognized column, such as epoch, is read by rows.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from slimgate._system.names import normalize_group
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names
 from slimgate.errors import DataError, format_suggestion
@@ -26,7 +27,6 @@ from slimgate.logs.predictions.columns import NESTED, PREFIXES, note_unused_weig
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._rows import CUT_OFF, ENDED, make_keys
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling, name_metric
-from slimgate.outcomes import normalize_group
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
 _ROWS_AT_ONCE = 20_000

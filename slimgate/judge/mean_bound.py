@@ -183,7 +183,9 @@ def compute_share_above_zero(values: Floats, repeats: Floats) -> float:
         skewness = 2 * float(repeats @ (values / factors) ** 3) / curvature**1.5
         return float(ndtr(-root) - skewness / (6 * sqrt(2 * pi)))
     density = exp(cumulant) / sqrt(2 * pi)
-    share = float(ndtr(-root)) + density * (1 / (saddlepoint * sqrt(curvature)) - 1 / root)
+    # saddlepoint * sqrt(curvature), without the squares of tiny numbers next to an outlier of 1e200
+    spread = float(np.sign(saddlepoint)) * sqrt(float(repeats @ (saddlepoint * values / factors) ** 2))
+    share = float(ndtr(-root)) + density * (1 / spread - 1 / root)
     return float(min(max(share, 0.0), 1.0))
 
 

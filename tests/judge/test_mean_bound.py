@@ -152,6 +152,14 @@ def test_the_unit_of_the_values_changes_nothing(scale: float) -> None:
         assert scaled == pytest.approx(plain, rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e20, 1e200, 1e300])
+def test_an_outlier_beyond_all_others_has_a_share(size: float) -> None:
+    """The score of a broken model may be of any size, and squares of the others are then 0."""
+    values = np.append(np.random.default_rng(5).normal(-0.3, 1.0, 200), size)
+    assert compute_share_above_zero(values, np.ones(201)) == pytest.approx(1.0, abs=0.03)
+    assert compute_share_above_zero(-values, np.ones(201)) == pytest.approx(0.0, abs=0.03)
+
+
 def test_the_saddlepoint_is_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Near a pole too, and also where the last digits of the slope are rounding."""
     slopes, calls = mean_bound._compute_slopes, 0

@@ -16,14 +16,13 @@ from transformers import (
 )
 
 from fixtures.models.architectures import make_tokenizer
-from fixtures.models.masking import compute_logits, make_tiny_model, save_and_load
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import compute_logits, make_tiny_model
 from slimgate.models.block_choice import keep_blocks_, spread_block_numbers
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import TorchModel
 from slimgate.steps.prune import magnitude_prune
 from slimgate.steps.quantize import int8_dynamic
-
-torch.set_num_threads(1)
 
 
 def check_saved(model: TorchModel, tmp_path: Path) -> TorchModel:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import make_tiny_context
+from fixtures.models.building import make_tiny_context, save_model
 from fixtures.models.quantized import (
     BLOCKS,
     GROUP,
@@ -37,7 +37,6 @@ from slimgate.plugins.models import ModelRef
 from slimgate.runtimes import eager
 from slimgate.tasks import causal_lm
 
-torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=8, stride=4)
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12]])
 OUTPUTS = BLOCKS * sum(rows for rows, _ in LAYERS.values())
@@ -230,9 +229,8 @@ def test_the_same_levels_in_two_layouts_answer_the_same(written: Any, tmp_path: 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_saved_and_loaded_again_it_answers_the_same(written: Any, name: str, tmp_path: Path) -> None:
-    model, saved = load(written(name), tmp_path / "rows"), tmp_path / "saved"
-    saved.mkdir()
-    model.save(saved)
+    model = load(written(name), tmp_path / "rows")
+    saved = save_model(model, tmp_path / "saved")
     again = eager.runtime.load_model(saved, "cpu")
     assert torch.equal(answers(again.network), answers(model.network))
     assert again.stored == model.stored
@@ -270,9 +268,8 @@ def test_bytes_of_the_quantized_layers(written: Any, name: str) -> None:
 
 
 def test_counted_bytes_are_those_of_the_files(written: Any, tmp_path: Path) -> None:
-    model, saved = load(written("gptq"), tmp_path / "rows"), tmp_path / "saved"
-    saved.mkdir()
-    model.save(saved)
+    model = load(written("gptq"), tmp_path / "rows")
+    saved = save_model(model, tmp_path / "saved")
     names = sorted(file.name for file in saved.iterdir())
     assert set(names) - set(model.select_counted_files(names)) == {"slimgate.json"}
     weights = (written("gptq") / "model.safetensors").stat().st_size
@@ -288,9 +285,7 @@ def test_parameters_are_those_of_the_architecture(source: Path, written: Any, tm
 def test_dtype_of_a_suite_replaces_the_stored_one(written: Any, tmp_path: Path) -> None:
     model, saved = load(written("gptq"), tmp_path / "rows", dtype="float32"), tmp_path / "saved"
     assert model.network.dtype == torch.float32
-    saved.mkdir()
-    model.save(saved)
-    assert load_checkpoint(saved).network.dtype == torch.float32
+    assert load_checkpoint(save_model(model, saved)).network.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -312,9 +307,7 @@ def test_bitsandbytes_answers_as_transformers_alone(
         scheme,
     )
     assert torch.equal(answers(model.network), by_transformers(folder))
-    saved.mkdir()
-    model.save(saved)
-    assert torch.equal(answers(load_checkpoint(saved).network), answers(model.network))
+    assert torch.equal(answers(load_checkpoint(save_model(model, saved)).network), answers(model.network))
 
 
 @needs("transformers>=5.18")
@@ -325,9 +318,7 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
     assert model.kind == CHECKPOINT
     assert (model.stored["format"], model.stored["scheme"], model.stored["group_size"]) == ("gguf", kind, 32)
     assert torch.equal(answers(model.network), by_transformers(tmp_path, gguf_file=file.name))
-    saved.mkdir()
-    model.save(saved)
-    again = load_checkpoint(saved)
+    again = load_checkpoint(save_model(model, saved))
     assert torch.equal(answers(again.network), answers(model.network))
     assert again.select_counted_files(["config.json", file.name]) == [file.name]
     assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
@@ -374,9 +365,8 @@ def test_shards_tied_weights_generation_and_template_survive(tmp_path: Path) -> 
     folder = WRITERS["compressed_tensors_w4a16"](source, tmp_path / "quantized")
     shutil.copyfile(source / "chat_template.jinja", folder / "chat_template.jinja")
     _shard(folder)
-    model, saved = load(folder, tmp_path / "rows"), tmp_path / "saved"
-    saved.mkdir()
-    model.save(saved)
+    model = load(folder, tmp_path / "rows")
+    saved = save_model(model, tmp_path / "saved")
     names = {file.name for file in saved.iterdir()}
     assert {"chat_template.jinja", "generation_config.json", "model.safetensors.index.json"} <= names
     assert len(list(saved.glob("*.safetensors"))) == 2
@@ -401,9 +391,8 @@ def _shard(folder: Path) -> None:
 
 
 def test_a_float_checkpoint_keeps_its_16_bits(source: Path, tmp_path: Path) -> None:
-    model, saved = load(source, tmp_path / "rows"), tmp_path / "saved"
-    saved.mkdir()
-    model.save(saved)
+    model = load(source, tmp_path / "rows")
+    saved = save_model(model, tmp_path / "saved")
     again = eager.runtime.load_model(saved, "cpu")
     assert {model.network.dtype, again.network.dtype} == {torch.bfloat16}
     assert torch.equal(answers(again.network), by_transformers(source))

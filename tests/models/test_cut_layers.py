@@ -12,8 +12,6 @@ from slimgate.errors import BuildError
 from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_
 from slimgate.steps.layers.int8_linear import Int8Linear
 
-torch.set_num_threads(1)
-
 
 def model(**modules: nn.Module) -> SimpleNamespace:
     return SimpleNamespace(network=nn.ModuleDict(modules))

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.masking import INPUTS, save_and_load
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import INPUTS
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks, list_block_names
 from slimgate.models.families import FAMILIES, check_family, find_family
@@ -19,8 +20,6 @@ from slimgate.models.plain_layers import Experts, ScaledEmbedding, convert_scale
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.steps.training.matching import AttentionOutputs
-
-torch.set_num_threads(1)
 
 
 def language_model(root: Path, architecture: str) -> TorchModel:

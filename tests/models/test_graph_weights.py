@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
+from fixtures.models.building import load_artifact, load_tiny, make_tiny_context, save_model
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.models.weight_shares import (
@@ -55,9 +55,7 @@ def save_after(folder: Path, model: Any, *steps: str) -> tuple[str, Path]:
         step = load("step", name)
         model = step.apply(model, step.Params(), context)
         model.kind = step.gives or model.kind
-    artifact = folder / "artifact"
-    artifact.mkdir()
-    model.save(artifact)
+    artifact = save_model(model, folder / "artifact")
     return model.kind, artifact
 
 

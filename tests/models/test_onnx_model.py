@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from fixtures.models.building import make_tiny_context
+from fixtures.models.building import make_tiny_context, save_model
 from fixtures.models.tiny_graph import MATRIX, TABLE, compute_tiny_answers, make_tiny_onnx_model
 from slimgate.errors import BuildError
 from slimgate.models import onnx_model
@@ -24,9 +24,7 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 
 def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
     model, context = make_tiny_onnx_model(tmp_path / "hub"), make_tiny_context(tmp_path / "rows")
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
+    folder = save_model(model, tmp_path / "saved")
     assert {"model.onnx", "config.json", "tokenizer.json", "slimgate.json"} <= {
         file.name for file in folder.iterdir()
     }
@@ -60,9 +58,7 @@ def test_weights_that_are_too_many_stand_beside_the_graph(
     model = make_tiny_onnx_model(tmp_path / "hub")
     big = np.ones((64, 64), dtype=np.float32)
     model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
+    folder = save_model(model, tmp_path / "saved")
     assert (folder / "model.onnx.data").stat().st_size >= big.nbytes
     again = load_onnx_model(folder)
     assert again.measure_size() == model.measure_size()
@@ -74,8 +70,7 @@ def test_weights_of_another_folder_are_not_read(tmp_path: Path, monkeypatch: pyt
     model, folder = make_tiny_onnx_model(tmp_path / "hub"), tmp_path / "saved"
     big = np.ones((64, 64), dtype=np.float32)
     model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
-    folder.mkdir()
-    model.save(folder)
+    save_model(model, folder)
     (folder / "model.onnx.data").rename(tmp_path / "elsewhere.data")
     with pytest.raises(BuildError, match="which does not exist"):
         load_onnx_model(folder)

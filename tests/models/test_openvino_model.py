@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from fixtures.models.building import save_model
 from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
@@ -20,9 +20,9 @@ from slimgate.models.openvino_model import (
     measure_size,
 )
 
-pytestmark = pytest.mark.slow
+pytest.importorskip("torch")
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
 
 
 def graph_of(*outputs: Any, inputs: Any) -> Any:
@@ -33,9 +33,7 @@ def graph_of(*outputs: Any, inputs: Any) -> Any:
 
 def test_it_loads_again_the_same(openvino_tiny: tuple[Any, Any], tmp_path: Path) -> None:
     model, context = openvino_tiny
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
+    folder = save_model(model, tmp_path / "saved")
     assert {"model.xml", "model.bin", "config.json", "tokenizer.json", "slimgate.json"} <= {
         file.name for file in folder.iterdir()
     }

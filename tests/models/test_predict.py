@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
@@ -18,7 +17,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
 
 
 @pytest.fixture(params=["bert", "gpt2"])

@@ -9,7 +9,6 @@ from transformers import BertConfig
 from slimgate.models.embedding_forms import BinaryForm, Int8Form, LeadingDimensions
 from slimgate.models.sentence_encoder import SentenceEncoder, pool
 
-torch.set_num_threads(1)
 # two texts of three tokens, of which the second has two
 TOKENS = torch.tensor([[[1.0, 4.0], [2.0, 0.0], [3.0, 2.0]], [[1.0, 1.0], [5.0, -3.0], [9.0, 9.0]]])
 RIGHT = torch.tensor([[1, 1, 1], [1, 1, 0]])

@@ -12,9 +12,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_and_load
 from slimgate.models.special_tokens import decode_answer, keep_end_tokens_, list_end_tokens, list_ends
-from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize._vocabulary import _renumber
 from slimgate.tasks import causal_lm
 
@@ -34,18 +33,14 @@ def test_an_artifact_keeps_the_end_tokens_of_its_folder(tmp_path: Path) -> None:
     ends = list_end_tokens(model.tokenizer, model.network)
     assert {3, 7} <= ends
     assert {3, 7} <= set(model.config.eos_token_id)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert list_end_tokens(again.tokenizer, again.network) == ends
 
 
 def test_end_tokens_that_a_step_sets_are_saved(tmp_path: Path) -> None:
     model = loaded(tmp_path, 3)
     model.network.generation_config.eos_token_id = [3, 9]
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert {3, 9} <= list_end_tokens(again.tokenizer, again.network)
 
 

@@ -15,30 +15,22 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, PARAMS, load_tiny, make_tiny_context, save_and_load, save_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import find_only_block_list, find_output_linear
 from slimgate.models.torch_model import TorchModel, load_torch_model, measure_size
 from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
 INPUTS = {
     "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
 }
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
 def logits(model: TorchModel) -> torch.Tensor:
     with torch.inference_mode():
         scores: torch.Tensor = model.network(**INPUTS).logits
     return scores
-
-
-def saved_again(model: TorchModel, folder: Path) -> TorchModel:
-    folder.mkdir()
-    model.save(folder)
-    return load_torch_model(folder)
 
 
 CASES: list[Any] = [
@@ -60,13 +52,13 @@ def test_logits_are_equal_to_the_bit_after_saving_and_loading(
     labels = ("neg", "pos") if params is PARAMS else None
     context = make_tiny_context(tmp_path / "rows", params=params)
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=labels, **config), context)
-    again = saved_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
     assert logits(model).shape == (2, 2)
     assert not again.network.training
     assert again.measure_size() == model.measure_size()
     assert sorted(p.suffix for p in (tmp_path / "saved").iterdir() if p.suffix != ".json") == [".safetensors"]
-    twice = saved_again(again, tmp_path / "twice")
+    twice = save_and_load(again, tmp_path / "twice")
     assert torch.equal(logits(twice), logits(model))
     for file in sorted((tmp_path / "saved").iterdir()):
         assert (tmp_path / "twice" / file.name).read_bytes() == file.read_bytes(), file.name
@@ -85,7 +77,7 @@ def test_a_half_precision_model_of_the_hub_is_and_stays_float32(
     with torch.no_grad():
         for weight in model.network.parameters():
             weight.add_(1e-4)  # lost in bfloat16
-    again = saved_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert {weight.dtype for weight in again.network.parameters()} == {torch.float32}
     assert torch.equal(logits(again), logits(model))
 
@@ -96,15 +88,9 @@ def test_shared_tensors_are_stored_once_and_shared_again(tmp_path: Path) -> None
     )
     layers = find_only_block_list(model.network)
     layers[1].attention.self.query.weight = layers[0].attention.self.query.weight
-    model.save(_made(tmp_path / "saved"))
-    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
     assert len(stored) == len(model.network.state_dict()) - 1
     assert torch.equal(logits(load_torch_model(tmp_path / "saved")), logits(model))
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -115,7 +101,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
     with torch.no_grad():
         model.network.classifier.weight[1, 3] = value
     with pytest.raises(BuildError, match=r"NaN or infinite after the step, first in classifier\.weight"):
-        model.save(_made(tmp_path / "saved"))
+        save_model(model, tmp_path / "saved")
     assert list((tmp_path / "saved").iterdir()) == []
 
 
@@ -124,7 +110,7 @@ def test_modules_that_a_step_did_not_name_are_an_error(tmp_path: Path) -> None:
         write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
     )
     model.network.classifier = nn.Sequential(model.network.classifier)
-    model.save(_made(tmp_path / "saved"))
+    save_model(model, tmp_path / "saved")
     with pytest.raises(
         BuildError, match=r'do not fit the network \(.*"classifier\.0\.bias".*with `replace_modules_`'
     ):
@@ -148,7 +134,7 @@ def test_a_t5_with_a_head_of_its_own_keeps_it_and_its_scale(tmp_path: Path) -> N
     model = TorchModel(
         network.eval(), AutoTokenizer.from_pretrained(folder), "transformers:AutoModelForSeq2SeqLM"
     )
-    again = saved_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert again.network.lm_head.weight is not again.network.shared.weight
     assert again.network.encoder.embed_tokens.weight is again.network.shared.weight
     inputs = {**INPUTS, "decoder_input_ids": torch.tensor([[0, 4], [0, 5]])}

@@ -10,8 +10,6 @@ from fixtures.models.tiny_clip import TOWER
 from slimgate.models.blocks import blocks, list_block_names
 from slimgate.models.two_towers import TOWERS, Tower, TwoTowers
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def network() -> TwoTowers:

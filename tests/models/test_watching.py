@@ -13,7 +13,6 @@ from transformers import BertConfig, BertForSequenceClassification, GPT2Config, 
 from slimgate.models.module_outputs import follow_row
 from slimgate.plugin.gates.behaviour import make_shape_facts
 
-torch.set_num_threads(1)
 IDS = torch.tensor([[1, 2, 3, 4, 5]])
 
 

@@ -15,7 +15,6 @@ from slimgate.errors import MeasureError
 from slimgate.models.write_answers import SamplingParams, Written, draw_gumbel_noise, write_answers
 from slimgate.runtimes.eager import EagerPredictor
 
-torch.set_num_threads(1)
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 12, 13]]
 KEYS = ["a", "b", "c"]
 GREEDY = SamplingParams(max_new_tokens=8)

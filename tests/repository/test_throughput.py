@@ -7,14 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
+import pytest
 
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import write_tiny_bert
 from tools.measuring import throughput
 from tools.measuring.throughput import BARE, OURS, Case, Line, format_table, make_ways, measure
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
 
 
 def test_every_way_gives_the_answers_of_the_network(tmp_path: Path) -> None:

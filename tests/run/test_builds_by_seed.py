@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from support.tiny_suite import make_tiny_run
 
 from slimgate.judge import QualityBudget
@@ -12,7 +11,8 @@ from slimgate.judge.quality import judge_quality
 from slimgate.plugin.gates.quality import describe_builds, list_further_builds
 from slimgate.run.run import SuiteRun
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
+
 TRAINED = (
     "shorter = { steps = [{ keep_layers = [0, 2] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }"
 )

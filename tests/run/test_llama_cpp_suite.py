@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
@@ -18,8 +17,9 @@ from slimgate.steps.convert import to_gguf
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
+pytest.importorskip("torch")
+
 pytestmark = [pytest.mark.slow, needs_llama_cpp]
-torch.set_num_threads(1)
 SUITE = """
 [suite]
 title = "gguf"

@@ -17,7 +17,6 @@ from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
-torch.set_num_threads(1)
 SUITE = """
 [suite]
 title = "quantized"

@@ -29,7 +29,6 @@ from slimgate.run.planted_fault import (
 from slimgate.run.selftest import make_default_budget, plant_fault, predict_identical_copy
 from slimgate.runtimes.eager import EagerPredictor
 
-torch.set_num_threads(1)
 METRICS = [
     "accuracy",
     "balanced_accuracy",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
@@ -16,8 +15,6 @@ from slimgate.suite.runtime_choice import find_runtime
 from tools.trust import doubling_package
 
 pytestmark = pytest.mark.slow
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,13 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from slimgate.errors import BuildError
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
 from slimgate.steps.quantize import int8_dynamic
 
 pytestmark = pytest.mark.slow
-
-torch.set_num_threads(1)
 
 
 class Head(nn.Module):
@@ -60,8 +58,7 @@ def test_an_int8_model_answers_as_in_eager_and_no_call_compiles(
     )
     model = load_tiny(folder, context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
-    (tmp_path / "artifact").mkdir()
-    model.save(tmp_path / "artifact")
+    save_model(model, tmp_path / "artifact")
     plain = eager.runtime.load(tmp_path / "artifact", eager.Params(), device="cpu", threads=1)
     capfd.readouterr()
     fast = compiled.runtime.load(tmp_path / "artifact", Params(fullgraph=True), device="cpu", threads=1)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.versions import needs_llama_cpp
 
+from fixtures.models.building import save_model
 from fixtures.models.gguf_edits import copy_gguf
 from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError, MeasureError
@@ -25,7 +26,6 @@ from slimgate.steps.agreement import make_calibration_batches, make_default_pred
 from slimgate.steps.convert import to_gguf
 
 pytestmark = [pytest.mark.slow, needs_llama_cpp]
-torch.set_num_threads(1)
 # In one operator, as by default, attention rounds keys and values to 16 bits.
 EXACT = {"kv_cache": "f32", "flash_attention": "off"}
 
@@ -46,8 +46,7 @@ class Converted:
 
 def convert(model: Any, context: Any, folder: Path, **options: Any) -> Converted:
     variant = to_gguf.step.apply(model, to_gguf.Params(**options), context)
-    folder.mkdir()
-    variant.save(folder)
+    save_model(variant, folder)
     return Converted(model, context, folder)
 
 
@@ -195,9 +194,7 @@ def test_a_file_that_transformers_cannot_read(llama: Converted, tmp_path: Path) 
     assert model.measure_size()["parameters"] == llama.model.measure_size()["parameters"]
     texts = llama.context.rows("selection").table["text"].to_pylist()
     assert model.tokenizer(texts)["input_ids"] == llama.model.tokenizer(texts)["input_ids"]
-    saved = tmp_path / "saved"
-    saved.mkdir()
-    model.save(saved)
+    saved = save_model(model, tmp_path / "saved")
     llama_cpp.runtime.check_rows(saved, texts)
     logits = predict(open_(saved), batch(rows(2, 6)))
     assert logits.shape == (2, 6, len(llama.model.tokenizer))

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fixtures.models.openvino_models import compute_selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.suite.runtime_choice import find_runtime
 
-pytestmark = pytest.mark.slow
+pytest.importorskip("torch")
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,6 @@ from slimgate.steps.calibration import (
 )
 from slimgate.tasks import causal_lm
 
-torch.set_num_threads(1)
-
 
 def built(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     context = make_tiny_context(tmp_path / "rows", calibration=9)

@@ -17,8 +17,6 @@ from slimgate.models.embedding_forms import LeadingDimensions
 from slimgate.plugins.loading import load
 from slimgate.steps.embeddings._steps import compute_principal_directions
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from steps.test_every_step import NEXT_TOKEN, applied, outputs, saved
 
 from fixtures.models.architectures import write_tiny
@@ -23,9 +22,10 @@ from slimgate.plugins.loading import load
 from slimgate.run.claims import check_step_claims
 from slimgate.tasks import causal_lm
 
+pytest.importorskip("torch")
+
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 CLASSES = partial(make_tiny_context, train=8, selection=4, calibration=12)
 TOKENS = partial(CLASSES, task=causal_lm.task, params=NEXT_TOKEN)
 DECODERS = (

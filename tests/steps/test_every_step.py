@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, NEXT_TOKEN, load_artifact, load_tiny, make_tiny_context, save_model
 from fixtures.models.embeddings import LABELS, PAIRS, make_embedding_context
 from fixtures.models.exported import make_distinct_
 from fixtures.models.step_examples import (
@@ -36,11 +35,12 @@ from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.run.claims import check_step_claims
 from slimgate.steps.agreement import make_default_predictor
 from slimgate.store.store import list_files
-from slimgate.tasks import causal_lm, text_classification, text_generation
+from slimgate.tasks import causal_lm, text_generation
+
+pytest.importorskip("torch")
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 PICKLES = (".bin", ".pt", ".pkl", ".pickle")
 
 
@@ -54,8 +54,6 @@ class Setting:
 
 
 CLASSES = partial(make_tiny_context, calibration=16)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
 TOKENS = partial(make_tiny_context, train=24, calibration=16, task=causal_lm.task, params=NEXT_TOKEN)
 PROMPTS = text_generation.Params(prompt="text", reference="label", max_new_tokens=4)
 ANSWERS = partial(make_tiny_context, train=24, task=text_generation.task, params=PROMPTS)
@@ -140,8 +138,7 @@ def outputs(model: Any, context: Any) -> Any:
 
 def saved(model: Any, folder: Path) -> dict[str, int]:
     """The facts of its manifest, after saving."""
-    folder.mkdir()
-    model.save(folder)
+    save_model(model, folder)
     return {"bytes": sum((folder / f).stat().st_size for f in list_files(folder)), **model.measure_size()}
 
 

@@ -14,8 +14,6 @@ from slimgate.errors import DataError
 from slimgate.models.blocks import blocks
 from slimgate.steps.importance import compute_mask_importance, list_labelled_batches
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "bert-mean"])
 def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, architecture: str) -> None:

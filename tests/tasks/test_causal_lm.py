@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
@@ -31,7 +31,6 @@ from slimgate.steps.quantize import int8_dynamic
 from slimgate.tasks import causal_lm as task
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
-torch.set_num_threads(1)
 Params = task.Params
 PARAMS = Params(text=("text",), max_tokens=8, stride=4)
 WORDS = ("good", "nice", "great", "film", "plot", "the", "a", "is", "bad")
@@ -264,8 +263,7 @@ def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
 
 
 def stored_numbers(model: Any, folder: Path) -> int:
-    folder.mkdir()
-    model.save(folder)
+    save_model(model, folder)
     with safetensors.safe_open(str(folder / "model.safetensors"), "pt") as stored:
         return sum(stored.get_tensor(name).numel() for name in stored.keys())  # noqa: SIM118
 

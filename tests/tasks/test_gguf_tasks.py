@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from support.versions import needs_llama_cpp
 
@@ -24,12 +23,13 @@ from slimgate.steps.convert import to_gguf
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
+pytest.importorskip("torch")
+
 pytestmark = [
     pytest.mark.slow,
     needs_llama_cpp,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-torch.set_num_threads(1)
 WORDS = (*GOOD, *BAD, *OTHER)
 # In one operator, as by default, attention rounds keys and values to 16 bits.
 EXACT = '{ name = "llama_cpp", kv_cache = "f32", flash_attention = "off" }'

@@ -11,14 +11,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.building import load_tiny
-from fixtures.models.tiny_clip import (
-    COLOURS,
-    PARAMS,
-    make_clip_context,
-    make_picture_rows,
-    write_tiny_clip,
-)
+from fixtures.models.building import load_tiny, save_model
+from fixtures.models.tiny_clip import COLOURS, PARAMS, make_clip_context, make_picture_rows, write_tiny_clip
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -29,7 +23,6 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, fine_tune
 from slimgate.tasks import image_text
 
-torch.set_num_threads(1)
 CLASSES = tuple(sorted(COLOURS))
 
 
@@ -45,9 +38,7 @@ def answers(model: Any, folder: Path, rows: Rows, params: image_text.Params = PA
 
 
 def saved(model: Any, folder: Path) -> Path:
-    folder.mkdir()
-    model.save(folder)
-    return folder
+    return save_model(model, folder)
 
 
 def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:

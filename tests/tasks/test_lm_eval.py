@@ -34,7 +34,6 @@ from slimgate.tasks.parts.lm_eval_documents import load_documents, score_documen
 
 pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-torch.set_num_threads(1)
 WORDS = (*GOOD, *BAD, *OTHER)
 FACTS = TaskFacts(())
 TASKS: dict[str, dict[str, Any]] = {

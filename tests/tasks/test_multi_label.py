@@ -23,7 +23,6 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import multi_label as task
 from slimgate.tasks.parts.heads import compute_classifier_inputs, fit_labels_head
 
-torch.set_num_threads(1)
 ABC = TaskFacts(("a", "b", "c"))
 
 

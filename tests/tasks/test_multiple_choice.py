@@ -37,7 +37,6 @@ from slimgate.tasks import text_classification
 from slimgate.tasks.parts.choice_scores import tokenize_pairs
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
 
-torch.set_num_threads(1)
 WORDS = (*GOOD, *BAD, *OTHER)
 PARAMS = task.Params(context="question", choices="choices", answer="answer", max_tokens=32)
 LETTERS = task.Params(context="question", choices="choices", answer="answer", letters=True, max_tokens=32)

@@ -21,7 +21,6 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import text_classification as task
 
-torch.set_num_threads(1)
 REF = ModelRef("../m")
 Params = task.Params
 

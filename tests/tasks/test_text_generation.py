@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
@@ -32,7 +31,6 @@ from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import is_loop
 
-torch.set_num_threads(1)
 PARAMS = task.Params(prompt="text", reference="label", max_new_tokens=6)
 TEMPLATE = "{% for one in messages %}{{ one['content'] }} {% endfor %}is"
 PLAN = AnswerPlan(batch_size=4)

@@ -22,7 +22,6 @@ from slimgate.run.selftest import plant_fault
 from slimgate.tasks import text_regression as task
 from slimgate.tasks.parts.heads import compute_classifier_inputs
 
-torch.set_num_threads(1)
 PARAMS = task.Params(text=("text",), score="score")
 
 

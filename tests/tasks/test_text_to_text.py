@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import ENCODER_DECODERS, write_tiny
-from fixtures.models.building import load_tiny
+from fixtures.models.building import load_tiny, save_and_load
 from fixtures.models.encoder_decoders import (
     PARAMS,
     compute_answers,
@@ -22,7 +22,6 @@ from fixtures.models.encoder_decoders import (
     make_pair_context,
     make_tiny_pair_model,
 )
-from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError, MeasureError, SuiteError
 from slimgate.outcomes import RIGHT, SAME_ANSWERS
 from slimgate.plugins.loading import load
@@ -36,7 +35,6 @@ from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows, make_objective
 from slimgate.tasks.parts.text_pairs import START
 
-torch.set_num_threads(1)
 ROWS = Rows(
     pa.table(
         {

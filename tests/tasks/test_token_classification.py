@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny
@@ -24,7 +23,6 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import token_classification as task
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
 
-torch.set_num_threads(1)
 PARAMS = task.Params(words="tokens", tags="tags", max_tokens=12)
 
 

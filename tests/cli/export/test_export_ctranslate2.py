@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fixtures.models.encoder_decoders import PARAMS, compute_answers, make_tiny_pair_model
 from fixtures.models.kept_models import run_readme, store_run
@@ -21,7 +20,6 @@ from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.steps.convert import to_ctranslate2 as step
 
 pytestmark = pytest.mark.slow
-torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)

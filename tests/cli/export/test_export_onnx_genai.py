@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
@@ -19,7 +18,6 @@ from slimgate.tasks import text_generation
 
 pytest.importorskip("onnxruntime_genai")
 pytestmark = pytest.mark.slow
-torch.set_num_threads(1)
 PARAMS = text_generation.Params(prompt="text", reference="label", max_new_tokens=40)
 
 

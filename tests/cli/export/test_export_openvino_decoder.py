@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from support.versions import needs
 
 from fixtures.models.kept_models import run_readme, store_run
@@ -18,7 +17,6 @@ from slimgate.steps.convert import to_openvino_decoder as step
 
 pytest.importorskip("openvino")
 pytestmark = [pytest.mark.slow, needs("transformers>=5.18")]
-torch.set_num_threads(1)
 SAMPLING = SamplingParams(max_new_tokens=40)
 
 

@@ -20,7 +20,6 @@ from slimgate.steps.convert import to_gguf
 from slimgate.steps.quantize import compressed_tensors
 from slimgate.tasks import causal_lm
 
-torch.set_num_threads(1)
 TEXTS = ["good film the plot", "bad movie was"]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
@@ -21,7 +20,8 @@ from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
+
 SUITE = """
 [suite]
 title = "precision"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from support.tiny_suite import make_tiny_run
 
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.plugin.gates.behaviour import list_stage_facts
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
+
 COMBINED = """[variants]
 half = { steps = [{ keep_layers = [0, 2] }, { magnitude_prune = { sparsity = 0.5 } }] }
 int8 = { from = "half", steps = [{ int8_dynamic = {} }] }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,13 @@ import torch
 from pydantic import ValidationError
 from support.tiny_suite import make_tiny_run
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_causal, save_model
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.params import Located
 from slimgate.steps.convert import external
-from slimgate.tasks import causal_lm
 
-torch.set_num_threads(1)
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
+build = partial(make_tiny_causal, calibration=8)
+
 START = """
 import json, pathlib, sys
 request = json.loads(pathlib.Path(sys.argv[1]).read_text())
@@ -87,14 +86,6 @@ compressor.update_config(str(output))
 )
 
 
-def build(tmp_path: Path, *, calibration: int = 8) -> tuple[Any, Any]:
-    context = make_tiny_context(
-        tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN
-    )
-    folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
 def options(tmp_path: Path, script: str, **more: Any) -> external.Params:
     file = tmp_path / "compress.py"
     file.write_text(script, "utf-8")
@@ -148,9 +139,7 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
 
     model, context, _ = applied(tmp_path, QUANTIZE)
 
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
+    folder = save_model(model, tmp_path / "saved")
     ids = torch.tensor([[2, 7, 9, 11, 5]])
     with torch.inference_mode():
         alone = AutoModelForCausalLM.from_pretrained(folder).eval()(ids).logits

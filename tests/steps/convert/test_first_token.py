@@ -27,7 +27,6 @@ from slimgate.steps.prune import prune_heads
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from support.versions import needs_llama_cpp
 
-from fixtures.models.building import load_tiny
+from fixtures.models.building import load_tiny, save_model
 from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError
@@ -25,7 +25,6 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, list_files
 from slimgate.tasks import text_generation
 
-torch.set_num_threads(1)
 PARAMS = gguf_draft.Params(draft="small", draft_tokens=3)
 ANSWERS = text_generation.Params(prompt="text", max_new_tokens=12)
 PROMPTS = [[5, 9, 40], [7, 7], [100, 3, 25, 61, 8]]
@@ -142,8 +141,7 @@ class TestByLlamaCpp:
     def test_an_equal_draft_has_all_its_tokens_kept(self, tmp_path: Path) -> None:
         pair = Pair(tmp_path, noise=0.0, types=("F32", "F16"))
         combined = pair.apply()
-        (tmp_path / "saved").mkdir()
-        combined.save(tmp_path / "saved")
+        save_model(combined, tmp_path / "saved")
         answer = pair.open(tmp_path / "saved").begin_with_draft(PROMPTS[0], 10)
         assert answer.begin() == answer.written[0]
         assert [len(answer.extend()) for _ in range(3)] == [4, 4, 1]

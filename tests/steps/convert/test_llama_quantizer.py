@@ -14,6 +14,7 @@ from support.versions import needs_llama_cpp
 from transformers import AutoConfig, AutoTokenizer
 
 from fixtures.models.architectures import write_tiny
+from fixtures.models.building import save_model
 from fixtures.models.gguf_models import make_byte_level_llama, make_wide_llama
 from slimgate.errors import BuildError
 from slimgate.models.sentence_encoder import SentenceEncoder
@@ -26,7 +27,6 @@ from slimgate.tasks.parts.sentences import EncodedPairs
 gguf = pytest.importorskip("gguf")
 # the fixture of the module has a worker of its own
 pytestmark = pytest.mark.usefixtures("forked_workers")
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,7 @@ def test_the_network_of_pytorch_gives_the_same_file(floats: tuple[Path, Any], tm
 def test_a_file_that_is_quantized_is_not_quantized_again(floats: tuple[Path, Any], tmp_path: Path) -> None:
     quantized, _ = quantize(floats, tmp_path, type="Q4_K_M")
     (tmp_path / "twice").mkdir()
-    (tmp_path / "saved").mkdir()
-    quantized.save(tmp_path / "saved")
+    save_model(quantized, tmp_path / "saved")
     with pytest.raises(
         BuildError, match="its weights are in Q4_K_M, expected a model of PyTorch, or a GGUF file"
     ):

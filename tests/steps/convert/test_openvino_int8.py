@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
 from fixtures.models.openvino_models import compute_model_scores
@@ -27,8 +26,6 @@ from slimgate.steps.convert._openvino_quantization import (
 from slimgate.steps.convert.openvino_int8 import Params
 
 pytestmark = pytest.mark.slow
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

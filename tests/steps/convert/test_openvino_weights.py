@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
 from fixtures.models.openvino_models import compute_model_scores
@@ -16,9 +15,9 @@ from slimgate.models.openvino_model import count_weight_types
 from slimgate.steps.convert import openvino_weights
 from slimgate.steps.convert.openvino_weights import Params
 
-pytestmark = pytest.mark.slow
+pytest.importorskip("torch")
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

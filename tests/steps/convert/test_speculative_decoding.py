@@ -16,7 +16,7 @@ from support.decoder_checks import (
     make_eager,
 )
 
-from fixtures.models.building import load_tiny
+from fixtures.models.building import load_tiny, save_model
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
@@ -29,7 +29,6 @@ from slimgate.steps.quantize import int8_dynamic
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, list_files
 
-torch.set_num_threads(1)
 LONG = {"max_position_embeddings": 128}
 SAMPLING = SamplingParams(max_new_tokens=20)
 SLOW = ("gpt2", "mistral", "qwen2", "gemma2", "phi", "opt", "mixtral")
@@ -176,8 +175,7 @@ def test_a_model_in_int8_takes_a_draft_in_int8(tmp_path: Path) -> None:
     int8_dynamic.step.apply(model, int8, context)
     # a row's activations share a scale, whether it is read alone or with others
     combined = apply((model, context), step.Params(draft="small", tolerance=0.2))
-    (tmp_path / "made").mkdir()
-    combined.save(tmp_path / "made")
+    save_model(combined, tmp_path / "made")
     again = eager.runtime.load(tmp_path / "made", eager.Params(), device="cpu", threads=1)
     prompts = encode_prompts(context, model.tokenizer)[:4]
     assert all(answer.ids for answer in compute_answers(again, model.tokenizer, prompts))

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from slimgate.errors import BuildError, DataError, ProcessDied
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
@@ -29,7 +28,6 @@ from tools.trust import dying_package
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 PACKAGE = "package = { steps = [{ to_aoti = {} }] }"
@@ -60,9 +58,7 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
     assert context.log["max_difference_relative"] < 1e-4
     assert context.log["compile_seconds"] > 0
     assert compiled.measure_size() == size
-    saved = tmp_path / "saved"
-    saved.mkdir()
-    compiled.save(saved)
+    saved = save_model(compiled, tmp_path / "saved")
     assert {"config.json", "model.pt2", "slimgate.json", "tokenizer.json"} <= set(list_files(saved))
     suffixes = {Path(name).suffix for name in zipfile.ZipFile(saved / "model.pt2").namelist()}
     assert suffixes <= {".so", ".cpp", ".json", ""}

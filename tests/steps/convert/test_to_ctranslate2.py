@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import ENCODER_DECODERS
-from fixtures.models.building import make_tiny_context
+from fixtures.models.building import make_tiny_context, save_model
 from fixtures.models.encoder_decoders import PARAMS, compute_answers, make_tiny_pair_model
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
@@ -23,8 +23,6 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.convert import to_ctranslate2 as step
 from slimgate.suite.runtime_choice import find_runtime
 from slimgate.tasks import text_to_text as task
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module", params=ENCODER_DECODERS)
@@ -51,8 +49,7 @@ def test_float32_answers_are_those_of_pytorch(pair: tuple[Any, Any], tmp_path: P
     model, context = pair
     variant = converted(pair, tmp_path, quantization="float32")
     assert context.log["changed_answers"] == 0
-    (tmp_path / "saved").mkdir()
-    variant.save(tmp_path / "saved")
+    save_model(variant, tmp_path / "saved")
     rows = context.rows("train")
     eager = compute_answers(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
     ours = compute_answers(loaded(tmp_path / "saved"), variant.tokenizer, rows)
@@ -100,8 +97,7 @@ def test_int8_keeps_most_answers_in_a_third_of_the_bytes(
     before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < 0.35 * before["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    variant.save(tmp_path / "saved")
+    save_model(variant, tmp_path / "saved")
     again = load_ctranslate2_model(tmp_path / "saved")
     assert again.measure_size() == after
     assert again.quantization == quantization

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from support.decoder_checks import (
     assert_another_model_is_found,
     assert_draws_no_answers,
@@ -21,7 +20,7 @@ from support.decoder_checks import (
 )
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError, MeasureError, SuiteError
@@ -32,7 +31,6 @@ from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2_predictors import GeneratorPredictor
 from slimgate.steps.convert import to_ctranslate2 as step
 
-torch.set_num_threads(1)
 # What a converter may forget of a family: another base of the positions, biases, wide heads, an epsilon.
 TURNS = {"rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -71,9 +69,7 @@ def opened(model: Any) -> GeneratorPredictor:
 
 def reopened(variant: Any, folder: Path) -> Any:
     """What a folder of the saved model gives."""
-    folder.mkdir()
-    variant.save(folder)
-    return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
+    return runtime.runtime.load(save_model(variant, folder), runtime.Params(), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize("architecture", step.DECODERS)
@@ -123,8 +119,7 @@ def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
     before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < 0.35 * before["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    variant.save(tmp_path / "saved")
+    save_model(variant, tmp_path / "saved")
     again = load_ctranslate2_model(tmp_path / "saved")
     assert (again.measure_size(), again.quantization, again.answers) == (after, "int8", variant.answers)
     prompts = encode_prompts(context, model.tokenizer)

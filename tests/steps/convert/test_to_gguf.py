@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from fixtures.models.embeddings import compute_vectors
 from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError
@@ -26,7 +26,6 @@ from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.sentence_models import count_bytes
 
 gguf = pytest.importorskip("gguf")
-torch.set_num_threads(1)
 
 IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
@@ -34,9 +33,7 @@ IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 def written(tmp_path: Path, **options: Any) -> tuple[Path, Any, Any]:
     model, context = make_byte_level_llama(tmp_path)
     converted = to_gguf.step.apply(model, to_gguf.Params(**options), context)
-    folder = tmp_path / "written"
-    folder.mkdir()
-    converted.save(folder)
+    folder = save_model(converted, tmp_path / "written")
     return folder, model, context
 
 
@@ -163,9 +160,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
 
     converted = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
 
-    folder = tmp_path / "written"
-    folder.mkdir()
-    converted.save(folder)
+    folder = save_model(converted, tmp_path / "written")
     again = load_served(folder, "cpu")
     assert 0 <= np.abs(compute_vectors(again, context) - before).max() < apart
     assert again.measure_size() == converted.measure_size()

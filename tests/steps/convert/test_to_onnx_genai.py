@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 from support.decoder_checks import (
     assert_another_model_is_found,
@@ -22,7 +21,7 @@ from support.decoder_checks import (
 
 from fixtures.models import tiny_decoders
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.onnx_genai_model import load_onnx_genai_model
@@ -34,7 +33,6 @@ from slimgate.suite.runtime_choice import find_runtime
 pytest.importorskip("onnxruntime_genai")
 # the fixture of the module has a worker of its own
 pytestmark = pytest.mark.usefixtures("forked_workers")
-torch.set_num_threads(1)
 # Heads of 16 numbers, and of 32 where half of them have a position (Phi).
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -82,8 +80,7 @@ def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str)
     assert context.log["max_difference_relative"] < 0.01
     assert context.log["changed_answers"] == 0
     assert context.log["longest_text"] == 64
-    (tmp_path / "saved").mkdir()
-    variant.save(tmp_path / "saved")
+    save_model(variant, tmp_path / "saved")
     loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
     assert_same_answers(model, context, loaded)
 
@@ -123,8 +120,7 @@ def test_integers_take_fewer_bytes(tmp_path: Path, precision: Any, share: float)
     before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < share * before["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    variant.save(tmp_path / "saved")
+    save_model(variant, tmp_path / "saved")
     again = load_onnx_genai_model(tmp_path / "saved")
     assert again.measure_size() == after
     assert again.precision == precision

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.openvino_models import (
     LABELS,
@@ -25,9 +24,9 @@ from slimgate.errors import BuildError, DataError
 from slimgate.steps.convert import to_openvino
 from slimgate.steps.quantize import int8_dynamic
 
-pytestmark = pytest.mark.slow
+pytest.importorskip("torch")
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
 
 
 def types_of(model: Any) -> set[str]:
@@ -54,8 +53,7 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
     assert plain.network.config._attn_implementation == "sdpa"
     # tensors that are equal, such as biases of 0, are stored once
     assert model.measure_size()["parameters"] == pytest.approx(plain.measure_size()["parameters"], rel=0.05)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
+    save_model(model, tmp_path / "saved")
     assert np.array_equal(compute_scores_elsewhere(tmp_path / "saved", tmp_path, model, context), scores)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from support.decoder_checks import (
     assert_another_model_is_found,
     assert_draws_no_answers,
@@ -25,7 +24,7 @@ from support.decoder_checks import (
 from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_model
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.write_answers import SamplingParams
@@ -37,7 +36,6 @@ from slimgate.suite.runtime_choice import find_runtime
 
 pytest.importorskip("openvino")
 pytestmark = needs("transformers>=5.18")
-torch.set_num_threads(1)
 FAST = ("qwen2",)  # heads that share keys, a sliding window of 8 in one of two blocks
 WIDE = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "initializer_range": 0.1}
 TWO: dict[str, Any] = {"num_hidden_layers": 2, "max_window_layers": 1}  # the latter is Qwen2's
@@ -98,9 +96,7 @@ def opened(model: Any, **options: Any) -> runtime.DecoderPredictor:
 
 def reopened(graph: Any, folder: Path) -> Any:
     """What a folder of the saved model gives."""
-    folder.mkdir()
-    graph.save(folder)
-    return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
+    return runtime.runtime.load(save_model(graph, folder), runtime.Params(), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +155,7 @@ def test_weights_in_few_bits(
     assert 0.0001 < context.log["max_difference_relative"] < 1.5
     assert 0 <= context.log["changed_answers"] <= 1
     assert quantized.measure_size()["state_bytes"] < share * graph.measure_size()["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    quantized.save(tmp_path / "saved")
+    save_model(quantized, tmp_path / "saved")
     again = runtime.runtime.load_model(tmp_path / "saved", "cpu")
     assert again.measure_size() == quantized.measure_size()
     prompts = encode_prompts(context, model.tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,8 @@ import torch
 from pydantic import ValidationError
 from sklearn.decomposition import PCA
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, make_tiny_classifier, save_and_load
 from slimgate.errors import BuildError
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.factorize import factorize_embeddings
 from slimgate.steps.factorize.factorize_embeddings import compute_weighted_directions
 from slimgate.steps.finetune import fine_tune
@@ -24,18 +21,7 @@ from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.steps.layers.low_rank import FactorizedEmbedding
 from slimgate.steps.quantize import int8_dynamic
 
-torch.set_num_threads(1)
-
-
-def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+scores = partial(compute_scores, split="train")
 
 
 def apply(model: Any, context: Any, **options: Any) -> FactorizedEmbedding:
@@ -54,7 +40,7 @@ def vectors(model: Any) -> Any:
 
 @pytest.mark.parametrize("architecture", ["bert", "electra", "gpt2"])
 def test_the_table_is_narrow(tmp_path: Path, architecture: str) -> None:
-    model, context = build(tmp_path, architecture)
+    model, context = make_tiny_classifier(tmp_path, architecture)
     before, tokens = model.measure_size()["parameters"], model.config.vocab_size
     embedding = apply(model, context, rank=6)
     width = embedding.embedding_dim
@@ -64,7 +50,7 @@ def test_the_table_is_narrow(tmp_path: Path, architecture: str) -> None:
 
 
 def test_unweighted_vectors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     old = vectors(model)
     apply(model, context, rank=5, weighting="none")
     left, values, right = np.linalg.svd(old, full_matrices=False)
@@ -74,7 +60,7 @@ def test_unweighted_vectors_are_numpys_best_of_that_rank(tmp_path: Path) -> None
 
 
 def test_centred_vectors_are_scikit_learns_principal_components(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     old = vectors(model)
     apply(model, context, rank=5, weighting="none", centre=True)
     pca = PCA(5).fit(old)
@@ -95,7 +81,7 @@ def test_frequent_tokens_lose_least() -> None:
 
 
 def test_energy_chooses_the_rank(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     values = np.linalg.svd(vectors(model), compute_uv=False) ** 2
     embedding = apply(model, context, energy=0.6, weighting="none")
     assert values[: embedding.rank].sum() >= 0.6 * values.sum() > values[: embedding.rank - 1].sum()
@@ -103,7 +89,7 @@ def test_energy_chooses_the_rank(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     embedding = apply(model, context, rank=6)
     before = embedding.table.weight.detach().clone()
     fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
@@ -111,13 +97,11 @@ def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
     assert [type(m) for m in embedding.children()] == [Int8Embedding, Int8Linear]
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
+    assert np.array_equal(scores(save_and_load(model, tmp_path / "saved"), context), scores(model, context))
 
 
 def test_a_table_that_is_gone_or_would_not_shrink_is_an_error(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     with pytest.raises(BuildError, match=r"rank 14 of a token table of 23 × 32 .* expected a rank below 14"):
         apply(model, context, rank=14)
     apply(model, context, rank=13)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import (
+    PARAMS,
+    compute_scores,
+    load_tiny,
+    make_tiny_classifier,
+    make_tiny_context,
+    save_and_load,
+)
 from slimgate.errors import BuildError
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.rows import Rows
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
 from slimgate.steps.factorize import low_rank
 from slimgate.steps.finetune import fine_tune
@@ -28,25 +33,10 @@ from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import int8_dynamic
 from slimgate.tasks import causal_lm
 
-torch.set_num_threads(1)
+scores = partial(compute_scores, split="train")
+build = partial(make_tiny_classifier, calibration=24)
+
 CASES = ["bert", "llama", "gpt2"]
-
-
-def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", calibration=24)
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
-
-
-def saved_and_loaded(model: Any, folder: Path) -> Any:
-    folder.mkdir()
-    model.save(folder)
-    return load_torch_model(folder)
 
 
 def apply(model: Any, context: Any, **options: Any) -> dict[str, LowRankLinear]:
@@ -207,7 +197,7 @@ def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     assert context.log["linear_layers"] == 2 * 2 * 4
     model.kind = "torch_quantized"
-    assert np.array_equal(scores(saved_and_loaded(model, tmp_path / "s"), context), scores(model, context))
+    assert np.array_equal(scores(save_and_load(model, tmp_path / "s"), context), scores(model, context))
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,11 @@ from transformers import (
 )
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, PARAMS, load_tiny, make_tiny_context, save_and_load
 from fixtures.models.encoder_decoders import make_tiny_pair_model
-from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError
 from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.eager import EagerPredictor
@@ -35,10 +34,7 @@ from slimgate.steps.factorize import factorize_embeddings, trim_vocabulary
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import keep_layers
 from slimgate.steps.quantize import int8_dynamic
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 CASES = ["bert", "distilbert", "roberta", "electra", "llama", "gpt2", "bert-mean"]
 # tokens of the tiny vocabulary that the rows below do not use
 RARE = ("plot", "actor", "boring", "awful")
@@ -73,12 +69,6 @@ def apply(model: Any, context: Any, **options: Any) -> Any:
     return trim_vocabulary.step.apply(model, trim_vocabulary.Params.model_validate(options), context)
 
 
-def saved_and_loaded(model: Any, folder: Path) -> Any:
-    folder.mkdir()
-    model.save(folder)
-    return load_torch_model(folder)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_unused_tokens_go_and_answers_stay_to_the_bit(tmp_path: Path, case: str) -> None:
     model, context = build(tmp_path, case)
@@ -91,7 +81,7 @@ def test_unused_tokens_go_and_answers_stay_to_the_bit(tmp_path: Path, case: str)
     assert model.config.vocab_size == len(model.tokenizer) == context.log["tokens_after"]
     assert model.measure_size()["parameters"] == parameters - len(gone) * width
     assert np.array_equal(scores(model, context), before)
-    again = saved_and_loaded(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), before)
     assert again.tokenizer.get_vocab() == model.tokenizer.get_vocab()
     strange = rows_of(["plot zygote 漢字 \U0001f600", "boring", "good film"])
@@ -171,7 +161,7 @@ def test_it_goes_with_factorised_embeddings_in_either_order(tmp_path: Path, firs
         apply(model, context)
         factorize_embeddings.step.apply(model, params, context)
     assert {m.num_embeddings: m.embedding_dim for m in tables(model).values()} == {len(model.tokenizer): 6}
-    again = saved_and_loaded(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
     assert again.measure_size() == model.measure_size()
 
@@ -184,7 +174,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
     fine_tune.step.apply(model, fine_tune.Params(epochs=1), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
-    again = saved_and_loaded(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
     with pytest.raises(BuildError, match=r"has no float table .* put trim_vocabulary before the step that"):
         apply(model, context)
@@ -249,7 +239,7 @@ def test_tokenizers_that_transformers_rebuilds_are_trimmed(
     assert context.log["tokens_after"] < context.log["tokens_before"]
     assert np.array_equal(scores(model, context), before)
     assert model.config.pad_token_id == model.tokenizer.pad_token_id
-    again = saved_and_loaded(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert type(again.tokenizer) is type(tokenizer)
     strange = rows_of(["zygote 漢字 \U0001f600", *texts])
     assert np.array_equal(scores(again, context, strange), scores(model, context, strange))
@@ -273,7 +263,7 @@ def test_a_language_models_output_layer_stays_one_with_the_table(tmp_path: Path,
     ]
     after = model.network(torch.tensor([model.tokenizer("good film")["input_ids"]])).logits
     assert torch.allclose(after, before[..., old_ids], atol=1e-6)
-    again = saved_and_loaded(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     head = again.network.lm_head.up if factorized else again.network.lm_head
     assert head.weight is next(iter(tables(again).values())).weight
     assert torch.equal(again.network(torch.tensor([model.tokenizer("good film")["input_ids"]])).logits, after)
@@ -282,7 +272,7 @@ def test_a_language_models_output_layer_stays_one_with_the_table(tmp_path: Path,
 def test_the_tokenizer_is_stored_once_and_without_spaces(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     apply(model, context)
-    saved_and_loaded(model, tmp_path / "saved")
+    save_and_load(model, tmp_path / "saved")
     text = (tmp_path / "saved" / "tokenizer.json").read_text("utf-8")
     assert "\n" not in text
     assert json.loads(text)["model"]["vocab"] == model.tokenizer.get_vocab()

@@ -20,7 +20,6 @@ from slimgate.tasks import text_regression
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 QUICK: dict[str, Any] = {"precision": "float32", "learning_rate": 1e-3, "batch_size": 8}
 
 

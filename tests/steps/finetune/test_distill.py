@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_model
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
@@ -24,8 +24,6 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.objectives import ClassObjective
 
 pytestmark = pytest.mark.slow
-
-torch.set_num_threads(1)
 
 
 def test_it_declares_that_it_needs_the_teacher() -> None:
@@ -127,8 +125,7 @@ def test_a_narrower_student_learns_by_a_projection_not_saved(tmp_path: Path) -> 
     losses = [epoch["loss"] for epoch in context.log["epochs"]]
     assert losses[-1] < 0.9 * losses[0]
     assert context.log["teacher_logits"] == "computed beside the student"
-    (tmp_path / "artifact").mkdir()
-    student.save(tmp_path / "artifact")
+    save_model(student, tmp_path / "artifact")
     with safetensors.safe_open(str(tmp_path / "artifact/model.safetensors"), "pt") as stored:
         assert not [name for name in stored.keys() if "attached" in name]  # noqa: SIM118  no mapping
     assert all("slimgate_attached" not in name for name, _ in student.network.named_modules())

@@ -14,8 +14,6 @@ from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import DataError
 from slimgate.steps.finetune import fine_tune
 
-torch.set_num_threads(1)
-
 
 def test_it_declares_what_its_key_depends_on() -> None:
     assert fine_tune.step.reads == ("train", "selection")

@@ -13,11 +13,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, load_tiny, make_tiny_context, save_and_load, save_model
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, lora, lora_distill
 from slimgate.steps.layers.int8_linear import Int8Linear
 from slimgate.steps.layers.lora_linear import LoraLinear
@@ -29,7 +27,6 @@ from slimgate.tasks.parts.objectives import ClassObjective
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32", "r": 2}
 
 
@@ -45,11 +42,6 @@ def context(tmp_path: Path, folder: Path) -> Any:
     return make_tiny_context(
         tmp_path / "rows", teacher=lambda: load_tiny(folder, make_tiny_context(tmp_path / "teacher"))
     )
-
-
-def scores(model: Any, context: Any, split: str = "selection") -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
@@ -88,17 +80,16 @@ def test_a_kept_adapter_equals_the_merged_and_loads_without_peft(
 ) -> None:
     merged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
     unmerged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
-    assert np.allclose(scores(unmerged, context), scores(merged, context), atol=1e-5)
+    assert np.allclose(compute_scores(unmerged, context), compute_scores(merged, context), atol=1e-5)
     layers = [m for m in unmerged.network.modules() if isinstance(m, LoraLinear)]
     assert len(layers) == 4 * 6
     added = unmerged.measure_size()["parameters"] - merged.measure_size()["parameters"]
     assert context.log["adapter_parameters"] == added
     assert context.log["bytes_added"] == 4 * added
-    (tmp_path / "saved").mkdir()
-    unmerged.save(tmp_path / "saved")
+    save_model(unmerged, tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "peft", None)
     again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(unmerged, context))
+    assert np.array_equal(compute_scores(again, context), compute_scores(unmerged, context))
 
 
 def test_without_peft_the_message_says_what_to_install(
@@ -150,24 +141,24 @@ def test_pruned_zeros_stay_zero(folder: Path, context: Any, merge: bool) -> None
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     names = _linear_names(model, "encoder.layer")
     zeros = {name: model.network.get_submodule(name).weight == 0 for name in names}
-    before = scores(model, context)
+    before = compute_scores(model, context)
     lora.step.apply(model, lora.Params(**SHORT, merge=merge), context)
     for name, mask in zeros.items():
         layer = model.network.get_submodule(name)
         weight = layer.base.weight if isinstance(layer, LoraLinear) else layer.weight
         assert torch.equal(weight == 0, mask), name
-    assert not np.array_equal(scores(model, context), before)
+    assert not np.array_equal(compute_scores(model, context), before)
 
 
 def test_distilled_adapters_bring_a_pruned_model_nearer(folder: Path, context: Any) -> None:
-    teacher = torch.from_numpy(scores(load_tiny(folder, context), context, "train"))
+    teacher = torch.from_numpy(compute_scores(load_tiny(folder, context), context, "train"))
     model = load_tiny(folder, context)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
 
     def distance() -> float:
         return float(
             ClassObjective()
-            .soft_losses(torch.from_numpy(scores(model, context, "train")), teacher, 2.0)
+            .soft_losses(torch.from_numpy(compute_scores(model, context, "train")), teacher, 2.0)
             .mean()
         )
 
@@ -190,9 +181,9 @@ def test_int8_after_kept_adapters_reaches_their_bases(folder: Path, context: Any
     model.kind = "torch_quantized"
     layers = [m for m in model.network.modules() if isinstance(m, LoraLinear)]
     assert all(isinstance(layer.base, Int8Linear) for layer in layers)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
+    assert np.array_equal(
+        compute_scores(save_and_load(model, tmp_path / "saved"), context), compute_scores(model, context)
+    )
 
 
 def test_an_unknown_target_names_the_nearest(folder: Path, context: Any) -> None:

@@ -21,8 +21,6 @@ from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows
 from slimgate.tasks.parts.prompts import make_written_windows
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

@@ -16,8 +16,6 @@ from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.finetune import progressive_distill
 from slimgate.steps.finetune.progressive_distill import Params
 
-torch.set_num_threads(1)
-
 
 def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple[Any, Any]:
     """(model, context) after the step; block `idle` of the model passes its input on as it is."""

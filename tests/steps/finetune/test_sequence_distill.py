@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import torch
 from support.tiny_decoders import (
     WITH_REFERENCE,
     WITHOUT_REFERENCE,
@@ -25,15 +24,9 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, fine_tune, sequence_distill
 from slimgate.steps.training.transfer_params import Generate
-from slimgate.steps.training.written_answers import (
-    COLUMN,
-    generate_answers,
-    learn_from_written_answers,
-)
+from slimgate.steps.training.written_answers import COLUMN, generate_answers, learn_from_written_answers
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_labelled_rows, encode_training_rows
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_and_load
 from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
 from fixtures.models.task_rows import make_task_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.rows import Rows
 from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert import onnx_int8_static, to_onnx
@@ -26,7 +25,6 @@ from slimgate.steps.factorize import trim_vocabulary
 from slimgate.steps.finetune import distill, static_student
 from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
 UINT8 = 2  # of onnx.TensorProto
 TEXTS = ("good film", "film good", "a very very boring movie", "")
 
@@ -130,9 +128,7 @@ def test_an_answer_is_the_same_alone_and_in_a_batch_also_in_onnx(
 def test_a_stored_student_is_the_same(hub: Path, tmp_path: Path) -> None:
     _, student, context = build_student(hub, tmp_path, bigrams=16)
     with_bigrams(student)
-    (tmp_path / "artifact").mkdir()
-    student.save(tmp_path / "artifact")
-    again = load_torch_model(tmp_path / "artifact")
+    again = save_and_load(student, tmp_path / "artifact")
     assert np.array_equal(answers(again, context), answers(student, context))
 
 

@@ -20,8 +20,6 @@ from slimgate.steps.prune.drop_layers import (
     find_least_loss_order,
 )
 
-torch.set_num_threads(1)
-
 
 def idle_(network: Any, number: int) -> None:
     """Makes a block of a pre-norm transformer give what it gets."""

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
+from fixtures.models.building import save_and_load
 from fixtures.models.masking import make_tiny_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
-from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize import low_rank, trim_vocabulary
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import cofi_prune, keep_layers
@@ -23,7 +23,6 @@ from slimgate.tasks.parts.objectives import encode_training_rows
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 # of a block of the tiny BERT: a head's query, key, value with biases and its output; likewise a neuron's
 BLOCK = 4 * (3 * 8 * 33 + 8 * 32) + 64 * (33 + 32)
 
@@ -60,9 +59,7 @@ def test_pruned_twice_and_distilled_it_loads_again_the_same(tmp_path: Path) -> N
     prune(model, context, pruning_ratio=0.6, layer_weight=0.0, cool_down=0.0)
     keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)
     distill.step.apply(model, distill.Params(epochs=1), context)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     ids = torch.arange(4, 20).view(2, 8)
     with torch.no_grad():
         assert torch.equal(model.network(input_ids=ids).logits, again.network(input_ids=ids).logits)

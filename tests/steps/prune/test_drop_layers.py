@@ -9,7 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model
 from slimgate.errors import SuiteError
 from slimgate.models.blocks import blocks, find_only_block_list
 from slimgate.steps.prune import drop_layers
@@ -17,7 +18,6 @@ from slimgate.steps.prune.drop_layers import compute_block_influence, compute_lo
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 STRATEGIES = ("alternate", "top", "influence", "loss")
 
 

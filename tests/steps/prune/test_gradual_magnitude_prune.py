@@ -17,8 +17,6 @@ from slimgate.steps.prune import gradual_magnitude_prune
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[Any, Any]:

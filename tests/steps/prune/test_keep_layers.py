@@ -12,17 +12,13 @@ from pydantic import ValidationError
 from support.versions import has_version
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, load_tiny, make_tiny_context, save_and_load, save_model
 from fixtures.models.encoder_decoders import compute_answers, make_tiny_pair_model
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import find_block_lists, find_only_block_list
-from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import keep_layers
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 INPUTS = {
     "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
@@ -46,8 +42,7 @@ def test_the_blocks_that_stay_are_the_originals_in_stated_order(
         for block in find_only_block_list(model.network)
     ]
     keep_layers.step.apply(model, keep_layers.Params(numbers), context)
-    model.save(_made(tmp_path / "saved"))
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     for network in (model.network, again.network):
         blocks = find_only_block_list(network)
         assert len(blocks) == len(numbers)
@@ -62,11 +57,6 @@ def test_the_blocks_that_stay_are_the_originals_in_stated_order(
     assert context.log["blocks_after"] == len(numbers)
     with torch.inference_mode():
         assert torch.equal(again.network(**INPUTS).logits, model.network(**INPUTS).logits)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
@@ -113,7 +103,7 @@ def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) ->
     model.config.layer_marks = ["a", "b", "c", "d"]
     keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
     assert model.config.layer_marks == ["d", "b"]
-    model.save(_made(tmp_path / "saved"))
+    save_model(model, tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "config.json").read_text("utf-8"))["num_hidden_layers"] == 2
 
 
@@ -183,8 +173,7 @@ def test_an_encoder_decoder_keeps_blocks_of_both_lists(
     assert tuple(getattr(model.config, name) for name in names) == sizes
     assert (context.log["blocks_before"], context.log["blocks_after"]) == ([3, 3], list(sizes))
     assert ("warning" in context.log) == (architecture == "t5" and sizes[0] < sizes[1])
-    model.save(_made(tmp_path / "saved"))
-    again, rows = load_torch_model(tmp_path / "saved"), context.rows("calibration")
+    again, rows = save_and_load(model, tmp_path / "saved"), context.rows("calibration")
     ours, theirs = (
         [answer.ids for answer in compute_answers(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
         for m in (model, again)

@@ -11,13 +11,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context, save_and_load
 from slimgate.models.blocks import find_only_block_list
-from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import keep_layers, magnitude_prune
-
-torch.set_num_threads(1)
 
 
 def matrices(network: Any) -> dict[str, torch.Tensor]:
@@ -103,9 +100,7 @@ def test_the_number_is_exact_also_where_all_weights_are_equal(built: tuple[Any, 
 
 def test_zeros_come_back_from_the_artifact(built: tuple[Any, Any], tmp_path: Path) -> None:
     model = prune(built, 0.5)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert again.measure_size() == model.measure_size()
     assert [change["step"] for change in again.modifications] == ["magnitude_prune"]
 
@@ -115,9 +110,7 @@ def test_a_later_training_keeps_the_zeros_and_moves_the_rest(
     built: tuple[Any, Any], tmp_path: Path, epochs: int
 ) -> None:
     model = prune(built, 0.5)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     before = matrices(again.network)
     params = fine_tune.Params(
         epochs=epochs, learning_rate=1e-2, weight_decay=0.1, batch_size=16, precision="float32"

@@ -27,8 +27,6 @@ from slimgate.steps.prune._movement_prune import (
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
-
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     """A tiny model whose teacher is what it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import make_tiny_classifier
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import n_m_prune
 
-torch.set_num_threads(1)
-
-
-def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
+build = partial(make_tiny_classifier, calibration=12)
 
 
 def groups(layer: Any, m: int) -> Any:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
 from slimgate.steps.importance import compute_mask_importance
 from slimgate.steps.prune import keep_layers, prune_ffn, prune_heads
 from slimgate.steps.quantize import int8_dynamic
-
-torch.set_num_threads(1)
 
 
 def down(network: Any, block: int) -> Any:

@@ -9,14 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
 from slimgate.steps.prune import keep_layers, magnitude_prune, prune_heads
 from slimgate.steps.quantize import int8_dynamic
 from slimgate.steps.training.callbacks import KeepZeros
-
-torch.set_num_threads(1)
 
 
 def gone_features(model: Any, remaining: list[list[int]]) -> dict[str, list[int]]:

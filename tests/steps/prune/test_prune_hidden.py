@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
+from fixtures.models.building import save_and_load
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
 from slimgate.models.plain_layers import convert_to_linear_
@@ -31,8 +32,6 @@ from slimgate.steps.prune._prune_hidden import (
 )
 from slimgate.steps.prune._unit_choice import select_best_units
 from slimgate.steps.quantize import int8_dynamic
-
-torch.set_num_threads(1)
 
 
 @contextmanager

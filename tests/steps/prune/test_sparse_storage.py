@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,19 @@ import pytest
 import safetensors.torch
 import torch
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, PARAMS, compute_scores, make_tiny_classifier, save_model
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import find_linear_layers
-from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.loading import load
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.grid import dequantize
 from slimgate.steps.layers.sparse_integers import SparseInt8Linear
 from slimgate.steps.layers.sparse_linear import SparseLinear
 from slimgate.steps.prune import magnitude_prune, sparse_storage
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+build = partial(make_tiny_classifier, calibration=12)
+
 PRUNED = ("magnitude_prune", {"sparsity": 0.5, "scope": "layer"})
-
-
-def build(tmp_path: Path, architecture: str = "bert", mean: bool = False) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", calibration=12, **({"params": MEAN} if mean else {}))
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    return load_tiny(folder, context), context
 
 
 def apply_step(model: Any, context: Any, name: str, options: Any) -> Any:
@@ -44,15 +34,9 @@ def apply_step(model: Any, context: Any, name: str, options: Any) -> Any:
     return model
 
 
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=8)
-
-
 def saved(model: Any, folder: Path) -> int:
     """Bytes of the weights file, without its header of names and shapes."""
-    folder.mkdir()
-    model.save(folder)
+    save_model(model, folder)
     content = (folder / "model.safetensors").read_bytes()
     return len(content) - 8 - int.from_bytes(content[:8], "little")
 
@@ -85,18 +69,18 @@ THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
 def test_answers_stay_to_the_bit_before_and_after_loading(
     tmp_path: Path, architecture: str, mean: bool, quantize: Any
 ) -> None:
-    model, context = build(tmp_path, architecture, mean)
+    model, context = build(tmp_path, architecture, params=MEAN if mean else PARAMS)
     apply_step(model, context, *PRUNED)
     if quantize:
         apply_step(model, context, *quantize)
-    before, size = scores(model, context), model.measure_size()
+    before, size = compute_scores(model, context), model.measure_size()
     apply_step(model, context, "sparse_storage", {})
-    assert np.array_equal(scores(model, context), before)
+    assert np.array_equal(compute_scores(model, context), before)
     counted = ("parameters", "nonzero_parameters")
     assert [model.measure_size()[key] for key in counted] == [size[key] for key in counted]
     saved(model, tmp_path / "saved")
     again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), before)
+    assert np.array_equal(compute_scores(again, context), before)
     assert again.measure_size() == model.measure_size()
     assert again.kind == "torch_quantized"
 
@@ -150,9 +134,11 @@ def test_two_of_four_in_int8_takes_less_than_five_bits_a_weight(tmp_path: Path) 
 def test_values_are_stored_in_the_dtype_asked_for(tmp_path: Path, values: str, bits: int) -> None:
     model, context = build(tmp_path)
     apply_step(model, context, "magnitude_prune", {"sparsity": 0.9, "scope": "layer"})
-    before = scores(model, context)
+    before = compute_scores(model, context)
     apply_step(model, context, "sparse_storage", {"values": values})
-    assert np.abs(scores(model, context) - before).max() <= {32: 0.0, 16: 1e-3, 8: 0.1}[bits] * np.ptp(before)
+    assert np.abs(compute_scores(model, context) - before).max() <= {32: 0.0, 16: 1e-3, 8: 0.1}[
+        bits
+    ] * np.ptp(before)
     saved(model, tmp_path / "saved")
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
     name = "bert.encoder.layer.0.attention.self.query"

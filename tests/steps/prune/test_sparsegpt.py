@@ -9,8 +9,6 @@ import torch
 from slimgate.models.sparsity import keep_n_of_m, make_keep_masks
 from slimgate.steps.prune.sparsegpt_prune import Pattern, prune_by_sparsegpt
 
-torch.set_num_threads(1)
-
 
 def inputs(tokens: int = 400, features: int = 16, seed: int = 0) -> torch.Tensor:
     """Inputs that go together, as those of real layers do."""

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, make_tiny_classifier
 from slimgate.models.linear_layers import find_linear_layers
-from slimgate.models.predict import predict_scores
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
 
-torch.set_num_threads(1)
-
-
-def build(tmp_path: Path, architecture: str = "bert", **config: Any) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", calibration=48, selection=64)
-    options = {"initializer_range": 0.2, **config}
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), **options)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=32)
+build = partial(make_tiny_classifier, calibration=48, selection=64)
 
 
 def moved(tmp_path: Path, step: Any, **params: Any) -> float:
     """How far a step moves the answers on rows that it did not see."""
-    model, context = build(tmp_path, num_hidden_layers=2)
-    before = scores(model, context)
+    model, context = build(tmp_path, shape={"num_hidden_layers": 2})
+    before = compute_scores(model, context)
     step.apply(model, step.Params(**params), context)
-    return float(np.square(scores(model, context) - before).mean())
+    return float(np.square(compute_scores(model, context) - before).mean())
 
 
 def test_half_of_each_matrix_goes_and_the_answers_move_least(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.models.building import save_and_load
 from fixtures.models.masking import ALL, INPUTS, make_tiny_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.linear_layers import find_linear_layers
-from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.layers.removed import NoAttention, NoLinear
 from slimgate.steps.prune import cofi_prune, keep_layers, magnitude_prune, prune_ffn, prune_heads
 from slimgate.steps.prune._sublayer_gates import (
@@ -28,8 +28,6 @@ from slimgate.steps.prune._sublayer_gates import (
 )
 from slimgate.steps.quantize import int8_dynamic
 from slimgate.steps.training.adapters import find_targets
-
-torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
@@ -103,9 +101,7 @@ def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, 
     assert [block.attention.heads for block in shapes] == [2 if grouped else 3, 0, 4, 0]
     assert [block.feed_forward.width for block in shapes] == [width - 35, width - 1, 0, width]
     folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
-    again = load_torch_model(folder)
+    again = save_and_load(model, folder)
     assert torch.equal(answers(again.network), scores)
     assert again.measure_size() == model.measure_size()
 
@@ -225,9 +221,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     assert kinds.count(NoAttention) == 1
     assert kinds.count(NoLinear) == 4 + 2  # query, key, value, output; up and down
     folder = tmp_path / "saved"
-    folder.mkdir()
-    model.save(folder)
-    assert torch.equal(answers(load_torch_model(folder).network), answers(model.network))
+    assert torch.equal(answers(save_and_load(model, folder).network), answers(model.network))
 
 
 def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:

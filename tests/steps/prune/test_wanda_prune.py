@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, make_tiny_classifier
 from slimgate.errors import DataError
 from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.prune import magnitude_prune, wanda_prune
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
-
-
-def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
-    labels = None if options.get("params") is MEAN else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    return load_tiny(folder, context), context
+build = partial(make_tiny_classifier, calibration=12)
 
 
 def tokens(model: Any, context: Any, name: str) -> Any:

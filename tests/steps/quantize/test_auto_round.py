@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +15,27 @@ from pydantic import ValidationError
 from support.warm_workers import fork_workers
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_causal, make_tiny_context, save_model
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import auto_round
 from slimgate.steps.quantize.auto_round import make_calibration_sequences
-from slimgate.tasks import causal_lm
 
 pytest.importorskip("auto_round")
-torch.set_num_threads(1)
 
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
 # Rows of 64 columns are two groups of 32.
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
+build = partial(make_tiny_causal, shape=SHAPE, calibration=8)
 IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 Rounded = Callable[..., tuple[Path, Any]]
 QUERY = "model.layers.0.self_attn.q_proj"
-
-
-def build(tmp_path: Path, **rows: Any) -> tuple[Any, Any]:
-    context = make_tiny_context(
-        tmp_path / "rows", **{"calibration": 8, **rows}, task=causal_lm.task, params=NEXT_TOKEN
-    )
-    folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **SHAPE)
-    return load_tiny(folder, context), context
 
 
 def rounded(tmp_path: Path, **options: Any) -> tuple[Path, Any]:
     model, context = build(tmp_path)
     params = auto_round.Params(**{"group_size": 32, "iterations": 0, **options})
     quantized = auto_round.step.apply(model, params, context)
-    folder = tmp_path / "written"
-    folder.mkdir()
-    quantized.save(folder)
+    folder = save_model(quantized, tmp_path / "written")
     return folder, context
 
 

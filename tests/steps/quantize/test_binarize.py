@@ -12,12 +12,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import (
+    MEAN,
+    compute_scores,
+    load_tiny,
+    make_tiny_classifier,
+    make_tiny_context,
+    save_and_load,
+    save_model,
+)
 from slimgate.errors import SuiteError
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear
 from slimgate.steps.layers.binary_training import LatentLinear
 from slimgate.steps.layers.packed import PackedEmbedding
@@ -25,25 +29,15 @@ from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only
 from slimgate.steps.quantize._binarize import Ramp, compute_mean_inputs, compute_sign_error
 from slimgate.steps.training.scoring import compute_quality
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
 SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32"}
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
-def build(tmp_path: Path, architecture: str = "bert", *, mean: bool = False, train: int = 48) -> Any:
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    options: dict[str, Any] = {"params": MEAN} if mean else {}
-    context = make_tiny_context(tmp_path / "rows", train=train, **options)
-    context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "teacher", **options))
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any, **options: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
+def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> Any:
+    model, context = make_tiny_classifier(tmp_path, architecture, **options)
+    teacher_context = make_tiny_context(tmp_path / "teacher", **options)
+    context.load_teacher = lambda: load_tiny(tmp_path / "hub", teacher_context)
+    return model, context
 
 
 def test_stored_weights_take_a_bit_each_and_the_head_stays_float(tmp_path: Path) -> None:
@@ -55,9 +49,7 @@ def test_stored_weights_take_a_bit_each_and_the_head_stays_float(tmp_path: Path)
     assert kinds.count(nn.Linear) == 1
     # a number for each weight as before, and a scale for each row of the 25 matrices is no parameter
     assert model.measure_size()["parameters"] == parameters
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
     name = "bert.encoder.layer.0.intermediate.dense"
     assert stored[f"{name}.packed"].shape == (64, 32 // 8)
     assert stored[f"{name}.packed"].dtype == torch.uint8
@@ -78,21 +70,21 @@ def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("activations", [False, True], ids=["weights", "weights and inputs"])
 def test_the_loaded_model_gives_the_same_scores_to_the_bit(tmp_path: Path, activations: bool) -> None:
-    model, context = build(tmp_path, mean=True)
+    model, context = build(tmp_path, params=MEAN)
     options = binarize.Params(**SHORT, activations=activations, embeddings=True)
     binarize.step.apply(model, options, context)
     assert sum(isinstance(module, BinaryEmbedding) for module in model.network.modules()) == 1
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(model, context))
+    again = save_and_load(model, tmp_path / "saved")
+    assert np.array_equal(compute_scores(again, context), compute_scores(model, context))
     assert again.measure_size() == model.measure_size()
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     binarize.step.apply(model, binarize.Params(**SHORT), context)
-    assert np.allclose(scores(model, context, batch_size=1), scores(model, context), atol=1e-5)
+    assert np.allclose(
+        compute_scores(model, context, batch_size=1), compute_scores(model, context), atol=1e-5
+    )
 
 
 def test_float_blocks_stay_float_until_a_later_step_makes_int8(tmp_path: Path) -> None:
@@ -123,7 +115,7 @@ def test_it_follows_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:
     binarize.step.apply(model, binarize.Params(**SHORT), context)
     assert [change["spec"].get("pruned") for change in model.modifications] == [[], None]
     assert sum(isinstance(m, BinaryLinear) for m in model.network.modules()) == 2 * 6 + 1
-    assert np.isfinite(scores(model, context)).all()
+    assert np.isfinite(compute_scores(model, context)).all()
 
 
 def test_the_ramp_leads_weights_then_inputs_from_float_to_binary() -> None:
@@ -186,7 +178,5 @@ def test_the_token_table_alone_can_get_fewer_bits_afterwards(tmp_path: Path) -> 
     kinds = [type(module) for module in model.network.modules()]
     assert kinds.count(BinaryLinear) == 4 * 6 + 1
     assert kinds.count(PackedEmbedding) == 1
-    after = scores(model, context)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), after)
+    after = compute_scores(model, context)
+    assert np.array_equal(compute_scores(save_and_load(model, tmp_path / "saved"), context), after)

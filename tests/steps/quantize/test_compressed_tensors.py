@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,21 @@ import safetensors.torch
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_causal, make_tiny_context, save_model
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import compressed_tensors, gptq, int8_dynamic, weight_only
-from slimgate.tasks import causal_lm
 
 pytest.importorskip("compressed_tensors")
-torch.set_num_threads(1)
 
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
+build = partial(make_tiny_causal, calibration=8)  # 4 blocks, hidden 32, 4 heads, 2 of keys, 64 inside
 QUERY = "model.layers.0.self_attn.q_proj"
 IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
 
-def build(tmp_path: Path, *, calibration: int = 8, **config: Any) -> tuple[Any, Any]:
-    """A tiny Llama of 4 blocks (hidden 32, 4 heads, 2 of keys, 64 inside) with its context."""
-    context = make_tiny_context(
-        tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN
-    )
-    folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **config)
-    return load_tiny(folder, context), context
-
-
 def written(model: Any, context: Any, tmp_path: Path, **options: Any) -> Path:
     quantized = compressed_tensors.step.apply(model, compressed_tensors.Params(**options), context)
-    folder = tmp_path / "written"
-    folder.mkdir()
-    quantized.save(folder)
-    return folder
+    return save_model(quantized, tmp_path / "written")
 
 
 def logits_by_transformers(folder: Path) -> Any:
@@ -86,9 +73,7 @@ def test_levels_of_the_step_before_answer_the_same(tmp_path: Path, step: Any, op
 def test_what_is_known_of_the_model_outlives_the_steps_folder(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     quantized = compressed_tensors.step.apply(model, compressed_tensors.Params(scheme="W8A8"), context)
-    folder = tmp_path / "written"
-    folder.mkdir()
-    quantized.save(folder)
+    folder = save_model(quantized, tmp_path / "written")
     shutil.rmtree(tmp_path / "rows")
     size = (folder / "model.safetensors").stat().st_size
     assert quantized.measure_size()["state_bytes"] == size > 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,34 +12,18 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, make_tiny_classifier, save_model
 from slimgate.errors import BuildError
-from slimgate.models.predict import predict_scores
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.steps.quantize import int8_dynamic
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-
-
-def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any, **options: Any) -> Any:
-    rows = context.rows("train")
-    encoded = text_classification.task.encode_rows(PARAMS, rows, model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
+scores = partial(compute_scores, split="train")
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama", "gpt2"])
 @pytest.mark.parametrize("embeddings", [False, True], ids=["linear", "embeddings"])
 def test_answers_stay_close(tmp_path: Path, architecture: str, embeddings: bool) -> None:
-    model, context = build(tmp_path, architecture)
+    model, context = make_tiny_classifier(tmp_path, architecture)
     before, state_bytes = scores(model, context), model.measure_size()["state_bytes"]
     parameters = model.measure_size()["parameters"]
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=embeddings), context)
@@ -51,23 +35,21 @@ def test_answers_stay_close(tmp_path: Path, architecture: str, embeddings: bool)
 
 
 def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "bert")
+    model, context = make_tiny_classifier(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(Int8Linear) == 4 * 6 + 1  # blocks, pooler
     assert kinds.count(nn.Linear) == 1
     assert kinds.count(Int8Embedding) == 0
     assert context.log["linear_layers"] == 25
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
     assert stored["bert.encoder.layer.0.attention.self.query.weight"].dtype == torch.int8
     assert stored["classifier.weight"].dtype == torch.float32
     assert json.loads((tmp_path / "saved" / "slimgate.json").read_text("utf-8"))["modifications"]
 
 
 def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "bert")
+    model, context = make_tiny_classifier(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(output_layer=True, embeddings=True), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(nn.Linear) == 0
@@ -76,7 +58,7 @@ def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "bert")
+    model, context = make_tiny_classifier(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     alone = scores(model, context, batch_size=1)
     spread = float(np.ptp(alone))
@@ -87,7 +69,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
 
 
 def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "gpt2")
+    model, context = make_tiny_classifier(tmp_path, "gpt2")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     kinds = [type(m).__name__ for m in model.network.modules()]
     assert kinds.count("Int8Linear") == 4 * 4  # c_attn, c_proj, c_fc, c_proj of four blocks
@@ -95,7 +77,7 @@ def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None
 
 
 def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "bert")
+    model, context = make_tiny_classifier(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match="have no float matrices: they are already quantized"):
         int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
@@ -104,7 +86,7 @@ def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
 def test_one_scale_a_tensor_is_coarser_than_one_a_channel(tmp_path: Path) -> None:
     errors = {}
     for granularity in ("channel", "tensor"):
-        model, context = build(tmp_path / granularity, "bert")
+        model, context = make_tiny_classifier(tmp_path / granularity, "bert")
         before = scores(model, context)
         params = int8_dynamic.Params.model_validate({"granularity": granularity, "embeddings": True})
         int8_dynamic.step.apply(model, params, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, make_tiny_classifier
 from slimgate.errors import BuildError, DataError
-from slimgate.models.predict import predict_scores
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.layers.int8_linear import Int8Embedding
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
@@ -26,21 +24,11 @@ from slimgate.steps.quantize.int8_static import (
     compute_channel_ranges,
     compute_smoothing_divisors,
 )
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
+scores = partial(compute_scores, split="train")
+build = partial(make_tiny_classifier, calibration=32)
+
 QUERY = "bert.encoder.layer.0.attention.self.query"
-
-
-def build(tmp_path: Path, architecture: str, calibration: int = 32) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", calibration=calibration)
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any, batch_size: int = 16) -> Any:
-    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,15 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
-from slimgate.runtimes.eager import EagerPredictor
+from fixtures.models.building import MEAN, compute_scores, make_tiny_classifier, save_and_load
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.steps.quantize import int8_dynamic, mixed_precision
 from slimgate.steps.training.scoring import compute_quality
-from slimgate.tasks import text_classification
 
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+build = partial(make_tiny_classifier, train=128, selection=96, calibration=24, params=MEAN)
+
 TWO_BITS = {"weight_only": {"bits": 2, "granularity": "tensor"}}
-
-
-def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
-    """A model whose fitted head answers well on what its random encoder gives."""
-    context = make_tiny_context(tmp_path / "rows", train=128, selection=96, calibration=24, params=MEAN)
-    model = load_tiny(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
-    return model, context
 
 
 def apply(model: Any, context: Any, *, narrow: dict[str, Any], **options: Any) -> Any:
@@ -39,17 +28,12 @@ def apply(model: Any, context: Any, *, narrow: dict[str, Any], **options: Any) -
     return mixed_precision.step.apply(model, mixed_precision.Params.model_validate(options), context)
 
 
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
-
-
 def test_nothing_stays_wide_where_everything_narrow_holds(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     apply(model, context, drop_points=99.0, narrow={"int8_dynamic": {"embeddings": True}})
     twin, other = build(tmp_path / "twin")
     int8_dynamic.step.apply(twin, int8_dynamic.Params(embeddings=True), other)
-    assert np.array_equal(scores(model, context), scores(twin, other))
+    assert np.array_equal(compute_scores(model, context), compute_scores(twin, other))
     assert context.log["wide_layers"] == []
     assert context.log["weights_wide"] == 0
     assert [type(m) for m in model.network.modules()].count(Int8Embedding) == 1
@@ -77,10 +61,8 @@ def test_layers_stay_wide_until_the_drop_holds(tmp_path: Path, architecture: str
 def test_the_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     apply(model, context, drop_points=3.0, narrow=TWO_BITS)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(model, context))
+    again = save_and_load(model, tmp_path / "saved")
+    assert np.array_equal(compute_scores(again, context), compute_scores(model, context))
 
 
 def test_too_few_layers_are_said_not_hidden(tmp_path: Path) -> None:
@@ -125,10 +107,8 @@ def test_wide_layers_are_made_by_the_wide_step_if_there_is_one(tmp_path: Path) -
         assert kind is ((nn.Embedding if table else Int8Linear) if name in wide else kind)
         assert (kind in (PackedLinear, PackedEmbedding)) == (name not in wide)
     assert [kind for kind in kinds.values() if kind is Int8Linear]
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(model, context))
+    again = save_and_load(model, tmp_path / "saved")
+    assert np.array_equal(compute_scores(again, context), compute_scores(model, context))
 
 
 def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
@@ -166,6 +146,6 @@ def test_tables_that_scale_their_output_are_quantized(tmp_path: Path, drop_point
     apply(model, context, drop_points=drop_points, narrow=narrow)
     tables = [m for m in model.network.modules() if isinstance(m, PackedEmbedding)]
     assert len(tables) == int("encoder.embed_tokens.table" not in context.log["wide_layers"])
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
+    assert np.array_equal(
+        compute_scores(save_and_load(model, tmp_path / "saved"), context), compute_scores(model, context)
+    )

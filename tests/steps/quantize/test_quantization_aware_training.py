@@ -7,30 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
-from slimgate.models.predict import predict_scores
-from slimgate.runtimes.eager import EagerPredictor
+from fixtures.models.building import compute_scores, load_tiny, make_tiny_classifier, save_model
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import gptq, quantization_aware_training, weight_only
 
-torch.set_num_threads(1)
 Params = quantization_aware_training.Params
 
 
 def build(tmp_path: Path, architecture: str = "bert", **rows: Any) -> tuple[Any, Any]:
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    context = make_tiny_context(tmp_path / "rows", teacher=lambda: load_tiny(folder, context), **rows)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+    model, context = make_tiny_classifier(tmp_path, architecture, **rows)
+    context.load_teacher = lambda: load_tiny(tmp_path / "hub", context)
+    return model, context
 
 
 @pytest.mark.parametrize(
@@ -40,14 +30,14 @@ def test_weight_only_packs_what_it_leaves_without_loss(
     tmp_path: Path, architecture: str, bits: int, symmetric: bool
 ) -> None:
     model, context = build(tmp_path, architecture)
-    before = scores(model, context)
+    before = compute_scores(model, context)
     grid: dict[str, Any] = {"bits": bits, "group_size": 16, "symmetric": symmetric, "embeddings": 8}
     quantization_aware_training.step.apply(model, Params(epochs=1, learning_rate=1e-3, **grid), context)
-    trained = scores(model, context)
+    trained = compute_scores(model, context)
     assert not np.array_equal(trained, before)
     assert not [name for name in model.network.state_dict() if "parametrizations" in name]
     weight_only.step.apply(model, weight_only.Params(**grid), context)
-    assert np.array_equal(scores(model, context), trained)
+    assert np.array_equal(compute_scores(model, context), trained)
     assert context.log["weight_error"] == 0
 
 
@@ -56,14 +46,13 @@ def test_two_bits_answer_the_teacher_better_than_plain_rounding(tmp_path: Path) 
     model, context = build(tmp_path, train=160, selection=48)
     training: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 8, "precision": "float32"}
     fine_tune.step.apply(model, fine_tune.Params(epochs=4, **training), context)
-    (tmp_path / "teacher").mkdir()
-    model.save(tmp_path / "teacher")
+    save_model(model, tmp_path / "teacher")
     context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
-    answers, plain = scores(model, context), context.load_teacher()
+    answers, plain = compute_scores(model, context), context.load_teacher()
     weight_only.step.apply(plain, weight_only.Params(bits=2), context)
     options = Params(bits=2, alpha=0.0, epochs=2, keep_best=False, **training)
     quantization_aware_training.step.apply(model, options, context)
-    lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
+    lost = [float(np.square(compute_scores(each, context) - answers).mean()) for each in (model, plain)]
     assert lost[0] < 0.6 * lost[1]
     assert context.log["scale_change"] > 0
 
@@ -76,7 +65,7 @@ def test_training_may_start_where_gptq_ends(tmp_path: Path) -> None:
     options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
     quantization_aware_training.step.apply(model, Params(bits=2, start="gptq", **options), context)
     assert context.log["output_error"] == error
-    assert np.allclose(scores(model, context), scores(rounded, context), atol=1e-5)
+    assert np.allclose(compute_scores(model, context), compute_scores(rounded, context), atol=1e-5)
 
 
 def test_zeros_of_a_pruning_stay_zero(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,8 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, load_tiny, make_tiny_context, save_and_load, save_model
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams
 from slimgate.runtimes.eager import EagerPredictor
@@ -27,7 +26,8 @@ from slimgate.steps.layers.torchao_linear import TorchaoLinear
 from slimgate.steps.quantize import torchao_quantize
 from slimgate.steps.quantize.torchao_quantize import Params
 
-torch.set_num_threads(1)
+scores = partial(compute_scores, split="train")
+
 CONFIGS = ("int8_dynamic", "int8_weight_only")
 
 
@@ -35,11 +35,6 @@ CONFIGS = ("int8_dynamic", "int8_weight_only")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("torchao")
     return write_tiny(root / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=2)
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -56,9 +51,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
     assert 0 < np.abs(after - before).max() < 0.2 * np.ptp(before)
     assert model.measure_size()["parameters"] == size["parameters"]
     assert model.measure_size()["state_bytes"] < 0.6 * size["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), after)
     assert again.measure_size() == model.measure_size()
 
@@ -70,9 +63,7 @@ def test_blocks_hold_int8_and_the_output_layer_stays_float(tmp_path: Path, folde
     names = {name for name, m in model.network.named_modules() if isinstance(m, TorchaoLinear)}
     assert len(names) == context.log["linear_layers"] == 2 * 6 + 1
     assert type(model.network.classifier) is torch.nn.Linear
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
     assert {name for name, tensor in stored.items() if tensor.dtype == torch.int8} >= {
         f"{name}.qdata" for name in names
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,19 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import compute_scores, load_tiny, make_tiny_classifier, save_model
 from slimgate.errors import BuildError, DataError
-from slimgate.models.predict import predict_scores
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.int8_linear import Int8Embedding
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import gptq, int8_dynamic, weight_only
 
-torch.set_num_threads(1)
-
-
-def build(tmp_path: Path, architecture: str = "bert", **rows: Any) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", **rows)
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    return load_tiny(folder, context), context
-
-
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+scores = partial(compute_scores, split="train")
 
 
 @pytest.mark.parametrize("step", [weight_only.step, gptq.step], ids=["weight_only", "gptq"])
 def test_eight_bits_hardly_change_answers(tmp_path: Path, step: Any) -> None:
-    model, context = build(tmp_path, "roberta", calibration=8)
+    model, context = make_tiny_classifier(tmp_path, "roberta", calibration=8)
     before, parameters = scores(model, context), model.measure_size()["parameters"]
     step.apply(model, step.Params(bits=8, group_size=16, embeddings=8, symmetric=False), context)
     after = scores(model, context)
@@ -49,7 +36,7 @@ def test_eight_bits_hardly_change_answers(tmp_path: Path, step: Any) -> None:
 
 
 def test_outputs_are_those_of_a_float_model_with_rounded_weights(tmp_path: Path) -> None:
-    model, context = build(tmp_path, "gpt2")
+    model, context = make_tiny_classifier(tmp_path, "gpt2")
     weight_only.step.apply(
         model, weight_only.Params(bits=4, granularity="channel", observer="minmax"), context
     )
@@ -65,11 +52,9 @@ def test_outputs_are_those_of_a_float_model_with_rounded_weights(tmp_path: Path)
 
 
 def test_weights_are_stored_in_their_bits(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     weight_only.step.apply(model, weight_only.Params(bits=3, group_size=16, embeddings=4), context)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
     query = "bert.encoder.layer.0.attention.self.query"
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.items() if name.startswith(query)}
     assert shapes == {f"{query}.packed": (32, 12), f"{query}.scale": (32, 2), f"{query}.bias": (32,)}
@@ -81,7 +66,7 @@ def test_weights_are_stored_in_their_bits(tmp_path: Path) -> None:
 
 
 def test_what_becomes_packed_is_what_was_asked_for(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     weight_only.step.apply(model, weight_only.Params(embeddings=8, output_layer=True), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(PackedLinear) == 4 * 6 + 2  # blocks, pooler, classifier
@@ -92,7 +77,7 @@ def test_what_becomes_packed_is_what_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_fewer_bits_lose_more(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     errors = []
     for bits in (8, 4, 2):
         weight_only.step.apply(copy.deepcopy(model), weight_only.Params(bits=bits), context)
@@ -103,7 +88,7 @@ def test_fewer_bits_lose_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])
 def test_gptq_changes_outputs_less_than_plain_rounding(tmp_path: Path, architecture: str) -> None:
-    model, context = build(tmp_path, architecture, calibration=24)
+    model, context = make_tiny_classifier(tmp_path, architecture, calibration=24)
     before = scores(model, context)
     plain = load_tiny(tmp_path / "hub", context)
     weight_only.step.apply(plain, weight_only.Params(bits=3), context)
@@ -114,7 +99,7 @@ def test_gptq_changes_outputs_less_than_plain_rounding(tmp_path: Path, architect
 
 
 def test_gptq_needs_calibration_rows(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     with pytest.raises(DataError, match=r"calibration, which has none"):
         gptq.step.apply(model, gptq.Params(), context)
     assert gptq.step.reads == ("calibration",)
@@ -122,7 +107,7 @@ def test_gptq_needs_calibration_rows(tmp_path: Path) -> None:
 
 
 def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     keep_layers.step.apply(model, keep_layers.Params.model_validate([0, 2]), context)
     nonzero = model.measure_size()["nonzero_parameters"]
@@ -143,7 +128,7 @@ def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) ->
 def test_embeddings_alone_are_quantized_after_the_blocks_were(
     tmp_path: Path, architecture: str, second: Any, options: dict[str, Any], kind: type[nn.Module]
 ) -> None:
-    model, context = build(tmp_path, architecture)
+    model, context = make_tiny_classifier(tmp_path, architecture)
     weight_only.step.apply(model, weight_only.Params(), context)
     packed = {name: m for name, m in model.network.named_modules() if isinstance(m, PackedLinear)}
     second.apply(model, second.Params.model_validate(options), context)
@@ -156,7 +141,7 @@ def test_embeddings_alone_are_quantized_after_the_blocks_were(
 
 @pytest.mark.parametrize("second", [weight_only.step, int8_dynamic.step], ids=["weight_only", "int8_dynamic"])
 def test_a_model_that_is_packed_already_is_a_clear_error(tmp_path: Path, second: Any) -> None:
-    model, context = build(tmp_path)
+    model, context = make_tiny_classifier(tmp_path)
     weight_only.step.apply(model, weight_only.Params(), context)
     with pytest.raises(BuildError, match="have no float matrices: they are already quantized"):
         second.apply(model, second.Params(), context)

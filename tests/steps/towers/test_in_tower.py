@@ -11,21 +11,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.building import load_tiny
+from fixtures.models.building import compute_scores, load_tiny, save_and_load
 from fixtures.models.step_examples import EXAMPLES
 from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.predict import predict_scores
-from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.models.torch_model import TorchModel
 from slimgate.models.two_towers import TOWERS
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.towers import in_tower
 
-torch.set_num_threads(1)
 # Options that suit two towers where those of step_examples.py do not.
 OWN: dict[str, Any] = {
     "lora": {"epochs": 1, "r": 2, "train_head": False},
@@ -56,11 +53,6 @@ def apply(base: TorchModel, folder: Path, tower: str, *steps: dict[str, Any]) ->
     return in_tower.step.resolve(params).apply(copy.deepcopy(base), params, context), context
 
 
-def scores(model: TorchModel, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=12)
-
-
 def tower_state(model: TorchModel, tower: str) -> dict[str, torch.Tensor]:
     state = model.network.state_dict()
     return {
@@ -76,12 +68,10 @@ def test_a_step_changes_its_tower_alone_and_loads_the_same(
     other = "text" if tower == "vision" else "vision"
     original = tower_state(base, other)
     assert {n: t for n, t in tower_state(model, other).items() if not torch.equal(t, original[n])} == {}
-    answers = scores(model, context)
+    answers = compute_scores(model, context)
     assert np.isfinite(answers).all()
-    assert np.array_equal(answers, scores(base, context)) == (step in SAME_ANSWERS)
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), answers)
+    assert np.array_equal(answers, compute_scores(base, context)) == (step in SAME_ANSWERS)
+    np.testing.assert_array_equal(compute_scores(save_and_load(model, tmp_path / "saved"), context), answers)
 
 
 def test_both_towers_get_the_steps_in_turn_and_logs_apart(base: TorchModel, tmp_path: Path) -> None:

@@ -21,8 +21,6 @@ from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
 def test_a_perfect_mimic_loses_nothing(temperature: float) -> None:

@@ -17,7 +17,6 @@ from slimgate.errors import BuildError
 from slimgate.steps.finetune import distill, fine_tune
 from slimgate.steps.training.options import with_frozen_layers
 
-torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 OPTIONS: dict[str, Any] = {"precision": "float32", "learning_rate": 1e-2, "keep_best": False}
 

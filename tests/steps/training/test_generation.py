@@ -23,7 +23,6 @@ from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import encode_labelled_rows
 from slimgate.tasks.parts.text_diversity import compute_diversity, compute_written_figures
 
-torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=16, stride=8, add_bos=True)
 FEW = Generate(rows=10, tokens=6, prompt_tokens=2)
 

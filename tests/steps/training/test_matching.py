@@ -26,7 +26,6 @@ from slimgate.steps.training.matching import (
     compute_relation_loss,
 )
 
-torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 9, 3], [2, 8, 3, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 FAMILIES = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")

@@ -14,7 +14,6 @@ from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.training.options import with_regularization, without_block
 
-torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 3], [2, 8, 9, 3]])
 INPUTS = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
 

@@ -38,7 +38,6 @@ from slimgate.tasks.parts.objectives import (
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 
 

@@ -28,7 +28,6 @@ from slimgate.suite.named_plugin import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
 from slimgate.tasks.parts.objectives import encode_training_rows, make_objective
 
-torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 CAUSAL = causal_lm.Params(text=("text",), max_tokens=16)
 

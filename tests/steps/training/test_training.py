@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.plugins.context import BuildContext
@@ -24,9 +24,6 @@ from slimgate.steps.training.scoring import Score
 from slimgate.steps.training.trainer import make_label_loss, train
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.objectives import ClassObjective, encode_labelled_rows, encode_training_rows
-
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
 @pytest.fixture

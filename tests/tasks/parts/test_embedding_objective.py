@@ -14,8 +14,6 @@ from slimgate.tasks.parts.objectives import UNLABELLED
 from slimgate.tasks.sentence_embedding import Params
 from slimgate.tasks.sentence_similarity import Params as ScoreParams
 
-torch.set_num_threads(1)
-
 
 def pairs(**options: Any) -> PairObjective:
     return PairObjective(Params(pair=("a", "b"), **options))

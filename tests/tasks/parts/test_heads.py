@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import MEAN, PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import DataError
 from slimgate.models.blocks import find_output_linear
 from slimgate.models.predict import predict_scores
@@ -24,9 +24,6 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts import text_task
 from slimgate.tasks.parts.heads import compute_classifier_inputs, fit_head
-
-torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
 @pytest.mark.usefixtures("in_float32")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from fixtures.models.ready_made import write_ready_made
@@ -17,7 +16,7 @@ from slimgate.errors import BuildError
 from slimgate.tasks.parts.label_order import find_order
 from slimgate.tasks.text_classification import Params
 
-torch.set_num_threads(1)
+pytest.importorskip("torch")
 
 
 def answers(*, rows: int, classes: int, right: float, seed: int = 0) -> tuple[Any, Any]:

@@ -22,7 +22,6 @@ from slimgate.run.contents import list_model_files
 from slimgate.tasks.parts.sentence_models import check_sentence_model
 from slimgate.tasks.sentence_embedding import Params
 
-torch.set_num_threads(1)
 FLAGS = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}
 QUESTIONS = [f"How do I {verb} my {noun}?" for verb in ("find", "lose", "block", "order") for noun in
              ("card", "account", "money at all", "PIN, which somebody saw yesterday", "receipt")]  # fmt: skip

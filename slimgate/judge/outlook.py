@@ -114,7 +114,9 @@ def _can_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
     if groups is None:
         lost, won = int((changes > 0).sum()), int((changes < 0).sum())
         return compute_paired_p_value(lost, won, len(changes), margin) <= ALPHA
-    losses = sum_by_unit(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
+    # groups are numbers from 0, so they need no sorting, which takes a third of the time
+    sums, sizes = (np.bincount(groups, weights=weights) for weights in (changes, np.ones(len(changes))))
+    losses = sum_by_unit(sums.astype(np.float64), sizes.astype(np.float64), None, best=-1.0, worst=1.0)
     return losses.p_at_least(margin) <= ALPHA
 
 

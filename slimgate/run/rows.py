@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimgate._system.arrow_conversion import import_pandas_for, keep_pandas_unimported
 from slimgate._system.digests import digest_json
 from slimgate._system.read_files import describe_read_files
 from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
@@ -16,7 +17,7 @@ from slimgate.judge.metrics.classes import find_conventional_positive, refuse_po
 from slimgate.models.model_ref import read_model_config
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import list_code_modules
-from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
+from slimgate.plugins.rows import CALIBRATION, GATE, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
@@ -65,6 +66,7 @@ class BuildInputs:
 
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
+    keep_pandas_unimported()
     try:
         task, source = keys.make_task_key(suite.setup.task), keys.make_source_key(suite.setup)
         entry = store.make(
@@ -73,6 +75,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
             lambda folder: _cut_splits(suite, source, folder, store.root),
         )
         stored = read_splits(entry.folder)
+        import_pandas_for(stored.splits[GATE].schema)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         # Of the judging rows, only the labels are read before a model is judged: they name the classes.
         labelled = {name: rows for name, rows in splits.items() if name != UNLABELLED}

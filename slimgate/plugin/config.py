@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 # In the config: lines about files that lie where suites do and are no suites.
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
-# In the config: whether this run has decided if it starts the server of the timing processes.
-SERVER_CONSIDERED: pytest.StashKey[bool] = pytest.StashKey()
 # In the config: by suite file, variant and workload, the facts in pytest-benchmark's files next to the times.
 BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
 # In a test: its results, for the record.

@@ -22,7 +22,6 @@ from slimgate.plugin.collect import (
 from slimgate.plugin.config import (
     NOTES,
     RESULTS,
-    SERVER_CONSIDERED,
     SESSION,
     VERDICT,
     find_project_root,
@@ -214,6 +213,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
                 from slimgate._system.devices import require_device
 
                 require_device(state.settings.device)
+            _start_timing_server(session)
         for suite in suites:
             _prepare_suite(session, state, suite)
     except SlimgateError as error:
@@ -294,25 +294,21 @@ def _build_on_ray(session: pytest.Session, state: Session, reporter: pytest.Term
         raise pytest.UsageError(str(error)) from error
 
 
-def _start_server_once(item: pytest.Item) -> None:
-    """Starts the server of the timing processes before the first test of a suite, if this run times anything.
+def _start_timing_server(session: pytest.Session) -> None:
+    """Starts the server of the timing processes, if this run times anything.
 
-    The imports of the server take seconds, so they run while quality is judged.
+    The imports of the server take seconds, so they run while rows are read and quality is judged.
     """
-    config = item.config
-    if find_suite(item) is None or config.stash.get(SERVER_CONSIDERED, False):
-        return
-    config.stash[SERVER_CONSIDERED] = True
     from slimgate._system.forkserver import start_forkserver
     from slimgate.plugin.gates.latency import describe_not_timed
 
-    if any(map(is_timing_gate, item.session.items)) and describe_not_timed(config) is None:
+    items = getattr(session, "items", None) or ()
+    if any(map(is_timing_gate, items)) and describe_not_timed(session.config) is None:
         start_forkserver()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    _start_server_once(item)
     with _show_progress(item):
         yield
 

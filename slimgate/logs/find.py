@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.row_files import RowFile, read_column_names, require_file_or_folder
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
-from slimgate.judge.score_ranges import is_range
 from slimgate.logs.predictions.files import FORMATS
-from slimgate.logs.reader_types import check_reader_types
+from slimgate.logs.reader_checks import check_log
 from slimgate.plugins.loading import list_installed_plugins, list_known_plugins, list_modules, load
-from slimgate.plugins.reader import READ_ERRORS, Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import READ_ERRORS, Log, Reader
 
 _LAST = "table"
 
@@ -64,38 +62,8 @@ def read_any_log(path: Path, reader_name: str | None = None) -> Log:
     except READ_ERRORS as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
-    if not isinstance(log, Log):
-        raise DataError(f"{path}: its reader returned {type(log).__name__}, expected a slimgate.Log")
-    if not (log.tasks or log.loads or log.runs or log.models or log.kl):
-        raise DataError(f"{path}: the log has no task")
-    parts: tuple[Log | Run, ...] = (log, *log.runs, *log.models, *log.further)
-    for part in parts:
-        check_reader_types(path, part)
-        for task, declared in part.tasks.items():
-            _check_declared(f"{path} {task}".strip(), declared)
+    check_log(path, log)
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
-
-
-def _check_declared(where: str, task: TaskLog) -> None:
-    """Raises DataError for what is stated in a wrong type: as a direction, the text "no" counts as True."""
-    for metric, better in {**task.known_directions, **task.higher_is_better}.items():
-        if not isinstance(better, bool):
-            raise DataError(f"{where}: higher_is_better of {metric} is {better!r}, expected True or False")
-    for metric, ends in task.ranges.items():
-        if not is_range(ends):
-            raise DataError(
-                f"{where}: the range of {metric} is {ends!r}, expected its lowest and its highest score, "
-                "such as (0.0, 1.0)"
-            )
-    means = {f"the mean of {metric}": mean for (_, metric), mean in task.means.items()}
-    stated = {
-        "the number of samples": task.samples,
-        "the most tokens of an answer": task.most_tokens,
-        **means,
-    }
-    for words, value in stated.items():
-        if not isinstance(value, Real | None):
-            raise DataError(f"{where}: {words} is {value!r}, expected a number")
 
 
 def _refuse_other_format(path: Path, name: str | None) -> None:

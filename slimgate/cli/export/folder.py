@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.files import replacing_folder
 from slimgate._system.number_text import format_megabytes, format_significant
-from slimgate.cli.export.companions import write_companions
-from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.servers import (
     ENCODER_FILE,
@@ -21,9 +20,17 @@ from slimgate.cli.export.servers import (
     find_layout,
     format_start_commands,
 )
-from slimgate.cli.export.snippets import TEXTS, list_packages, make_example_texts, make_snippet
+from slimgate.cli.export.snippets import (
+    TEXTS,
+    list_packages,
+    make_example_texts,
+    make_snippet,
+    may_call_tokenizers,
+)
 from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.tokenizer_file import is_enough, store_length_rules
 from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.plugins.loading import find_form, list_known_plugins, load
 from slimgate.plugins.task import Task
 from slimgate.record.files import StoredRecord
@@ -178,6 +185,40 @@ def _write_cascade(export: Export, new: Path, scratch: Path) -> tuple[Written, s
     )
     _write_card(new, text)
     return Written(CASCADE, None, None), checked
+
+
+def write_companions(
+    written: Written,
+    task: Task[Any] | type[Task[Any]],
+    params: Json,
+    columns: Sequence[Sequence[str]],
+    folder: Path,
+) -> Written:
+    """Writes config.json for graphs without one, and the tokenizer's files.
+
+    Args:
+        written: the content of the folder.
+        task: the task that the model was judged on.
+        params: the options of the task.
+        columns: texts on which the tokenizer's file is compared, one sequence for each text column.
+        folder: the exported folder.
+
+    Returns:
+        `written`, which then says whether the tokenizer's file is enough.
+    """
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    form, tokenizer = find_form(written.form), written.tokenizer
+    if written.form != TRANSFORMERS and not form.own_config:
+        written.config.save_pretrained(folder)
+    if params.get("max_tokens"):
+        tokenizer.model_max_length = int(params["max_tokens"])
+    for name, value in task.tokenizer_settings.items():
+        setattr(tokenizer, name, value)
+    save_tokenizer(tokenizer, folder)
+    if not may_call_tokenizers(form, task.snippet_tail):
+        return written
+    store_length_rules(tokenizer, folder)
+    return replace(written, tokenizer_is_enough=is_enough(tokenizer, folder, columns))
 
 
 def _read_judged(model: VariantRecord) -> SuiteRuntime | str:

@@ -13,7 +13,7 @@ from support.tiny_suite import make_tiny_run
 
 from fixtures.models.kept_models import predict_with_readme
 from slimgate.cli.export.cascade import check_cascade, format_usage, write_loader, write_models
-from slimgate.cli.export.companions import write_companions
+from slimgate.cli.export.folder import write_companions
 from slimgate.cli.export.row_check import OtherAnswers
 from slimgate.cli.export.stored import GateRows
 from slimgate.outcomes import ClassOutcomes

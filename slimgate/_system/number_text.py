@@ -41,7 +41,8 @@ def format_number(value: float | None, digits: int = 4) -> str:
     return format_fixed(value, 0)
 
 
-def count(value: int | None) -> str:
+def format_int(value: int | None) -> str:
+    """A whole number with commas for thousands."""
     return MISSING if value is None else f"{value:,}"
 
 

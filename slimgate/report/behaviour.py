@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_apart,
     format_fixed,
+    format_int,
     format_percent,
     format_significant,
 )
@@ -119,8 +119,9 @@ def format_worst_slices(record: RunRecord) -> tuple[str, str]:
         ),
         Column("verdict", [_format_slice_verdict(part) for _, part in shown]),
     ]
-    return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", make_pipe_table(
-        remove_empty_columns(columns)
+    return (
+        f"{format_int(len(shown))} of {format_int(sum(len(lost) for _, lost in by_drop))}",
+        make_pipe_table(remove_empty_columns(columns)),
     )
 
 
@@ -165,8 +166,10 @@ def _make_changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str
 
     columns = [
         column("right to wrong", _format_flip_share),
-        column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
-        column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
+        column(
+            "wrong to right", lambda facts: format_int(facts.flips.wrong_to_right if facts.flips else None)
+        ),
+        column("changed", lambda facts: format_int(facts.flips.changed if facts.flips else None)),
         column(f"agree with {sides.original}", lambda facts: format_percent(facts.agreement)),
         column("KL to teacher, nats", lambda facts: format_significant(facts.kl_to_teacher)),
         column("calibration error", lambda facts: _format_with_teacher(facts.ece, facts.ece_teacher)),
@@ -184,10 +187,10 @@ def _format_flip_share(facts: BehaviourFacts) -> str:
     if flips is None:
         return MISSING
     if flips.percent is None or flips.interval is None:
-        return count(flips.right_to_wrong)
+        return format_int(flips.right_to_wrong)
     limits = [budget.limit for budget in facts.budgets if budget.kind == FlipsBudget.kind]
     value, low, high = format_apart((flips.percent, *flips.interval), limits)
-    return add_note(count(flips.right_to_wrong), f"{value} % [{low}, {high}]")
+    return add_note(format_int(flips.right_to_wrong), f"{value} % [{low}, {high}]")
 
 
 def _format_with_teacher(value: float | None, teacher: float | None) -> str:
@@ -219,13 +222,14 @@ def _format_slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: st
     metric = slices[0].metric
     lost = [part for part in slices if part.drop_points > 0]
     if not lost:
-        none = f"**{escape(model.name)}**, {escape(metric)}: none of {count(len(slices))} slices lost."
+        none = f"**{escape(model.name)}**, {escape(metric)}: none of {format_int(len(slices))} slices lost."
         return f"{none} {gaps}".strip()
     shown = lost[:_MOST_SLICES] + [part for part in lost[_MOST_SLICES:] if part.worst is Verdict.FAIL]
-    shown_words = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
+    shown_words = f"the {format_int(len(lost))} of {format_int(len(slices))} slices that lost"
     if len(shown) < len(lost):
         shown_words = (
-            f"{count(len(shown))} of the {count(len(lost))} slices that lost, of {count(len(slices))} in all"
+            f"{format_int(len(shown))} of the {format_int(len(lost))} slices that lost, "
+            f"of {format_int(len(slices))} in all"
         )
     columns = [
         Column("slice", [_format_slice_name(part) for part in shown]),
@@ -242,7 +246,7 @@ def _format_slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: st
 
 
 def _format_slice_rows(part: SliceFacts) -> str:
-    return add_note(count(part.n), "few" if part.few_rows else None)
+    return add_note(format_int(part.n), "few" if part.few_rows else None)
 
 
 def _format_slice_name(part: SliceFacts) -> str:
@@ -262,7 +266,7 @@ def _fold_lost_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
     about = [
         *(["most confidently wrong first"] if has_confidence(rows) else []),
-        *([f"{count(len(rows))} of {count(lost)}"] if len(rows) < lost else []),
+        *([f"{format_int(len(rows))} of {format_int(lost)}"] if len(rows) < lost else []),
     ]
     return fold(model.name, "".join(f", {words}" for words in about), _make_answers_table(model, rows, sides))
 
@@ -277,7 +281,9 @@ def _fold_won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) ->
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
-    about = f", {count(len(rows))} of {count(facts.flips.wrong_to_right)} that its budget limits too"
+    about = (
+        f", {format_int(len(rows))} of {format_int(facts.flips.wrong_to_right)} that its budget limits too"
+    )
     return fold(model.name, about, _make_answers_table(model, rows, sides))
 
 
@@ -290,7 +296,7 @@ def _fold_changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides
     rows = facts.changed_answers
     if not rows:
         return ""
-    return fold(model.name, f", {count(len(rows))} of them", _make_answers_table(model, rows, sides))
+    return fold(model.name, f", {format_int(len(rows))} of them", _make_answers_table(model, rows, sides))
 
 
 def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides, variant_head: str) -> list[Column]:
@@ -322,7 +328,7 @@ def format_gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
 
 
 def _format_left_out(gap: SliceGapFacts) -> str:
-    return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
+    return f" ({format_int(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
 
 
 def format_slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
@@ -386,7 +392,7 @@ def _select_gaps(
 
 
 def _format_head(part: SliceFacts) -> str:
-    rows = f"{count(part.n)} rows" + (", few" if part.few_rows else "")
+    rows = f"{format_int(part.n)} rows" + (", few" if part.few_rows else "")
     return add_note(escape(part.value, longest=_LONGEST_IN_HEAD), rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from slimgate._system.escape import escape, fence_code
 from slimgate._system.number_text import (
     MISSING,
-    count,
+    format_int,
     format_megabytes,
     format_number,
     format_percent,
@@ -60,7 +60,7 @@ def make_card(
     export_reason: why the model was exported although it does not pass.
     """
     gate = record.task.splits.get("gate")
-    rows = f"{count(gate.n)} rows of " if gate else "rows of "
+    rows = f"{format_int(gate.n)} rows of " if gate else "rows of "
     verdict = f"Verdict on its budgets: {format_status_cell(record, model)}"
     if model.name == TEACHER:
         verdict = f"The {record.task.sides.original}"
@@ -102,7 +102,7 @@ def _make_quality_table(record: RunRecord, model: VariantRecord) -> str:
         Column(original, [_format_teacher(facts) for _, facts in metrics], right=True),
         Column(f"against the {original}", [_format_drop(facts) for _, facts in metrics], right=True),
         Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
-        Column("rows", [count(facts.n) for _, facts in metrics], right=True),
+        Column("rows", [format_int(facts.n) for _, facts in metrics], right=True),
         Column("verdict", [_format_gated_verdict(model, facts.verdict) for _, facts in metrics]),
     ]
     return make_pipe_table(remove_empty_columns(columns)) if metrics else ""
@@ -176,7 +176,7 @@ def _make_speed_table(record: RunRecord, model: VariantRecord) -> str:
         Column("p95, ms", [format_significant(facts.p95_ms) for _, facts in timings], right=True),
         Column("a second", [format_significant(facts.throughput_per_s) for _, facts in timings], right=True),
         Column("to next model", [format_passed_on(facts.passed_on) for _, facts in timings], right=True),
-        Column("threads", [count(facts.threads) for _, facts in timings], right=True),
+        Column("threads", [format_int(facts.threads) for _, facts in timings], right=True),
     ]
     if model.name != TEACHER:
         columns += [
@@ -224,7 +224,8 @@ def _format_sizes(model: VariantRecord) -> str:
     if words := describe_compression(model.size):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
     lines.append(
-        f"{count(artifact.parameters)} parameters, {count(artifact.nonzero_parameters)} other than 0"
+        f"{format_int(artifact.parameters)} parameters, "
+        f"{format_int(artifact.nonzero_parameters)} other than 0"
     )
     if flops := format_flops(model.flops):
         lines.append(f"{flops} for one row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed, format_percent, format_significant
+from slimgate._system.number_text import MISSING, format_fixed, format_int, format_percent, format_significant
 from slimgate.record.build import CascadeFacts
 from slimgate.record.run import RunRecord
 from slimgate.report.status import list_models
@@ -68,7 +68,7 @@ def _describe_selection(facts: CascadeFacts) -> str:
         return "weights only" if facts.weights else "no, set in the suite"
     against = "the mean of all" if facts.weights else escape(facts.models[-1])
     lost = f"lost {format_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
-    return f"{count(selection.rows)}, {lost} against {against}"
+    return f"{format_int(selection.rows)}, {lost} against {against}"
 
 
 def _iter_gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:

@@ -8,7 +8,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_count, format_fixed, format_percent, format_significant
+from slimgate._system.number_text import (
+    format_count,
+    format_fixed,
+    format_int,
+    format_percent,
+    format_significant,
+)
 from slimgate._system.processor import has_saturating_sums
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
@@ -155,7 +161,7 @@ def _note_self_test_doubts(record: RunRecord) -> Iterator[str]:
     """The doubts that the self-test leaves; its failures are verdicts."""
     self_test = record.self_test
     if self_test.identical is not None and self_test.identical.changed:
-        changed = count(self_test.identical.changed)
+        changed = format_int(self_test.identical.changed)
         yield f"**A copy of the teacher gave other answers**: {changed} changed, so a run cannot be repeated."
     if (fault := self_test.undecided_fault) is not None:
         yield f"**The rows could not decide the planted fault** of the self-test: {escape(fault.message)}"
@@ -388,7 +394,7 @@ def _note_unsteady_times(record: RunRecord) -> Iterator[str]:
     if unsteady:
         busy = f"Times of a call varied by more than {format_percent(_UNSTEADY, 0)}"
         more = len(unsteady) - _MOST_UNSTEADY
-        also = [f"and {count(more)} more"] if more > 0 else []
+        also = [f"and {format_int(more)} more"] if more > 0 else []
         yield f"{busy}: {'; '.join([*unsteady[:_MOST_UNSTEADY], *also])}."
 
 

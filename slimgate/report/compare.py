@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_count,
     format_fixed,
+    format_int,
     format_megabytes,
     format_percent,
     format_significant,
@@ -124,7 +124,7 @@ def format_moved_slices(comparison: Comparison) -> str:
         Column(
             "slice", [f"{escape(change.column)} {escape(change.value, longest=60)}" for _, change in shown]
         ),
-        Column("rows", [count(change.rows) for _, change in shown], right=True),
+        Column("rows", [format_int(change.rows) for _, change in shown], right=True),
         Column("metric", [escape(change.metric) for _, change in shown]),
         Column("old → new", [_format_both_values(change) for _, change in shown], right=True),
         Column("drop between releases", [_format_moved_drop(change) for _, change in shown], right=True),
@@ -139,7 +139,7 @@ def format_moved_slices(comparison: Comparison) -> str:
     hidden = len(moved) - len(shown)
     return blocks(
         make_pipe_table(remove_empty_columns(columns)),
-        f"{count(hidden)} more slices are worse, or differ by a point or more." if hidden else "",
+        f"{format_int(hidden)} more slices are worse, or differ by a point or more." if hidden else "",
     )
 
 
@@ -229,7 +229,7 @@ def _format_bounds(interval: tuple[float, float] | None) -> str:
 def _format_turned_rows(change: Moved) -> str:
     if change.right_to_wrong is None:
         return MISSING
-    return f"{count(change.right_to_wrong)} / {count(change.wrong_to_right)}"
+    return f"{format_int(change.right_to_wrong)} / {format_int(change.wrong_to_right)}"
 
 
 def _format_teacher_drops(change: MetricChange) -> str:
@@ -355,22 +355,22 @@ def _list_budget_counts(comparison: Comparison) -> Iterator[str]:
     unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
     if stopped := len(passed) - unmeasured:
         words = "budget held and does" if stopped == 1 else "budgets held and do"
-        yield f"{count(stopped)} {words} not hold now"
+        yield f"{format_int(stopped)} {words} not hold now"
     elif not unmeasured:
         yield "no budget that held has stopped holding"
     if unmeasured:
         were = "budget that held was" if unmeasured == 1 else "budgets that held were"
-        yield f"{count(unmeasured)} {were} not measured"
+        yield f"{format_int(unmeasured)} {were} not measured"
     if undecided := len(comparison.regressed) - len(passed):
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
-        yield f"{count(undecided)} {were} now"
+        yield f"{format_int(undecided)} {were} now"
     if comparison.fell:
         yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} got worse"
     if gone := len(comparison.gates_gone):
-        yield f"{count(gone)} gated {comparison.other}{' is' if gone == 1 else 's are'} gone"
+        yield f"{format_int(gone)} gated {comparison.other}{' is' if gone == 1 else 's are'} gone"
     if loosened:
-        without = f", {count(unexplained)} of them without a reason" if unexplained else ""
-        yield f"{count(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
+        without = f", {format_int(unexplained)} of them without a reason" if unexplained else ""
+        yield f"{format_int(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
 
 
 def _list_variants(comparison: Comparison) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_count
+from slimgate._system.number_text import format_count, format_int
 from slimgate.record.run import RunRecord
 from slimgate.report.status import describe_workload
 from slimgate.report.tables import blocks, format_bullets
@@ -39,7 +39,7 @@ def format_confirm_lines(record: RunRecord) -> Iterator[str]:
             yield facts.message or f"confirm: {model.name}: {name} {facts.verdict}"
     if confirmed.looks > 1:
         yield (
-            f"the {count(confirmed.n)} confirm rows were looked at "
+            f"the {format_int(confirmed.n)} confirm rows were looked at "
             f"{_describe_repeated_looks(confirmed.looks, confirmed.models)}"
         )
 
@@ -53,7 +53,7 @@ def list_look_cautions(record: RunRecord) -> Iterator[str]:
         yield f"{first}: each model is one more chance to PASS by luck."
     if looks is not None and looks.cuts > 1:
         yield (
-            f"**{count(looks.cuts)} different gates were cut from the same data, and judged** (by other "
+            f"**{format_int(looks.cuts)} different gates were cut from the same data, and judged** (by other "
             "seeds or sizes of the splits): each cut is one more chance to PASS by luck."
         )
     if record.confirm is not None and record.confirm.looks > 1:
@@ -61,8 +61,8 @@ def list_look_cautions(record: RunRecord) -> Iterator[str]:
         yield f"The confirm rows were looked at {repeats}."
     again = [
         f"{escape(timing.variant)}, {_describe_timed_workload(timing.workload)} "
-        f"({count(timing.times)} times, "
-        f"{count(timing.passed)} passed)"
+        f"({format_int(timing.times)} times, "
+        f"{format_int(timing.passed)} passed)"
         for timing in (looks.timings if looks is not None else ())
         if timing.passed < timing.times
     ]
@@ -80,4 +80,4 @@ def _describe_timed_workload(timed: str) -> str:
 
 
 def _describe_repeated_looks(looks: int, models: int) -> str:
-    return f"{count(looks)} times, by {count(models)} models; the first look counts"
+    return f"{format_int(looks)} times, by {format_int(models)} models; the first look counts"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
+from slimgate._system.number_text import MISSING, format_fixed, format_int, format_percent
 from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import TaskFactsRecord
@@ -125,7 +125,7 @@ def _format_reliability(bin_facts: ReliabilityFacts) -> str:
         return MISSING
     return add_note(
         format_fixed(bin_facts.accuracy, 2),
-        f"{format_fixed(bin_facts.confidence, 2)}, {count(bin_facts.count)}",
+        f"{format_fixed(bin_facts.confidence, 2)}, {format_int(bin_facts.count)}",
     )
 
 
@@ -164,11 +164,14 @@ def format_worst_confusions(
         Column("variant", [escape(model.name) for model, _ in shown]),
         Column("label", [names[cell.label] for _, cell in shown]),
         Column("answered", [names[cell.prediction] for _, cell in shown]),
-        Column("rows, teacher", [count(cell.before) for _, cell in shown], right=True),
-        Column("rows, variant", [count(cell.after) for _, cell in shown], right=True),
+        Column("rows, teacher", [format_int(cell.before) for _, cell in shown], right=True),
+        Column("rows, variant", [format_int(cell.after) for _, cell in shown], right=True),
         Column("more", [f"{cell.change:+,}" for _, cell in shown], right=True),
     ]
-    return f"{count(len(shown))} of {count(sum(len(cells) for _, cells in grown))}", make_pipe_table(columns)
+    return (
+        f"{format_int(len(shown))} of {format_int(sum(len(cells) for _, cells in grown))}",
+        make_pipe_table(columns),
+    )
 
 
 def list_new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
@@ -209,7 +212,7 @@ def _make_matrix_table(head: str, cells: Sequence[Cell], names: Sequence[str]) -
 
 
 def _format_cell(cell: Cell) -> str:
-    return count(cell.after) + (f" ({cell.change:+,})" if cell.change else "")
+    return format_int(cell.after) + (f" ({cell.change:+,})" if cell.change else "")
 
 
 def _format_changed_pairs(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
@@ -224,9 +227,9 @@ def _format_changed_pairs(model: VariantRecord, cells: Sequence[Cell], names: Se
             "prediction",
             ["(right)" if cell.label == cell.prediction else names[cell.prediction] for cell in largest],
         ),
-        Column("teacher", [count(cell.before) for cell in largest], right=True),
-        Column(escape(model.name), [count(cell.after) for cell in largest], right=True),
+        Column("teacher", [format_int(cell.before) for cell in largest], right=True),
+        Column(escape(model.name), [format_int(cell.after) for cell in largest], right=True),
         Column("difference", [f"{cell.change:+,}" for cell in largest], right=True),
     ]
-    shown_words = f"{count(len(largest))} of the {count(len(moved))} pairs whose count changed"
+    shown_words = f"{format_int(len(largest))} of the {format_int(len(moved))} pairs whose count changed"
     return blocks(f"**{escape(model.name)}**, {shown_words}, most first:", make_pipe_table(columns))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate._system.number_text import MISSING, format_fixed, format_int
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import add_note
@@ -122,7 +122,7 @@ def make_epoch_table(record: RunRecord) -> str:
 def _format_epoch_count(course: Course) -> str:
     """The number of epochs, and the epoch whose weights the model has if the log states it."""
     best = course.step.log.get("best_epoch")
-    return add_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
+    return add_note(format_int(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
 
 
 def _format_course(values: Sequence[float | None]) -> str:

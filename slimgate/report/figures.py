@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_apart,
     format_fixed,
+    format_int,
     format_significant,
     format_significant_apart,
 )
@@ -93,7 +93,7 @@ def format_flops(counted: Counted | None) -> str | None:
     """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None if they are not known."""
     if counted is None or counted.flops is None:
         return None
-    tokens = None if counted.tokens is None else f"{count(counted.tokens)} tokens"
+    tokens = None if counted.tokens is None else f"{format_int(counted.tokens)} tokens"
     ratio = None if counted.ratio is None else f"{format_significant(counted.ratio)} of the teacher's"
     return add_note(f"{format_significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
 

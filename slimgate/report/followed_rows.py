@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed, format_number
+from slimgate._system.number_text import MISSING, format_fixed, format_int, format_number
 from slimgate.record.run import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
 from slimgate.report.figures import add_note
 from slimgate.report.status import list_models
@@ -36,7 +36,7 @@ def _format_followed_row(row: FollowedRow) -> str:
     text = "" if row.text is None else f"Text: {escape(row.text)}"
     shown = row.answers[:_MOST_MODELS]
     left_out = len(row.answers) - len(shown)
-    further = f"{count(left_out)} further models are in run.json." if left_out else ""
+    further = f"{format_int(left_out)} further models are in run.json." if left_out else ""
     heading = f"**{escape(row.id)}**{label}{scores}: {escape(row.why)}."
     return blocks(heading, text, make_pipe_table(make_answer_columns(shown, _escape_short)), further)
 

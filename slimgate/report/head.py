@@ -11,7 +11,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, escape_invisible
-from slimgate._system.number_text import count, format_count, format_fixed, format_percent
+from slimgate._system.number_text import format_count, format_fixed, format_int, format_percent
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.budgets import has_only_warnings
@@ -175,7 +175,7 @@ def format_overall(records: Sequence[RunRecord]) -> str:
     """`FAIL, 2 of 3 suites hold`: the worst status of several suites, and how many suites PASS."""
     statuses = [record.verdict.status for record in records]
     worst = next(status for status in _WORST_FIRST if status in statuses)
-    line = f"{worst}, {count(statuses.count('PASS'))} of {count(len(statuses))} suites hold"
+    line = f"{worst}, {format_int(statuses.count('PASS'))} of {format_int(len(statuses))} suites hold"
     bare = statuses.count("measured")
     return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
@@ -200,7 +200,7 @@ def fold_warnings(record: RunRecord) -> str:
 
 def format_unjudged_heading(unjudged: Sequence[str], level: str, *, of: int) -> str:
     """A heading on the suites that could not be judged; of: how many suites the run had."""
-    share = f"{count(len(unjudged))} of {format_count(of, 'suite', 'suites')}"
+    share = f"{format_int(len(unjudged))} of {format_count(of, 'suite', 'suites')}"
     return f"{level} slimgate: ERROR, {share} could not be judged"
 
 

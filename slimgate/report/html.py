@@ -18,7 +18,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from slimgate._system.escape import escape, escape_invisible
-from slimgate._system.number_text import count
+from slimgate._system.number_text import format_int
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
@@ -134,7 +134,7 @@ def _make_template_environment() -> Environment:
         lstrip_blocks=True,
         finalize=_make_visible,
     )
-    environment.filters |= {"inline": render_inline, "count": count, "escaped": escape}
+    environment.filters |= {"inline": render_inline, "format_int": format_int, "escaped": escape}
     style = _read_asset("page.css")
     script = "\n".join(_read_asset(f"{name}.js") for name in _SCRIPTS)
     environment.globals |= {

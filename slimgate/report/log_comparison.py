@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_percent
+from slimgate._system.number_text import MISSING, format_int, format_percent
 from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
 from slimgate.judge.budget_kinds import list_point_limits, measure_harm
 from slimgate.judge.decision import LEVEL
@@ -78,14 +78,14 @@ def format_log_table(
                 for place, head in enumerate(heads)
             ]
         ),
-        f"{count(more)} more; run.json has them." if more else "",
+        f"{format_int(more)} more; run.json has them." if more else "",
     )
 
 
 def _make_metric_line(name: str, facts: QualityFacts) -> Line:
     return (
         escape(name),
-        count(facts.n),
+        format_int(facts.n),
         format_metric_value(facts.teacher),
         format_metric_value(facts.value),
         format_drop(facts.drop_points, facts.interval, list_point_limits(facts.budgets), unit=facts.unit),
@@ -99,21 +99,21 @@ def _make_behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
     name, verdict = describe_budget(budget.kind), _format_bold_verdict(budget.verdict)
     if not is_slices_kind(budget.kind):
         known = make_behaviour_budget(facts, budget)
-        return name, count(facts.n), MISSING, known.measured, MISSING, known.limit, verdict
+        return name, format_int(facts.n), MISSING, known.measured, MISSING, known.limit, verdict
     parts = select_budget_slices(facts.slices or [], budget.kind)
     limit = f"{budget.limit:g}"
     if is_named_slice_kind(budget.kind) and parts:
         part = parts[0]
         return (
             name,
-            count(part.n),
+            format_int(part.n),
             format_metric_value(part.teacher),
             format_metric_value(part.variant),
             format_drop(part.drop_points, part.interval, [budget.limit]),
             limit,
             verdict,
         )
-    return name, count(facts.n), MISSING, MISSING, MISSING, limit, f"{verdict}{_describe_slices(parts)}"
+    return name, format_int(facts.n), MISSING, MISSING, MISSING, limit, f"{verdict}{_describe_slices(parts)}"
 
 
 def _describe_slices(parts: list[SliceFacts]) -> str:
@@ -124,10 +124,10 @@ def _describe_slices(parts: list[SliceFacts]) -> str:
     open_parts = [part for part in parts if part.verdict is not Verdict.PASS]
     open_parts.sort(key=lambda part: (part.verdict is not Verdict.FAIL, -part.drop_points))
     if not open_parts:
-        return f": all {count(len(parts))} hold"
+        return f": all {format_int(len(parts))} hold"
     names = [f"{escape(part.column)}: {escape(part.value, longest=_LONGEST)}" for part in open_parts]
-    more = f" and {count(len(names) - _MOST_NAMED)} more" if len(names) > _MOST_NAMED else ""
-    holding = f"{count(len(parts) - len(names))} of {count(len(parts))} hold"
+    more = f" and {format_int(len(names) - _MOST_NAMED)} more" if len(names) > _MOST_NAMED else ""
+    holding = f"{format_int(len(parts) - len(names))} of {format_int(len(parts))} hold"
     return f": {holding}, not {', '.join(names[:_MOST_NAMED])}{more}"
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_count, format_fixed
+from slimgate._system.number_text import format_count, format_fixed, format_int
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.behaviour import (
@@ -234,12 +234,12 @@ def _make_suite_table(pairs: Sequence[tuple[RunRecord, str]]) -> str:
                     for record in records
                 ],
             ),
-            Column("hold", [count(record.verdict.passed) for record in records], right=True),
-            Column("fail", [count(record.verdict.failed) for record in records], right=True),
-            Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
-            Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
+            Column("hold", [format_int(record.verdict.passed) for record in records], right=True),
+            Column("fail", [format_int(record.verdict.failed) for record in records], right=True),
+            Column("undecided", [format_int(record.verdict.inconclusive) for record in records], right=True),
+            Column("not gated", [format_int(record.verdict.not_gated) for record in records], right=True),
             *([Column("partial", [words or "" for words in carried])] if any(carried) else []),
-            Column("not run", [count(record.verdict.missing) for record in records], right=True),
+            Column("not run", [format_int(record.verdict.missing) for record in records], right=True),
             Column("question", [escape(record.suite.title, longest=120) for record in records]),
         ]
     )

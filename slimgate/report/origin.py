@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_count
+from slimgate._system.number_text import format_count, format_int
 from slimgate._system.timestamps import format_moment
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
@@ -27,10 +27,10 @@ def format_origin(record: RunRecord) -> str:
                 [escape(str(record.task.source["name"])), format_moment(record.created), *commit]
             )
         noun = "scores" if record.task.kind == RECORD_KIND else "rows"
-        counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
+        counted = [] if gate is None else [f"{format_int(gate.n)} {noun}"]
         suite = [f"Suite {escape(record.suite.path)}"] if record.has_suite_file else []
         return " · ".join([*suite, *counted, format_moment(record.created), *commit])
-    rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
+    rows = [] if gate is None else [f"{format_int(gate.n)} gate rows"]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, format_moment(record.created), *commit])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, format_count, format_significant
+from slimgate._system.number_text import format_count, format_int, format_significant
 from slimgate.judge.budget_kinds import is_in_points, measure_harm
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord, VariantRecord
@@ -91,7 +91,7 @@ def _list_chosen_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
         by_figures.setdefault((facts.n, facts.teacher, facts.value, facts.drop_points), name)
     first, more = [*by_figures.values()][:_MOST_METRICS], len(by_figures) - _MOST_METRICS
     shown = [f"{escape(name)} {_format_chosen_cell(record, model, name)}" for name in first]
-    return [*shown, f"{count(more)} more that lost less"] if more > 0 else shown
+    return [*shown, f"{format_int(more)} more that lost less"] if more > 0 else shown
 
 
 def _explain_no_recommendation(record: RunRecord) -> str:
@@ -189,16 +189,16 @@ def _format_chosen_cell(record: RunRecord, model: VariantRecord, metric: str) ->
     """
     facts, where = model.quality[metric], ""
     if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
-        facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
+        facts, where = model.confirm[metric], f", on {format_int(record.confirm.n)} confirm rows"
     elif facts.among is not None and facts.among < (choices := _count_choices(record, metric)):
-        note = f"not allowing for the choice among {count(choices)}: run the complete suite"
+        note = f"not allowing for the choice among {format_int(choices)}: run the complete suite"
         return format_quality_cell(facts, note=note)
     if facts.among in (None, 1) or facts.bound_among is None:
         return format_quality_cell(facts, note=where.removeprefix(", ") or None)
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
     drop = format_bounded_drop(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
-    among = f"allowing for the choice among {count(facts.among)}"
+    among = f"allowing for the choice among {format_int(facts.among)}"
     return add_note(format_metric_value(facts.value), f"{drop} {among}{over}{where}")
 
 

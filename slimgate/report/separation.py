@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_count, format_fixed
+from slimgate._system.number_text import MISSING, format_count, format_fixed, format_int
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_metric_value
 from slimgate.report.tables import Column, blocks, fold, format_bullets, make_pipe_table
@@ -73,7 +73,7 @@ def _explain(facts: SeparationFacts) -> str:
     else:
         explanation = f"Each is compared with {escape(next(iter(facts.values)))} only, not with the others."
     return (
-        f"{explanation} Tests are paired on {count(facts.n)} gate rows, with Holm's correction over all "
+        f"{explanation} Tests are paired on {format_int(facts.n)} gate rows, with Holm's correction over all "
         'pairs: any wrong "better" has a chance of at most 5 %. Brackets hold the 90 % interval of one pair '
         "alone."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count
+from slimgate._system.number_text import MISSING, format_int
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import format_drop, format_metric_value
@@ -72,7 +72,7 @@ def _format_since_drop(facts: SinceFacts) -> str:
 def _format_flips(facts: SinceFacts) -> str:
     if facts.right_to_wrong is None:
         return MISSING
-    return f"{count(facts.right_to_wrong)} / {count(facts.wrong_to_right)}"
+    return f"{format_int(facts.right_to_wrong)} / {format_int(facts.wrong_to_right)}"
 
 
 def _format_since_budgets(facts: SinceFacts) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_duration,
     format_fixed,
+    format_int,
     format_megabytes,
     format_significant,
 )
@@ -137,14 +137,16 @@ def make_artifact_table(record: RunRecord) -> str:
             [format_megabytes(artifact.state_bytes) for _, artifact in artifacts],
             right=True,
         ),
-        Column("parameters", [count(artifact.parameters) for _, artifact in artifacts], right=True),
-        Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in artifacts], right=True),
+        Column("parameters", [format_int(artifact.parameters) for _, artifact in artifacts], right=True),
+        Column("nonzero", [format_int(artifact.nonzero_parameters) for _, artifact in artifacts], right=True),
         Column("GFLOPs a row", [_format_gigaflops(model) for model, _ in artifacts], right=True),
         Column("load", [format_duration(artifact.load_seconds) for _, artifact in artifacts], right=True),
         Column(
             "compiling", [format_duration(artifact.compile_seconds) for _, artifact in artifacts], right=True
         ),
-        Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in artifacts], right=True),
+        Column(
+            "compiled graphs", [format_int(artifact.compiled_graphs) for _, artifact in artifacts], right=True
+        ),
         Column("digest", [escape(artifact.digest[:12]) for _, artifact in artifacts]),
     ]
     return blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(_list_unknown_flops(record)))
@@ -229,7 +231,7 @@ def _describe_course(model: VariantRecord) -> str:
     """A text such as `, 3 stages, 87.1 MB to 17.8 MB`."""
     first, last = model.stages[0], model.stages[-1]
     sizes = f"{format_megabytes(first.bytes)} MB to {format_megabytes(last.bytes)} MB"
-    return f", {count(len(model.stages))} stages, {sizes}"
+    return f", {format_int(len(model.stages))} stages, {sizes}"
 
 
 def _make_stages_table(stages: list[StageFacts]) -> str:
@@ -245,8 +247,8 @@ def _make_stages_table(stages: list[StageFacts]) -> str:
         Column("change", _format_stage_changes(values), right=True),
         Column("files, MB", [format_megabytes(stage.bytes) for stage in stages], right=True),
         Column("of the start", [_format_share(stage.bytes, stages[0].bytes) for stage in stages], right=True),
-        Column("parameters", [count(stage.parameters) for stage in stages], right=True),
-        Column("nonzero", [count(stage.nonzero_parameters) for stage in stages], right=True),
+        Column("parameters", [format_int(stage.parameters) for stage in stages], right=True),
+        Column("nonzero", [format_int(stage.nonzero_parameters) for stage in stages], right=True),
         Column("built in", [format_duration(stage.seconds) for stage in stages], right=True),
         Column(
             "note", [MISSING if stage.note is None else escape(stage.note, longest=160) for stage in stages]
@@ -306,12 +308,14 @@ def format_trace(record: RunRecord) -> str:
         Column("rows", [_format_row_counts(step) for _, _, step in stages_of_models]),
         Column(
             "tokens",
-            [count(find_logged_count(step, "tokens")) for _, _, step in stages_of_models],
+            [format_int(find_logged_count(step, "tokens")) for _, _, step in stages_of_models],
             right=True,
         ),
         Column("epochs", [_format_epochs(step) for _, _, step in stages_of_models], right=True),
-        Column("parameters", [count(step.parameters) for _, _, step in stages_of_models], right=True),
-        Column("nonzero", [count(step.nonzero_parameters) for _, _, step in stages_of_models], right=True),
+        Column("parameters", [format_int(step.parameters) for _, _, step in stages_of_models], right=True),
+        Column(
+            "nonzero", [format_int(step.nonzero_parameters) for _, _, step in stages_of_models], right=True
+        ),
         Column("files, MB", [format_megabytes(step.bytes) for _, _, step in stages_of_models], right=True),
         Column("seconds", [format_duration(step.seconds) for _, _, step in stages_of_models], right=True),
         Column("of them", [_format_seconds(step) for _, _, step in stages_of_models]),
@@ -331,7 +335,7 @@ def _format_row_counts(step: StepFacts) -> str:
     trained = find_logged_count(step, "rows")
     if trained is not None and trained != reads.get("train"):
         reads = {"trained on": trained} | reads
-    return ", ".join(f"{escape(name)} {count(rows)}" for name, rows in reads.items()) or MISSING
+    return ", ".join(f"{escape(name)} {format_int(rows)}" for name, rows in reads.items()) or MISSING
 
 
 def _format_seconds(step: StepFacts) -> str:
@@ -345,4 +349,4 @@ def _format_seconds(step: StepFacts) -> str:
 
 def _format_epochs(step: StepFacts) -> str:
     epochs = read_epochs(step)
-    return MISSING if epochs is None else count(len(epochs))
+    return MISSING if epochs is None else format_int(len(epochs))

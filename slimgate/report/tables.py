@@ -13,7 +13,7 @@ from html import escape
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible, escape_references
-from slimgate._system.number_text import MISSING, count
+from slimgate._system.number_text import MISSING, format_int
 
 # The most characters of the note on pieces that are left out.
 _NOTE = 400
@@ -56,7 +56,7 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "") -> str:
         room -= len(text) + 2
     if left_out:
         names = ", ".join(left_out)
-        names = names if len(names) < _NOTE // 2 else f"{count(len(left_out))} sections"
+        names = names if len(names) < _NOTE // 2 else f"{format_int(len(left_out))} sections"
         shown.append(f"Left out for lack of space: {names}. The report has all.")
     return "\n\n".join(part for part in [*shown, end] if part) + "\n"
 
@@ -68,7 +68,7 @@ def _shorten(piece: Piece, room: int) -> str | None:
         return text
 
     def with_note(rows: int) -> str:
-        rest = f"… and {count(piece.rows - rows)} more {piece.name} in the report."
+        rest = f"… and {format_int(piece.rows - rows)} more {piece.name} in the report."
         return f"{piece.render(rows)}\n\n{rest}"
 
     # the text grows with every row, so a bisection finds the most rows that fit

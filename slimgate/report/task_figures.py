@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_fixed, format_significant
+from slimgate._system.number_text import MISSING, format_fixed, format_int, format_significant
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import format_drop
 from slimgate.report.status import list_budgeted_metrics, list_model_metrics, list_variants
@@ -59,8 +59,8 @@ def _make_sort_key(model: LoggedModel) -> tuple[int, bool, str]:
 def _make_labels_table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
     quality = [[model.quality.get(metric) for model, _ in logged] for metric in named]
     columns = [
-        Column("rows labelled", [count(int(log["asked"])) for _, log in logged], right=True),
-        Column("of", [count(int(log["pool_rows"])) for _, log in logged], right=True),
+        Column("rows labelled", [format_int(int(log["asked"])) for _, log in logged], right=True),
+        Column("of", [format_int(int(log["pool_rows"])) for _, log in logged], right=True),
         Column("chosen by", [escape(log["strategy"]) for _, log in logged]),
         Column("variant", [escape(model.name) for model, _ in logged]),
     ]
@@ -132,8 +132,8 @@ def _make_rounds_table(logged: Sequence[LoggedModel]) -> str:
     classes = list(dict.fromkeys(name for _, _, round_facts in rows for name in round_facts["answers"]))
     columns = [
         Column("variant", [escape(model.name) for model, _, _ in rows]),
-        Column("round", [count(number) for _, number, _ in rows], right=True),
-        Column("rows", [count(int(round_facts["asked"])) for _, _, round_facts in rows], right=True),
+        Column("round", [format_int(number) for _, number, _ in rows], right=True),
+        Column("rows", [format_int(int(round_facts["asked"])) for _, _, round_facts in rows], right=True),
         Column("chosen by", [escape(round_facts["chosen"]) for _, _, round_facts in rows]),
         Column(
             "uncertainty",
@@ -148,7 +148,7 @@ def _make_rounds_table(logged: Sequence[LoggedModel]) -> str:
         *(
             Column(
                 f"answered {escape(name)}",
-                [count(round_facts["answers"].get(name)) for _, _, round_facts in rows],
+                [format_int(round_facts["answers"].get(name)) for _, _, round_facts in rows],
                 True,
             )
             for name in classes[:_MOST_CLASSES]

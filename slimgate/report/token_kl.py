@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import isinf
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_count, format_percent, format_significant
+from slimgate._system.number_text import MISSING, format_count, format_int, format_percent, format_significant
 from slimgate.judge.behaviour_message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
@@ -32,8 +32,8 @@ def make_kl_tables(record: RunRecord) -> str:
 
 def _explain(measured: list[Measured]) -> str:
     facts = measured[0][1]
-    places, documents = count(facts.tokens), count(facts.documents)
-    units = "" if facts.groups is None else f" in {count(facts.groups)} groups"
+    places, documents = format_int(facts.tokens), format_int(facts.documents)
+    units = "" if facts.groups is None else f" in {format_int(facts.groups)} groups"
     note = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
     if facts.cap is not None:
         note += (

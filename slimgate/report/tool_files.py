@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_significant
+from slimgate._system.number_text import MISSING, format_int, format_significant
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
@@ -68,7 +68,7 @@ def _make_load_rows(model: VariantRecord) -> list[dict[str, str]]:
             "base, ms": _format_ms(ratio.base),
             "target, ms": _format_ms(ratio.target),
             "base / target [90 %]": _format_time_ratio(ratio, repeated=facts.repeated),
-            "counted as": f"{count(ratio.counted[0])} / {count(ratio.counted[1])}",
+            "counted as": f"{format_int(ratio.counted[0])} / {format_int(ratio.counted[1])}",
         }
         for load, facts in model.load_tests.items()
         for ratio in facts.times
@@ -111,7 +111,7 @@ def _format_figure(figure: KlFigure) -> str:
 def list_figure_notes(model: VariantRecord) -> Iterator[str]:
     """How the figures were measured, and from how many requests or chunks."""
     if model.kl_log is not None:
-        yield f"{count(model.kl_log.chunks)} chunks; intervals 90 %, by Gaffke's bound over chunks"
+        yield f"{format_int(model.kl_log.chunks)} chunks; intervals 90 %, by Gaffke's bound over chunks"
     if model.load_tests:
         yield _TWO_RUNS if all(facts.repeated for facts in model.load_tests.values()) else _ONE_RUN
     yield from model.notes
@@ -142,8 +142,8 @@ def _format_time_ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
 
 def _format_run(run: LoadRunFacts) -> str:
     answered = run.requests - run.failed
-    words = f"{count(run.requests)} requests, {count(run.failed)} failed"
-    words += f", {count(run.unfinished)} cancelled or cut off by its end" if run.unfinished else ""
+    words = f"{format_int(run.requests)} requests, {format_int(run.failed)} failed"
+    words += f", {format_int(run.unfinished)} cancelled or cut off by its end" if run.unfinished else ""
     return words + (
         f", {format_significant(answered / run.seconds)} answered a second" if run.seconds else ""
     )

@@ -9,7 +9,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from slimgate._system.escape import escape, escape_invisible, fence_code
-from slimgate._system.number_text import count, format_count, format_duration, format_fixed, format_percent
+from slimgate._system.number_text import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_int,
+    format_percent,
+)
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
@@ -102,7 +108,7 @@ def format_machine_section(record: RunRecord) -> str:
 
 def list_machine_lines(machine: Machine) -> Iterator[str]:
     """Processor, its peaks, system, libraries, and what made times unsteady."""
-    cores = f"{count(machine.cores)} cores, {count(machine.threads)} threads used"
+    cores = f"{format_int(machine.cores)} cores, {format_int(machine.threads)} threads used"
     memory = f"{format_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
     yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device_and_gpu)}"
@@ -193,7 +199,7 @@ def _describe_task_source(record: RunRecord) -> str:
     name = escape(task.source.get("name", "a source without a name"))
     options = {key: value for key, value in task.source.items() if key != "name"}
     source = add_note(name, escape(format_value(options)) if options else None)
-    classes = f", {count(len(task.classes))} classes" if task.classes else ""
+    classes = f", {format_int(len(task.classes))} classes" if task.classes else ""
     return f"Task {escape(task.kind)}{classes}. Rows from {source}: {kind}."
 
 
@@ -205,14 +211,14 @@ def _format_split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str
 
     columns = [
         Column("split", [escape(name) for name in splits]),
-        column("rows", lambda facts: count(facts.n)),
-        column("groups", lambda facts: count(facts.groups)),
+        column("rows", lambda facts: format_int(facts.n)),
+        column("groups", lambda facts: format_int(facts.groups)),
         column(
             "dropped, also in a later split",
-            lambda facts: count(None if of_files else facts.dropped_overlap),
+            lambda facts: format_int(None if of_files else facts.dropped_overlap),
         ),
-        column("of these, near-repeats", lambda facts: count(facts.near_repeats or None)),
-        column("repeats", lambda facts: count(None if of_files else facts.repeats)),
+        column("of these, near-repeats", lambda facts: format_int(facts.near_repeats or None)),
+        column("repeats", lambda facts: format_int(None if of_files else facts.repeats)),
         column("label share off by, points", lambda facts: format_fixed(facts.label_deviation_points, 1)),
         column("digest", lambda facts: escape(facts.digest[:12])),
     ]
@@ -227,7 +233,7 @@ def _format_label_counts(record: RunRecord) -> str:
     if len(labels) > _MOST_LABELS:
         return format_bullets(_summarize_labels(name, counts) for name, counts in counted.items())
     columns = [
-        Column(escape(name), [count(counts.get(label, 0)) for label in labels], right=True)
+        Column(escape(name), [format_int(counts.get(label, 0)) for label in labels], right=True)
         for name, counts in counted.items()
     ]
     return make_pipe_table([Column("rows of label", [escape(label) for label in labels]), *columns])
@@ -236,8 +242,8 @@ def _format_label_counts(record: RunRecord) -> str:
 def _summarize_labels(split: str, counts: dict[str, int]) -> str:
     by_size = sorted(counts.items(), key=lambda item: (item[1], item[0]))
     (rare, fewest), (common, largest) = by_size[0], by_size[-1]
-    spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"
-    return f"{escape(split)}: {spread}, most {count(largest)} ({escape(common)})"
+    spread = f"{format_int(len(counts))} labels, fewest rows {format_int(fewest)} ({escape(rare)})"
+    return f"{escape(split)}: {spread}, most {format_int(largest)} ({escape(common)})"
 
 
 def describe_files(record: RunRecord) -> Iterator[str]:

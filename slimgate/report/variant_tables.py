@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_apart,
     format_fixed,
+    format_int,
     format_megabytes,
     format_percent,
     format_significant,
@@ -151,7 +151,7 @@ def format_parameters_cell(artifact: ArtifactFacts | None) -> str:
     if artifact is None or artifact.parameters is None:
         return MISSING
     total = artifact.parameters
-    shown = f"{format_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
+    shown = f"{format_fixed(total / 1e6, 1)} M" if total >= 1e6 else format_int(total)
     share = (artifact.nonzero_parameters or 0) / total if total else 1.0
     return add_note(shown, f"{format_percent(share, 0)} nonzero" if share < 0.995 else None)
 
@@ -260,14 +260,14 @@ def make_latency_table(record: RunRecord) -> str:
         column("p50 ms", lambda facts: format_significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _format_percentiles),
         Column("products at the peaks, ms", at_peak, right=True),
-        column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
-        column("different batches", lambda facts: count(facts.turns)),
+        column("rounds (warm-up)", lambda facts: f"{format_int(facts.rounds)} ({format_int(facts.warmup)})"),
+        column("different batches", lambda facts: format_int(facts.turns)),
         column("to next model", lambda facts: format_passed_on(facts.passed_on)),
         column("rows a second", lambda facts: format_significant(facts.throughput_per_s)),
         column("good requests", lambda facts: format_percent(facts.good_share)),
         column("goodput a second", lambda facts: format_significant(facts.goodput_per_s)),
-        column("tokens a call", lambda facts: count(facts.tokens)),
-        column("new tokens", lambda facts: count(facts.new_tokens)),
+        column("tokens a call", lambda facts: format_int(facts.tokens)),
+        column("new tokens", lambda facts: format_int(facts.new_tokens)),
         column("tokens a second", lambda facts: format_significant(facts.tokens_per_s)),
         column("cache MB", lambda facts: format_megabytes(facts.cache_bytes)),
         column("tokenize ms", lambda facts: format_significant(facts.tokenize_ms)),
@@ -300,7 +300,7 @@ def make_memory_table(record: RunRecord) -> str:
         column("device peak MB", lambda facts: format_megabytes(facts.device_peak_bytes)),
         column("load seconds", lambda facts: format_fixed(facts.load_seconds, 1)),
         column("predicting", _format_workload),
-        column("processes", lambda facts: count(facts.readings)),
+        column("processes", lambda facts: format_int(facts.readings)),
     ]
     return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 
@@ -324,7 +324,7 @@ def make_measurements_table(record: RunRecord) -> str:
         column("teacher's", lambda facts: format_significant(facts.teacher)),
         Column("unit", [escape(facts.unit) for *_, facts in measured]),
         column("value / teacher's", lambda facts: format_with_bounds(facts.ratio, facts.interval)),
-        column("rounds", lambda facts: count(len(facts.readings))),
+        column("rounds", lambda facts: format_int(len(facts.readings))),
     ]
     return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
-from slimgate._system.number_text import count, format_number
+from slimgate._system.number_text import format_int, format_number
 from slimgate.errors import DataError
 from slimgate.record.run import AnswerFacts, RunRecord
 from slimgate.report.followed_rows import make_answer_columns
@@ -65,7 +65,9 @@ def format_row(explained: Explained) -> str:
     known |= {name: format_number(value) for name, value in explained.given.items()}
     record = explained.record
     suite = f", {record.suite.path}" if record.has_suite_file else ""
-    head = [f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}{suite}"]
+    head = [
+        f"row {explained.id}, number {format_int(explained.number)} of {format_int(explained.rows)}{suite}"
+    ]
     if explained.alike is not None:
         head.append(
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import count, format_count, format_significant
+from slimgate._system.number_text import format_count, format_int, format_significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.judged_runtime import describe_runtime
 from slimgate.cli.export.stored import GateRows
@@ -136,7 +136,7 @@ def require_same_answers(
         raise OtherAnswers(
             "the answers of the written folder differ from the judged model's, so the folder was deleted: "
             f"{difference.message} (when asked twice, the judged model changes "
-            f"{count(own_changed)}){f'; {runtime}' if runtime else ''}"
+            f"{format_int(own_changed)}){f'; {runtime}' if runtime else ''}"
         )
     return difference
 

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
-from slimgate._system.number_text import MISSING, count, format_count, format_fixed
+from slimgate._system.number_text import MISSING, format_count, format_fixed, format_int
 from slimgate.judge.budget_kinds import is_two_sided, list_point_limits
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
@@ -89,7 +89,7 @@ def _format_table(comparisons: Sequence[Comparison]) -> str:
     rows = [
         {
             "task/metric": escape_invisible(row.name),
-            "n": count(row.counts.judged),
+            "n": format_int(row.counts.judged),
             "base": format_fixed(row.judged.teacher, 3),
             "target": format_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
@@ -98,7 +98,7 @@ def _format_table(comparisons: Sequence[Comparison]) -> str:
                 list_point_limits(row.judged.budgets),
                 unit=row.judged.unit,
             ),
-            "worse / better": f"{count(row.worse)} / {count(row.better)}",
+            "worse / better": f"{format_int(row.worse)} / {format_int(row.better)}",
             **(_format_changes(row) if noisy else {}),
             "budget": format_limits(row.judged.budgets),
             "verdict": row.judged.verdict.value if row.judged.verdict else "not gated",
@@ -108,7 +108,7 @@ def _format_table(comparisons: Sequence[Comparison]) -> str:
     text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     more = len(comparisons) - len(shown)
     verb = "differ" if any(is_two_sided(comparison.budgets) for comparison in comparisons) else "lost"
-    return text + (f"\n{count(more)} more that {verb} less" if more else "")
+    return text + (f"\n{format_int(more)} more that {verb} less" if more else "")
 
 
 def _format_changes(comparison: Comparison) -> dict[str, str]:
@@ -127,7 +127,7 @@ def _format_verdict_lines(name: str, verdicts: LogVerdicts) -> list[str]:
     wrong = [row for row in distinct if row.judged.verdict not in (None, Verdict.PASS)]
     shown = wrong or (distinct if len(distinct) == 1 else ())
     lines = [escape_invisible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
-    return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
+    return lines + ([f"{format_int(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
 
 
 def _format_totals(verdicts: LogVerdicts) -> str:
@@ -140,9 +140,9 @@ def _format_totals(verdicts: LogVerdicts) -> str:
     scores = sum(row.counts.judged for row in every)
     line = (
         f"{format_count(len({row.task for row in every}), 'task', 'tasks')}, "
-        f"{format_count(len(every), 'comparison', 'comparisons')}, {count(scores)} scores: "
-        f"{count(sum(row.worse for row in comparisons))} worse, "
-        f"{count(sum(row.better for row in comparisons))} better"
+        f"{format_count(len(every), 'comparison', 'comparisons')}, {format_int(scores)} scores: "
+        f"{format_int(sum(row.worse for row in comparisons))} worse, "
+        f"{format_int(sum(row.better for row in comparisons))} better"
     )
     if len(comparisons) < len(every):
         line += " without the lengths of answers"
@@ -152,11 +152,11 @@ def _format_totals(verdicts: LogVerdicts) -> str:
     if missing:
         line += f"; {format_count(missing, 'score', 'scores')} missing in one log or both"
     if other := sum(row.counts.not_of_metric for row in comparisons):
-        line += f"; a metric does not apply to {count(other)} samples"
+        line += f"; a metric does not apply to {format_int(other)} samples"
     if waiting := sum(row.counts.not_run for row in comparisons):
-        line += f"; {count(waiting)} not run yet by the target"
+        line += f"; {format_int(waiting)} not run yet by the target"
     if any(cut):
-        line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
+        line += f"; answers cut off: {format_int(cut[0])} of the base, {format_int(cut[1])} of the target"
     return line
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible, write_lines
-from slimgate._system.number_text import count, format_fixed, format_percent
+from slimgate._system.number_text import format_fixed, format_int, format_percent
 from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.options import ROLES, name_targets
@@ -114,8 +114,8 @@ def _format_table(judged: JudgedPair) -> str:
 def _describe_changes(behaviour: BehaviourFacts) -> str:
     flips = behaviour.flips
     assert flips is not None  # predictions are right or wrong
-    lost, won = count(flips.right_to_wrong), count(flips.wrong_to_right)
+    lost, won = format_int(flips.right_to_wrong), format_int(flips.wrong_to_right)
     return (
         f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
-        f"{count(flips.changed)} answers changed, agreement {format_percent(behaviour.agreement, 2)}"
+        f"{format_int(flips.changed)} answers changed, agreement {format_percent(behaviour.agreement, 2)}"
     )

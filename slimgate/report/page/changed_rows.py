@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import count, format_count, format_number
+from slimgate._system.number_text import format_count, format_int, format_number
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.score_metric import COMPARISON, RECORD_KIND
 from slimgate.record.answers import Answers, find_outcome_files, read_answers
@@ -124,7 +124,7 @@ def _choose_moved(record: RunRecord, teacher: Answers, model: Answers, limit: in
         kinds = np.where(signs[moved] * gains[moved] < 0, WORSE, BETTER)
         worse, better = int((kinds == WORSE).sum()), int((kinds == BETTER).sum())
         counts |= {"worse": worse, "better": better}
-        ways = f": {count(worse)} got worse, {count(better)} better"
+        ways = f": {format_int(worse)} got worse, {format_int(better)} better"
     shown = list(zip(moved[:limit].tolist(), kinds[:limit].tolist(), strict=True))
     about = _describe_moved(f"The {name} of", ways, len(moved), len(model), len(shown))
     return shown, {**counts, "about": about}
@@ -141,10 +141,9 @@ def _find_better_signs(record: RunRecord, teacher: Answers) -> npt.NDArray[np.fl
 
 def _describe_flips(lost: int, won: int, shown: int, rest: str) -> str:
     """What changed and how much of it the page has. rest: which rows those are, and where all are."""
-    turned = (
-        f"{format_count(lost, 'row', 'rows')} turned from right to wrong, {count(won)} from wrong to right."
-    )
-    return turned if shown == lost + won else f"{turned} {count(shown)} of them are in this page{rest}."
+    lost_words = f"{format_count(lost, 'row', 'rows')} turned from right to wrong"
+    turned = f"{lost_words}, {format_int(won)} from wrong to right."
+    return turned if shown == lost + won else f"{turned} {format_int(shown)} of them are in this page{rest}."
 
 
 def _describe_moved(subject: str, ways: str, moved: int, rows: int, shown: int) -> str:
@@ -152,10 +151,10 @@ def _describe_moved(subject: str, ways: str, moved: int, rows: int, shown: int) 
     in_all = format_count(rows, "row", "rows")
     if not moved:
         return f"{subject} all {in_all} is unchanged."
-    about = f"{subject} {count(moved)} of {in_all} changed{ways}."
+    about = f"{subject} {format_int(moved)} of {in_all} changed{ways}."
     if shown == moved:
         return f"{about} All of them are in this page, those that moved furthest first."
-    return f"{about} {count(shown)} of them are in this page, those that moved furthest; {_ALL_ROWS}."
+    return f"{about} {format_int(shown)} of them are in this page, those that moved furthest; {_ALL_ROWS}."
 
 
 def _list_shown_rows(

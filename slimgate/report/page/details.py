@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
-    count,
     format_duration,
     format_fixed,
+    format_int,
     format_megabytes,
     format_percent,
     format_significant,
@@ -132,13 +132,16 @@ def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, 
             yield "the runtime's options", format_runtime_options(artifact)
         if artifact.bytes is not None:
             yield "files to predict", f"{format_megabytes(artifact.bytes)} MB"
-            yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
+            yield (
+                "parameters",
+                f"{format_int(artifact.parameters)}, {format_int(artifact.nonzero_parameters)} not zero",
+            )
         if artifact.bytes is not None and artifact.parameters:
             yield "bits a parameter, in files", format_fixed(8 * artifact.bytes / artifact.parameters, 1)
         if artifact.load_seconds is not None:
             yield "load", format_duration(artifact.load_seconds)
         if artifact.compile_seconds is not None:
-            graphs = count(artifact.compiled_graphs)
+            graphs = format_int(artifact.compiled_graphs)
             yield "compiling", f"{format_duration(artifact.compile_seconds)}, {graphs} graphs"
     if model.flops is not None:
         yield "FLOPs of a row", format_flops(model.flops) or f"not known: {escape(model.flops.note or '')}"

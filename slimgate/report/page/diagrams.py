@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
-from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
+from slimgate._system.number_text import MISSING, format_fixed, format_int, format_percent
 from slimgate.data.quoting import shorten
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, Cell, list_matrix_cells, select_changed_cells
@@ -63,7 +63,7 @@ def make_confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
         (
             names[cell.label],
             "(right)" if cell.label == cell.prediction else names[cell.prediction],
-            count(cell.before),
+            format_int(cell.before),
             drawn[cell.label, cell.prediction],
         )
         for cell in worst
@@ -74,10 +74,10 @@ def make_confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
 def _make_confusion_cell(cell: Cell, largest: int) -> ConfusionCell:
     """largest: the largest change of a cell."""
     if not cell.change:
-        return ConfusionCell(count(cell.after), "", "")
+        return ConfusionCell(format_int(cell.after), "", "")
     strength = 1 + min(2, int(3 * abs(cell.change) / largest))
     tone = "better" if (cell.change > 0) == (cell.label == cell.prediction) else "worse"
-    return ConfusionCell(count(cell.after), f"{cell.change:+,}", f"{tone} by-{strength}")
+    return ConfusionCell(format_int(cell.after), f"{cell.change:+,}", f"{tone} by-{strength}")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _make_bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
             round(1.2 + 5 * (bin_facts.count / total) ** 0.5, 2),
             f"confidence {format_fixed(bin_facts.confidence, 2)}, "
             f"accuracy {format_fixed(bin_facts.accuracy, 2)}, "
-            f"{count(bin_facts.count)} rows",
+            f"{format_int(bin_facts.count)} rows",
         )
         for bin_facts in bins
         if bin_facts.count and bin_facts.confidence is not None and bin_facts.accuracy is not None
@@ -139,7 +139,7 @@ def _make_bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
 
 
 def _format_bin_cells(bin_facts: ReliabilityFacts) -> tuple[str, str]:
-    return count(bin_facts.count), format_percent(bin_facts.accuracy)
+    return format_int(bin_facts.count), format_percent(bin_facts.accuracy)
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def _find_saddlepoint(values: Floats, repeats: Floats) -> float:
         slope, rise = _compute_slopes(values, repeats, point)
         low, high = (point, high) if slope < 0 else (low, point)
         rise -= slope * (smallest / (1 - point * smallest) + largest / (1 - point * largest))
-        next_point = point - slope / rise if rise else low
+        next_point = point - slope / rise if rise else (low + high) / 2
         # the correct digits double with each step, and the slope has no more than these
         if abs(next_point - point) <= _STEP * abs(point):
             return next_point

@@ -20,6 +20,7 @@ from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import choose_band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
+from slimgate.record.build import ArtifactFacts
 from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.builds import list_unlucky_builds
@@ -44,6 +45,7 @@ from slimgate.report.trust import describe_delay
 from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.report.weights import list_unquantized_models
 from slimgate.results.behaviour import SliceFacts
+from slimgate.runtimes.endpoint import KIND as ENDPOINT
 
 # Medians of the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
@@ -91,6 +93,7 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
     by_severity = {
         Severity.VERDICT: (
             _note_made_up_rows(record),
+            _note_teacher_again(record),
             (f"**Unknown tokens**: {escape(line)}." for line in list_unreadable_rows(record)),
             _note_prompt_faults(record),
             _note_self_test_doubts(record),
@@ -133,6 +136,27 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
 def _note_made_up_rows(record: RunRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+
+
+def _note_teacher_again(record: RunRecord) -> Iterator[str]:
+    """Gated variants that are the teacher itself, or may be another name of the teacher on its server."""
+    teacher = find_teacher(record)
+    for model in _choose_variants(record, gated=True):
+        if teacher is None or teacher.artifact is None or model.artifact is None:
+            continue
+        same, flips = escape(model.name), model.behaviour and model.behaviour.flips
+        if _describe_answering(model.artifact) == _describe_answering(teacher.artifact):
+            yield (
+                f"**{same} is the teacher**: it has the teacher's files and runtime, so its verdict says "
+                "nothing about another model. Check its `model`, `endpoint` and `steps`."
+            )
+        elif {model.artifact.kind, teacher.artifact.kind} == {ENDPOINT} and flips and not flips.changed:
+            yield f"**{same} gives the teacher's answers** on every row. Check that it is another model."
+
+
+def _describe_answering(artifact: ArtifactFacts) -> tuple[str, str, str]:
+    """What decides the answers of a model: its files, the runtime and its options."""
+    return artifact.digest, artifact.runtime, repr(sorted(artifact.runtime_params.items()))
 
 
 def list_file_notes(record: RunRecord) -> Iterator[str]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from support.sample_record import MEASURED, make_quality, make_sample_record, make_slice_facts, make_variant
+from support.sample_record import (
+    MEASURED,
+    make_artifact,
+    make_quality,
+    make_sample_record,
+    make_slice_facts,
+    make_variant,
+)
 
 from slimgate.record.build import StepFacts
 from slimgate.record.verdicts import RunVerdict, SwitchedOffBudget
@@ -17,7 +25,7 @@ from slimgate.report.recommendation import recommend
 from slimgate.report.status import format_status_cell
 from slimgate.report.terminal.summary import list_summary_lines
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.behaviour import BehaviourFacts, SliceFacts
+from slimgate.results.behaviour import BehaviourFacts, Flips, SliceFacts
 from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest
@@ -67,6 +75,33 @@ def test_a_slice_without_a_budget_is_reported_beside_one_with() -> None:
 )
 def test_other_slices_are_not(part: SliceFacts) -> None:
     assert "slices" not in join_warnings(part)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "changed", "note"),
+    [
+        ("torch", {}, 0, "**again is the teacher**: it has the teacher's files and runtime"),
+        ("torch", {"runtime": "compiled"}, 0, ""),
+        ("torch", {"runtime_params": {"precision": "bf16"}}, 0, ""),
+        ("torch", {"digest": "another"}, 0, ""),
+        ("endpoint", {"digest": "another"}, 0, "**again gives the teacher's answers** on every row."),
+        ("endpoint", {"digest": "another"}, 1, ""),
+    ],
+    ids=["all", "other runtime", "other options", "other files", "all answers", "other answers"],
+)
+def test_a_variant_that_is_the_teacher_is_reported(
+    kind: str, fields: dict[str, Any], changed: int, note: str
+) -> None:
+    teacher = make_variant("teacher", artifact=make_artifact(1000, 10, kind=kind))
+    flips = Flips(right_to_wrong=0, wrong_to_right=0, changed=changed)
+    again = make_variant(
+        "again",
+        artifact=make_artifact(1000, 10, kind=kind).model_copy(update=fields),
+        behaviour=BehaviourFacts(flips=flips, measured=MEASURED),
+    )
+    notes = "\n".join(format_notes(make_sample_record(variants=[teacher, again])))
+    assert ("**again" in notes) is bool(note)
+    assert note in notes
 
 
 def test_notes_that_change_the_verdict_are_first_and_not_folded() -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate._system.number_text import format_number
 from slimgate.errors import MeasureError
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.models import NEW_TOKENS, Predictor, TimedWriter
@@ -80,10 +81,11 @@ def check_forward(predictor: Predictor, inputs: CallInputs) -> None:
         is_known = number > 0  # a first call has not been remembered yet
         if is_known and new_seconds <= _WHOLE * known_seconds + _WHOLE_SECONDS:
             return
+    new, known = (format_number(1000 * seconds, 2) for seconds in (new_seconds, known_seconds))
     raise MeasureError(
-        f"prepare, forward and fetch take {1000 * new_seconds:.2g} ms on new inputs, but forward takes "
-        f"{1000 * known_seconds:.2g} ms on inputs that it knows; only forward is timed, so it must compute "
-        "the answers in each call, and have finished when it returns"
+        f"prepare, forward and fetch take {new} ms on new inputs, but forward takes {known} ms on inputs "
+        "that it knows; only forward is timed, so it must compute the answers in each call, and have finished "
+        "when it returns"
     )
 
 

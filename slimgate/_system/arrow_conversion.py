@@ -45,9 +45,9 @@ def _tell_pyarrow_after(loader: Loader) -> None:
 
     def execute_and_tell(module: ModuleType) -> None:
         execute(module)
-        from pyarrow.lib import _pandas_api
+        with suppress(ImportError):  # a version of pandas or pyarrow that does not know the other
+            from pyarrow.lib import _pandas_api
 
-        with suppress(ImportError):  # a version of pandas that pyarrow does not support
             _pandas_api.version  # noqa: B018  reading it makes pyarrow import pandas again
 
     loader.exec_module = execute_and_tell  # type: ignore[method-assign]

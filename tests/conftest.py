@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Generator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.judge_command import Judge
+from support.judge_command import Command, Judge
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
@@ -191,12 +192,18 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    """Runs `slimgate judge`."""
+def run_command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command of slimgate, such as `run_command("judge", base, target)`."""
     from slimgate.cli.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
+        code = main([*map(str, arguments)])
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def judge(run_command: Command) -> Judge:
+    """Runs `slimgate judge`."""
+    return partial(run_command, "judge")

@@ -17,7 +17,7 @@ def test_a_text_is_written_whole_with_the_folders_above(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "a/b").iterdir()] == ["run.json"]
 
 
-def test_the_old_file_stands_where_the_new_one_fails(tmp_path: Path) -> None:
+def test_the_old_file_stays_if_the_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text("old")
     with pytest.raises(RuntimeError, match="the disk"):

@@ -14,13 +14,7 @@ from support.code_digests import changes_with, forget_digests
 
 import slimgate.steps
 from slimgate._system import digests
-from slimgate._system.digests import (
-    digest_code,
-    digest_folder,
-    digest_json,
-    file_sha256,
-    read_versions,
-)
+from slimgate._system.digests import digest_code, digest_folder, digest_json, file_sha256, read_versions
 
 Digest = Callable[..., str]
 

@@ -30,7 +30,7 @@ def test_a_worker_of_ones_own_path_answers_by_a_file(tmp_path: Path, monkeypatch
     assert (tmp_path / "answer").read_text("utf-8") == "4"
 
 
-def test_the_last_line_that_it_said_tells_why_it_failed(
+def test_the_last_line_of_its_output_is_the_reason_it_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = run(tmp_path, monkeypatch, "print('at first', file=sys.stderr)\nraise ValueError('no weights')")

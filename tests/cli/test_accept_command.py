@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.judge_command import Command
 from support.releases import INT8, Model, write_release
 
 from slimgate.cli.main import main
@@ -16,7 +16,6 @@ from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.record.task import SuiteFacts
 
-Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
 # 1.5 points behind its teacher
 WORSE = {name: range(130) for name in INT8}
@@ -25,14 +24,12 @@ NEARLY = Model(budgets=(QualityBudget("drop_points", 0.75),))
 
 
 @pytest.fixture
-def accept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Accepts a run under tmp_path/baselines: exit code, standard output, standard error."""
+def accept(run_command: Command, tmp_path: Path) -> Command:
+    """Accepts a run under tmp_path/baselines."""
 
     def run(record: Path, name: str, *arguments: str) -> tuple[int, str, str]:
-        where = ("--baselines", str(tmp_path / "baselines"))
-        code = main(["accept", str(record), "--name", name, *where, *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        where = ("--baselines", tmp_path / "baselines")
+        return run_command("accept", record, "--name", name, *where, *arguments)
 
     return run
 
@@ -45,7 +42,7 @@ def budget(points: float, reason: str | None = None) -> Model:
     return Model(budgets=(QualityBudget("drop_points", points, reason),))
 
 
-def test_record_and_outcomes_are_kept_under_the_name(accept: Run, tmp_path: Path) -> None:
+def test_record_and_outcomes_are_kept_under_the_name(accept: Command, tmp_path: Path) -> None:
     run = write_release(tmp_path / "run")
     code, out, err = accept(run / "run.json", "v1.2")
     assert (code, err) == (0, "")
@@ -63,7 +60,7 @@ def test_record_and_outcomes_are_kept_under_the_name(accept: Run, tmp_path: Path
     assert sorted(os.listdir(folder.parent)) == ["support"]
 
 
-def test_a_name_that_is_taken_is_refused_unless_forced(accept: Run, tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_refused_unless_forced(accept: Command, tmp_path: Path) -> None:
     run = write_release(tmp_path / "run")
     assert accept(run, "v1")[0] == 0
     again = write_release(tmp_path / "again", created="2026-11-02")
@@ -80,7 +77,7 @@ def test_a_name_that_is_taken_is_refused_unless_forced(accept: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["../v1", "a/b", "", ".hidden", "v 1"])
-def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
+def test_a_name_is_no_path(accept: Command, tmp_path: Path, name: str) -> None:
     code, _, err = accept(write_release(tmp_path / "run"), name)
     assert (code, (tmp_path / "baselines").exists()) == (4, False)
     assert "and no path" in err
@@ -96,7 +93,7 @@ def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
     ids=["FAIL", "partial", "undecided, and so not passed"],
 )  # fmt: skip
 def test_a_run_that_is_not_passed_or_is_partial_needs_a_reason(
-    accept: Run, tmp_path: Path, changes: dict[str, object], message: str
+    accept: Command, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     run = write_release(tmp_path / "run", **changes)  # type: ignore[arg-type]
     code, _, err = accept(run, "v1")
@@ -109,7 +106,7 @@ def test_a_run_that_is_not_passed_or_is_partial_needs_a_reason(
     assert accepted.reason == "a hotfix"
 
 
-def test_a_run_that_an_undecided_budget_only_warned_needs_none(accept: Run, tmp_path: Path) -> None:
+def test_a_run_that_an_undecided_budget_only_warned_needs_none(accept: Command, tmp_path: Path) -> None:
     warned = Model(budgets=(QualityBudget("drop_points", 0.75, on_inconclusive="warn"),))
     run = write_release(tmp_path / "run", models={"int8": warned})
     assert read_record(run / "run.json").verdict.status == "INCONCLUSIVE"
@@ -132,7 +129,7 @@ SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
     ids=["rows", "informational", "variant", "budget", "seeds"],
 )
 def test_a_gate_that_demands_less_needs_a_reason_to_be_accepted(
-    accept: Run, tmp_path: Path, changes: dict[str, Any], message: str
+    accept: Command, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     accept(write_release(tmp_path / "v1"), "v1")
     weaker = write_release(tmp_path / "v2", **changes)
@@ -146,7 +143,7 @@ def test_a_gate_that_demands_less_needs_a_reason_to_be_accepted(
     assert main(["compare", *baselines]) == 0  # the release was accepted with a reason
 
 
-def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Path) -> None:
+def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Command, tmp_path: Path) -> None:
     accept(write_release(tmp_path / "v1"), "v1")
     looser = write_release(tmp_path / "v2", models={"int8": budget(2.0)})
     code, _, err = accept(looser, "v2")
@@ -163,21 +160,21 @@ def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Pat
     )
 
 
-def test_a_budget_with_a_new_reason_of_its_own_needs_no_other(accept: Run, tmp_path: Path) -> None:
+def test_a_budget_with_a_new_reason_of_its_own_needs_no_other(accept: Command, tmp_path: Path) -> None:
     accept(write_release(tmp_path / "v1", models={"int8": budget(1.0, "the first")}), "v1")
     stale = write_release(tmp_path / "stale", models={"int8": budget(2.0, "the first")})
     assert accept(stale, "v2")[0] == 4
     assert accept(write_release(tmp_path / "v2", models={"int8": budget(2.0, "more classes")}), "v2")[0] == 0
 
 
-def test_a_tighter_budget_and_another_suites_baseline_need_none(accept: Run, tmp_path: Path) -> None:
+def test_a_tighter_budget_and_another_suites_baseline_need_none(accept: Command, tmp_path: Path) -> None:
     other = SuiteFacts(path="bench/other.toml", title="", digest="", seeds=[0])
     accept(write_release(tmp_path / "other", suite=other, models={"int8": budget(0.95)}), "v1")
     assert accept(write_release(tmp_path / "v1"), "v1")[0] == 0
     assert accept(write_release(tmp_path / "v2", models={"int8": budget(0.95)}), "v2")[0] == 0
 
 
-def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Run, tmp_path: Path) -> None:
+def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Command, tmp_path: Path) -> None:
     accept(write_release(tmp_path / "v1"), "v1")
     other = SuiteFacts(path="other/support.toml", title="", digest="", seeds=[0])
     code, _, err = accept(write_release(tmp_path / "x", suite=other), "v1", "--force")
@@ -185,7 +182,7 @@ def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Run, tmp_path
     assert "it has a baseline of bench/support.toml, but this run is of other/support.toml" in err
 
 
-def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
+def test_missing_outcomes_are_named(accept: Command, tmp_path: Path) -> None:
     run = write_release(tmp_path / "run")
     (run / "outcomes/int8.parquet").unlink()
     code, _, err = accept(run, "v1")
@@ -202,7 +199,7 @@ def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
     ids=["of_another_run", "damaged"],
 )
 def test_answers_that_were_not_judged_are_refused(
-    accept: Run, tmp_path: Path, file: str | None, problem: str
+    accept: Command, tmp_path: Path, file: str | None, problem: str
 ) -> None:
     """Two runs wrote into one folder at once, or a download broke: the next release has no counterpart."""
     run = write_release(tmp_path / "run", models={"int8": Model(wrong=WORSE), "x": Model()})
@@ -215,7 +212,7 @@ def test_answers_that_were_not_judged_are_refused(
     assert not (tmp_path / "baselines").exists()
 
 
-def test_a_clock_behind_the_newest_baseline_is_refused(accept: Run, tmp_path: Path) -> None:
+def test_a_clock_behind_the_newest_baseline_is_refused(accept: Command, tmp_path: Path) -> None:
     """The new baseline would never count: the gate could get weaker than it in silence."""
     run = write_release(tmp_path / "run", models={"int8": budget(2.0)})
     assert accept(run, "v1")[0] == 0
@@ -233,7 +230,7 @@ def test_a_clock_behind_the_newest_baseline_is_refused(accept: Run, tmp_path: Pa
     assert "int8, accuracy: drop_points was 1 and is 2" in accept(run, "v3")[2]
 
 
-def test_two_baselines_of_a_late_clock_are_accepted_again(accept: Run, tmp_path: Path) -> None:
+def test_two_baselines_of_a_late_clock_are_accepted_again(accept: Command, tmp_path: Path) -> None:
     """Each was refused because of the other one."""
     run, names = write_release(tmp_path / "run"), ("v1", "v2")
     for name in names:
@@ -250,7 +247,7 @@ def test_two_baselines_of_a_late_clock_are_accepted_again(accept: Run, tmp_path:
 
 
 def test_a_disk_that_fails_leaves_the_old_baseline(
-    accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    accept: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(write_release(tmp_path / "run"), "v1")
     replace, moved = os.replace, []
@@ -269,7 +266,7 @@ def test_a_disk_that_fails_leaves_the_old_baseline(
     assert os.listdir(tmp_path / "baselines/v1") == ["support"]
 
 
-def test_a_baseline_replaced_by_a_looser_one_needs_a_reason(accept: Run, tmp_path: Path) -> None:
+def test_a_baseline_replaced_by_a_looser_one_needs_a_reason(accept: Command, tmp_path: Path) -> None:
     accept(write_release(tmp_path / "v1"), "v1")
     looser = write_release(tmp_path / "looser", models={"int8": budget(2.0)})
     code, _, err = accept(looser, "v1", "--force")
@@ -289,7 +286,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[
 
 
 def test_an_interrupted_replacement_leaves_the_old_baseline(
-    accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    accept: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(write_release(tmp_path / "run"), "v1")
     replace, moved = os.replace, []

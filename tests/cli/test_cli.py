@@ -7,31 +7,17 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
+from support.judge_command import Judge
 from support.prediction_rows import Columns, make_turned_rows, shuffle_rows, write_predictions
 
 from slimgate.cli.main import main
 from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.results.quality import QualityFacts
-
-Judge = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    """Runs the command: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def files(folder: Path, tables: tuple[Columns, Columns], suffix: str = ".csv") -> tuple[Path, Path]:
@@ -133,13 +119,7 @@ def test_json_is_as_in_the_record(judge: Judge, pair: tuple[Path, Path]) -> None
     assert target["behaviour"]["agreement"] == pytest.approx(0.96)
     assert {
         key: target["verdict"][key] for key in ("status", "passed", "failed", "inconclusive", "not_gated")
-    } == {
-        "status": "FAIL",
-        "passed": 1,
-        "failed": 1,
-        "inconclusive": 0,
-        "not_gated": 0,
-    }
+    } == {"status": "FAIL", "passed": 1, "failed": 1, "inconclusive": 0, "not_gated": 0}
     assert target["verdict"]["messages"] == [quality["f1_macro"].message]
 
 
@@ -290,7 +270,7 @@ def test_flips_and_slices_are_judged_from_a_file_of_budgets(
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[1].count(f"{verdict}") >= 1
 
 
-def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None:
+def test_warnings_are_not_in_the_json(judge: Judge, tmp_path: Path) -> None:
     teacher, variant = make_turned_rows(100, lost=1)
     paths = files(tmp_path, (teacher, {**variant, "prediction": ["maybe", *variant["prediction"][1:]]}))
     _, out, err = judge(*paths, "--json")
@@ -354,11 +334,7 @@ TABLES = {
 
 @pytest.mark.parametrize(("options", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_usage_is_exit_code_4_and_says_why(
-    judge: Judge,
-    pair: tuple[Path, Path],
-    monkeypatch: pytest.MonkeyPatch,
-    options: list[str],
-    message: str,
+    judge: Judge, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(pair[0].parent)
     for name, text in TABLES.items():

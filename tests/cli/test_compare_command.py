@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support.judge_command import Command
 from support.releases import CLASSES, INT8, Model, make_machine, write_release
 
 from slimgate.cli.main import main
@@ -19,21 +20,13 @@ from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts
 
-Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
 LOOSE = Model(budgets=(QualityBudget("drop_points", 2.0),))
 
 
 @pytest.fixture
-def compare(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["compare", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def compare(run_command: Command) -> Command:
+    return partial(run_command, "compare")
 
 
 @pytest.fixture
@@ -54,14 +47,14 @@ def old(tmp_path: Path) -> Path:
         (Model(), ("--fail-on", "regressed", "--fail-on", "loosened"), 0),
     ],
 )
-def test_a_weaker_gate_fails_and_what_moved_only_where_told_to(
-    compare: Run, old: Path, tmp_path: Path, model: Model, options: tuple[str, ...], code: int
+def test_a_weaker_gate_fails_and_a_move_only_on_request(
+    compare: Command, old: Path, tmp_path: Path, model: Model, options: tuple[str, ...], code: int
 ) -> None:
     new = write_release(tmp_path / "new", models={"int8": model})
     assert compare(old / "run.json", new / "run.json", *options)[0] == code
 
 
-def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_path: Path) -> None:
+def test_the_text_says_first_what_held_and_fails(compare: Command, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS}, teacher={n: range(110) for n in CLASSES})
     _, out, err = compare(old, new)
     assert err == ""
@@ -75,7 +68,7 @@ def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_pa
 
 
 def test_on_a_terminal_no_name_is_escaped(
-    compare: Run, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compare: Command, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = write_release(tmp_path / "new [a]*", models={"int8": FAILS})
     escaped = compare(old, new)[1]
@@ -86,8 +79,8 @@ def test_on_a_terminal_no_name_is_escaped(
     assert "\\" not in shown
 
 
-def test_a_loosened_budget_has_its_reason_or_is_said_to_lack_one(
-    compare: Run, old: Path, tmp_path: Path
+def test_a_loosened_budget_has_its_reason_or_no_reason_is_noted(
+    compare: Command, old: Path, tmp_path: Path
 ) -> None:
     new = write_release(tmp_path / "new", models={"int8": LOOSE})
     line = "- **Loosened**: int8, accuracy, drop_points 1 → 2: "
@@ -100,7 +93,7 @@ def test_a_loosened_budget_has_its_reason_or_is_said_to_lack_one(
     assert f"{line}agreed \\| with support; this" in compare(old, accepted)[1]
 
 
-def test_json_has_the_same(compare: Run, old: Path, tmp_path: Path) -> None:
+def test_json_has_the_same(compare: Command, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     code, out, _ = compare(old, new, "--json", "--fail-on", "regressed")
     comparison = json.loads(out)
@@ -109,7 +102,7 @@ def test_json_has_the_same(compare: Run, old: Path, tmp_path: Path) -> None:
     assert comparison["variants"][0]["metrics"][0]["right_to_wrong"] == 285
 
 
-def test_json_also_writes_the_files_of_out(compare: Run, old: Path, tmp_path: Path) -> None:
+def test_json_also_writes_the_files_of_out(compare: Command, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     _, text, _ = compare(old, new)
     code, out, _ = compare(old, new, "--json", "--out", tmp_path / "out")
@@ -133,7 +126,7 @@ def baselines(folder: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_baselines_is_reported_as_history(compare: Run, tmp_path: Path) -> None:
+def test_a_folder_of_baselines_is_reported_as_history(compare: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     new = write_release(tmp_path / "new")
     code, out, _ = compare(baselines(tmp_path / "baselines"), new, "--out", tmp_path / "out")
@@ -150,14 +143,14 @@ def test_a_folder_of_baselines_is_reported_as_history(compare: Run, tmp_path: Pa
     assert all(f">{name}<" in picture for name in ("v1", "v2", "v3", "accuracy", "int8", "teacher"))
 
 
-def test_several_old_records_are_put_in_order_of_time(compare: Run, tmp_path: Path) -> None:
+def test_several_old_records_are_put_in_order_of_time(compare: Command, tmp_path: Path) -> None:
     late = write_release(tmp_path / "late", created="2026-11-09")
     early = write_release(tmp_path / "early", created="2026-11-02")
     _, out, _ = compare(late, early, write_release(tmp_path / "new", created="2026-11-10"))
     assert out.startswith(f"# {tmp_path}/late/run.json → ")
 
 
-def test_a_newer_record_of_another_suite_is_not_compared(compare: Run, tmp_path: Path) -> None:
+def test_a_newer_record_of_another_suite_is_not_compared(compare: Command, tmp_path: Path) -> None:
     """NEW is compared with the newest record of its suite, in whatever order the records are given."""
     early = write_release(tmp_path / "early", created="2026-11-02", models={"int8": LOOSE})
     other = SuiteFacts(path="bench/other.toml", title="", digest="", seeds=[0])
@@ -172,7 +165,9 @@ def test_a_newer_record_of_another_suite_is_not_compared(compare: Run, tmp_path:
 
 
 @pytest.mark.parametrize("case", ["missing", "no record", "no baseline", "itself"])
-def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_path: Path, case: str) -> None:
+def test_wrong_input_is_one_line_and_exit_code_4(
+    compare: Command, old: Path, tmp_path: Path, case: str
+) -> None:
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "empty").mkdir()
     cases = {
@@ -199,7 +194,7 @@ def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
 
 
 def test_a_gated_variant_that_is_gone_is_named_first_and_fails(
-    compare: Run, old: Path, tmp_path: Path
+    compare: Command, old: Path, tmp_path: Path
 ) -> None:
     more = write_release(tmp_path / "more", models={"int8": Model(), "int4": Model()})
     code, out, _ = compare(more, old)
@@ -209,7 +204,7 @@ def test_a_gated_variant_that_is_gone_is_named_first_and_fails(
     assert compare(old, more)[0] == 0
 
 
-def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Command, old: Path, tmp_path: Path) -> None:
     fewer = {name: range(110) for name in CLASSES}
     new = write_release(tmp_path / "new", created="2026-11-02T08:00:00+00:00", teacher=fewer)
     options = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
@@ -219,16 +214,14 @@ def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path
     assert compare(old, write_release(tmp_path / "same"), "--fail-on", "fell")[0] == 0
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(compare: Command, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new")
     code, out, err = compare(old, new, "--out", old / "run.json" / "x")
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert "run.json/x: cannot be written: Not a directory" in err
 
 
-def test_a_release_without_metrics_or_with_an_odd_name_is_told(
-    compare: Run, old: Path, tmp_path: Path
-) -> None:
+def test_a_release_without_metrics_or_with_an_odd_name(compare: Command, old: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     odd = write_release(tmp_path / "$a_{$")
     code, out, _ = compare(odd, old, "--out", tmp_path / "out")
@@ -257,7 +250,7 @@ def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> Non
 
 
 def test_records_of_judged_files_name_no_suite(
-    compare: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compare: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = Path("docs/example_predictions")
     for name, points in (("old", "2"), ("new", "1")):
@@ -280,7 +273,7 @@ def test_records_of_judged_files_name_no_suite(
     assert err.endswith("accepted: no baseline from a report folder named new is in this folder\n")
 
 
-def test_the_note_on_versions_agrees_with_the_environment_table(compare: Run, tmp_path: Path) -> None:
+def test_the_note_on_versions_agrees_with_the_environment_table(compare: Command, tmp_path: Path) -> None:
     """Two run.json, of which one has an engine, a library and a Python that the other lacks."""
     before = {"torch": "2.13.0", "transformers": "4.57.0", "onnxruntime": None, "hf_xet": "1.2"}
     after = {"torch": "2.14.0", "transformers": "4.57.0", "onnxruntime": "1.27.0", "hf_xet": "1.2"}

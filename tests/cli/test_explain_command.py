@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support.judge_command import Command
 from support.outcome_tables import Shares, write_class_answers, write_values
 from support.prediction_rows import make_turned_rows, write_predictions
 
@@ -23,22 +24,14 @@ from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 
-Explain = Callable[..., tuple[int, str, str]]
 LABELS = [0, 1]
 TEACHER: Shares = [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1]]
 STUDENT: Shares = [[0.25, 0.7, 0.05], [0.3, 0.6, 0.1]]
 
 
 @pytest.fixture
-def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
-    """Runs the command: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["explain", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def explain(run_command: Command) -> Command:
+    return partial(run_command, "explain")
 
 
 def record(*names: str) -> RunRecord:
@@ -80,12 +73,10 @@ def cells(out: str, model: str) -> list[str]:
 
 
 @pytest.mark.parametrize("row", ["r0", "0"], ids=["id", "number"])
-def test_a_row_is_shown_through_every_model(explain: Explain, run: Path, row: str) -> None:
+def test_a_row_is_shown_through_every_model(explain: Command, run: Path, row: str) -> None:
     code, out, err = explain(run, row)
     assert (code, err) == (0, "")
-    assert out.startswith(
-        "row r0, number 0 of 2, bench/x.toml\nlabel: cat\ntext: a purring pet\n",
-    )
+    assert out.startswith("row r0, number 0 of 2, bench/x.toml\nlabel: cat\ntext: a purring pet\n")
     assert cells(out, "teacher")[1:4] == ["cat", "yes", "0.800"]
     assert cells(out, "student")[1:] == [
         "dog",
@@ -98,11 +89,11 @@ def test_a_row_is_shown_through_every_model(explain: Explain, run: Path, row: st
     assert "removed" not in out
 
 
-def test_a_record_and_its_folder_are_the_same(explain: Explain, run: Path) -> None:
+def test_a_record_and_its_folder_are_the_same(explain: Command, run: Path) -> None:
     assert explain(run / "run.json", "r1") == explain(run, "r1")
 
 
-def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, run: Path) -> None:
+def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Command, run: Path) -> None:
     assert (
         "text: the record quotes only a few rows; the text is in row r1 of source files"
         in explain(run, "r1")[1]
@@ -110,7 +101,7 @@ def test_a_text_that_the_record_does_not_quote_is_elsewhere(explain: Explain, ru
 
 
 @pytest.mark.parametrize("where", ["quoted", "quoted_better", "changed_answers"])
-def test_the_text_of_every_quoted_row_is_shown(explain: Explain, run: Path, where: str) -> None:
+def test_the_text_of_every_quoted_row_is_shown(explain: Command, run: Path, where: str) -> None:
     rows = {where: [QuotedRow(id="r1", text="a barking pet")]}
     flips = Flips(right_to_wrong=1, wrong_to_right=0, changed=1)
     behaviour = (
@@ -154,7 +145,7 @@ def test_a_row_of_judged_files_is_in_the_file_of_the_base(
     assert f"text: the record quotes only a few rows; the text is in row r999 of {files[0]}" in lines
 
 
-def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path) -> None:
+def test_json_has_the_answers_as_the_record_has_them(explain: Command, run: Path) -> None:
     row = json.loads(explain(run, "r0", "--json")[1])
     assert [row[key] for key in ("id", "number", "label", "text")] == ["r0", 0, "cat", "a purring pet"]
     answers = [AnswerFacts.model_validate_json(json.dumps(answer)) for answer in row["answers"]]
@@ -164,7 +155,7 @@ def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path
     ]
 
 
-def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp_path: Path) -> None:
+def test_other_tasks_show_every_number_beside_the_teachers(explain: Command, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(format_record_json(record("int8")))
     for name, nats, rank in (("teacher", [4.0, 2.0], [1, 3]), ("int8", [4.5, 1.5], [2, 3])):
         columns = {"nats": nats, "rank": rank, "tokens": [12.0, 7.0]}
@@ -177,7 +168,7 @@ def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp
     assert "right" not in out
 
 
-def test_a_sample_of_logs_shows_its_scores_alone(explain: Explain, tmp_path: Path) -> None:
+def test_a_sample_of_logs_shows_its_scores_alone(explain: Command, tmp_path: Path) -> None:
     for name, last in (("base", 1), ("int8", 0)):
         rows = [f"q{k},acc,{1 if k < 99 else last}" for k in range(100)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["id,metric,score", *rows]))
@@ -189,7 +180,7 @@ def test_a_sample_of_logs_shows_its_scores_alone(explain: Explain, tmp_path: Pat
     assert re.search(r"int8 +0 \(-1\)", out)
 
 
-def test_an_unknown_row_names_the_nearest(explain: Explain, run: Path) -> None:
+def test_an_unknown_row_names_the_nearest(explain: Command, run: Path) -> None:
     code, out, err = explain(run, "r9")
     assert (code, out) == (4, "")
     assert err.startswith("slimgate explain: ")
@@ -198,7 +189,7 @@ def test_an_unknown_row_names_the_nearest(explain: Explain, run: Path) -> None:
     assert explain(run, "2")[0] == 4
 
 
-def test_a_folder_of_several_runs_says_where_they_are(explain: Explain, run: Path) -> None:
+def test_a_folder_of_several_runs_says_where_they_are(explain: Command, run: Path) -> None:
     code, _, err = explain(run.parent, "r0")
     assert code == 4
     assert "expected a run.json or the folder that holds it; below it are " in err
@@ -206,7 +197,7 @@ def test_a_folder_of_several_runs_says_where_they_are(explain: Explain, run: Pat
 
 
 @pytest.mark.parametrize("content", ["{}", "no json", '{"schema": "slimgate.run/0"}'])
-def test_what_is_no_run_record_is_one_error(explain: Explain, tmp_path: Path, content: str) -> None:
+def test_what_is_no_run_record_is_one_error(explain: Command, tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
@@ -214,7 +205,7 @@ def test_what_is_no_run_record_is_one_error(explain: Explain, tmp_path: Path, co
     assert err.count("\n") == 1
 
 
-def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_path: Path) -> None:
+def test_a_record_without_outcomes_says_what_is_missing(explain: Command, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(format_record_json(record()))
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
@@ -228,7 +219,7 @@ def test_what_explains_is_read_without_torch() -> None:
 
 @pytest.mark.parametrize("meant", ["gate/1", "gsm8k/acc: 1"], ids=["rows", "logs"])
 def test_a_number_that_ends_another_rows_id_asks_which_was_meant(
-    run: Path, explain: Explain, meant: str
+    run: Path, explain: Command, meant: str
 ) -> None:
     for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
         write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=[meant, "gate/7"])

@@ -101,7 +101,7 @@ def test_a_file_of_budgets_takes_the_kind(judge: Judge, tmp_path: Path) -> None:
     assert (code, out.splitlines()[-1].startswith("FAIL (0 PASS, 2 FAIL")) == (1, True)
 
 
-def test_one_limit_for_each_metric_or_one_for_all(judge: Judge, tmp_path: Path) -> None:
+def test_each_metric_has_one_limit_or_all_share_it(judge: Judge, tmp_path: Path) -> None:
     base = write_answers(tmp_path / "base.csv", range(300))
     better = write_answers(tmp_path / "better.csv", range(180))
     metrics = ("--metric", "accuracy", "--metric", "f1_macro")

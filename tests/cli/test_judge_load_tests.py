@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import Judge
 from support.junit import read_junit
 from support.load_test_files import make_vllm_result, write_vllm
 
@@ -43,55 +44,52 @@ def files(tmp_path: Path, **target: Any) -> tuple[str, str, str]:
 
 
 def test_a_target_twice_as_fast_passes_beside_a_second_base_run(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, budgets: str, judge: Judge
 ) -> None:
     base, again, target = files(tmp_path, slower=0.5)
-    assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 0
-    out = capsys.readouterr().out
+    code, out, _ = judge(base, target, "--repeat", again, "--budgets", budgets)
+    assert code == 0
     assert "read as load tests of vllm" in out
     assert "did not take turns" in out
     assert "budget 1.5×: PASS" in out
     assert "c8: base 200 requests, 0 failed" in out
 
 
-def test_one_run_of_each_decides_no_speed_up(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_run_of_each_decides_no_speed_up(tmp_path: Path, budgets: str, judge: Judge) -> None:
     base, _, target = files(tmp_path, slower=0.5)
-    assert main(["judge", base, target, "--budgets", budgets]) == 1
-    out = capsys.readouterr().out
+    code, out, _ = judge(base, target, "--budgets", budgets)
+    assert code == 1
     assert "INCONCLUSIVE, one run of each does not tell how much two runs of one server differ" in out
-    assert main(["judge", base, target]) == 0
-    assert capsys.readouterr().out.endswith("nothing was gated: no budget was set\n")
+    code, out, _ = judge(base, target)
+    assert code == 0
+    assert out.endswith("nothing was gated: no budget was set\n")
 
 
 def test_a_base_that_differs_from_itself_as_much_decides_nothing(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, budgets: str, judge: Judge
 ) -> None:
     base, _, target = files(tmp_path, slower=0.5)
     restless = str(write_vllm(tmp_path / "restless.json", 1, slower=1.6))
-    assert main(["judge", base, target, "--repeat", restless, "--budgets", budgets]) == 1
-    assert "two runs of the base may differ by as much" in capsys.readouterr().out
+    code, out, _ = judge(base, target, "--repeat", restless, "--budgets", budgets)
+    assert code == 1
+    assert "two runs of the base may differ by as much" in out
 
 
-def test_a_load_test_of_another_model_is_no_repeat(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_load_test_of_another_model_is_no_repeat(tmp_path: Path, budgets: str, judge: Judge) -> None:
     base, _, target = files(tmp_path)
     of_target = str(write_vllm(tmp_path / "other.json", 1, model="m-int4"))
-    assert main(["judge", base, target, "--repeat", of_target, "--budgets", budgets]) == 4
-    error = capsys.readouterr().err
+    code, _, error = judge(base, target, "--repeat", of_target, "--budgets", budgets)
+    assert code == 4
     assert f"--repeat {of_target}: this is a load test of m-int4, expected another run of the base m" in error
 
 
-def test_limits_on_milliseconds_are_of_the_targets_own_requests(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_limits_on_milliseconds_are_of_the_targets_own_requests(tmp_path: Path, judge: Judge) -> None:
     base, again, target = files(tmp_path)
     limits = tmp_path / "limits.toml"
     limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 60.0, p50_ms_max = 30.0 }\n")
-    assert main(["judge", base, target, "--repeat", again, "--budgets", str(limits), "--json"]) == 1
-    [printed] = json.loads(capsys.readouterr().out).values()
+    code, out, _ = judge(base, target, "--repeat", again, "--budgets", limits, "--json")
+    assert code == 1
+    [printed] = json.loads(out).values()
     verdicts = {budget["kind"]: budget["verdict"] for budget in printed["load_tests"]["c8"]["budgets"]}
     assert verdicts == {"ttft_p95_ms_max": "PASS", "p50_ms_max": "FAIL"}  # 20 ms to the first, 60 in all
     parts = {
@@ -102,24 +100,21 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
 
 
-def test_a_limit_near_the_times_of_one_run_is_undecided(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_limit_near_the_times_of_one_run_is_undecided(tmp_path: Path, judge: Judge) -> None:
     base, _, target = files(tmp_path)
     limits = tmp_path / "limits.toml"
     limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 60.0, p50_ms_max = 65.0 }\n")
-    assert main(["judge", base, target, "--budgets", str(limits)]) == 1
-    printed = capsys.readouterr().out
+    code, printed, _ = judge(base, target, "--budgets", limits)
+    assert code == 1
     assert printed.count(f"INCONCLUSIVE, {ONE_RUN}") == 1  # 60 ms in all; the first token came after 20 ms
     assert printed.endswith("INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)\n")
 
 
-def test_failed_requests_are_counted_and_slower_than_all_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_requests_are_counted_and_slower_than_all_others(tmp_path: Path, judge: Judge) -> None:
     base, _, target = files(tmp_path, failed=8)
-    assert main(["judge", base, target]) == 0
-    assert "target 200 requests, 8 failed" in capsys.readouterr().out
+    code, out, _ = judge(base, target)
+    assert code == 0
+    assert "target 200 requests, 8 failed" in out
     requests = read_any_log(Path(target)).loads["c8"].requests
     assert sum(request.failed is not None for request in requests) == 8
     ratio = compare_times(requests, requests, None, "answer", 0.95)
@@ -128,12 +123,11 @@ def test_failed_requests_are_counted_and_slower_than_all_others(
     assert ratio.target == answered[round(0.95 * 200) - 1]
 
 
-def test_too_many_failed_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_many_failed_requests_are_refused(tmp_path: Path, judge: Judge) -> None:
     base, _, target = files(tmp_path, failed=11)
-    assert main(["judge", base, target]) == 4
-    assert (
-        "11 of 200 requests of load c8 failed (Traceback: Internal Server Error)" in capsys.readouterr().err
-    )
+    code, _, err = judge(base, target)
+    assert code == 4
+    assert "11 of 200 requests of load c8 failed (Traceback: Internal Server Error)" in err
 
 
 @pytest.mark.parametrize(
@@ -158,24 +152,23 @@ def test_tests_that_differ_are_refused(
         assert main(["judge", base, target, "--allow", allow]) == 0
 
 
-def test_a_file_without_details_says_how_to_write_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_without_details_says_how_to_write_them(tmp_path: Path, judge: Judge) -> None:
     base, _, target = files(tmp_path)
     log = json.loads(Path(target).read_text())
     del log["ttfts"]
     Path(target).write_text(json.dumps(log))
-    assert main(["judge", base, target]) == 4
-    assert "--save-detailed" in capsys.readouterr().err
+    code, _, err = judge(base, target)
+    assert code == 4
+    assert "--save-detailed" in err
 
 
-def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_appended_results_are_one_load_each(tmp_path: Path, judge: Judge) -> None:
     draws, paths = np.random.default_rng(0), [tmp_path / name for name in ("base.json", "target.json")]
     for path in paths:
         results = [make_vllm_result(draws, concurrency=users) for users in (1, 8)]
         path.write_text("\n".join(map(json.dumps, results)))
-    assert main(["judge", *map(str, paths)]) == 0
-    out = capsys.readouterr().out
+    code, out, _ = judge(*paths)
+    assert code == 0
     assert "c1: base 200" in out
     assert "c8: base 200" in out
 
@@ -193,23 +186,24 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
     ids=["points", "looks", "allow", "length", "slice", "missing"],
 )
 def test_options_of_logs_of_answers_are_refused(
-    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, tmp_path: Path, judge: Judge
 ) -> None:
     base, _, target = files(tmp_path)
-    assert main(["judge", base, target, *options]) == 4
-    assert message in capsys.readouterr().err
+    code, _, err = judge(base, target, *options)
+    assert code == 4
+    assert message in err
 
 
-def test_a_load_test_beside_a_log_of_answers_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_load_test_beside_a_log_of_answers_is_refused(tmp_path: Path, judge: Judge) -> None:
     base, _, _ = files(tmp_path)
     rows = tmp_path / "rows.csv"
     rows.write_text("id,score\na,1\nb,0\n")
-    assert main(["judge", base, str(rows), "--allow", "load"]) == 4
-    assert "is a log of answers" in capsys.readouterr().err
-    assert main(["judge", str(rows), base, "--pooled-points", "1"]) == 4
-    assert "it is a load test of vllm, expected a log of answers" in capsys.readouterr().err
+    code, _, err = judge(base, rows, "--allow", "load")
+    assert code == 4
+    assert "is a log of answers" in err
+    code, _, err = judge(rows, base, "--pooled-points", "1")
+    assert code == 4
+    assert "it is a load test of vllm, expected a log of answers" in err
 
 
 def simulate(draws: np.random.Generator, slower: float) -> list[LoadRequest]:
@@ -234,25 +228,24 @@ def test_at_the_budget_and_below_it_few_targets_pass() -> None:
     assert passed[0.45] >= 0.95 * 300  # 2.2 times as fast
 
 
-def test_a_short_second_run_tells_no_noise(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_short_second_run_tells_no_noise(tmp_path: Path, budgets: str, judge: Judge) -> None:
     base, _, target = files(tmp_path, slower=0.5)
     short = str(write_vllm(tmp_path / "short.json", 1, requests=3))
-    assert main(["judge", base, target, "--repeat", short, "--budgets", budgets, "--allow", "load"]) == 1
-    out = capsys.readouterr().out
+    code, out, _ = judge(base, target, "--repeat", short, "--budgets", budgets, "--allow", "load")
+    assert code == 1
     assert "(noise floor unknown: too few times), budget 1.5×: INCONCLUSIVE" in out
     assert "the two runs of the base have too few requests to tell how much they differ" in out
     assert "inf" not in out
 
 
 def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, budgets: str, judge: Judge
 ) -> None:
     base, again, target = files(tmp_path, slower=0.5)
     folder = tmp_path / "report"
-    arguments = ["judge", base, target, "--repeat", again, "--budgets", budgets, "--report", str(folder)]
-    assert main(arguments) == 0
+    arguments = [base, target, "--repeat", again, "--budgets", budgets, "--report", str(folder)]
+    code, out, _ = judge(*arguments)
+    assert code == 0
     record = read_record(folder / "run.json")
     assert record.verdict.status == "PASS"
     assert [*record.variants[1].load_tests] == ["c8"]
@@ -268,7 +261,7 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     assert float(properties["slimgate.value.speedup_min"]) == judged_budget.value
     assert judged_budget.interval is not None
     assert properties["slimgate.interval.speedup_min"] == "[{:.6g}, {:.6g}]".format(*judged_budget.interval)
-    assert "read as load tests of vllm" in capsys.readouterr().out
+    assert "read as load tests of vllm" in out
     suite = tmp_path / "loads.toml"
     suite.write_text(
         '[logs]\nbase = "base.json"\nrepeat = "again.json"\ntargets = { faster = "target.json" }\n'
@@ -337,25 +330,27 @@ def test_a_load_test_suite_with_budgets_on_answers_is_refused(tmp_path: Path) ->
         judge_log_suite(load_log_suite(suite, "loads.toml"))
 
 
-def test_any_file_name_stands_in_the_heading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_file_name_is_in_the_heading(tmp_path: Path, judge: Judge) -> None:
     base, target = write_vllm(tmp_path / "{x}.json", 0), write_vllm(tmp_path / "target.json", 2)
-    assert main(["judge", str(base), str(target)]) == 0
-    assert "target against" in (out := capsys.readouterr().out)
+    code, out, _ = judge(base, target)
+    assert code == 0
+    assert "target against" in out
     assert "{x}.json, read as load tests of vllm" in out
 
 
 def test_budgets_that_load_tests_do_not_answer_are_refused(
-    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, budgets: str, judge: Judge
 ) -> None:
     text = "accuracy = { drop_points = 1.0 }\nflips = { flips_max_percent = 1.0 }\n"
     Path(budgets).write_text(f"{Path(budgets).read_text()}{text}")
     base, again, target = files(tmp_path, slower=0.5)
-    assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 4
+    code, _, err = judge(base, target, "--repeat", again, "--budgets", budgets)
+    assert code == 4
     problem = (
         f"{budgets} [budgets.accuracy]: {{ drop_points = 1.0 }} was given, but load "
         "tests are judged by latency"
     )
-    assert problem in capsys.readouterr().err
+    assert problem in err
 
 
 def test_a_target_that_switches_a_budget_off_keeps_the_others(tmp_path: Path) -> None:
@@ -376,11 +371,11 @@ def test_a_target_that_switches_a_budget_off_keeps_the_others(tmp_path: Path) ->
     ]
 
 
-def test_long_times_have_no_exponent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_times_have_no_exponent(tmp_path: Path, judge: Judge) -> None:
     slow, other = (
         str(write_vllm(tmp_path / name, seed, slower=350.0)) for seed, name in enumerate(("a.json", "b.json"))
     )
-    assert main(["judge", slow, other]) == 0
-    out = capsys.readouterr().out
+    code, out, _ = judge(slow, other)
+    assert code == 0
     assert "e+0" not in out
     assert re.search(r"answer p50 +2\d,\d{3} +2\d,\d{3} ", out)

@@ -64,7 +64,7 @@ def test_missing_rows_are_left_out_of_tables_alone(
         assert_within(*paths, missing="drop")
 
 
-def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_strays_are_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher, variant = make_turned_rows(500, lost=100)
     predictions = ["unknown"] * 6 + list(teacher["prediction"])[6:]
     pair = files(tmp_path, t={**teacher, "prediction": predictions}, v=variant)

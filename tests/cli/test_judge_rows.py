@@ -5,26 +5,22 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.judge_command import Judge
 from support.lm_eval_logs import write_lm_eval
 
-from slimgate.cli.main import main
 from slimgate.record.run import read_record
 
-Judge = Callable[..., tuple[int, str, str]]
 Table = Callable[[str, str, Sequence[Sequence[Any]]], Path]
 
 
 @pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments), "--drop-points", "2"])
-        return code, *capsys.readouterr()
-
-    return run
+def judge(run_command: Judge) -> Judge:
+    return partial(run_command, "judge", "--drop-points", 2)
 
 
 @pytest.fixture
@@ -71,7 +67,7 @@ def test_epochs_without_their_number_are_those_with_it(judge: Judge, table: Tabl
     assert figures(*numbered) == figures(*plain, "--same-id", "epochs")
 
 
-def test_the_rows_of_a_table_may_stand_in_any_order(judge: Judge, table: Table) -> None:
+def test_the_rows_of_a_table_may_be_in_any_order(judge: Judge, table: Table) -> None:
     def scores(lost: int) -> list[tuple[int, str, int]]:
         return [(at, metric, int(at >= lost)) for at in range(300) for metric in ("em", "f1")]
 

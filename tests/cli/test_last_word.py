@@ -135,11 +135,7 @@ def load_tests(folder: Path) -> list[str]:
 
 def kl_log(folder: Path) -> list[str]:
     (folder / "kl.toml").write_text("[budgets]\nkl = { mean_max = 0.02 }\n")
-    return [
-        str(write_kl_log(folder / "kl.txt", np.full(20, 0.01))),
-        "--budgets",
-        str(folder / "kl.toml"),
-    ]
+    return [str(write_kl_log(folder / "kl.txt", np.full(20, 0.01))), "--budgets", str(folder / "kl.toml")]
 
 
 @pytest.mark.parametrize("make", [predictions, logs, load_tests, kl_log])

@@ -35,7 +35,7 @@ def test_one_step_is_reported_with_its_options(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("name", list_known_plugins("step"))
-def test_every_step_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_step_can_be_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", name]) == 0
     assert "starts from" in capsys.readouterr().out
 

@@ -6,14 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.judge_command import Command
 from support.sample_record import make_sample_record
 
-from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record.run import format_record_json
 from slimgate.store.holds import list_used_entries, note_use, read_last_use
@@ -22,20 +21,13 @@ from slimgate.store.store import DamagedEntry, Store
 
 DAY = 24 * 60 * 60
 MEGABYTE = 1024**2
-RunStore = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    """Runs `slimgate store` on tmp_path/s: exit code, standard output, standard error."""
+def command(tmp_path: Path, run_command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `slimgate store` on tmp_path/s."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(["store", *arguments, "--store", str(tmp_path / "s")])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return lambda *arguments: run_command("store", *arguments, "--store", tmp_path / "s")
 
 
 def make_entry(root: Path, kind: str, key: str, *, days: float, size: int = MEGABYTE, **facts: Any) -> Path:
@@ -75,7 +67,7 @@ def names(root: Path) -> set[str]:
     return {path.parent.name for path in root.glob("*/*/manifest.json")}
 
 
-def test_ls_shows_content_size_and_last_use_of_each_entry(command: RunStore, store: Path) -> None:
+def test_ls_shows_content_size_and_last_use_of_each_entry(command: Command, store: Path) -> None:
     os.utime(store / "used/artifacts-child", (1_700_000_000,) * 2)
     code, out, _ = command("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
@@ -95,7 +87,7 @@ def test_finding_an_entry_is_a_use_of_it(store: Path) -> None:
     assert (read_last_use(store, "artifacts/parent") or 0) > before + 4 * DAY
 
 
-def test_verify_names_what_is_damaged(command: RunStore, store: Path) -> None:
+def test_verify_names_what_is_damaged(command: Command, store: Path) -> None:
     assert command("verify") == (0, "4 entries, 4.0 MB: none damaged\n", "")
     (store / "artifacts/child/a.bin").write_bytes(bytes(MEGABYTE - 1) + b"\1")
     (store / "splits/rows/manifest.json").unlink()
@@ -107,7 +99,7 @@ def test_verify_names_what_is_damaged(command: RunStore, store: Path) -> None:
     assert last.endswith(": 2 damaged")
 
 
-def test_prune_removes_the_oldest_until_the_rest_fits(command: RunStore, store: Path) -> None:
+def test_prune_removes_the_oldest_until_the_rest_fits(command: Command, store: Path) -> None:
     code, out, _ = command("prune", "--max-size", "2.5MB", "--dry-run")
     assert code == 0
     assert out.splitlines()[-1] == "2 entries, 2.0 MB, would be removed; left: 2 entries, 2.0 MB"
@@ -123,12 +115,12 @@ def test_prune_removes_the_oldest_until_the_rest_fits(command: RunStore, store: 
     )
 
 
-def test_prune_removes_what_was_not_used_for_so_many_days(command: RunStore, store: Path) -> None:
+def test_prune_removes_what_was_not_used_for_so_many_days(command: Command, store: Path) -> None:
     assert command("prune", "--older-than", "3.5")[0] == 0
     assert names(store) == {"answers", "child"}
 
 
-def test_a_clock_that_was_set_back_makes_nothing_old(command: RunStore, store: Path) -> None:
+def test_a_clock_that_was_set_back_makes_nothing_old(command: Command, store: Path) -> None:
     used(store, "artifacts-parent", -300)
     assert command("prune", "--older-than", "2")[0] == 0
     assert names(store) == {"parent", "child"}
@@ -136,7 +128,7 @@ def test_a_clock_that_was_set_back_makes_nothing_old(command: RunStore, store: P
     assert abs((read_last_use(store, "artifacts/parent") or 0) - time.time()) < 60
 
 
-def test_entries_of_a_baseline_stay_with_their_parents(command: RunStore, store: Path) -> None:
+def test_entries_of_a_baseline_stay_with_their_parents(command: Command, store: Path) -> None:
     record = make_sample_record()
     artifact = record.variants[1].artifact
     assert artifact is not None
@@ -157,7 +149,7 @@ def test_entries_of_a_baseline_stay_with_their_parents(command: RunStore, store:
 
 
 def test_baselines_next_to_the_store_count_in_every_folder(
-    command: RunStore, store: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a nightly job: cd / && slimgate store prune --store /srv/repository/.slimgate."""
     record = make_sample_record()
@@ -173,7 +165,7 @@ def test_baselines_next_to_the_store_count_in_every_folder(
     assert "3 entries, 3.0 MB, stay: a baseline refers to it" in out
 
 
-def test_splits_of_a_baseline_stay(command: RunStore, tmp_path: Path) -> None:
+def test_splits_of_a_baseline_stay(command: Command, tmp_path: Path) -> None:
     record = make_sample_record()
     digest = record.task.splits["gate"].digest
     folder = Path("rows")
@@ -190,7 +182,7 @@ def test_splits_of_a_baseline_stay(command: RunStore, tmp_path: Path) -> None:
     assert names(tmp_path / "s") == {"rows"}
 
 
-def test_an_unreadable_baseline_stops_a_prune_at_the_start(command: RunStore, store: Path) -> None:
+def test_an_unreadable_baseline_stops_a_prune_at_the_start(command: Command, store: Path) -> None:
     (store.parent / "run.json").write_text("{}")
     code, _, error = command("prune", "--max-size", "0", "--keep", "run.json")
     assert code == 4
@@ -208,7 +200,7 @@ time.sleep(60)
 """
 
 
-def test_what_a_running_process_uses_stays_until_it_ends_or_dies(command: RunStore, store: Path) -> None:
+def test_what_a_running_process_uses_stays_until_it_ends_or_dies(command: Command, store: Path) -> None:
     user = subprocess.Popen([sys.executable, "-c", USER, str(store)], stdout=subprocess.PIPE, text=True)
     assert user.stdout is not None
     assert user.stdout.readline() == "found\n"
@@ -230,7 +222,7 @@ def test_a_process_that_ends_leaves_no_hold(store: Path) -> None:
     assert list((store / "holds").iterdir()) == []
 
 
-def test_what_was_set_aside_is_listed_and_pruned(command: RunStore, store: Path) -> None:
+def test_what_was_set_aside_is_listed_and_pruned(command: Command, store: Path) -> None:
     (store / "artifacts/child/a.bin").unlink()
     with pytest.warns(DamagedEntry):
         Store(store).make("artifacts", "child", lambda _: {"digest": "d1"})
@@ -258,7 +250,7 @@ def test_what_was_set_aside_is_listed_and_pruned(command: RunStore, store: Path)
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage_is_one_line(
-    command: RunStore, tmp_path: Path, arguments: list[str], message: str
+    command: Command, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     Store(tmp_path / "s")
     code, out, error = command(*arguments)
@@ -267,7 +259,7 @@ def test_wrong_usage_is_one_line(
 
 
 @pytest.mark.parametrize("action", ["ls", "verify", "prune"])
-def test_a_folder_that_is_no_store_is_left_alone(command: RunStore, tmp_path: Path, action: str) -> None:
+def test_a_folder_that_is_no_store_is_left_alone(command: Command, tmp_path: Path, action: str) -> None:
     (tmp_path / "s/letters/old").mkdir(parents=True)
     code, _, error = command(action, *(["--max-size", "0"] if action == "prune" else []))
     assert code == 4
@@ -291,6 +283,6 @@ def test_sizes_are_read(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "inf", "nan", "5XB", "1e400", "5I", "1_000", "٣"])
-def test_what_is_no_size_is_said(text: str) -> None:
+def test_a_wrong_size_is_reported(text: str) -> None:
     with pytest.raises(DataError, match="expected a size"):
         parse_size(text)

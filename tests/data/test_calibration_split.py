@@ -58,7 +58,7 @@ def test_a_suite_without_calibration_rows_is_refused(bench: Path, suite_text: st
 
 
 @pytest.mark.parametrize("step", DOES_WITHOUT, ids=lambda step: step.split()[0])
-def test_options_that_read_none_are_not(bench: Path, suite_text: str, step: str) -> None:
+def test_options_that_read_no_calibration_rows_need_none(bench: Path, suite_text: str, step: str) -> None:
     assert suite_of(bench, suite_text, step).variants
 
 

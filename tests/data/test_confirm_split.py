@@ -33,12 +33,7 @@ def table(count: int, *, start: int = 0, per_file: int = 2, word: str = "text") 
 
 def cut_of(parts: dict[str, pa.Table], group: str | None = None, **sizes: Any) -> Cut:
     return cut_splits(
-        parts,
-        SplitSizes(**sizes),
-        text_columns=("text",),
-        label_column="label",
-        group_column=group,
-        seed=0,
+        parts, SplitSizes(**sizes), text_columns=("text",), label_column="label", group_column=group, seed=0
     )
 
 
@@ -129,10 +124,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (
-            "0.5",
-            "confirm: budget accuracy drop_points 0.5 (shorter, pruned): 12 rows in 3 groups CANNOT",
-        ),
+        ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): 12 rows in 3 groups CANNOT"),
         ("90.0", "confirm: 12 rows in 3 groups can decide every planned budget on a drop"),
     ],
 )

@@ -9,7 +9,7 @@ from slimgate.data.quoting import LONGEST_QUOTE, quote_row_texts, shorten
 from slimgate.plugins.rows import Rows
 
 
-def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:
+def test_the_texts_of_the_rows_asked_for_are_in_their_order() -> None:
     rows = Rows(pa.table({"id": ["a", "b", "c"], "text": ["one", "two\n  lines", None]}))
     assert quote_row_texts(rows, ["text"], np.array([1, 0, 2])) == ["two lines", "one", ""]
 

@@ -26,7 +26,7 @@ def test_empty_texts_are_an_error_with_the_first_id() -> None:
         cut_rows({"all": pa.table({"n": [1, 2], "label": ["a", "b"]})}, text=("n",))
 
 
-def test_a_train_row_that_stands_in_gate_is_dropped_and_counted() -> None:
+def test_a_train_row_that_is_in_gate_is_dropped_and_counted() -> None:
     train = pa.table({"text": ["one", " two\n", "three  words", "Four", "five"], "label": list("ababa")})
     gate = pa.table({"text": ["two", "three words", "four", "two"], "label": list("abab")})
     result = cut_rows({"train": train, "gate": gate}, {"calibration": 0, "selection": 0})
@@ -93,7 +93,7 @@ def test_near_repeats_of_gate_rows_leave_train() -> None:
     assert result.reports["gate"].n == 3
 
 
-def test_near_repeats_of_one_part_never_stand_in_two_splits() -> None:
+def test_near_repeats_of_one_part_are_never_in_two_splits() -> None:
     texts = [f"{'The' if k % 2 else 'the'} plot no {k // 2}{'.' if k % 3 else ''}" for k in range(100)]
     sizes = {"train": 50, "calibration": 4, "selection": 6}
     result = cut_rows({"all": pa.table({"text": texts})}, sizes, label=None)
@@ -137,7 +137,7 @@ def test_groups_that_share_a_text_are_counted_as_one() -> None:
     assert (report.groups, report.repeats) == (3, 1)
 
 
-def test_a_group_stands_in_one_split_and_sizes_are_exact() -> None:
+def test_a_group_is_in_one_split_and_sizes_are_exact() -> None:
     table = make_rows(400, file=[f"f{k // 7}" for k in range(400)])
     result = cut_rows(
         {"all": table}, {"train": 100, "calibration": 20, "selection": 33, "gate": 150}, group="file"
@@ -223,7 +223,7 @@ def assert_disjoint(result: Cut, text: tuple[str, ...], group: str | None) -> No
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_no_id_group_or_text_ever_stands_in_two_splits(seed: int) -> None:
+def test_no_id_group_or_text_is_ever_in_two_splits(seed: int) -> None:
     random = np.random.default_rng(seed)
 
     def table(count: int) -> pa.Table:
@@ -287,7 +287,7 @@ def test_banking77_keeps_its_77_labels_in_every_split() -> None:
     assert_disjoint(result, ("text",), None)
 
 
-def test_lists_of_words_are_texts_that_stand_in_one_split_only() -> None:
+def test_lists_of_words_are_texts_that_are_in_one_split_only() -> None:
     words = [["good", "film"], ["good", " film "], ["bad"], ["a", "plot"]]
     table = pa.table({"words": words, "label": ["a", "b", "a", "b"]})
     parts = {"train": table, "gate": pa.table({"words": ["good  film"], "label": ["a"]})}

@@ -126,7 +126,7 @@ def test_pairs_are_equal_where_both_texts_are() -> None:
     assert number_keys([pairs])[0].tolist() == [0, 1, 2, 0]
 
 
-def test_the_first_string_that_stands_twice_is_named() -> None:
+def test_the_first_string_that_occurs_twice_is_named() -> None:
     columns = [pa.chunked_array([["p", "q"], ["r"]]), pa.chunked_array([["s", "r", "q", "q"]])]
     assert find_duplicates(columns) == (2, "q")
     assert find_duplicates(columns[:1]) == (0, None)

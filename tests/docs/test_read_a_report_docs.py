@@ -29,7 +29,7 @@ def flat(text: str) -> str:
 
 
 @pytest.mark.parametrize("line", QUOTED)
-def test_a_line_that_the_page_quotes_stands_in_the_report(line: str) -> None:
+def test_a_line_that_the_page_quotes_is_in_the_report(line: str) -> None:
     assert flat(line) in flat(REPORT)
 
 
@@ -39,7 +39,7 @@ def test_the_line_of_another_run_is_the_readmes() -> None:
 
 
 @pytest.mark.parametrize(("path", "figure"), PLACES, ids=[path for path, _ in PLACES])
-def test_a_figure_stands_in_the_record_where_the_page_says(path: str, figure: str) -> None:
+def test_a_figure_is_in_the_record_where_the_page_says(path: str, figure: str) -> None:
     assert rounded(at(json.loads(RECORD.read_text("utf-8")), path)) == json.loads(figure)
 
 

@@ -76,10 +76,7 @@ def with_a_list_for_an_object(folder: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_weights": (without_weights, r"has no weights \(model\.safetensors or"),
-    "group_size": (
-        with_wrong_group_size,
-        r"group_size = 64, but the scales of .*_proj are for groups of 32",
-    ),
+    "group_size": (with_wrong_group_size, r"group_size = 64, but the scales of .*_proj are for groups of 32"),
     "no_scales": (without_scales, r"its files lack 1 \(model\.layers\.1\.mlp\.up_proj\.weight_scale\)"),
     "unknown_format": (of_unknown_format, r"quant_method 'gptqq', which .* Did you mean gptq\?"),
     "own_code": (with_code_of_its_own, r"needs custom code of the model \(modeling\.Config\)"),

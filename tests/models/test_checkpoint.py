@@ -290,10 +290,7 @@ def test_dtype_of_a_suite_replaces_the_stored_one(written: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("scheme", "config"),
-    [
-        ("W4A16 NF4", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}),
-        ("W8A8", {"load_in_8bit": True}),
-    ],
+    [("W4A16 NF4", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}), ("W8A8", {"load_in_8bit": True})],
 )
 def test_bitsandbytes_answers_as_transformers_alone(
     source: Path, scheme: str, config: Any, tmp_path: Path

@@ -58,7 +58,7 @@ def test_cutting_leaves_the_random_state_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("cut", [cut_linear, cut_embedding], ids=["linear", "embedding"])
-def test_a_foreign_class_cannot_be_cut_and_is_told_what_to_do(cut: object) -> None:
+def test_a_foreign_class_cannot_be_cut_and_the_error_helps(cut: object) -> None:
     with pytest.raises(
         BuildError, match=r"x is Int8Linear, and only nn.* put the cutting step before the step"
     ):

@@ -41,7 +41,7 @@ def answers(model: Any) -> torch.Tensor:
     return logits
 
 
-def test_every_family_has_a_tiny_model_and_stands_once() -> None:
+def test_every_family_has_a_tiny_model_and_occurs_once() -> None:
     kinds = [kind for family in FAMILIES for kind in family.model_types]
     assert len(set(kinds)) == len(kinds)
     assert {family.model_types[0] for family in FAMILIES} - {"clip_text_model"} <= set(SHAPES)

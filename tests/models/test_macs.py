@@ -141,7 +141,7 @@ def test_multiply_adds_are_split_by_what_the_operator_multiplies(event: dict[str
     assert onnx_macs.count_macs([event]).by_type == {kind: 5 * 8 * 4}
 
 
-def test_products_of_pytorch_are_told_apart_by_their_number_type() -> None:
+def test_products_of_pytorch_are_counted_by_number_type() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(16, 24), _ToHalf(), torch.nn.Linear(24, 8).bfloat16())
     macs = count_macs(network.eval(), {"input": torch.zeros(3, 16)})
     # one operation on two types: a peak of one of them would not fit the other

@@ -77,7 +77,7 @@ def test_an_adapter_next_to_the_weights_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "shard", ["../a.safetensors", "/a.safetensors", "inner/a.safetensors", "gone.safetensors"]
 )
-def test_shards_stand_beside_their_index(tmp_path: Path, shard: str) -> None:
+def test_shards_are_beside_their_index(tmp_path: Path, shard: str) -> None:
     folder = folder_of(tmp_path, model_type="bert")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
     with pytest.raises(SuiteError, match="expected an existing file next to it"):

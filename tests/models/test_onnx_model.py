@@ -51,7 +51,7 @@ def test_a_mask_is_no_weight(tmp_path: Path) -> None:
     assert model.measure_size()["parameters"] == 96 + 8
 
 
-def test_weights_that_are_too_many_stand_beside_the_graph(
+def test_weights_that_are_too_many_are_beside_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_model, "MOST_INSIDE", 300)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import DataError, MeasureError
 from slimgate.models.predict import predict_scores, split_into_batches
@@ -23,7 +23,7 @@ pytest.importorskip("torch")
 @pytest.fixture(params=["bert", "gpt2"])
 def predicted(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[EagerPredictor, EncodedTexts]:
     context = make_tiny_context(tmp_path, train=40)
-    folder = write_tiny(tmp_path / "hub", request.param, labels=("neg", "pos"), initializer_range=0.3)
+    folder = write_tiny_classifier(tmp_path / "hub", request.param, initializer_range=0.3)
     model = load_tiny(folder, context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     assert len(set(encoded.lengths.tolist())) > 4

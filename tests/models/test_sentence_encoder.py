@@ -45,7 +45,7 @@ def test_pooling_leaves_padding_out(how: str, mask: torch.Tensor, expected: list
     assert pool(TOKENS, mask, how).tolist() == expected
 
 
-def test_embeddings_have_length_one_unless_told_otherwise() -> None:
+def test_embeddings_have_length_one_by_default() -> None:
     ids, mask = torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.int64)
     plain, unit = encoder(normalize=False), encoder()
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_a_dimension_that_never_changes_is_kept() -> None:
     torch.testing.assert_close(Int8Form.spanning(seen, query="same")(seen), seen)
 
 
-def test_float_queries_stand_beside_stored_documents() -> None:
+def test_float_queries_are_beside_stored_documents() -> None:
     vectors = torch.tensor([[0.3, -0.1], [0.2, 0.4]])
     forms = BinaryForm(2, "float")(vectors)
     assert forms.shape == (2, 2, 2)

@@ -132,29 +132,24 @@ def test_an_answer_of_another_form_states_nothing(page: bytes) -> None:
         assert settings_of(server) == {}
 
 
-def test_the_key_is_sent_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", "secret-5309")
+@pytest.mark.parametrize(
+    ("key", "page", "engine"),
+    [
+        ("secret-5309", b'{"version": "for secret-5309"}', {"version": "for ***"}),
+        ("sk/abcdefgh", rb'{"version": "sk\/abcdefgh"}', {"version": "***"}),
+        ("sk/abcdefgh", rb'{"version": "sk/\u0061bcdefgh"}', {"version": "***"}),
+        ("4", b'{"data": [{"id": "tiny", "max_model_len": 4096}]}', {"context tokens": 4096}),
+    ],
+    ids=["plain", "escaped slash", "escaped letter", "a key of one digit"],
+)
+def test_the_key_is_sent_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch, key: str, page: bytes, engine: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
     with serving() as server:
-        server.pages = {"/version": {"version": "for secret-5309"}}
+        server.pages = {"/v1/models" if b"data" in page else "/version": page}
         settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
-    assert settings == {"engine": {"version": "for ***"}}
-
-
-@pytest.mark.parametrize("written", [r"sk\/abcdefgh", r"sk/\u0061bcdefgh"])
-def test_a_key_that_json_escapes_is_not_kept(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
-    monkeypatch.setenv("MY_KEY", "sk/abcdefgh")
-    with serving() as server:
-        server.pages = {"/version": f'{{"version": "{written}"}}'.encode()}
-        settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
-    assert settings == {"engine": {"version": "***"}}
-
-
-def test_a_short_key_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", "4")
-    with serving() as server:
-        server.pages = {"/v1/models": {"data": [{"id": "tiny", "max_model_len": 4096}]}}
-        settings = read_server_settings(EndpointTable(url=server.url, model="tiny", key_env="MY_KEY"))
-    assert settings == {"engine": {"context tokens": 4096}}
+    assert settings == {"engine": engine}
 
 
 def test_what_no_record_can_hold_is_left_out() -> None:
@@ -163,7 +158,7 @@ def test_what_no_record_can_hold_is_left_out() -> None:
         server.pages = {
             "/props": b'{"build_info": "\\ud800x", "total_slots": 1'
             + b"0" * 400
-            + b', "chat_template": "\\ud800"}',
+            + b', "chat_template": "\\ud800"}'
         }
         settings = settings_of(server)
     assert settings["engine"] == {"version": "x"}

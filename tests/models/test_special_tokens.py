@@ -12,19 +12,17 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_and_load
+from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context, save_and_load
 from slimgate.models.special_tokens import decode_answer, keep_end_tokens_, list_end_tokens, list_ends
 from slimgate.steps.factorize._vocabulary import _renumber
 from slimgate.tasks import causal_lm
-
-PARAMS = causal_lm.Params(text=("text",), max_tokens=16)
 
 
 def loaded(tmp_path: Path, ends: Any) -> Any:
     """A decoder whose generation_config.json names these end tokens."""
     hub = write_tiny(tmp_path / "hub", "llama", causal=True)
     (hub / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}), "utf-8")
-    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=NEXT_TOKEN)
     return load_tiny(hub, context)
 
 

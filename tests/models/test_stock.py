@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import make_tiny_classifier
 from slimgate.models.stock import find_stock_difference
 from slimgate.plugins.loading import load
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])
 def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
+    model, _ = make_tiny_classifier(tmp_path, architecture)
     assert find_stock_difference(model) is None
 
 
@@ -30,8 +28,7 @@ def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> 
     ],
 )
 def test_what_no_class_holds_is_named(tmp_path: Path, step: str, options: Any, message: str) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, calibration=16)
     loaded = load("step", step)
     reason = find_stock_difference(loaded.apply(model, loaded.Params(**options), context))
     assert message in str(reason)

@@ -15,16 +15,20 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import MEAN, PARAMS, load_tiny, make_tiny_context, save_and_load, save_model
+from fixtures.models.building import (
+    MEAN,
+    PARAMS,
+    load_tiny,
+    make_tiny_classifier,
+    make_tiny_context,
+    save_and_load,
+    save_model,
+)
+from fixtures.models.masking import INPUTS
 from slimgate.errors import BuildError
 from slimgate.models.blocks import find_only_block_list, find_output_linear
 from slimgate.models.torch_model import TorchModel, load_torch_model, measure_size
 from slimgate.tasks import text_classification
-
-INPUTS = {
-    "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
-    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
-}
 
 
 def logits(model: TorchModel) -> torch.Tensor:
@@ -54,7 +58,7 @@ def test_logits_are_equal_to_the_bit_after_saving_and_loading(
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=labels, **config), context)
     again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
-    assert logits(model).shape == (2, 2)
+    assert logits(model).shape == (3, 2)
     assert not again.network.training
     assert again.measure_size() == model.measure_size()
     assert sorted(p.suffix for p in (tmp_path / "saved").iterdir() if p.suffix != ".json") == [".safetensors"]
@@ -83,9 +87,7 @@ def test_a_half_precision_model_of_the_hub_is_and_stays_float32(
 
 
 def test_shared_tensors_are_stored_once_and_shared_again(tmp_path: Path) -> None:
-    model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
-    )
+    model, _ = make_tiny_classifier(tmp_path)
     layers = find_only_block_list(model.network)
     layers[1].attention.self.query.weight = layers[0].attention.self.query.weight
     stored = safetensors.torch.load_file(save_model(model, tmp_path / "saved") / "model.safetensors")
@@ -95,9 +97,7 @@ def test_shared_tensors_are_stored_once_and_shared_again(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
-    model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
-    )
+    model, _ = make_tiny_classifier(tmp_path)
     with torch.no_grad():
         model.network.classifier.weight[1, 3] = value
     with pytest.raises(BuildError, match=r"NaN or infinite after the step, first in classifier\.weight"):
@@ -106,9 +106,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
 
 
 def test_modules_that_a_step_did_not_name_are_an_error(tmp_path: Path) -> None:
-    model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
-    )
+    model, _ = make_tiny_classifier(tmp_path)
     model.network.classifier = nn.Sequential(model.network.classifier)
     save_model(model, tmp_path / "saved")
     with pytest.raises(
@@ -137,7 +135,7 @@ def test_a_t5_with_a_head_of_its_own_keeps_it_and_its_scale(tmp_path: Path) -> N
     again = save_and_load(model, tmp_path / "saved")
     assert again.network.lm_head.weight is not again.network.shared.weight
     assert again.network.encoder.embed_tokens.weight is again.network.shared.weight
-    inputs = {**INPUTS, "decoder_input_ids": torch.tensor([[0, 4], [0, 5]])}
+    inputs = {**INPUTS, "decoder_input_ids": torch.tensor([[0, 4], [0, 5], [0, 6]])}
     with torch.inference_mode():
         assert torch.equal(again.network(**inputs).logits, network(**inputs).logits)
     assert again.measure_size() == model.measure_size()

@@ -67,7 +67,7 @@ class Strange(nn.Module):
         return self.layer(input_ids.float())
 
 
-def test_parts_that_are_not_known_are_said_and_fail_nothing() -> None:
+def test_parts_that_are_not_known_are_reported_and_fail_nothing() -> None:
     facts = follow_row(Strange(), {"input_ids": IDS})
     assert (facts["embeddings"], facts["blocks"], facts["logits"]) == (None, [], None)
     assert "its blocks are not known" in facts["note"]

@@ -40,11 +40,7 @@ def test_floats_are_counted_by_kind(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("writer", "precision"),
-    [
-        ("compressed_tensors_w4a16", "int4"),
-        ("compressed_tensors_w8a8", "int8"),
-    ],
+    ("writer", "precision"), [("compressed_tensors_w4a16", "int4"), ("compressed_tensors_w8a8", "int8")]
 )
 def test_packed_weights_count_as_what_they_stand_for(
     source: Path, tmp_path: Path, writer: str, precision: str

@@ -161,7 +161,7 @@ def test_a_function_that_returns_none_changed_its_model() -> None:
     assert step.apply([0], step.Params(), None) == [0, 1]
 
 
-def test_what_else_a_step_declares_stands_on_the_function() -> None:
+def test_what_else_a_step_declares_is_on_the_function() -> None:
     plain, declared = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
     assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
     assert (plain.uses_teacher, plain.stochastic) == (False, True)

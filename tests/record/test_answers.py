@@ -61,7 +61,7 @@ def test_predictions_without_probabilities_have_no_shares(tmp_path: Path) -> Non
     assert (answer.prediction, answer.right, answer.label_probability, answer.top) == ("no", False, None, [])
 
 
-def test_the_numbers_of_another_task_stand_under_their_own_names(tmp_path: Path) -> None:
+def test_the_numbers_of_another_task_are_under_their_own_names(tmp_path: Path) -> None:
     path = write_values(tmp_path / "x.parquet", given_columns=["tokens"], nats=[4.5, 2.5], tokens=[3.0, 2.0])
     answers = read_answers(path)
     assert answers.values == ("nats",)

@@ -42,7 +42,7 @@ def doubtful() -> RunRecord:
     )
 
 
-def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -> None:
+def test_alarms_are_right_below_the_verdict(doubtful: RunRecord) -> None:
     lines = [line for line in format_first_screen(doubtful).splitlines() if line]
     assert lines[2].startswith("- **The teacher is near chance**: its accuracy 0.510")
     assert lines[3] == "- **New since the baseline v1**, so not compared with it: fresh."
@@ -51,7 +51,7 @@ def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -
     )
 
 
-def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None:
+def test_the_comment_and_the_terminal_have_the_alarms(doubtful: RunRecord) -> None:
     assert format_pr_comment([doubtful]).index("The teacher is near chance") < 400
     shown = "\n".join(join_line(line) for line in list_summary_lines(doubtful, "report.md"))
     assert f"The teacher is near chance: {CHANCE}; a variant that" in shown

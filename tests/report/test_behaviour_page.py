@@ -62,7 +62,7 @@ def test_a_confusion_that_did_not_move_is_not_shown() -> None:
     assert make_confusion(record, record.variants[1]) is None
 
 
-def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
+def test_a_curve_is_in_its_square_from_a_round_value_to_1() -> None:
     model = make_variant("x", behaviour=BehaviourFacts(tradeoff=points(), tradeoff_teacher=points(-0.02)))
     curve = make_tradeoff_curve(model)
     assert curve is not None

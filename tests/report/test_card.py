@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support.judge_command import Command
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 from support.releases import Model, make_machine, write_release
@@ -28,22 +29,13 @@ from slimgate.results.latency import TimeLimitFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
 
-Card = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Card:
-    """Runs the command: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["card", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def written(run_command: Command) -> Command:
+    return partial(run_command, "card")
 
 
-def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, written: Card) -> None:
+def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, written: Command) -> None:
     folder = write_release(tmp_path / "run", models={"int8": Model()})
     facts = read_record(folder / "run.json").variant("int8").quality["accuracy"]
 
@@ -58,7 +50,7 @@ def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, wri
     assert evaluation.task_type == "text-classification"
 
 
-def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, written: Card) -> None:
+def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, written: Command) -> None:
     folder = write_release(tmp_path / "run", machine=make_machine(cpu="an old cpu"))
     _, out, _ = written(folder / "run.json", "int8")
     for text in (
@@ -128,7 +120,7 @@ def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:
     assert [of(text) for text in ("../models/teacher", "package:demo/model", "fresh:shapes/x")] == [None] * 3
 
 
-def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written: Card) -> None:
+def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written: Command) -> None:
     folder = write_release(tmp_path / "run")
     record = read_record(folder / "run.json")
     source = {"name": "hub", "id": "nyu-mll/glue", "config": "qqp", "revision": "abc"}
@@ -147,13 +139,13 @@ def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written:
     assert data.datasets == ["nyu-mll/glue"]
 
 
-def test_a_card_goes_into_a_file(tmp_path: Path, written: Card) -> None:
+def test_a_card_goes_into_a_file(tmp_path: Path, written: Command) -> None:
     folder = write_release(tmp_path / "run")
     assert written(folder, "int8", "--output", tmp_path / "cards" / "int8.md") == (0, "", "")
     assert (tmp_path / "cards" / "int8.md").read_text() == written(folder, "int8")[1]
 
 
-def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written: Card) -> None:
+def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written: Command) -> None:
     folder = write_release(tmp_path / "run")
     file = folder / "run.json"
     expected = f'slimgate card: {file}: no variant "int9". Did you mean int8?\n'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.report_sections import read_table
 from support.sample_record import make_sample_record
 
 from slimgate.record.build import CascadeFacts
@@ -26,15 +27,10 @@ def record_of(*facts: dict[str, Any]) -> RunRecord:
     return record.model_copy(update={"variants": variants})
 
 
-def rows_of(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
-
-
 def test_a_plain_cascade_has_no_column_of_weights() -> None:
     """As a record of before there were ensembles, which has no key `weights`."""
     text = make_cascade_table(record_of(PLAIN | {"selection": CHOSEN}))
-    header, row = rows_of(text)
+    header, row = read_table(text)
     assert "weight of the next" not in header
     assert row[1:] == [
         "small",
@@ -50,7 +46,7 @@ def test_a_plain_cascade_has_no_column_of_weights() -> None:
 def test_an_ensemble_shows_weights_and_the_loss_against_the_mean() -> None:
     together = PLAIN | {"weights": [0.625], "selection": CHOSEN}
     text = make_cascade_table(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
-    header, chosen, weighted, plain = rows_of(text)
+    header, chosen, weighted, plain = read_table(text)
     place = header.index("weight of the next")
     assert [row[place] for row in (chosen, weighted, plain)] == ["0.62", "0.50", "–"]
     assert chosen[-1] == "800, lost 0.2 of 0.5 points against the mean of all"

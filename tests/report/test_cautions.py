@@ -67,13 +67,10 @@ def test_a_slice_without_a_budget_is_reported_beside_one_with() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [
-        WITHIN,
-        LOST.model_copy(update={"verdict": Verdict.INCONCLUSIVE}),
-    ],
+    [WITHIN, LOST.model_copy(update={"verdict": Verdict.INCONCLUSIVE})],
     ids=["within what all may lose", "looked at by a budget"],
 )
-def test_other_slices_are_not(part: SliceFacts) -> None:
+def test_other_slices_are_not_reported(part: SliceFacts) -> None:
     assert "slices" not in join_warnings(part)
 
 
@@ -270,7 +267,7 @@ def says_saturated(instructions: list[str], reduced: bool, counted: FlopsFacts |
 @pytest.mark.parametrize(
     ("quantization", "is_told"), [("int8", True), ("int8_float32", True), ("float32", False)]
 )
-def test_int8_of_ctranslate2_is_told_where_onednn_may_saturate(quantization: str, is_told: bool) -> None:
+def test_int8_of_ctranslate2_has_a_note_if_onednn_may_saturate(quantization: str, is_told: bool) -> None:
     step = StepFacts(
         name="to_ctranslate2",
         params={"quantization": quantization},

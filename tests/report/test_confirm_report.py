@@ -50,7 +50,7 @@ def test_one_look_is_not_worth_a_line() -> None:
     assert "looked at" not in cautions(looks=LookFacts(runs=1, models=4), confirm=ROWS)
 
 
-def test_further_looks_are_said_in_one_line_each() -> None:
+def test_further_looks_are_reported_in_one_line_each() -> None:
     text = cautions(
         looks=LookFacts(runs=7, models=12), confirm=ROWS.model_copy(update={"looks": 2, "models": 3})
     )
@@ -58,7 +58,7 @@ def test_further_looks_are_said_in_one_line_each() -> None:
     assert "The confirm rows were looked at 2 times, by 3 models; the first look counts." in text
 
 
-def test_speed_that_was_judged_until_it_passed_is_said() -> None:
+def test_speed_that_was_judged_until_it_passed_is_reported() -> None:
     timings = [
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="pruned", workload="b32", times=2, passed=2),

@@ -7,27 +7,11 @@ from html import escape as escape_html
 from html import unescape
 
 import pytest
-from support.report_sections import (
-    NASTY,
-    read_raw_tables,
-    read_rendered_tables,
-    render_report,
-)
-from support.sample_record import (
-    PASS,
-    make_quality,
-    make_sample_record,
-    make_variant,
-)
+from support.report_sections import NASTY, read_raw_tables, read_rendered_tables, render_report
+from support.sample_record import PASS, make_quality, make_sample_record, make_variant
 
 from slimgate._system.escape import escape, escape_invisible, is_blank, unescape_markdown
-from slimgate.record.run import (
-    AnswerFacts,
-    FollowedRow,
-    RowShapes,
-    RunRecord,
-    TensorFacts,
-)
+from slimgate.record.run import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts
 from slimgate.record.task import SplitFacts, SuiteFacts
 from slimgate.report import format_index_report, format_suite_report
 from slimgate.report.pr_comment import format_pr_comment

@@ -10,7 +10,7 @@ from support.sample_record import (
     make_artifact,
     make_latency,
     make_quality,
-    make_sample_record,
+    make_record_of,
     make_slice_facts,
     make_variant,
 )
@@ -61,12 +61,7 @@ def test_a_speed_up_is_not_rounded_to_its_budget(
 def test_the_page_and_the_history_do_not_round_to_a_budget() -> None:
     duel = make_latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), **limit("speedup_min", 1.5))
     drop = make_quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
-    record = make_sample_record(
-        variants=[
-            make_sample_record().variants[0],
-            make_variant("x", latency={"b1": duel}, quality={"accuracy": drop}),
-        ]
-    )
+    record = make_record_of(make_variant("x", latency={"b1": duel}, quality={"accuracy": drop}))
     assert make_chart_data(record)["models"][1]["drops"]["accuracy"][3] == "drop 1.20 [0.50, 2.04]"
     assert "1.620× (1.497 to 1.750)" in format_history([StoredRecord(Path("run.json"), record)])
 
@@ -94,7 +89,7 @@ def test_peak_memory_is_not_rounded_to_its_budget() -> None:
         peak_bytes=1, ratio=0.59, spread=(0.58, 0.6002), measured="now", **limit("memory_ratio_max", 0.6)
     )
     model = make_variant("x", memory=facts)
-    record = make_sample_record(variants=[make_sample_record().variants[0], model])
+    record = make_record_of(model)
     assert "0.5900 [0.5800, 0.6002]" in make_memory_table(record)
     assert page_words(model) == "0.5900 [0.5800, 0.6002] of the teacher's"
 

@@ -29,7 +29,7 @@ def self_test_part(verdict: Verdict) -> SelfTestFacts:
     return SelfTestFacts(verdict=verdict, message="self-test, a part", measured=MEASURED)
 
 
-def test_a_run_is_told_by_teacher_machine_baseline_and_self_test() -> None:
+def test_a_run_has_teacher_machine_baseline_and_self_test() -> None:
     record = make_sample_record()
     assert describe_run(record).startswith(
         "Teacher, digest 1d3c9b76dd6a · AMD EPYC, 2 cores · baseline none · "
@@ -40,7 +40,7 @@ def test_a_run_is_told_by_teacher_machine_baseline_and_self_test() -> None:
     assert describe_run(make_sample_record(self_test=SelfTest())).endswith("self-test not run")
 
 
-def test_the_commit_stands_behind_the_time() -> None:
+def test_the_commit_follows_the_time() -> None:
     suite = EXAMPLE.suite.model_copy(update={"commit": "0123456789ab+"})
     assert format_origin(make_sample_record(suite=suite)).endswith(" UTC · commit 0123456789ab+")
 
@@ -71,7 +71,7 @@ def test_a_gate_that_failed_its_self_test_ships_nothing() -> None:
     assert "Ship **" not in format_first_screen(failed)
 
 
-def test_what_to_ship_stands_before_what_does_not_hold() -> None:
+def test_what_to_ship_is_before_what_does_not_hold() -> None:
     screen = format_first_screen(make_sample_record())
     assert screen.index("**What to ship**") < screen.index("**What does not hold**")
 

@@ -19,6 +19,7 @@ from support.sample_record import (
     make_artifact,
     make_latency,
     make_quality,
+    make_record_of,
     make_sample_record,
     make_variant,
 )
@@ -68,7 +69,7 @@ def details_of(page: Element, name: str) -> Element:
     return page.find_only("template", id=f"details-{row_of(page, name).attributes['data-number']}")
 
 
-def test_the_answer_stands_on_top() -> None:
+def test_the_answer_is_on_top() -> None:
     page = page_of(make_sample_record())
     assert (
         page.find_all("title")[0].text
@@ -191,10 +192,7 @@ def test_no_text_comes_alive(text: str) -> None:
         page = read_page(written)
         assert {element.tag for element in page.find_all()} <= {
             element.tag for element in plain.find_all()
-        } | {
-            "a",
-            "section",
-        }
+        } | {"a", "section"}
         assert not [
             element
             for element in page.find_all()
@@ -243,7 +241,7 @@ def test_changed_rows_come_from_the_outcomes_the_surest_first(tmp_path: Path) ->
     teacher = outcomes([0, 1, 2, 1, 1], labels, [0.9, 0.8, 0.7, 0.6, 0.5])
     student = outcomes([1, 1, 0, 0, 1], labels, [0.6, 0.8, 0.95, 0.6, 0.5])
     folder = written(tmp_path, teacher=teacher, student=student)
-    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("student")])
+    record = make_record_of(judged("student"))
     changed = make_changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
     model = changed["models"]["student"]
     assert (model["lost"], model["won"]) == (2, 1)
@@ -266,9 +264,7 @@ def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) ->
     teacher = outcomes(labels, labels, [0.9] * 1000)
     student = outcomes([1] * 1000, labels, [0.9] * 1000)
     folder = written(tmp_path, teacher=teacher, student=student, other=student)
-    record = make_sample_record(
-        variants=[make_sample_record().variant("teacher"), judged("student"), judged("other")]
-    )
+    record = make_record_of(judged("student"), judged("other"))
     changed = make_changed_rows(record, folder)
     assert changed["models"]["student"]["lost"] == 1000
     assert len(changed["models"]["student"]["shown"]) == 300
@@ -300,7 +296,7 @@ def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) 
         return Outcomes(ids, values={"gold": gold, "score": np.array(values)}, given=("gold",))
 
     folder = written(tmp_path, teacher=scores(1.0, 2.0, 3.0), student=scores(1.5, 2.0, 1.0))
-    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("student")])
+    record = make_record_of(judged("student"))
     changed = make_changed_rows(record, folder)
     shown = changed["models"]["student"]["shown"]
     assert [(changed["rows"][row][0], kind, changed["words"][answer]) for row, kind, answer, _ in shown] == [
@@ -322,7 +318,7 @@ def of_logs(folder: Path, base: list[float], target: list[float], *, higher_is_b
         columns = {"score": np.array(values), "comparison": zeros}
         return Outcomes(ids, values=columns, given=("comparison",))
 
-    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("int4")])
+    record = make_record_of(judged("int4"))
     params = {"comparisons": [{"name": "gsm8k/acc", "higher_is_better": higher_is_better}]}
     task = record.task.model_copy(update={"kind": RECORD_KIND, "params": params})
     outcomes_folder = written(folder, teacher=scores(base), int4=scores(target))
@@ -365,7 +361,7 @@ def test_of_equal_scores_no_row_is_in_the_page(tmp_path: Path) -> None:
     assert model["about"] == "The score of all 2 rows is unchanged."
 
 
-def test_charts_stand_at_what_is_proved() -> None:
+def test_charts_show_what_is_proved() -> None:
     data = carried(page_of(make_sample_record()), "data")
     models = {model["name"]: model for model in data["models"]}
     assert data["metrics"][:2] == ["accuracy", "f1_macro"]
@@ -397,7 +393,7 @@ def test_figures_that_are_not_finite_are_left_out() -> None:
         latency={"b1": make_latency(float("inf"))},
         artifact=make_artifact(0, 0),
     )
-    page = page_of(make_sample_record(variants=[make_sample_record().variants[0], odd]))
+    page = page_of(make_record_of(odd))
     model = carried(page, "data")["models"][1]
     assert model["drops"] == {"accuracy": None}
     assert "p50" not in model["times"]["b1"]
@@ -437,7 +433,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
     assert "the smallest and fastest inside its budgets" in page.text
 
 
-def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:
+def test_intervals_are_on_one_scale_and_far_ones_at_its_edge() -> None:
     scale = make_scale([-1.0, 1.0, 40.0], [2.0])
     assert (scale.low, scale.high) == pytest.approx((-1.42, 6.42))
     near, far = draw_bar(scale, 1.0, (-1.0, 2.0), [2.0]), draw_bar(scale, 40.0, (39.0, 41.0), [2.0])
@@ -481,9 +477,7 @@ def test_a_budget_on_memory_is_among_the_budgets() -> None:
     memory = MemoryFacts(
         peak_bytes=10**8, ratio=0.9, spread=(0.89, 0.91), budgets=[budget], verdict=FAIL, measured="now"
     )
-    page = page_of(
-        make_sample_record(variants=[make_sample_record().variants[0], make_variant("big", memory=memory)])
-    )
+    page = page_of(make_record_of(make_variant("big", memory=memory)))
     text = "memory 0.900 [0.890, 0.910] of the teacher's peak at most 0.5 of the teacher's FAIL"
     assert text in details_of(page, "big").text
 

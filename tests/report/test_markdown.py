@@ -16,12 +16,14 @@ from support.report_sections import (
     read_rendered_tables,
     read_row,
     render_report,
+    split_row,
 )
 from support.sample_record import (
     FAIL,
     PASS,
     make_latency,
     make_quality,
+    make_record_of,
     make_record_of_one,
     make_sample_record,
     make_variant,
@@ -33,12 +35,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.build import StepFacts
-from slimgate.record.run import (
-    RunRecord,
-    VariantRecord,
-    format_record_json,
-    read_record,
-)
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json, read_record
 from slimgate.record.task import PREDICTIONS, SplitFacts, SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report import figures, format_index_report, format_suite_report
@@ -72,11 +69,9 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
 def test_options_left_at_their_defaults_are_not_listed(options: Any, shown: str) -> None:
     params = {"sparsity": 0.5, "scope": "layer"}
     step = StepFacts(name="magnitude_prune", params=params, given=options, seconds=0.7, log={})
-    report = format_suite_report(
-        make_sample_record(variants=[make_sample_record().variants[0], make_variant("x", steps=[step])])
-    )
+    report = format_suite_report(make_record_of(make_variant("x", steps=[step])))
     row = next(line for line in report.splitlines() if "magnitude_prune" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
+    assert split_row(row)[2:4] == ["magnitude_prune", shown]
 
 
 def test_an_old_record_without_separate_options_is_read() -> None:
@@ -109,7 +104,7 @@ def test_a_record_read_back_from_json_gives_the_same_report(tmp_path: Path) -> N
     assert format_suite_report(read_record(path)) == format_suite_report(make_sample_record())
 
 
-def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
+def test_sections_are_in_the_order_in_which_a_reviewer_asks() -> None:
     heads = re.findall(r"^## (.*)", format_suite_report(make_sample_record()), flags=re.MULTILINE)
     assert heads == ["Variants", "Answers that changed", "Details", "How to read this"]
     folds = re.findall(
@@ -141,7 +136,7 @@ def test_the_first_screen_is_short() -> None:
     assert len(lines) <= 55
 
 
-def test_a_verdict_line_is_said_once() -> None:
+def test_a_verdict_line_is_reported_once() -> None:
     record = make_sample_record()
     messages = [result.facts.message for model in record.variants for result in model.results()]
     for text in (format_suite_report(record), format_pr_comment([record])):
@@ -228,7 +223,7 @@ def test_numbers_that_are_not_finite_are_dashes() -> None:
     assert not re.search(r"\bnan\b|\binf\b", report, flags=re.IGNORECASE)
 
 
-def test_a_metric_without_a_budget_stands_in_a_table_of_its_own() -> None:
+def test_a_metric_without_a_budget_has_a_separate_table() -> None:
     report = format_suite_report(make_sample_record())
     assert "roc_auc" not in find_section(report, "Variants")
     assert "0.950 (drop 0.8 [0.5, 1.1])" in find_section(report, "Metrics without a budget (not gated)")
@@ -278,7 +273,6 @@ def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:
 
 
 def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
-    teacher = make_sample_record().variants[0]
     assert "accuracy (drop at most 2)" in read_row(format_suite_report(make_sample_record()), "variant")
 
     def budgeted(name: str, *budgets: tuple[str, float]) -> VariantRecord:
@@ -287,7 +281,7 @@ def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
         return make_variant(name, quality={"accuracy": facts})
 
     def cells(*variants: VariantRecord) -> list[str]:
-        report = format_suite_report(make_sample_record(variants=[teacher, *variants]))
+        report = format_suite_report(make_record_of(*variants))
         at = next(i for i, cell in enumerate(read_row(report, "variant")) if cell.startswith("accuracy"))
         return [read_row(report, name)[at] for name in ("variant", *(model.name for model in variants))]
 

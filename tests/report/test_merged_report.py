@@ -97,10 +97,7 @@ def test_the_worst_self_test_of_all_shards_counts(
     tmp_path: Path, name: str, worst: object, best: object, turned: bool
 ) -> None:
     names = [model.name for model in make_sample_record().variants[1:]]
-    shards = [
-        shard_of(tmp_path, 1, names[0], names[0]),
-        shard_of(tmp_path, 2, names[1], names[1]),
-    ]
+    shards = [shard_of(tmp_path, 1, names[0], names[0]), shard_of(tmp_path, 2, names[1], names[1])]
     self_tests = (best, worst) if turned else (worst, best)
     ordered = [
         StoredRecord(

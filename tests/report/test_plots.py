@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from support.sample_record import PASS, make_quality, make_sample_record, make_variant
+from support.sample_record import PASS, make_quality, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord
@@ -42,7 +42,7 @@ def record_of(*names: str) -> RunRecord:
         )
         for k, name in enumerate(names)
     ]
-    return make_sample_record(variants=[make_sample_record().variants[0], *models])
+    return make_record_of(*models)
 
 
 def texts(path: Path) -> list[str]:
@@ -65,9 +65,7 @@ def test_labels_with_dollars_and_any_script_are_drawn_as_text(tmp_path: Path) ->
     labels = ["$10_$50", "$50_$100", "猫"]
     cells = [(0, 0, 50, 40), (0, 1, 0, 10), (1, 1, 50, 50), (2, 2, 50, 50)]
     behaviour = BehaviourFacts(confusion_cells=cells)
-    sample = make_sample_record(
-        variants=[make_sample_record().variants[0], make_variant("int8", behaviour=behaviour)]
-    )
+    sample = make_record_of(make_variant("int8", behaviour=behaviour))
     record = sample.model_copy(update={"task": sample.task.model_copy(update={"classes": labels})})
     [path] = draw_behaviour(record, tmp_path)
     assert set(labels) <= set(texts(path))

@@ -8,7 +8,14 @@ from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
-from support.sample_record import make_quality, make_sample_record, make_slice_facts, make_variant
+from support.report_sections import find_row
+from support.sample_record import (
+    make_quality,
+    make_record_of,
+    make_sample_record,
+    make_slice_facts,
+    make_variant,
+)
 
 from slimgate.judge.behaviour_budgets import make_slices_kind
 from slimgate.record.run import RunRecord, VariantRecord
@@ -162,15 +169,11 @@ def test_several_suites_share_one_comment_verdicts_first() -> None:
 def test_several_suites_have_one_line_on_what_to_ship(
     verdicts: tuple[str, str], unjudged: tuple[str, ...], line: str
 ) -> None:
-    teacher = make_sample_record().variants[0]
     records = [
-        make_sample_record(
-            variants=[
-                teacher,
-                make_variant(
-                    "int8", quality={"accuracy": make_quality("int8", "accuracy", 1.0, (0.5, 1.5), verdict)}
-                ),
-            ]
+        make_record_of(
+            make_variant(
+                "int8", quality={"accuracy": make_quality("int8", "accuracy", 1.0, (0.5, 1.5), verdict)}
+            )
         )
         for verdict in map(Verdict, verdicts)
     ]
@@ -201,7 +204,7 @@ def test_it_has_at_most_60_lines(record: RunRecord) -> None:
     assert len(format_pr_comment([record]).splitlines()) <= 60
 
 
-def test_gated_variants_that_went_since_the_baseline_are_told() -> None:
+def test_gated_variants_gone_since_the_baseline_are_reported() -> None:
     baseline = BaselineFacts(path="b.json", created="2026-11-01", gates_gone=["int4"])
     assert "- **Gone since the baseline**, with their budgets: int4.\n" in format_pr_comment(
         [make_sample_record(baseline=baseline)]
@@ -226,14 +229,8 @@ def test_a_weaker_gate_is_the_first_line_below_the_marker() -> None:
 
 def of_predictions(*models: VariantRecord) -> RunRecord:
     """A record of prediction files: the sample's teacher and these variants."""
-    record = make_sample_record(variants=[make_sample_record().variant("teacher"), *models])
+    record = make_record_of(*models)
     return record.model_copy(update={"task": record.task.model_copy(update={"kind": PREDICTIONS})})
-
-
-def line_of(text: str, name: str) -> list[str]:
-    """The cells of the line of a table that begins with the name."""
-    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def with_slices(*verdicts: Verdict, budgets: list[BudgetFacts] | None = None) -> VariantRecord:
@@ -251,22 +248,22 @@ def with_slices(*verdicts: Verdict, budgets: list[BudgetFacts] | None = None) ->
 def test_a_table_of_predictions_has_flips_and_slices(write: Callable[[RunRecord], str]) -> None:
     text = write(of_predictions(make_sample_record().variant("student")))
     limit = "at most 4 % of the rows right to wrong"
-    assert line_of(text, "flips") == ["flips", "6,000", "–", "6.02 % [5.39, 6.71]", "–", limit, "**FAIL**"]
+    assert find_row(text, "flips") == ["flips", "6,000", "–", "6.02 % [5.39, 6.71]", "–", limit, "**FAIL**"]
     open_slices = "label: networkx, section: guide, length_bucket: 10 to 19 words and 1 more"
     message = f"**FAIL**: 6 of 10 hold, not {open_slices}"
-    assert line_of(text, "slices accuracy") == ["slices accuracy", "6,000", "–", "–", "–", "5", message]
+    assert find_row(text, "slices accuracy") == ["slices accuracy", "6,000", "–", "–", "–", "5", message]
 
 
 def test_slices_that_all_hold_are_one_line() -> None:
     comment = format_pr_comment([of_predictions(with_slices(Verdict.PASS, Verdict.PASS))])
-    assert line_of(comment, "slices accuracy")[-1] == "PASS: all 2 hold"
+    assert find_row(comment, "slices accuracy")[-1] == "PASS: all 2 hold"
 
 
 def test_a_slice_with_a_budget_of_its_own_has_its_figures() -> None:
     kind = make_slices_kind("accuracy", "label", "l1")
     budget = BudgetFacts(kind=kind, limit=5.0, verdict=Verdict.PASS)
     comment = format_pr_comment([of_predictions(with_slices(Verdict.FAIL, Verdict.PASS, budgets=[budget]))])
-    line = line_of(comment, "slices accuracy\\[label=l1\\]")
+    line = find_row(comment, "slices accuracy\\[label=l1\\]")
     assert line[1:] == ["100", "0.829", "0.819", "1.0 [0.0, 2.0]", "5", "PASS"]
 
 

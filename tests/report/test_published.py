@@ -25,7 +25,7 @@ def rendered(markdown: str) -> str:
     return html
 
 
-def test_the_figures_stand_after_our_own() -> None:
+def test_published_figures_are_after_our_own() -> None:
     report = format_suite_report(with_reference(TABLE))
     assert TABLE in report
     assert report.index("## Variants\n") < report.index("<b>Published figures</b>")
@@ -56,7 +56,7 @@ def test_the_figures_travel_in_the_record(tmp_path: Path) -> None:
         ("a\x1b[31mb", "\x1b"),
     ],
 )
-def test_nothing_in_them_comes_alive(text: str, tag: str) -> None:
+def test_no_text_of_a_published_table_becomes_html(text: str, tag: str) -> None:
     assert tag not in rendered(make_harmless(text))
 
 

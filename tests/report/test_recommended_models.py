@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.report_sections import (
-    read_row,
-)
+from support.report_sections import read_row
 from support.sample_record import (
     FAIL,
     MEASURED,
@@ -14,6 +12,7 @@ from support.sample_record import (
     make_artifact,
     make_latency,
     make_quality,
+    make_record_of,
     make_record_of_one,
     make_sample_record,
     make_variant,
@@ -27,6 +26,8 @@ from slimgate.results.base import BudgetFacts
 from slimgate.results.figures import SizeFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest
 
+GOOD = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+
 
 def test_the_smallest_and_fastest_passing_models_are_named() -> None:
     report = format_suite_report(make_sample_record())
@@ -36,15 +37,13 @@ def test_the_smallest_and_fastest_passing_models_are_named() -> None:
 
 
 def test_the_fastest_is_the_one_whose_duel_proves_most() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     noisy = make_latency(2.0, speedup=2.5, speedup_interval=(1.1, 5.0))
     sure = make_latency(3.0, speedup=2.0, speedup_interval=(1.9, 2.1))
-    teacher = make_sample_record().variants[0]
     models = [
-        make_variant("noisy", quality=good, latency={"b1": noisy}, artifact=make_artifact(10, 10)),
-        make_variant("sure", quality=good, latency={"b1": sure}, artifact=make_artifact(20, 10)),
+        make_variant("noisy", quality=GOOD, latency={"b1": noisy}, artifact=make_artifact(10, 10)),
+        make_variant("sure", quality=GOOD, latency={"b1": sure}, artifact=make_artifact(20, 10)),
     ]
-    report = format_suite_report(make_sample_record(variants=[teacher, *models]))
+    report = format_suite_report(make_record_of(*models))
     assert "- For size, ship **noisy**" in report
     assert "- For speed, ship **sure**: 2.00× [1.90, 2.10] as fast on batch 1." in report
 
@@ -58,8 +57,7 @@ def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:
 
 
 def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    report = format_suite_report(make_record_of_one(quality=good, latency={"b1": make_latency(9.0)}))
+    report = format_suite_report(make_record_of_one(quality=GOOD, latency={"b1": make_latency(9.0)}))
     assert "None is shown to be faster than the teacher on batch 1." in report
     assert "Slower than the teacher: x, batch 1 (9.00 against 6.31 ms)." in report
 
@@ -85,14 +83,10 @@ def test_a_speedup_below_a_delay_that_was_not_seen_is_no_reason(clearance: float
     )
     models = [
         make_sample_record().variants[0],
-        make_variant(
-            "large",
-            quality={"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)},
-            artifact=make_artifact(10, 10),
-        ),
+        make_variant("large", quality=GOOD, artifact=make_artifact(10, 10)),
         make_variant(
             "small",
-            quality={"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)},
+            quality=GOOD,
             latency={"b1": make_latency(3.0, speedup=2.0, speedup_interval=(1.9, 2.1))},
             artifact=make_artifact(20, 10),
         ),
@@ -103,20 +97,18 @@ def test_a_speedup_below_a_delay_that_was_not_seen_is_no_reason(clearance: float
 
 
 def test_a_median_does_not_contradict_the_duel() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     duelled = make_latency(9.0, speedup=1.0, speedup_interval=(0.9, 1.1))
-    report = format_suite_report(make_record_of_one(quality=good, latency={"b1": duelled}))
+    report = format_suite_report(make_record_of_one(quality=GOOD, latency={"b1": duelled}))
     assert "Slower than the teacher" not in report
     slower = make_latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
-    report = format_suite_report(make_record_of_one(quality=good, latency={"b1": slower}))
+    report = format_suite_report(make_record_of_one(quality=GOOD, latency={"b1": slower}))
     assert "Slower than the teacher: x, batch 1 (0.80× [0.70, 0.90] as fast)." in report
 
 
 def test_many_workloads_are_counted_instead_of_named() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     slower = make_latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
     times = {f"b{batch}": slower for batch in (1, 2, 4, 8)}
-    record = make_record_of_one(quality=good, latency=times)
+    record = make_record_of_one(quality=GOOD, latency=times)
     report = format_suite_report(record)
     assert "None is shown to be faster than the teacher on 4 of 5 workloads." in report
     assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in report
@@ -135,9 +127,8 @@ def test_tables_show_the_workloads_with_budgets_before_others() -> None:
 
 
 def test_a_variant_whose_duel_shows_nothing_is_not_called_fast() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     duelled = make_latency(3.0, speedup=1.8, speedup_interval=(0.3, 7.5))
-    report = format_suite_report(make_record_of_one(quality=good, latency={"b1": duelled}))
+    report = format_suite_report(make_record_of_one(quality=GOOD, latency={"b1": duelled}))
     assert "None is shown to be faster than the teacher on batch 1." in report
 
 
@@ -157,14 +148,13 @@ def test_a_promise_that_does_not_hold_is_named() -> None:
 
 
 def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:
-    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     report = format_suite_report(
-        make_record_of_one(quality=good, artifact=make_artifact(TEACHER_BYTES, 22_714_756))
+        make_record_of_one(quality=GOOD, artifact=make_artifact(TEACHER_BYTES, 22_714_756))
     )
     assert "Ship **x**: inside all budgets, but not smaller than the teacher." in report
 
 
-def test_a_variant_larger_than_the_teacher_is_said_to_be_larger() -> None:
+def test_a_variant_larger_than_the_teacher_is_called_larger() -> None:
     size = SizeFacts(compression=0.5, measured="now")
     assert "174.8 (2.0× larger)" in read_row(
         format_suite_report(make_record_of_one(artifact=make_artifact(2 * TEACHER_BYTES, 9), size=size)), "x"

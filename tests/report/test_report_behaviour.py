@@ -11,6 +11,7 @@ from support.report_sections import (
     format_all_sections,
     read_raw_tables,
     read_rendered_tables,
+    read_table,
     render_report,
 )
 from support.sample_record import FAIL, PASS, make_sample_record, make_slice_facts, make_variant
@@ -31,7 +32,7 @@ def record_of(*facts: BehaviourFacts, classes: list[str] | None = None) -> RunRe
     return sample.model_copy(update={"variants": [sample.variants[0], *models], "task": task})
 
 
-def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
+def test_changed_answers_are_beside_the_teachers_calibration() -> None:
     text = find_section(format_all_sections(make_sample_record()), "Answers that changed")
     cells = [cell.strip() for cell in text.splitlines()[3].split("|")]
     assert cells[1:-1] == [
@@ -192,7 +193,7 @@ def test_the_trade_off_is_of_the_positive_class(
     assert words in find_section(sections, "Precision and recall at thresholds")
 
 
-def test_more_models_than_fit_stand_in_a_second_table() -> None:
+def test_more_models_than_fit_are_in_a_second_table() -> None:
     point = TradeoffFacts(threshold=0.5, coverage=1.0, precision=1.0, recall=1.0)
     facts = [BehaviourFacts(tradeoff=[point], tradeoff_teacher=[point])] * 8
     text = find_section(format_all_sections(record_of(*facts)), "Precision and recall at thresholds")
@@ -216,7 +217,7 @@ def test_of_many_classes_the_pairs_that_changed_most_are_shown() -> None:
         format_all_sections(record_of(facts, classes=[f"c{k}" for k in range(12)])), "Confusion"
     )
     assert "**x0**, 10 of the 12 pairs whose count changed, most first:" in text
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "| c" in line]
+    rows = [cells for cells in read_table(text) if cells[0].startswith("c")]
     assert rows[0] == ["c3", "c5", "0", "30", "+30"]
     assert rows[1] == ["c11", "(right)", "40", "29", "-11"]
     assert len(rows) == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.report_sections import format_all_sections
-from support.sample_record import PASS, make_quality, make_sample_record, make_variant
+from support.sample_record import PASS, make_quality, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.build import StageFacts
 from slimgate.results.quality import QualityFacts
@@ -34,7 +34,7 @@ def report_with(stages: list[StageFacts], **fields: Any) -> str:
         )
     ]
     model = make_variant("tiny", stages=stages, **fields)
-    return format_all_sections(make_sample_record(variants=[make_sample_record().variants[0], *rest, model]))
+    return format_all_sections(make_record_of(*rest, model))
 
 
 def cells(report: str, first: str) -> list[str]:
@@ -44,7 +44,7 @@ def cells(report: str, first: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
-def test_each_step_stands_with_what_it_cost_and_what_it_saved() -> None:
+def test_each_step_has_what_it_cost_and_what_it_saved() -> None:
     report = report_with(STAGES)
     assert "### Step by step" in report
     assert cells(report, "teacher")[1:6] == ["0.9000", "0.1000", "–", "8.0", "100.0 %"]

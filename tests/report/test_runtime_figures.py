@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from support.report_sections import format_all_sections
-from support.sample_record import make_artifact, make_sample_record, make_variant
+from support.report_sections import format_all_sections, split_row
+from support.sample_record import make_artifact, make_record_of, make_variant
 
 from slimgate.record.run import RunRecord
 from slimgate.run.model_handle import ModelHandle
@@ -14,7 +14,7 @@ from slimgate.run.model_handle import ModelHandle
 
 def record_with(**fields: Any) -> RunRecord:
     compiled = make_variant("compiled", artifact=make_artifact(1_000_000, 250_000, **fields))
-    return make_sample_record(variants=[make_sample_record().variants[0], compiled])
+    return make_record_of(compiled)
 
 
 def artifact_cells(record: RunRecord) -> dict[str, str]:
@@ -23,7 +23,7 @@ def artifact_cells(record: RunRecord) -> dict[str, str]:
     header, line = (
         next(row for row in section.splitlines() if word in row) for word in ("digest", "| compiled")
     )
-    return dict(zip(*([cell.strip() for cell in row.split("|")] for row in (header, line)), strict=True))
+    return dict(zip(split_row(header), split_row(line), strict=True))
 
 
 def test_options_are_a_column_where_a_runtime_has_any() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.report_sections import read_table
 from support.sample_record import make_artifact, make_sample_record, make_variant
 
 from slimgate.plugins.environments import ENGINE, SAMPLING
@@ -37,10 +38,7 @@ def test_the_table_has_a_row_for_each_setting() -> None:
     table = make_servers_table(
         record_of(LONG, {"engine": {"context tokens": 2048}}, command=("vllm", "serve"))
     )
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line
-    ]
-    assert [rows[0], *rows[2:]] == [
+    assert read_table(table) == [
         ["setting", "teacher", "served"],
         ["context tokens", "8192", "2048"],
         ["slots", "4", "–"],

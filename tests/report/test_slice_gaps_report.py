@@ -46,13 +46,13 @@ BOTH = record_of(
 )
 
 
-def test_the_gap_is_said_in_one_line_a_variant() -> None:
+def test_each_variant_has_one_line_about_its_gap() -> None:
     text = find_section(format_all_sections(BOTH), "Slices, the largest drop first")
     assert "Gap between slices of length: teacher 12.0 points, int8 15.1." in text
     assert "Gap between slices of length: teacher 12.0 points, pruned 30.0." in text
 
 
-def test_every_model_stands_beside_the_teacher_on_every_slice() -> None:
+def test_every_model_is_beside_the_teacher_on_every_slice() -> None:
     text = find_section(format_all_sections(BOTH), "Slices of teacher and variants")
     rows = [re.sub(" +", " ", line) for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == "| model | 5 to 9 words (200 rows) | 10 to 17 words (200 rows) | gap, points |"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.sample_record import make_latency, make_quality, make_sample_record, make_variant
+from support.sample_record import make_latency, make_quality, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.run import VariantRecord
 from slimgate.record.run_verdict import judge_record
@@ -86,15 +86,13 @@ def test_a_partial_run_has_not_decided_what_ships() -> None:
 
 @pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
 def test_what_is_not_gated_built_or_measured_could_not_ship(fields: dict[str, object]) -> None:
-    record = make_sample_record(
-        variants=[make_sample_record().variants[0], make_judged("odd", P, P, **fields)]
-    )
+    record = make_record_of(make_judged("odd", P, P, **fields))
     assert list_inside_budgets(record) == []
 
 
 def test_what_holds_every_budget_could_ship() -> None:
     good = make_judged("good", P, P)
-    record = make_sample_record(variants=[make_sample_record().variants[0], good])
+    record = make_record_of(good)
     assert list_inside_budgets(record) == [good]
 
 
@@ -102,9 +100,7 @@ def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
     def format_undecided(*workloads: str) -> str:
         times = {name: make_latency(3.0, speedup=1.4, verdict=U) for name in workloads}
         model = make_judged("odd", P, U, latency=times)
-        return format_status_cell(
-            make_sample_record(variants=[make_sample_record().variants[0], model]), model
-        )
+        return format_status_cell(make_record_of(model), model)
 
     assert format_undecided("b1") == "**INCONCLUSIVE** (f1_macro, latency batch 1)"
     assert format_undecided("b1", "b32x64") == "**INCONCLUSIVE** (f1_macro, latency on 2 workloads)"
@@ -115,7 +111,7 @@ def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
     waiting = make_judged(
         "small", P, P, awaited=["size"], artifact=make_sample_record().variant("int8").artifact
     )
-    record = make_sample_record(variants=[make_sample_record().variants[0], waiting])
+    record = make_record_of(waiting)
     assert format_size_cell(waiting) == "23.5"
     assert format_status_cell(record, waiting) == "PASS so far (size not judged yet)"
     assert "small has no verdict yet on size." in list(format_notes(record))
@@ -134,7 +130,7 @@ def test_the_fastest_is_named_on_the_workloads_of_the_tables() -> None:
 
     good = make_fast("good", b1=2.0, b32x32=2.0, b3=2.0, b4=4.0, b5=4.0)
     better = make_fast("better", b1=3.0, b32x32=1.0, b3=3.0, b4=3.0, b5=3.0)
-    [_, line] = recommend(make_sample_record(variants=[make_sample_record().variants[0], better, good]))
+    [_, line] = recommend(make_record_of(better, good))
     assert line == (
         "For speed, ship **better**: 3.00× [2.70, 3.30] as fast on batch 1, on 1 more workload; "
         "**good**: 2.00× [1.80, 2.20] as fast on batch 32 × 32 tokens, on 2 more workloads."
@@ -167,7 +163,7 @@ def test_growth_is_reported_in_percent_as_its_limit_is() -> None:
     model = make_variant("odd", quality={"perplexity": facts})
     [line] = list_budgets(model)
     assert (line.measured, line.limit) == ("0.0700 % [-0.200, 0.330]", "grows by at most 2 %")
-    record = make_sample_record(variants=[make_sample_record().variants[0], model])
+    record = make_record_of(model)
     assert any("perplexity growth, %" in text for row in make_summary_table(record, "x") for text, _ in row)
 
 

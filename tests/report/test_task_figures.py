@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.report_sections import find_section, format_all_sections
+from support.report_sections import find_section, format_all_sections, read_table
 from support.sample_record import make_sample_record, make_variant
 
 from slimgate.report.task_figures import make_figures_table
@@ -24,8 +24,7 @@ def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
     ]
     record = sample.model_copy(update={"variants": [sample.variants[0], *models]})
     text = find_section(format_all_sections(record), HEADING)
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
-    head, teacher, first, second = lines[0], *lines[2:]
+    head, teacher, first, second = read_table(text)
     assert (head[0], head[-1]) == ("model", "distinct_1")
     assert (teacher[0], teacher[-1]) == ("teacher", "0.810")
     assert (first[0], first[-1]) == ("gen-1", "0.520")

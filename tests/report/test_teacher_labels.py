@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.report_sections import find_section
-from support.sample_record import make_quality, make_sample_record, make_variant
+from support.report_sections import find_section, read_table
+from support.sample_record import make_quality, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.build import StepFacts
-from slimgate.record.run import RunRecord
 from slimgate.report import format_suite_report
 from slimgate.report.plots import write_plots
 from slimgate.results.quality import BuildsFacts
@@ -35,27 +33,18 @@ def chose(name: str, strategy: str, row_count: int, drop: float, builds: list[fl
     return make_variant(name, quality={"accuracy": facts}, steps=[step])
 
 
-def record_of(*models: Any) -> RunRecord:
-    return make_sample_record(variants=[make_sample_record().variants[0], *models])
-
-
-def rows_of(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[re.sub(" +", " ", cell.strip()) for cell in line.split("|")[1:-1]] for line in lines]
-
-
-def test_variants_stand_by_their_rows_with_what_the_choice_saved() -> None:
-    record = record_of(
+def test_variants_have_their_rows_and_what_the_choice_saved() -> None:
+    record = make_record_of(
         chose("margin-80", "margin", 80, 3.0),
         chose("random-80", "random", 80, 7.0),
         chose("random-40", "random", 40, 9.0),
     )
-    rows = rows_of(find_section(format_suite_report(record), "What the teacher labelled"))
+    rows = read_table(find_section(format_suite_report(record), "What the teacher labelled"))
     assert rows[0][:4] == ["rows labelled", "of", "chosen by", "variant"]
     assert rows[0][4:] == ["accuracy", "drop, points", "over random, points"]
-    assert [row[3] for row in rows[2:5]] == ["random-40", "random-80", "margin-80"]
-    assert rows[4] == ["80", "400", "margin", "margin-80", "0.799", "3.0 [2.0, 4.0]", "+4.0"]
-    assert rows[3][-1] == "–"
+    assert [row[3] for row in rows[1:4]] == ["random-40", "random-80", "margin-80"]
+    assert rows[3] == ["80", "400", "margin", "margin-80", "0.799", "3.0 [2.0, 4.0]", "+4.0"]
+    assert rows[2][-1] == "–"
 
 
 @pytest.mark.parametrize("other", ["parent", "step"])
@@ -68,23 +57,23 @@ def test_only_a_random_choice_for_the_same_student_is_compared(other: str) -> No
         deep = StepFacts(name="keep_layers", params={"layers": [0, 3, 6, 9]}, seconds=1.0, log={})
         larger = larger.model_copy(update={"steps": [deep, *larger.steps]})
     models = [larger, chose("random-80", "random", 80, 7.0), chose("margin-80", "margin", 80, 3.0)]
-    rows = rows_of(find_section(format_suite_report(record_of(*models)), "What the teacher labelled"))
+    rows = read_table(find_section(format_suite_report(make_record_of(*models)), "What the teacher labelled"))
     [margin] = [row for row in rows if row[3:4] == ["margin-80"]]
     assert margin[-1] == "+4.0"
 
 
 def test_of_several_builds_the_means_are_compared() -> None:
-    record = record_of(
+    record = make_record_of(
         chose("random", "random", 40, 1.0, [1.0, 9.0]), chose("margin", "margin", 40, 2.0, [2.0, 4.0])
     )
-    rows = rows_of(find_section(format_suite_report(record), "What the teacher labelled"))
-    assert rows[3][-2:] == ["3.0 ± 1.0", "+2.0"]
+    rows = read_table(find_section(format_suite_report(record), "What the teacher labelled"))
+    assert rows[2][-2:] == ["3.0 ± 1.0", "+2.0"]
 
 
 def test_each_round_has_uncertainty_and_the_classes_answered() -> None:
-    rows = rows_of(
+    rows = read_table(
         find_section(
-            format_suite_report(record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled"
+            format_suite_report(make_record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled"
         )
     )
     assert rows[-2] == ["m", "1", "40", "random", "–", "–", "15", "25", "0.5000"]
@@ -97,7 +86,7 @@ def test_other_suites_have_no_such_section() -> None:
 
 def test_quality_against_labels_is_a_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    record = record_of(chose("random-40", "random", 40, 9.0), chose("random-80", "random", 80, 7.0))
+    record = make_record_of(chose("random-40", "random", 40, 9.0), chose("random-80", "random", 80, 7.0))
     [path] = write_plots(record, tmp_path)
     assert path.name == "accuracy-teacher-labels.svg"
     assert "rows that the teacher labelled" in path.read_text("utf-8")

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from support.sample_record import make_latency, make_sample_record, make_variant
+from support.sample_record import make_latency, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.budgets import find_budget_changes, find_verdict_changes
@@ -51,10 +51,6 @@ def timed(facts: TimeLimitFacts, **duel: Any) -> VariantRecord:
     return make_variant("fast", quality={}, latency={"b1": make_latency(5.1, limits=facts, **duel)})
 
 
-def record_of(model: VariantRecord) -> RunRecord:
-    return make_sample_record(variants=[make_sample_record().variants[0], model])
-
-
 def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
     duel = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.PASS)
     model = timed(limits(), speedup=2.0, speedup_interval=(1.9, 2.1), budgets=[duel], verdict=Verdict.PASS)
@@ -63,16 +59,18 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
         "p50 batch 1": "PASS",
         "p95 batch 1": "INCONCLUSIVE",
     }
-    assert format_status_cell(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
+    assert format_status_cell(make_record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
     (line,) = (
-        line for line in make_lines(record_of(model)) if line.kind == "latency" and line.variant == "fast"
+        line
+        for line in make_lines(make_record_of(model))
+        if line.kind == "latency" and line.variant == "fast"
     )
     assert line.budgets == "speedup_min=1.5,p50_ms_max=8,p95_ms_max=20"
     assert line.verdict == "INCONCLUSIVE"
 
 
 def test_time_budgets_count_in_the_verdict_and_fail_if_undecided() -> None:
-    record = record_of(timed(limits()))
+    record = make_record_of(timed(limits()))
     run_verdict = judge_record(record.variants[1:], record.self_test, 0)
     assert (run_verdict.status, run_verdict.passed, run_verdict.inconclusive) == ("INCONCLUSIVE", 1, 1)
     assert run_verdict.messages == [MESSAGE]
@@ -81,9 +79,9 @@ def test_time_budgets_count_in_the_verdict_and_fail_if_undecided() -> None:
 
 def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
     model = timed(limits())
-    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in format_verdict_section(record_of(model)) or (
-        MESSAGE in format_verdict_section(record_of(model))
-    )
+    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in format_verdict_section(
+        make_record_of(model)
+    ) or (MESSAGE in format_verdict_section(make_record_of(model)))
     p50, p95 = list_budgets(model)
     assert (p50.name, p50.measured, p50.limit) == (
         "latency, batch 1, p50",
@@ -96,7 +94,7 @@ def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
 
 
 def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
-    record = record_of(timed(limits(end=inf)))
+    record = make_record_of(timed(limits(end=inf)))
     again = RunRecord.model_validate_json(format_record_json(record))
     assert again == record
     p95 = list_budgets(again.variants[1])[1]
@@ -106,14 +104,14 @@ def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
 
 @pytest.mark.parametrize(("now", "looser"), [(25.0, True), (15.0, False)])
 def test_two_releases_show_which_way_a_limit_moved(now: float, looser: bool) -> None:
-    (change,) = find_budget_changes(record_of(timed(limits())), record_of(timed(limits(now))))
+    (change,) = find_budget_changes(make_record_of(timed(limits())), make_record_of(timed(limits(now))))
     assert (change.budget, change.kind, change.looser) == ("latency", "p95_ms_max", looser)
     assert change.under_before == (Verdict.INCONCLUSIVE if looser else None)
 
 
 def test_a_budget_that_held_and_is_undecided_now_is_a_regression() -> None:
     before, after = timed(limits(end=19.5)), timed(limits(), message="the duel's line")
-    (change,) = find_verdict_changes(record_of(before), record_of(after))
+    (change,) = find_verdict_changes(make_record_of(before), make_record_of(after))
     assert (change.kind, change.before, change.after) == ("p95_ms_max", "PASS", "INCONCLUSIVE")
     assert change.regressed
     assert change.message == MESSAGE
@@ -142,7 +140,7 @@ def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
         "b1x25": make_latency(4.0),
         "b1x25-e2e": make_latency(5.1, tokenize_ms=0.9, **interval, **times),
     }
-    record = record_of(make_variant("fast", quality={}, latency=latencies))
+    record = make_record_of(make_variant("fast", quality={}, latency=latencies))
     model = record.variants[1]
     assert describe_workload("b1x25-e2e") == "batch 1 × 25 tokens, end to end"
     assert list_verdicts(model) == {

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from support.report_sections import format_all_sections
-from support.sample_record import make_sample_record, make_variant
+from support.sample_record import make_record_of, make_sample_record, make_variant
 
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord
@@ -27,9 +27,7 @@ def epochs(*losses: float, **further: float) -> list[dict[str, float]]:
 
 
 def record_of(*steps: StepFacts, parent: str = "teacher") -> RunRecord:
-    return make_sample_record(
-        variants=[make_sample_record().variants[0], make_variant("x", steps=list(steps), parent=parent)]
-    )
+    return make_record_of(make_variant("x", steps=list(steps), parent=parent))
 
 
 def cells(table: str, first: str) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from support.report_sections import (
-    find_section,
-)
+from support.report_sections import find_section
 from support.sample_record import (
     INCONCLUSIVE,
     PASS,
@@ -50,7 +48,7 @@ def test_a_clean_run_has_no_warnings() -> None:
     assert "What does not hold" not in report
 
 
-def test_under_a_pass_nothing_is_said_not_to_hold() -> None:
+def test_a_pass_has_no_line_of_what_does_not_hold() -> None:
     unseen = "a planted delay was not seen"
     verdict = RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0, messages=[unseen])
     report = format_suite_report(make_record_of_one().model_copy(update={"verdict": verdict}))
@@ -58,7 +56,7 @@ def test_under_a_pass_nothing_is_said_not_to_hold() -> None:
     assert "What does not hold" not in report
 
 
-def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
+def test_all_variants_share_one_line_of_the_judges_warnings() -> None:
     teacher, student, distilled = make_sample_record().variants[:3]
     messages = ["class b has 12 gate rows, under 50"]
     warned = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.report_sections import read_table
 from support.sample_record import MEASURED, make_artifact, make_sample_record, make_variant
 
 from slimgate.record.budgets import list_judged_budgets
@@ -34,11 +35,7 @@ def record_of(teacher: WeightFacts | None, student: WeightFacts | None) -> RunRe
 
 
 def test_the_table_has_precisions_by_kind_of_layer() -> None:
-    lines = [
-        line for line in make_weights_table(record_of(FLOATS, PACKED)).splitlines() if line.startswith("|")
-    ]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
-    assert cells == [
+    assert read_table(make_weights_table(record_of(FLOATS, PACKED))) == [
         ["variant", "claimed", "quantized in blocks", "mlp", "embeddings"],
         ["teacher", "–", "0.0 %", "float32", "float32"],
         ["small", "gptq, W4A16", "98.0 %", "int4 98.0 %, float32 2.0 %", "float32"],
@@ -54,7 +51,7 @@ def test_both_reports_have_the_table_but_not_for_floats() -> None:
         assert "Precision of the weights" not in format_suite_report(plain)
 
 
-def test_a_claim_that_is_not_so_is_named_with_the_pattern() -> None:
+def test_a_wrong_claim_is_named_with_the_pattern() -> None:
     shown = format_first_screen(record_of(FLOATS, CLAIMED))
     assert (
         "**Not quantized**: small claims awq, W4A16, and no weight of its blocks has fewer than 16 bits; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.report_sections import split_row
 
 from tools.packaging.beside import (
     BEGIN,
@@ -111,7 +112,7 @@ def test_each_version_is_a_row_and_each_problem_a_line() -> None:
         Row("lighteval", "4", "3.12", Resolution(failure="no answer in 300 s")),
     ]
     head, _, *lines, empty, conflict, failure = format_table(rows).splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (head, *lines)]
+    cells = [split_row(line) for line in (head, *lines)]
     assert cells == [
         ["tool", "version", "Python", "resolves", *PACKAGES],
         ["vllm", "2", "3.11", "yes", "", "", "2.3.5", "", "", ""],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.report_sections import read_table, split_row
 from support.sample_record import make_sample_record
 
 from slimgate.record.machine import PeakRates, Rates
@@ -63,8 +64,8 @@ def test_the_two_clocks_are_apart(record: RunRecord) -> None:
 
 
 def test_the_goals_are_of_the_variant_of_the_largest_least_bound(record: RunRecord) -> None:
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in format_goals([record]).splitlines()]
-    assert [(line[0], line[2], line[3], line[4]) for line in lines[2:]] == [
+    lines = read_table(format_goals([record]))
+    assert [(line[0], line[2], line[3], line[4]) for line in lines[1:]] == [
         ("1", "forward call", "slow", "4, 5"),
         ("1", "from text", "slow", "3"),
         ("2", "forward call", "even", "9, 8"),
@@ -84,7 +85,7 @@ def test_a_table_has_a_line_a_variant_and_a_gap_if_not_timed(record: RunRecord) 
     assert "1.2 [0.7, 1.7]" in quality
     assert "31 [30, 32]" in forward
     [uneven] = [line for line in from_text.splitlines() if "uneven" in line]
-    assert [cell.strip() for cell in uneven.split("|")[1:-1]] == ["uneven", ""]
+    assert split_row(uneven) == ["uneven", ""]
 
 
 def test_a_run_without_times_has_the_table_of_drops_alone(record: RunRecord) -> None:

@@ -51,8 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (artifact.folder / "model.gguf").rename(path / "llama.gguf")
     copy_gguf(path / "llama.gguf", path / "xverse.gguf", architecture="xverse")
     write_rows(path / "train.csv", 64, seed=1)
-    rows = write_rows(path / "gate.csv", 40, seed=2).read_text("utf-8")
-    (path / "gate.csv").write_text(rows.replace(",f", ",g").replace(",gile", ",file"), "utf-8")
+    write_rows(path / "gate.csv", 40, seed=2, prefix="g")
     return path
 
 

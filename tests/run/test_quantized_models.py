@@ -48,8 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_tiny_llama(path / "llama")
     WRITERS["compressed_tensors_w8a8"](source, path / "w8")
     write_rows(path / "train.csv", 64, seed=1)
-    rows = write_rows(path / "gate.csv", 40, seed=2).read_text("utf-8")
-    (path / "gate.csv").write_text(rows.replace(",f", ",g").replace(",gile", ",file"), "utf-8")
+    write_rows(path / "gate.csv", 40, seed=2, prefix="g")
     return path
 
 

@@ -12,8 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_model
+from fixtures.models.building import make_tiny_classifier, save_model
 from slimgate.errors import BuildError
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
@@ -52,11 +51,7 @@ def answers(predictor: Any, batch: Any) -> Any:
 def test_an_int8_model_answers_as_in_eager_and_no_call_compiles(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    folder = write_tiny(
-        tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
-    )
-    model = load_tiny(folder, context)
+    model, context = make_tiny_classifier(tmp_path, shape={"num_hidden_layers": 1})
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     save_model(model, tmp_path / "artifact")
     plain = eager.runtime.load(tmp_path / "artifact", eager.Params(), device="cpu", threads=1)

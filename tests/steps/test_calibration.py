@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import make_tiny_causal, make_tiny_classifier
 from fixtures.models.encoder_decoders import make_tiny_pair_model
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import find_linear_layers, group_by_block
@@ -29,11 +28,10 @@ from slimgate.tasks import causal_lm
 
 
 def built(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows", calibration=9)
-    return load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context), context
+    return make_tiny_classifier(tmp_path, architecture, calibration=9)
 
 
-def test_they_equal_those_of_rows_run_one_by_one_without_padding(tmp_path: Path) -> None:
+def test_moments_equal_those_of_rows_alone_without_padding(tmp_path: Path) -> None:
     model, context = built(tmp_path, "bert")
     layers = dict(list(find_linear_layers(model).items())[:5])
     batches = calibration_batches(model, context, batch_size=4)
@@ -63,8 +61,7 @@ def test_a_layer_that_receives_nothing_is_an_error_that_names_it(tmp_path: Path)
 
 def decoder(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     params = causal_lm.Params(text=("text",), max_tokens=24)
-    context = make_tiny_context(tmp_path / "rows", calibration=16, task=causal_lm.task, params=params)
-    return load_tiny(write_tiny(tmp_path / "hub", architecture, causal=True), context), context
+    return make_tiny_causal(tmp_path, architecture, params=params, calibration=16)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "opt", "mixtral", "t5"])

@@ -102,10 +102,7 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
             [("quantize_embeddings", {}), ("truncate_embeddings", {"dims": 8})],
             "quantized already; put truncate_embeddings before quantize_embeddings",
         ),
-        (
-            [("quantize_embeddings", {}), ("quantize_embeddings", {})],
-            "quantized already; use it only once",
-        ),
+        ([("quantize_embeddings", {}), ("quantize_embeddings", {})], "quantized already; use it only once"),
         (
             [("truncate_embeddings", {"dims": 16, "by": "first"}), ("truncate_embeddings", {"dims": 8})],
             "an earlier step has cut the embeddings",

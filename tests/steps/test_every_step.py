@@ -77,7 +77,7 @@ BY_LOSS = ("cofi_prune", "distill", "low_rank", "prune_heads")
 BY_MATRIX = ("factorize_embeddings", "gptq", "int8_dynamic", "int8_static", "low_rank", "weight_only")
 # Steps after which embeddings have another width or number, and tokens other scores.
 RESHAPING = {
-    *("new_student", "quantize_embeddings", "static_student", "trim_vocabulary", "truncate_embeddings"),
+    *("new_student", "quantize_embeddings", "static_student", "trim_vocabulary", "truncate_embeddings")
 }
 # What weights of so few numbers save is less than the names of new tensors and operators take.
 TOO_SMALL = {("factorize_embeddings", "causal-gpt2"), ("openvino_int8", "one block")}

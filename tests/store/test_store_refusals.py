@@ -108,14 +108,14 @@ def fill_up(disk: Path) -> None:
             stream.write(bytes(4096))
 
 
-def test_a_disk_that_is_full_before_anything_is_written_is_told(small_disk: Path) -> None:
+def test_a_disk_full_before_anything_is_written_is_reported(small_disk: Path) -> None:
     store = Store(small_disk / "s")
     fill_up(small_disk)
     assert "no space is left" in read_refusal(store, of_size(1))
     assert "no space is left" in read_refusal(Store(small_disk / "s"), of_size(1))
 
 
-def test_what_an_inner_entry_told_is_not_told_twice(small_disk: Path) -> None:
+def test_what_an_inner_entry_reported_is_not_repeated(small_disk: Path) -> None:
     """A step keeps what it shares with others while its own entry is made."""
     store = Store(small_disk / "s")
 

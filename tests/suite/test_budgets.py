@@ -15,13 +15,18 @@ from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget,
 from slimgate.logs.budgets import parse_budget_tables
 from slimgate.plugins.workloads import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets
-from slimgate.suite.variant_budgets import Limit, SwitchedOff
+from slimgate.suite.variant_budgets import Limit, SwitchedOff, VariantBudgets
 
 VARIANTS = ("a", "b")
 
 
+def resolve(**budgets: Any) -> dict[str, VariantBudgets]:
+    """The budgets of each variant of a suite with these tables in [budgets]."""
+    return resolve_budgets({"budgets": budgets}, VARIANTS, "x")
+
+
 def test_every_variant_has_the_common_budgets() -> None:
-    budgets = resolve_budgets({"budgets": {"accuracy": {"drop_points": 2}}}, VARIANTS, "x")
+    budgets = resolve(accuracy={"drop_points": 2})
     assert {
         name: variant_budgets.quality["accuracy"][0].limit for name, variant_budgets in budgets.items()
     } == {"a": 2.0, "b": 2.0}
@@ -37,8 +42,7 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
         "tokens_per_second_min": 100.0,
     }
     table = {"latency": {"tpot_speedup_min": 3.0}}
-    data = {"budgets": {"latency": limits, "variants": {"b": table}}}
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(latency=limits, variants={"b": table})
     answer = Workload(1, prompt_tokens=16, new_tokens=8)
     first, later = (replace(answer, phase=phase) for phase in (TTFT, TPOT))
     budgeted = {
@@ -61,8 +65,7 @@ def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
     limits = {"speedup_min": 3.0, "p50_ms_max": 9.0}
     of_text = {"end_to_end_speedup_min": 2.0, "end_to_end_p50_ms_max": 10.0, "end_to_end_p95_ms_max": 20.0}
     table = {"latency": {"end_to_end_speedup_min": 2.5}}
-    data = {"budgets": {"latency": {**limits, **of_text}, "variants": {"b": table}}}
-    budgets = resolve_budgets(data, VARIANTS, "x")["b"]
+    budgets = resolve(latency={**limits, **of_text}, variants={"b": table})["b"]
     forward, end_to_end = Workload(1, 25), Workload(1, 25, phase=END_TO_END)
     assert end_to_end.id == "b1x25-e2e"
     assert [budgets.find_speed_budget(workload).limit for workload in (forward, end_to_end)] == [3.0, 2.5]
@@ -75,24 +78,21 @@ def test_a_limit_like_another_unit_is_taken_with_a_reason() -> None:
         "size": {"compression_min": 0.25, "reason": "the teacher is in 4 bits"},
         "mse": {"increase_relative": 2.0, "reason": "the teacher's is near 0"},
     }
-    budgets = resolve_budgets({"budgets": data}, VARIANTS, "x")["a"]
+    budgets = resolve(**data)["a"]
     assert budgets.size is not None
     assert (budgets.size.limit, budgets.quality["mse"][0].limit) == (0.25, 2.0)
     for name, table in data.items():
         with pytest.raises(SuiteError, match=r'is meant, add reason = "…"$'):
-            resolve_budgets({"budgets": {name: {**table, "reason": ""}}}, VARIANTS, "x")
+            resolve(**{name: {**table, "reason": ""}})
 
 
 def test_a_variants_budget_replaces_that_metric_and_kind_only() -> None:
-    data = {
-        "budgets": {
-            "accuracy": {"drop_points": 2.0},
-            "mcc": {"drop_points": 3.0},
-            "size": {"compression_min": 1.5},
-            "variants": {"b": {"accuracy": {"drop_points": 0.5, "reason": "it is shipped"}}},
-        }
-    }
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(
+        accuracy={"drop_points": 2.0},
+        mcc={"drop_points": 3.0},
+        size={"compression_min": 1.5},
+        variants={"b": {"accuracy": {"drop_points": 0.5, "reason": "it is shipped"}}},
+    )
     assert budgets["a"].quality["accuracy"][0].limit == 2.0
     assert budgets["b"].quality["accuracy"][0].limit == 0.5
     assert budgets["b"].quality["accuracy"][0].reason == "it is shipped"
@@ -105,7 +105,7 @@ def test_a_variants_budget_of_another_kind_is_added() -> None:
     """A floor of its own must not take the common budget on the drop away."""
     table = {"accuracy": {"floor": 0.3}, "baseline": {"accuracy": {"drop_relative": 0.1}}}
     common = {"accuracy": {"drop_points": 5.0}, "baseline": {"accuracy": {"drop_points": 1.0}}}
-    budgets = resolve_budgets({"budgets": {**common, "variants": {"a": table}}}, VARIANTS, "x")
+    budgets = resolve(**common, variants={"a": table})
     assert {(budget.kind, budget.limit) for budget in budgets["a"].quality["accuracy"]} == {
         ("drop_points", 5.0),
         ("floor", 0.3),
@@ -146,7 +146,7 @@ def off(kind: str) -> dict[str, str]:
 def test_a_variant_switches_one_common_budget_off_and_says_why(
     table: dict[str, object], budget: str, kind: str, limit: float
 ) -> None:
-    budgets = resolve_budgets({"budgets": {**COMMON, "variants": {"a": table}}}, VARIANTS, "x")
+    budgets = resolve(**COMMON, variants={"a": table})
     assert budgets["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
     assert budgets["a"].list_limits().keys() == budgets["b"].list_limits().keys() - {(budget, kind)}
     assert budgets["b"].switched_off == ()
@@ -155,7 +155,7 @@ def test_a_variant_switches_one_common_budget_off_and_says_why(
 
 def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
     table = {"accuracy": {"drop_points": "off", "floor": 0.7, "reason": "r"}}
-    budgets = resolve_budgets({"budgets": {**COMMON, "variants": {"a": table}}}, VARIANTS, "x")["a"]
+    budgets = resolve(**COMMON, variants={"a": table})["a"]
     assert [(budget.kind, budget.limit) for budget in budgets.quality["accuracy"]] == [("floor", 0.7)]
 
 
@@ -186,13 +186,12 @@ def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
 )
 def test_a_budget_that_cannot_be_switched_off_is_reported(budgets: dict[str, object], problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
-        resolve_budgets({"budgets": budgets}, VARIANTS, "x")
+        resolve(**budgets)
 
 
 def test_several_kinds_on_one_metric_are_several_budgets() -> None:
     kinds = {"drop_points": 2.0, "floor": 0.8, "error_increase_relative": 0.1, "reason": "all must hold"}
-    data = {"budgets": {"accuracy": kinds, "log_loss": {"increase_relative": 0.05, "ceiling": 0.6}}}
-    quality = resolve_budgets(data, VARIANTS, "x")["a"].quality
+    quality = resolve(accuracy=kinds, log_loss={"increase_relative": 0.05, "ceiling": 0.6})["a"].quality
     assert [(budget.kind, budget.limit, budget.reason) for budget in quality["accuracy"]] == [
         ("drop_points", 2.0, "all must hold"),
         ("error_increase_relative", 0.1, "all must hold"),
@@ -210,25 +209,21 @@ def test_no_budgets_are_no_budgets() -> None:
 
 
 def test_a_size_budget_of_one_variant_leaves_the_other_without() -> None:
-    data = {"budgets": {"variants": {"a": {"size": {"compression_min": 2}}}}}
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(variants={"a": {"size": {"compression_min": 2}}})
     assert budgets["a"].size is not None
     assert budgets["a"].size.compression_min == 2
     assert budgets["b"].size is None
 
 
 def test_budgets_on_flips_and_slices_merge_as_those_on_metrics() -> None:
-    data = {
-        "budgets": {
-            "flips": {"flips_max_percent": 2.0},
-            "slices": {"accuracy": {"drop_points": 5.0, "reason": "all are served"}},
-            "variants": {
-                "a": {"flips": {"flips_max_percent": 1.0, "on_inconclusive": "warn"}},
-                "b": {"slices": {"accuracy": {"drop_points": 8.0}}},
-            },
-        }
-    }
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(
+        flips={"flips_max_percent": 2.0},
+        slices={"accuracy": {"drop_points": 5.0, "reason": "all are served"}},
+        variants={
+            "a": {"flips": {"flips_max_percent": 1.0, "on_inconclusive": "warn"}},
+            "b": {"slices": {"accuracy": {"drop_points": 8.0}}},
+        },
+    )
     a, b = budgets["a"].behaviour, budgets["b"].behaviour
     assert a == BehaviourBudgets(
         FlipsBudget(flips_max_percent=1.0, on_inconclusive="warn"),
@@ -246,16 +241,10 @@ def named_slices(points: object, reason: str | None = None) -> dict[str, Any]:
 
 def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
     table = {"accuracy": {"drop_points": 5.0, "on_inconclusive": "warn"}, **named_slices(1.0)}
-    data = {
-        "budgets": {
-            "slices": table,
-            "variants": {
-                "a": {"slices": named_slices("off", "no carry rows")},
-                "b": {"slices": named_slices(2.0)},
-            },
-        }
-    }
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(
+        slices=table,
+        variants={"a": {"slices": named_slices("off", "no carry rows")}, "b": {"slices": named_slices(2.0)}},
+    )
     a, b = budgets["a"], budgets["b"]
     carry = SliceName("cat", "carry", "accuracy")
     assert a.behaviour.named_slices == {}
@@ -275,23 +264,20 @@ def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
         ({"cat": {"carry": {"accuracy": {"drop_point": 1.0}}}}, "unknown key drop_point"),
     ],
 )
-def test_a_wrong_budget_of_a_named_slice_is_told_by_its_place(slices: object, problem: str) -> None:
+def test_a_wrong_budget_of_a_named_slice_has_its_place(slices: object, problem: str) -> None:
     with pytest.raises(SuiteError, match=re.escape(problem)):
-        resolve_budgets({"budgets": {"slices": slices}}, VARIANTS, "x")
+        resolve(slices=slices)
 
 
 def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
-    data = {
-        "budgets": {
-            "kl": {"mean_max": 0.02, "p99_max": 0.5},
-            "top1_agreement": {"floor": 0.98},
-            "variants": {
-                "a": {"kl": {"mean_max": 0.1, "reason": "small", "on_inconclusive": "warn"}},
-                "b": {"kl": {"p99_max": "off", "reason": "few rows"}},
-            },
-        }
-    }
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(
+        kl={"mean_max": 0.02, "p99_max": 0.5},
+        top1_agreement={"floor": 0.98},
+        variants={
+            "a": {"kl": {"mean_max": 0.1, "reason": "small", "on_inconclusive": "warn"}},
+            "b": {"kl": {"p99_max": "off", "reason": "few rows"}},
+        },
+    )
     assert budgets["a"].behaviour.tokens == {
         "kl": (LimitBudget("mean_max", 0.1, "small", "warn"), LimitBudget("p99_max", 0.5)),
         "top1_agreement": (LimitBudget("floor", 0.98),),
@@ -315,14 +301,13 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
 )
 def test_a_wrong_budget_on_tokens_is_one_clear_error(table: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError) as raised:
-        resolve_budgets({"budgets": table}, VARIANTS, "x")
+        resolve(**table)
     assert message in str(raised.value)
 
 
 def test_a_memory_budget_is_the_variants_or_the_common_one() -> None:
     tables = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
-    data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": tables}}
-    budgets = resolve_budgets(data, VARIANTS, "x")
+    budgets = resolve(memory={"memory_ratio_max": 0.8}, variants=tables)
     assert budgets["a"].memory == MemoryBudget(memory_ratio_max=0.8)
     assert budgets["b"].memory == MemoryBudget(memory_ratio_max=0.5, reason="phones", on_inconclusive="warn")
 
@@ -330,7 +315,7 @@ def test_a_memory_budget_is_the_variants_or_the_common_one() -> None:
 def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
     tables = {"b": {"baseline": {"accuracy": {"drop_points": 0.5, "reason": "ships"}}}}
     common = {"file": "v1", "accuracy": {"drop_points": 1.0}, "f1_macro": {"drop_relative": 0.1}}
-    budgets = resolve_budgets({"budgets": {"baseline": common, "variants": tables}}, VARIANTS, "x")
+    budgets = resolve(baseline=common, variants=tables)
     relative = (QualityBudget("drop_relative", 0.1),)
     assert budgets["a"].baseline == {"accuracy": (QualityBudget("drop_points", 1.0),), "f1_macro": relative}
     assert budgets["b"].baseline == {
@@ -357,7 +342,7 @@ def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
 )
 def test_a_wrong_budget_against_the_baseline_has_its_place(table: dict[str, object], problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
-        resolve_budgets({"budgets": {"baseline": table}}, VARIANTS, "x")
+        resolve(baseline=table)
 
 
 def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
@@ -399,9 +384,8 @@ def test_a_wrong_budget_of_the_teacher_is_reported_by_its_place(table: object, p
 
 
 def test_one_baseline_is_for_all_variants() -> None:
-    data = {"budgets": {"variants": {"a": {"baseline": {"file": "v1"}}}}}
     with pytest.raises(SuiteError, match=r"\[budgets.variants.a.baseline\] file: one baseline is for all"):
-        resolve_budgets(data, VARIANTS, "x")
+        resolve(variants={"a": {"baseline": {"file": "v1"}}})
 
 
 def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
@@ -410,7 +394,7 @@ def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
         "a": {"latency": {"p95_ms_max": 30.0, "p50_ms_max": 8.0, "on_inconclusive": "warn"}},
         "b": {"latency": {"p95_ms_max": "off", "reason": "a batch job"}},
     }
-    budgets = resolve_budgets({"budgets": {**common, "variants": tables}}, VARIANTS, "x")
+    budgets = resolve(**common, variants=tables)
     assert budgets["a"].list_limits("fail") == {
         ("latency", "speedup_min"): Limit(1.5, "the phone", "fail"),
         ("latency", "p95_ms_max"): Limit(30.0, None, "warn"),
@@ -421,7 +405,7 @@ def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
 
 
 def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:
-    budgets = resolve_budgets({"budgets": {"latency": {"p50_ms_max": 8.0}}}, VARIANTS, "x")["a"]
+    budgets = resolve(latency={"p50_ms_max": 8.0})["a"]
     assert budgets.speed is None
     assert [(budget.kind, budget.limit) for budget in budgets.times] == [("p50_ms_max", 8.0)]
 

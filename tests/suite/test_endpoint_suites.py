@@ -69,10 +69,7 @@ def test_suites_without_endpoints_do_not_measure_failures(read: Read) -> None:
     assert "failed" not in suite.metrics
 
 
-def test_a_key_that_is_missing_is_told_before_a_model_is_built(
-    read,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_missing_key_is_reported_before_a_model_is_built(read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(
         SuiteError, match=r"^x.toml \[variants.served\] endpoint: environment variable MY_KEY"
@@ -169,9 +166,7 @@ GOODPUT = "\n[budgets]\nlatency = { goodput_min = 4.0 }"
 def test_limits_on_a_servers_times_are_of_the_parts_they_name(read: Read) -> None:
     limits = "goodput_min = 4.0, p95_ms_max = 900, ttft_p95_ms_max = 200"
     suite = read(
-        TWO_SERVERS,
-        NO_INT8,
-        more=LOADS.replace("8 }", LEVEL) + f"\n[budgets]\nlatency = {{ {limits} }}",
+        TWO_SERVERS, NO_INT8, more=LOADS.replace("8 }", LEVEL) + f"\n[budgets]\nlatency = {{ {limits} }}"
     )
     kinds = {
         load.id: [budget.kind for budget in suite.budgets["served"].find_time_budgets(load)]

@@ -38,7 +38,7 @@ def test_a_step_names_the_extra_of_its_package(bench: Path, suite_text: str) -> 
 
 
 @pytest.mark.usefixtures("no_openvino")
-def test_so_does_the_runtime_of_a_ready_made_graph(bench: Path, suite_text: str) -> None:
+def test_the_runtime_of_a_ready_made_graph_names_its_extra(bench: Path, suite_text: str) -> None:
     folder = bench.parent / "exported"
     folder.mkdir()
     (folder / "config.json").write_text((bench.parent / "model/config.json").read_text())

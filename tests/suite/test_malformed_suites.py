@@ -184,7 +184,7 @@ class NeedsAnArgument(HalfAStep):
         ("own_imports:x", "importing own_imports failed: No module named 'not_installed_here'"),
     ],
 )
-def test_a_plug_in_of_ones_own_that_is_no_plug_in_is_told_why(
+def test_a_users_plug_in_that_is_none_has_its_reason(
     bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     (bench / "own_bad.py").write_text(OWN)

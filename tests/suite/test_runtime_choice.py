@@ -45,13 +45,17 @@ def test_steps_that_change_the_kind_change_the_runtime(bench: Path, suite_text: 
     }
 
 
-def test_a_stated_runtime_that_cannot_run_the_kind_is_an_error(bench: Path, suite_text: str) -> None:
-    wrong = 'graph = { steps = [{ to_onnx = {} }], runtime = { name = "eager" } }'
-    with pytest.raises(SuiteError, match="eager cannot execute an artifact of kind onnx"):
-        loaded(bench, suite_text.replace(INT8, wrong))
-
-
-def test_a_step_of_pytorch_behind_an_export_is_an_error(bench: Path, suite_text: str) -> None:
-    wrong = "graph = { steps = [{ to_onnx = {} }, { int8_dynamic = {} }] }"
-    with pytest.raises(SuiteError, match=r"of kind onnx, expected torch.*: put it before to_onnx$"):
-        loaded(bench, suite_text.replace(INT8, wrong))
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ('[{ to_onnx = {} }], runtime = { name = "eager" }', "eager cannot execute an artifact of kind onnx"),
+        (
+            "[{ to_onnx = {} }, { int8_dynamic = {} }]",
+            r"of kind onnx, expected torch.*: put it before to_onnx$",
+        ),
+    ],
+    ids=["a runtime for PyTorch", "a step for PyTorch"],
+)
+def test_what_cannot_take_a_graph_is_an_error(bench: Path, suite_text: str, wrong: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        loaded(bench, suite_text.replace(INT8, f"graph = {{ steps = {wrong} }}"))

@@ -111,11 +111,7 @@ def of_answers() -> dict[str, Any]:
         "arc*": {"floor": 0.5, "drop_points": 2.0},
         "slices": {"category": {"law": {"acc": {"drop_points": 3.0}}}},
     }
-    of_target = {
-        "gsm8k*": {"drop_points": 9.0},
-        "arc*": off,
-        "slices": {"category": {"law": {"acc": off}}},
-    }
+    of_target = {"gsm8k*": {"drop_points": 9.0}, "arc*": off, "slices": {"category": {"law": {"acc": off}}}}
     return {"logs": logs, "budgets": {**limits, "variants": {"int4": of_target}}}
 
 

@@ -55,9 +55,7 @@ DECODER_CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
-DECODER_STEPS = frozenset(
-    {"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2", "speculative_decoding"},
-)
+DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2", "speculative_decoding"})
 # The suite that a block without [task] extends.
 BASE = """\
 [suite]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny
 from fixtures.models.kept_models import StoredRun, store_run
 from slimgate.plugins.context import BuildContext
@@ -14,13 +14,12 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
 
 Run = Callable[..., tuple[int, str, str]]
-CLASSES = ("neg", "pos")
 
 
 def make_classifier(folder: Path, context: BuildContext, *, blocks: int = 1, **task: Any) -> Any:
     """A BERT with a head. Its blocks are few, because an export takes two seconds more for each."""
     context.task_params = PARAMS.model_copy(update=task)
-    hub = write_tiny(folder / "hub", "bert", labels=CLASSES, initializer_range=0.2, num_hidden_layers=blocks)
+    hub = write_tiny_classifier(folder / "hub", num_hidden_layers=blocks)
     return load_tiny(hub, context)
 
 

@@ -1,4 +1,4 @@
-"""Runs `slimgate judge` in this process. The fixture `judge` of tests/conftest.py has the type Judge."""
+"""Runs slimgate in this process. The fixtures `run_command` and `judge` of tests/conftest.py are Commands."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from slimgate.cli.main import main
 from slimgate.record.files import StoredRecord, read_run
 
-# Arguments of the command -> exit code, output, errors.
-Judge = Callable[..., tuple[int, str, str]]
+# Arguments -> exit code, output, errors.
+Command = Callable[..., tuple[int, str, str]]
+Judge = Command
 
 
 def judge_into(folder: Path, options: Sequence[object]) -> StoredRecord:

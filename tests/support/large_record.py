@@ -18,7 +18,7 @@ from support.sample_record import (
     make_artifact,
     make_latency,
     make_quality,
-    make_sample_record,
+    make_record_of,
     make_slice_facts,
     make_variant,
 )
@@ -35,10 +35,7 @@ def make_large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
     sure[np.arange(rows), labels] += 0.8
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
     _write_answers(folder, "teacher", labels, sure)
-    teacher = make_sample_record().variant("teacher")
-    return make_sample_record(
-        variants=[teacher, *(_make_variant(folder, k, labels, sure, random) for k in range(variants))]
-    )
+    return make_record_of(*(_make_variant(folder, k, labels, sure, random) for k in range(variants)))
 
 
 def _write_answers(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> ClassOutcomes:
@@ -86,10 +83,7 @@ def _make_variant(
         ),
         latency={
             workload: make_latency(
-                p50 / speed,
-                speedup=speed,
-                speedup_interval=(speed * 0.97, speed * 1.03),
-                noise_floor=0.02,
+                p50 / speed, speedup=speed, speedup_interval=(speed * 0.97, speed * 1.03), noise_floor=0.02
             )
             for workload, p50 in (("b1", 6.31), ("b32x32", 78.4))
         },

@@ -60,8 +60,23 @@ def format_all_sections(record: RunRecord) -> str:
     return "\n\n".join([*list_full_sections(record), ""])
 
 
+def split_row(line: str) -> list[str]:
+    """The cells of one row of a table."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def read_table(text: str) -> list[list[str]]:
+    """The cells of each row of the tables in a text, without the lines below their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not set(line) <= set("|-: ")]
+    return [split_row(line) for line in lines]
+
+
+def find_row(text: str, name: str) -> list[str]:
+    """The cells of the only row that begins with a name."""
+    [cells] = [cells for cells in read_table(text) if cells[0] == name]
+    return cells
+
+
 def read_row(report: str, name: str) -> list[str]:
     """The cells of a variant in the comparison table."""
-    lines = find_section(report, "Variants").splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return next(texts for texts in cells if texts[0] == name)
+    return next(cells for cells in read_table(find_section(report, "Variants")) if cells[0] == name)

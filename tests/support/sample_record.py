@@ -52,14 +52,17 @@ def make_variant(name: str, **fields: Any) -> VariantRecord:
     return VariantRecord(**{"name": name, "parent": "teacher", **fields})
 
 
+def make_record_of(*variants: VariantRecord, **changes: Any) -> RunRecord:
+    """The sample with its teacher and these variants."""
+    return make_sample_record(variants=[make_sample_record().variants[0], *variants], **changes)
+
+
 def make_record_of_one(*, status: str = "PASS", **fields: object) -> RunRecord:
     """The sample with its teacher and one variant `x`."""
     verdict = RunVerdict.model_validate(
         {"status": status, "passed": 1, "failed": 0, "inconclusive": 0, "not_gated": 0}
     )
-    return make_sample_record(
-        variants=[make_sample_record().variants[0], make_variant("x", **fields)], verdict=verdict
-    )
+    return make_record_of(make_variant("x", **fields), verdict=verdict)
 
 
 def make_quality(
@@ -80,12 +83,7 @@ def make_quality(
     method = METHODS[metric]
     values = f"{metric} {value:.3f} vs {teacher:.3f}, drop {drop} points{shown}{budget}"
     message = f"{name}: {values} (n=6000 in {GROUPS} groups): {outcome}"
-    common: dict[str, Any] = {
-        "teacher": teacher,
-        "value": value,
-        "n": 6000,
-        "measured": MEASURED,
-    }
+    common: dict[str, Any] = {"teacher": teacher, "value": value, "n": 6000, "measured": MEASURED}
     if drop is None:
         return QualityFacts(**common)
     judged = {

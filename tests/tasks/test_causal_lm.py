@@ -148,7 +148,7 @@ def test_tokens_that_are_not_predicted_are_counted(
     assert (outcomes.column("tokens") + outcomes.column("skipped_tokens")).tolist() == [5, 21]
 
 
-def test_the_end_token_stands_in_for_a_start_token(model: Any) -> None:
+def test_the_end_token_replaces_a_start_token(model: Any) -> None:
     model.tokenizer.bos_token = None
     end = model.tokenizer.eos_token_id
     rows, params = documents(3, 5), Params(text=("text",), max_tokens=8, stride=4, add_bos=True)

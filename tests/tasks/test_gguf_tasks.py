@@ -25,11 +25,7 @@ from slimgate.suite.load import load_suite
 
 pytest.importorskip("torch")
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_llama_cpp,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = [pytest.mark.slow, needs_llama_cpp, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 WORDS = (*GOOD, *BAD, *OTHER)
 # In one operator, as by default, attention rounds keys and values to 16 bits.
 EXACT = '{ name = "llama_cpp", kv_cache = "f32", flash_attention = "off" }'
@@ -114,8 +110,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (converted.folder / "model.gguf").rename(path / f"{name}.gguf")
     copy_gguf(path / "q8.gguf", path / "xverse.gguf", architecture="xverse")
     write_rows(path / "train.csv", 40, seed=1)
-    rows = write_rows(path / "gate.csv", 24, seed=2).read_text("utf-8")
-    (path / "gate.csv").write_text(rows.replace(",f", ",g").replace(",gile", ",file"), "utf-8")
+    write_rows(path / "gate.csv", 24, seed=2, prefix="g")
     for name, count, seed in (("questions-train", 24, 1), ("questions", 24, 2)):
         write_questions(path / f"{name}.jsonl", count, seed)
     for name, options in TASKS.items():

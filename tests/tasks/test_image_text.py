@@ -72,7 +72,7 @@ def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
     assert outcomes.probabilities[0] == pytest.approx(np.exp([3, 3.5, 0]) / np.exp([3, 3.5, 0]).sum())
 
 
-def test_of_equal_scores_the_right_one_stands_behind() -> None:
+def test_of_equal_scores_the_right_one_is_last() -> None:
     rows = Rows(make_picture_rows(1).table.set_column(3, "label", [["green"]]))
     outcomes = image_text.task.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
     assert outcomes.column("rank").tolist() == [3]

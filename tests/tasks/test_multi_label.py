@@ -121,7 +121,7 @@ def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None
     assert model.config.problem_type == "multi_label_classification"
 
 
-def test_a_label_that_no_train_row_has_is_never_told() -> None:
+def test_a_label_that_no_train_row_has_is_never_shown() -> None:
     layer = torch.nn.Linear(2, 3)
     features = np.asarray([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
     labels = np.asarray([[0, 1, 0], [0, 1, 1]], dtype=np.float32)

@@ -12,7 +12,7 @@ import safetensors.torch
 from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, make_tiny_context
+from fixtures.models.building import NEXT_TOKEN, PARAMS, make_tiny_context
 from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.task_rows import TASKS
 from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
@@ -191,8 +191,7 @@ def test_embeddings_may_leave_out_only_a_head(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("new_head", [False, True])
 def test_no_new_head_makes_a_language_model_whole(tmp_path: Path, new_head: bool) -> None:
-    params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=NEXT_TOKEN)
     folder = write_tiny(tmp_path / "export", "llama", causal=True)
     load_ref(refs(folder)[new_head], context)
     without(folder, "lm_head")

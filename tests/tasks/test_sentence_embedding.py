@@ -115,7 +115,7 @@ def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None
     assert task.task.encode_rows(PAIRS, rows, model.tokenizer).tokens == 4 + 5 + 3 + 3
 
 
-def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:
+def test_a_prompt_is_before_each_text(tmp_path: Path) -> None:
     params = Params(pair=("summary", "text"), max_tokens=32, prompts=("a ", "the plot "))
     context = make_embedding_context(tmp_path / "rows", params)
     model = load_tiny(write_tiny(tmp_path / "m", "bert"), context)

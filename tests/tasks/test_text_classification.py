@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_classifier, make_tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.config import list_model_labels
 from slimgate.plugins.models import ModelRef
@@ -111,8 +111,7 @@ def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
 
 
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, _ = make_tiny_classifier(tmp_path)
     rows = make_rows(["neg"], text=["good film"], other=["bad " * 30])
     single = task.task.encode_rows(PARAMS, rows, model.tokenizer)
     assert single.lengths.tolist() == [4]

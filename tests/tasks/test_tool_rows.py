@@ -196,9 +196,9 @@ def test_scores_of_calls_are_the_default_with_tools() -> None:
 # --- wrong rows and options
 
 
-def test_right_rows_are_accepted() -> None:
-    for rows in FORMS.values():
-        task.facts(PARAMS, {"train": rows, "gate": rows})
+@pytest.mark.parametrize("rows", FORMS.values(), ids=FORMS)
+def test_right_rows_have_no_facts_and_no_error(rows: Rows) -> None:
+    assert task.facts(PARAMS, {"train": rows, "gate": rows}) == TaskFacts(())
 
 
 @pytest.mark.parametrize(

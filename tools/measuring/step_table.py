@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.step_examples import EXAMPLES
 from slimgate.models.predict import predict_scores
@@ -32,7 +32,6 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import list_files
 
 ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
-LABELS = ("neg", "pos")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 _HEAD = """# Every step on every kind of transformer
@@ -158,7 +157,7 @@ def main() -> None:
     cases = []
     with tempfile.TemporaryDirectory(prefix="slimgate-steps-") as root:
         for architecture in ARCHITECTURES:
-            write_tiny(Path(root) / architecture, architecture, labels=LABELS, initializer_range=0.2)
+            write_tiny_classifier(Path(root) / architecture, architecture)
         for step_name in sorted(EXAMPLES):
             for number, options in enumerate(EXAMPLES[step_name]):
                 for architecture in ARCHITECTURES:

@@ -30,7 +30,7 @@ def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_onnxscript")
 @pytest.mark.parametrize("step", ["int8_dynamic", "weight_only"])
-def test_a_missing_package_is_told_before_the_model_is_loaded(
+def test_a_missing_package_is_reported_before_the_model_loads(
     tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     run = store_model(tmp_path, apply_steps(make_classifier(tmp_path, context), context, step), context)

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
-from fixtures.models.gguf_models import NEXT_TOKEN, make_bert_encoder, make_byte_level_llama
+from fixtures.models.building import NEXT_TOKEN, make_tiny_causal
+from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.main import main
 from slimgate.models.served import load_served
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.quantize import compressed_tensors
-from slimgate.tasks import causal_lm
 
 TEXTS = ["good film the plot", "bad movie was"]
 
@@ -26,8 +24,7 @@ TEXTS = ["good film the plot", "bad movie was"]
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
     pytest.importorskip("compressed_tensors")
-    context = make_tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
-    model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2), context)
+    model, context = make_tiny_causal(tmp_path, calibration=8)
     params = compressed_tensors.Params(scheme="W4A16", group_size=16)
     quantized = compressed_tensors.step.apply(model, params, context)
     return store_run(tmp_path, "small", quantized, "causal_lm", NEXT_TOKEN)

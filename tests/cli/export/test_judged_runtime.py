@@ -80,7 +80,7 @@ def test_each_option_of_a_form_changes_its_lines() -> None:
     ],
     ids=["set", "one not set", "another", "defaults", "same", "unknown", "old record", "other options"],
 )
-def test_what_the_lines_do_not_set_is_said(
+def test_what_the_lines_do_not_set_is_reported(
     form: str, runtime: str, params: dict[str, Any], expected: str | None
 ) -> None:
     judged = read_judged_runtime(runtime, params)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.tiny_suite import make_tiny_run
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.main import main
@@ -33,9 +33,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """What `slimgate export` wrote of a classifier, in a folder named for its kind."""
     kind, folder = str(request.param), tmp_path_factory.mktemp("exported")
     context = make_tiny_context(folder / "rows", calibration=16)
-    hub = write_tiny(
-        folder / "model", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
-    )
+    hub = write_tiny_classifier(folder / "model", num_hidden_layers=1)
     run = store_run(folder, "small", load_tiny(hub, context), "text_classification", PARAMS)
     where = (str(run.record), "small", str(folder / kind), "--store", str(run.store))
     assert main(["export", *where, "--format", kind]) == 0
@@ -112,12 +110,9 @@ def test_a_graph_of_more_outputs_than_labels_is_refused(exported: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [
-        ("config.json", "and no config.json, expected"),
-        ("tokenizer.json", "has no tokenizer, expected"),
-    ],
+    [("config.json", "and no config.json, expected"), ("tokenizer.json", "has no tokenizer, expected")],
 )
-def test_what_a_folder_lacks_is_said(exported: Path, tmp_path: Path, missing: str, message: str) -> None:
+def test_what_a_folder_lacks_is_reported(exported: Path, tmp_path: Path, missing: str, message: str) -> None:
     folder = copied(exported, tmp_path / "released")
     (folder / missing).unlink()
     with pytest.raises(SuiteError, match=message):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support.judge_command import Command
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
-from slimgate.cli.main import main
-
-Init = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -23,12 +21,5 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def init(capsys: pytest.CaptureFixture[str]) -> Init:
-    """Runs the command: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["init", "--yes", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def init(run_command: Command) -> Command:
+    return partial(run_command, "init", "--yes")

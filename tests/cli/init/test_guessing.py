@@ -111,12 +111,7 @@ OF_LANGUAGE_MODELS: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] 
     "messages and words": (
         {"messages": [[{"role": "user", "content": "Hello"}]] * N, "response": ["two words"] * N},
         "text_generation",
-        {
-            "prompt": "messages",
-            "reference": "response",
-            "scores": ("normalized_match",),
-            "max_new_tokens": 8,
-        },
+        {"prompt": "messages", "reference": "response", "scores": ("normalized_match",), "max_new_tokens": 8},
     ),
     "questions and sentences": (
         {"question": TEXT, "answer": OTHER},
@@ -201,7 +196,7 @@ def test_prompts_are_no_task_of_an_encoder_and_of_no_other_label() -> None:
     assert dict(alone.options) == {"prompt": "prompt"}
 
 
-def test_what_is_said_goes_before_what_is_guessed() -> None:
+def test_options_take_precedence_over_guesses() -> None:
     rows = pa.table({"text": TEXT, "stars": ["1", "2", "3"] * 20, "shop": CLASS})
     assert guess(rows, UserColumns(), causal=False).options["label"] == "shop"
     assert guess(rows, UserColumns(label="stars"), causal=False).options["label"] == "stars"

@@ -8,12 +8,12 @@ import pty
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyarrow import csv
+from support.judge_command import Command
 from support.user_repository import run_pytest
 
 from fixtures.models.architectures import write_tiny
@@ -24,8 +24,6 @@ from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from slimgate.suite.schema import make_suite_schema
 
-Init = Callable[..., tuple[int, str, str]]
-
 
 def read_suite(repository: Path, name: str) -> dict[str, Any]:
     path = repository / "bench" / f"{name}.toml"
@@ -33,7 +31,7 @@ def read_suite(repository: Path, name: str) -> dict[str, Any]:
     return tomllib.loads(path.read_text("utf-8"))
 
 
-def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
+def test_a_csv_and_a_model_are_enough(repository: Path, init: Command) -> None:
     code, out, err = init("--model", "model", "--data", "reviews.csv")
     assert (code, err) == (0, "")
     suite = read_suite(repository, "reviews")
@@ -68,14 +66,14 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     ],
 )
 def test_slices_get_a_budget_where_each_label_has_rows_enough(
-    repository: Path, init: Init, rows: int, line: str
+    repository: Path, init: Command, rows: int, line: str
 ) -> None:
     write_rows(repository / "reviews.csv", rows)
     assert init("--model", "model", "--data", "reviews.csv")[0] == 0
     assert line in (repository / "bench/reviews.toml").read_text("utf-8").splitlines()
 
 
-def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Init) -> None:
+def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Command) -> None:
     write_tiny_bert(repository / "ready", labels=("pos", "neg"))
     assert init("--model", "ready", "--data", "reviews.csv")[0] == 0
     suite = read_suite(repository, "reviews")
@@ -83,7 +81,7 @@ def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Ini
     assert "pooling" not in suite["task"]
 
 
-def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Init) -> None:
+def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Command) -> None:
     write_tiny_bert(repository / "ready", labels=("good", "bad"))
     assert "the model's labels differ from the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
     assert read_suite(repository, "reviews")["task"]["pooling"] == "mean"
@@ -93,7 +91,7 @@ def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Init) -
     assert "steps" not in suite["teacher"]
 
 
-def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: Init) -> None:
+def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: Command) -> None:
     for name in ("good", "bad"):
         lines = [f"it is \u0093{name}\u0094 film \u0096 number {i}" for i in range(60)]
         (repository / f"{name}.lines").write_text("\n".join(lines), "utf-8")
@@ -104,7 +102,7 @@ def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: In
     assert "\u0091" not in "".join(comments)
 
 
-def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init: Init) -> None:
+def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init: Command) -> None:
     rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
     (repository / "train.csv").write_text("\n".join(rows[:301]) + "\n", "utf-8")
     gate_rows = [f"{i} {row.rsplit(',', 1)[0]},g{i}" for i, row in enumerate(rows[301:])]
@@ -117,7 +115,7 @@ def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init
     }
 
 
-def test_a_language_model_and_text_alone(repository: Path, init: Init) -> None:
+def test_a_language_model_and_text_alone(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     (repository / "notes.txt").write_text("\n".join(f"the film is good a {i}" for i in range(80)), "utf-8")
     assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
@@ -125,7 +123,7 @@ def test_a_language_model_and_text_alone(repository: Path, init: Init) -> None:
     assert (suite["task"]["kind"], suite["measure"]["on_inconclusive"]) == ("causal_lm", "warn")
 
 
-def test_long_texts_of_a_language_model_are_read_in_windows(repository: Path, init: Init) -> None:
+def test_long_texts_of_a_language_model_are_read_in_windows(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     short, long = [f"the film is good a {i}" for i in range(200)], "the film is good and the end is bad " * 40
     (repository / "notes.txt").write_text("\n".join([*short, long]), "utf-8")
@@ -134,7 +132,7 @@ def test_long_texts_of_a_language_model_are_read_in_windows(repository: Path, in
     assert "# 1 of 201 rows looked at are longer, and read in several windows\n" in text
 
 
-def test_the_rows_of_each_split_are_those_of_a_run(repository: Path, init: Init) -> None:
+def test_the_rows_of_each_split_are_those_of_a_run(repository: Path, init: Command) -> None:
     """Rows of train leave whose text a gate row has."""
     write_tiny(repository / "gpt", "gpt2", causal=True)
     for name, numbers in (("train", range(120)), ("held", range(100, 160))):
@@ -163,7 +161,7 @@ def test_the_rows_of_each_split_are_those_of_a_run(repository: Path, init: Init)
     ids=["prompts", "choices"],
 )
 def test_a_language_model_and_questions(
-    repository: Path, init: Init, row: dict[str, Any], kind: str, metric: str
+    repository: Path, init: Command, row: dict[str, Any], kind: str, metric: str
 ) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     lines = [json.dumps(row).replace("{i}", str(i)) for i in range(200)]
@@ -188,7 +186,7 @@ def write_pairs(repository: Path, rows: int) -> None:
     csv.write_csv(table.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
 
 
-def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init) -> None:
+def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Command) -> None:
     write_pairs(repository, 300)
     code, out, _ = init("--model", "t5", "--data", "pairs.csv")
     assert code == 0
@@ -211,7 +209,7 @@ def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init)
 
 
 @pytest.mark.slow
-def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: Init) -> None:
+def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: Command) -> None:
     write_pairs(repository, 400)
     assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
     ran = run_pytest(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
@@ -225,7 +223,7 @@ def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: In
     assert kinds == {"student": "torch", "student-int8": "ctranslate2"}
 
 
-def test_a_chat_template_is_used(repository: Path, init: Init) -> None:
+def test_a_chat_template_is_used(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     (repository / "gpt" / "chat_template.jinja").write_text("{{ messages[0].content }}", "utf-8")
     lines = [json.dumps({"prompt": f"is it {i}", "reference": str(i)}) for i in range(200)]
@@ -234,7 +232,7 @@ def test_a_chat_template_is_used(repository: Path, init: Init) -> None:
     assert read_suite(repository, "asked")["task"]["chat"] is True
 
 
-def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init) -> None:
+def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Command) -> None:
     (repository / "kept/far/away").mkdir(parents=True)
     (repository / "bench").symlink_to("kept/far/away")
     assert init("--model", "model", "--data", "reviews.csv")[0] == 0

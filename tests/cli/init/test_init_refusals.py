@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Init = Callable[..., tuple[int, str, str]]
+from support.judge_command import Command
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Command) -> None:
     code, _, err = init("--model", "models", "--data", "reviews.csv")
     assert code == 4
     assert err == (
@@ -21,7 +19,7 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     )
 
 
-def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
+def test_nor_is_one_in_a_folder_of_models(init: Command, repository: Path) -> None:
     (repository / "models").mkdir()
     (repository / "model").rename(repository / "models/minilm")
     code, _, err = init("--model", "models/minlm", "--data", "reviews.csv")
@@ -30,7 +28,7 @@ def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
     assert err.endswith("Did you mean minilm?\n")
 
 
-def test_a_hub_id_like_a_folder_keeps_its_revision(init: Init, repository: Path) -> None:
+def test_a_hub_id_like_a_folder_keeps_its_revision(init: Command, repository: Path) -> None:
     """The hub cannot be reached from the tests: that it was asked for is what they see."""
     (repository / "org").mkdir()
     (repository / "model").rename(repository / "org/all-minilm-l6")
@@ -41,7 +39,7 @@ def test_a_hub_id_like_a_folder_keeps_its_revision(init: Init, repository: Path)
     assert "org/all-minilm-l12" in err
 
 
-def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
+def test_a_suite_is_not_written_over(repository: Path, init: Command) -> None:
     bench = repository / "bench"
     bench.mkdir()
     (bench / "reviews.toml").write_text("# mine", "utf-8")
@@ -52,7 +50,7 @@ def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
     assert init("--model", "model", "--data", "reviews.csv", "--force")[0] == 0
 
 
-def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, init: Init) -> None:
+def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, init: Command) -> None:
     (repository / "bench").mkdir()
     (repository / "bench/suite.schema.json").write_text("{}", "utf-8")
     code, _, err = init("--model", "model", "--data", "reviews.csv")
@@ -61,7 +59,7 @@ def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, i
 
 
 @pytest.mark.parametrize("name", ["reviews.toml", "suite.schema.json"])
-def test_a_folder_in_the_place_of_a_file_is_reported(repository: Path, init: Init, name: str) -> None:
+def test_a_folder_in_the_place_of_a_file_is_reported(repository: Path, init: Command, name: str) -> None:
     (repository / "bench" / name).mkdir(parents=True)
     code, _, err = init("--model", "model", "--data", "reviews.csv", "--force")
     assert (code, err.count("\n"), "this is a folder, but slimgate writes a file with this name" in err) == (
@@ -72,21 +70,21 @@ def test_a_folder_in_the_place_of_a_file_is_reported(repository: Path, init: Ini
     assert [path.name for path in (repository / "bench").iterdir()] == [name]
 
 
-def test_a_link_that_leads_nowhere_is_not_written_over(repository: Path, init: Init) -> None:
+def test_a_link_that_leads_nowhere_is_not_written_over(repository: Path, init: Command) -> None:
     (repository / "bench").mkdir()
     (repository / "bench/reviews.toml").symlink_to("gone.toml")
     assert init("--model", "model", "--data", "reviews.csv")[0] == 4
     assert (repository / "bench/reviews.toml").is_symlink()
 
 
-def test_labels_that_only_the_gate_has_are_reported(repository: Path, init: Init) -> None:
+def test_labels_that_only_the_gate_has_are_reported(repository: Path, init: Command) -> None:
     new = "\n".join(f"a film {i},{'pos' if i % 2 else 'new'},g{i}" for i in range(40))
     (repository / "gate.csv").write_text(f"text,label,file\n{new}\n", "utf-8")
     out = init("--model", "model", "--data", "reviews.csv", "--gate", "gate.csv", "--name", "r")[1]
     assert "GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: new." in out
 
 
-def test_a_tokenizer_that_knows_none_of_the_words_is_reported(repository: Path, init: Init) -> None:
+def test_a_tokenizer_that_knows_none_of_the_words_is_reported(repository: Path, init: Command) -> None:
     assert "THE TOKENIZER CANNOT READ" not in init("--model", "model", "--data", "reviews.csv")[1]
     words = json.loads((repository / "model/tokenizer.json").read_text("utf-8"))
     words["model"]["vocab"] = {word: i for word, i in words["model"]["vocab"].items() if word.startswith("[")}
@@ -95,7 +93,7 @@ def test_a_tokenizer_that_knows_none_of_the_words_is_reported(repository: Path, 
     assert "THE TOKENIZER CANNOT READ 100% OF THE ROWS: at least one token in five is unknown to it." in out
 
 
-def test_texts_with_tabs_and_line_breaks_are_reported(repository: Path, init: Init) -> None:
+def test_texts_with_tabs_and_line_breaks_are_reported(repository: Path, init: Command) -> None:
     lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
     lines[50] = f'"so\tgood\n" {lines[50]}'
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
@@ -104,7 +102,7 @@ def test_texts_with_tabs_and_line_breaks_are_reported(repository: Path, init: In
 
 
 @pytest.mark.parametrize("closes", [True, False], ids=["a later quote", "no later quote"])
-def test_rows_that_a_quote_joins_are_refused(repository: Path, init: Init, closes: bool) -> None:
+def test_rows_that_a_quote_joins_are_refused(repository: Path, init: Command, closes: bool) -> None:
     lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
     lines[50], lines[53] = f'"so {lines[50]}', f"so{chr(34) * closes} {lines[53]}"
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
@@ -177,7 +175,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_input_is_one_line_and_leaves_nothing(
-    repository: Path, init: Init, arguments: list[str], message: str
+    repository: Path, init: Command, arguments: list[str], message: str
 ) -> None:
     rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
     unlabelled = [rows[0], *(row.replace(",pos,", ",,") for row in rows[1:50]), *rows[50:]]

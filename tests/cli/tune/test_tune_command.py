@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.judge_command import Command
 from support.tuned_suite import write_repository
 from support.user_repository import make_user_environment
 from support.warm_python import run_module
@@ -22,8 +23,6 @@ from slimgate.run import run as runs
 from slimgate.run.rows import PreparedRows
 
 pytestmark = pytest.mark.slow
-
-Tune = Callable[..., tuple[int, str, str]]
 
 
 class Unreadable(Rows):
@@ -42,8 +41,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tuned(capsys: pytest.CaptureFixture[str], suite: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
-    """Runs the command with a gate that cannot be read: exit code, standard output, standard error."""
+def tuned(run_command: Command, suite: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs the command with a gate that cannot be read."""
     prepare = runs.prepare_rows
 
     def poisoned(*arguments: Any) -> PreparedRows:
@@ -51,21 +50,14 @@ def tuned(capsys: pytest.CaptureFixture[str], suite: Path, monkeypatch: pytest.M
         return replace(rows, splits={**rows.splits, "gate": Unreadable()})
 
     monkeypatch.setattr(runs, "prepare_rows", poisoned)
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        store = suite.parent / "store"
-        code = main(["tune", str(suite), "--store", str(store), *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+    return partial(run_command, "tune", suite, "--store", suite.parent / "store")
 
 
 def steps_of(trial: dict[str, Any]) -> str:
     return json.dumps(trial["steps"])
 
 
-def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path) -> None:
+def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Command, suite: Path) -> None:
     code, out, err = tuned("--json")
     search = json.loads(out)
     states = {steps_of(trial): trial["state"] for trial in search["trials"]}
@@ -124,7 +116,7 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
 
 
 def test_an_interrupted_search_leaves_what_it_has(
-    tuned: Tune, suite: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell = tune._ProgressLines.print_trial
 
@@ -140,7 +132,7 @@ def test_an_interrupted_search_leaves_what_it_has(
     assert "tuned-1" in tomllib.loads(out.read_text())["variants"]
 
 
-def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suite: Path) -> None:
+def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Command, suite: Path) -> None:
     out = suite.with_name("late.toml")
     code, printed, _ = tuned("--out", out, "--max-minutes", 1e-9)
     assert code == 1
@@ -149,7 +141,7 @@ def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suit
     assert not out.exists()
 
 
-def test_a_file_of_somebodys_own_is_not_overwritten(tuned: Tune, suite: Path) -> None:
+def test_a_file_of_somebodys_own_is_not_overwritten(tuned: Command, suite: Path) -> None:
     code, _, err = tuned("--out", suite)
     assert code == 4
     assert err.endswith(

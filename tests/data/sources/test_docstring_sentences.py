@@ -62,18 +62,14 @@ def test_no_file_gives_more_sentences_than_were_asked_for(rows: Rows) -> None:
     assert {row["sentence"].casefold() for row in sample} <= {row["sentence"].casefold() for row in rows}
 
 
-def test_no_sentence_stands_twice(rows: Rows) -> None:
+def test_no_sentence_occurs_twice(rows: Rows) -> None:
     texts = [row["sentence"].casefold() for row in rows]
     assert len(set(texts)) == len(texts)
 
 
 def test_sentences_have_the_stated_number_of_words(rows: Rows) -> None:
     assert {6, 40} <= {len(row["sentence"].split()) for row in rows} <= set(range(6, 41))
-    assert {len(row["sentence"].split()) for row in read(packages=("filelock",), words=(3, 5))} == {
-        3,
-        4,
-        5,
-    }
+    assert {len(row["sentence"].split()) for row in read(packages=("filelock",), words=(3, 5))} == {3, 4, 5}
 
 
 def test_names_are_masked_only_where_it_is_asked_for(rows: Rows) -> None:

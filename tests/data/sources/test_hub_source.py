@@ -106,7 +106,7 @@ def test_a_split_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
         read(tmp_path, id=folder, config="qqp", splits={"gate": "validaton"})
 
 
-def test_splits_of_unusual_names_must_be_said(tmp_path: Path) -> None:
+def test_splits_of_unusual_names_must_be_stated(tmp_path: Path) -> None:
     folder = glue(tmp_path / "pairs", dev=rows(4))
     with pytest.raises(DataError, match=r"has splits dev; state their roles with splits = "):
         read(tmp_path, id=str(folder), config="qqp")

@@ -57,7 +57,7 @@ def test_no_file_has_more_than_15_rows_and_some_have_as_many(rows: Rows) -> None
     assert max(counts.values()) == 15
 
 
-def test_no_text_stands_twice(rows: Rows) -> None:
+def test_no_text_occurs_twice(rows: Rows) -> None:
     texts = [row["paragraph"] for row in rows]
     assert len(set(texts)) == len(texts)
 
@@ -80,9 +80,7 @@ def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
     assert library_docs.source.read(params, scratch=tmp_path)["all"].to_pylist() == rows
 
 
-def test_several_processes_read_the_same_paragraphs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_several_processes_read_the_same_paragraphs(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [path for _, path in docstrings.list_source_files("networkx", asked_by="a test")]
     monkeypatch.setattr(docstrings, "choose_thread_count", lambda: 1)
     alone = list(docstrings.read_paragraphs(paths, 5, 40))

@@ -29,11 +29,7 @@ N = 800
 POINTS = ("--drop-points", 5)
 RESCORED = "the base's answers are the same, and its scores of acc differ: other rules score them"
 # by name, the samples that get a 1
-RULES = {
-    "strict": lambda at: at % 5 > 0,
-    "lenient": lambda at: at >= 0,
-    "other": lambda at: at % 5 < 4,
-}
+RULES = {"strict": lambda at: at % 5 > 0, "lenient": lambda at: at >= 0, "other": lambda at: at % 5 < 4}
 
 
 def write_exam(

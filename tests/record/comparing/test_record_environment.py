@@ -24,11 +24,7 @@ def test_each_setting_of_a_run_is_in_its_area() -> None:
     task = sample.task.model_copy(update={"params": {"max_tokens": 64}})
     record = sample.model_copy(update={"task": task})
     assert read_record_environment(record) == {
-        "prompt": {
-            "task": record.task.kind,
-            "task settings": {"max_tokens": 64},
-            "template of teacher": "t",
-        },
+        "prompt": {"task": record.task.kind, "task settings": {"max_tokens": 64}, "template of teacher": "t"},
         "sampling": {"seeds": record.suite.seeds},
         "model": {"suite": record.suite.path, "digest of the suite": record.suite.digest},
         "engine": {"threads": 2, "onnxruntime": "1.24", "slots of teacher": 4},

@@ -19,6 +19,7 @@ from support.releases import (
     compare_folders,
     write_release,
 )
+from support.report_sections import split_row
 
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.exact_paired import compute_paired_interval
@@ -75,7 +76,7 @@ def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path)
     ],
     ids=["with the teacher", "held", "against the teacher"],
 )
-def test_a_fallen_teacher_is_told_apart_from_the_variant(
+def test_a_fallen_teacher_is_reported_without_the_variant(
     tmp_path: Path, wrong: dict[str, range], reading: str
 ) -> None:
     comparison = compare_changed(tmp_path, teacher=FEWER, models={"int8": Model(wrong=wrong)})
@@ -326,7 +327,7 @@ def test_answers_of_two_kinds_are_not_tested(tmp_path: Path) -> None:
     assert note == "int8: no test was made: the answers are of two kinds, ClassOutcomes and Outcomes"
 
 
-def test_gated_variants_that_are_gone_are_told_apart(tmp_path: Path) -> None:
+def test_gated_variants_that_are_gone_are_listed_apart(tmp_path: Path) -> None:
     shown = Model(gated=False, reason="to see")
     write_release(tmp_path / "old", models={"int8": Model(), "int4": Model(), "int2": shown})
     comparison = compare_folders(tmp_path / "old", write_release(tmp_path / "new"))
@@ -372,7 +373,7 @@ def test_a_measurement_is_compared_by_its_ratio(
     (measured,) = int8.measurements
     assert (measured.old_value, measured.new_value, measured.change) == (1.0, 2 * ratio, change)
     row = next(line for line in format_release_comparison(comparison).splitlines() if "load_time" in line)
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    cells = split_row(row)
     assert cells[:2] == ["int8", "load_time"]
     assert cells[2:5] == [f"1.00 → {2 * ratio:#.3}", "s", "0.500 [0.450, 0.550]"]
     # without a change in any row there is no such column

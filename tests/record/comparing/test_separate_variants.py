@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.releases import TEACHER, make_answers
-from support.sample_record import make_sample_record
+from support.sample_record import make_record_of
 
 from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.facts import make_quality_facts
@@ -34,7 +34,7 @@ def record_with(folder: Path, **lost: int) -> RunRecord:
         quality = {"accuracy": make_quality_facts(judged, "", measured="2026-11-20T08:14:02Z")}
         models.append(VariantRecord(name=name, parent="teacher", quality=quality))
         write_outcomes(outcomes, folder / "outcomes" / f"{name}.parquet")
-    return make_sample_record(variants=[make_sample_record().variants[0], *models])
+    return make_record_of(*models)
 
 
 def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:

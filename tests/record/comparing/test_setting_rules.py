@@ -53,13 +53,7 @@ def test_another_teacher_is_described_without_digests() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (None, "not set"),
-        ({}, "not set"),
-        (0, "0"),
-        ("x" * 78, f'"{"x" * 78}"'),
-        ("x" * 79, f'"{"x" * 78}…'),
-    ],
+    [(None, "not set"), ({}, "not set"), (0, "0"), ("x" * 78, f'"{"x" * 78}"'), ("x" * 79, f'"{"x" * 78}…')],
     ids=["none", "an empty table", "zero", "80 characters", "81 characters"],
 )
 def test_a_long_value_is_cut_after_80_characters(value: object, text: str) -> None:

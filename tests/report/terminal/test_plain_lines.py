@@ -57,10 +57,7 @@ def test_before_a_timed_part_a_line_says_so_if_the_last_is_old() -> None:
     now[0] = 62.0
     with lines.stage("c", still=True):
         now[0] = 63.0
-    assert written == [
-        "slimgate: a, 31 s",
-        "slimgate: c, timed, so the next line comes when it is over",
-    ]
+    assert written == ["slimgate: a, 31 s", "slimgate: c, timed, so the next line comes when it is over"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_first_an_earlier_runs_time_says_what_is_left() -> None:
     assert "65 s so far, 1 min 0 s before" in shown(stage, 75.0)[0].replace("1 min 5 s", "65 s")
 
 
-def test_without_an_earlier_run_nothing_is_said_of_what_is_left() -> None:
+def test_without_an_earlier_run_no_time_left_is_shown() -> None:
     assert shown(Stage("int8 · step 1 of 1: int8_dynamic", began=0.0), 3.0)[0].endswith("· 3 s so far")
 
 

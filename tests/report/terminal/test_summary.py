@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import make_latency, make_quality, make_sample_record, make_variant
+from support.sample_record import make_latency, make_quality, make_record_of, make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
 from slimgate.record.run_verdict import judge_record, judge_this_run
@@ -162,7 +162,7 @@ def test_no_figure_of_the_table_is_rounded_to_its_budget() -> None:
     budget = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.INCONCLUSIVE)
     times = make_latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), budgets=[budget])
     model = make_variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
-    record = make_sample_record(variants=[make_sample_record().variants[0], model])
+    record = make_record_of(model)
     row = join_line(make_summary_table(record, WHERE)[-1])
     assert "1.20 [0.50, 2.04]" in row
     assert "1.62× [1.497, 1.75]" in row

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_causal
 from fixtures.models.embeddings import PAIRS, make_embedding_context
 from fixtures.models.exported import make_distinct_
 from fixtures.models.task_rows import make_task_context
@@ -25,7 +25,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.agreement import make_calibration_batches, make_default_predictor
 from slimgate.steps.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
 from slimgate.steps.convert._onnx_graph import count_node_kinds
-from slimgate.tasks import causal_lm, sentence_embedding
+from slimgate.tasks import sentence_embedding
 
 pytestmark = pytest.mark.slow
 
@@ -48,13 +48,8 @@ def of_sentences(folder: Path) -> Made:
 
 def of_text(architecture: str) -> Callable[[Path], Made]:
     def build(folder: Path) -> Made:
-        params = causal_lm.Params(text=("text",), max_tokens=16)
-        context = make_tiny_context(
-            folder / "rows", calibration=8, params=params, task=causal_lm.task, classes=()
-        )
         layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
-        sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
-        return load_tiny(write_tiny(folder / "hub", architecture, causal=True, **sizes), context), context
+        return make_tiny_causal(folder, architecture, shape={layers: 2}, calibration=8, classes=())
 
     return build
 

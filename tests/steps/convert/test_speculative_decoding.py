@@ -67,8 +67,7 @@ def predictor_of(pair: tuple[Any, Any], params: step.Params = PARAMS) -> Any:
 
 
 @pytest.mark.parametrize(
-    "architecture",
-    ["llama", "gemma3_text", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)],
+    "architecture", ["llama", "gemma3_text", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_the_answers_are_those_of_the_model_alone(tmp_path: Path, architecture: str) -> None:
     longer = {"n_positions": 128} if architecture == "gpt2" else LONG

@@ -12,8 +12,7 @@ import pytest
 from pydantic import ValidationError
 from support.tiny_suite import make_tiny_run
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_model
+from fixtures.models.building import make_tiny_classifier, save_model
 from slimgate.errors import BuildError, DataError, ProcessDied
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
@@ -34,11 +33,7 @@ PACKAGE = "package = { steps = [{ to_aoti = {} }] }"
 
 
 def tiny(root: Path, *, calibration: int = 12) -> tuple[Any, Any]:
-    context = make_tiny_context(root / "rows", calibration=calibration)
-    folder = write_tiny(
-        root / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
-    )
-    return load_tiny(folder, context), context
+    return make_tiny_classifier(root, shape={"num_hidden_layers": 1}, calibration=calibration)
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_model
+from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context, save_model
 from fixtures.models.embeddings import compute_vectors
-from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, make_bert_encoder, make_byte_level_llama
+from fixtures.models.gguf_models import SHAPE, make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.served import load_served

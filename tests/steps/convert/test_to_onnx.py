@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import load_tiny, make_tiny_classifier, make_tiny_context
 from fixtures.models.exported import Exported
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
@@ -48,8 +48,7 @@ def test_the_graph_names_its_inputs_and_says_how_near_it_is(tiny: Exported) -> N
 
 
 def test_layers_that_compute_in_integers_are_refused(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, calibration=16)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"layers Int8Linear compute in integers.*export the model first"):
         to_onnx.step.apply(model, to_onnx.Params(), context)

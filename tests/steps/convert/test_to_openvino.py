@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_model
+from fixtures.models.building import load_tiny, make_tiny_classifier, save_model
 from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.openvino_models import (
-    LABELS,
     compute_model_scores,
     compute_scores_elsewhere,
     export_random_model,
@@ -40,10 +39,7 @@ def types_of(model: Any) -> set[str]:
 def test_the_graph_answers_as_the_network_and_reloads_the_same(
     tmp_path: Path, architecture: str, layers: str, attention: Any
 ) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=16)
-    sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
-    base = write_tiny(tmp_path / "hub", architecture, labels=LABELS, **sizes)
-    plain = load_tiny(base, context)
+    plain, context = make_tiny_classifier(tmp_path, architecture, shape={layers: 2}, calibration=16)
     expected = compute_model_scores(plain, context)
     model = to_openvino.step.apply(plain, to_openvino.Params(attention=attention), context)
     scores = compute_model_scores(model, context)
@@ -81,15 +77,13 @@ def test_float16_storage_halves_the_bytes(openvino_tiny: tuple[Any, Any], tmp_pa
 
 
 def test_a_disagreement_past_the_tolerance_is_one_line(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
+    model, context = make_tiny_classifier(tmp_path, shape={"num_hidden_layers": 1}, calibration=16)
     with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; set a larger `tolerance`"):
         to_openvino.step.apply(model, to_openvino.Params(tolerance=1e-12), context)
 
 
 def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=16)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
+    model, context = make_tiny_classifier(tmp_path, shape={"num_hidden_layers": 1}, calibration=16)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"its layers Int8Linear may be the reason") as caught:
         to_openvino.step.apply(model, to_openvino.Params(), context)
@@ -97,7 +91,6 @@ def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
 
 
 def test_without_calibration_rows_it_says_so(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
+    model, context = make_tiny_classifier(tmp_path, shape={"num_hidden_layers": 1})
     with pytest.raises(DataError, match="split calibration, which has none"):
         to_openvino.step.apply(model, to_openvino.Params(), context)

@@ -180,7 +180,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
         apply(model, context)
 
 
-def test_a_vocabulary_as_large_as_the_positions_is_told_apart(tmp_path: Path) -> None:
+def test_a_vocabulary_as_large_as_the_positions_is_distinguished(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     words = [f"w{number}" for number in range(59)]  # with 5 special tokens, 64: as many as positions
     from fixtures.models.tiny import write_tiny_bert

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context, make_tiny_rows
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
@@ -27,11 +27,8 @@ class Watched:
     """A teacher, with the texts that it was asked about and a student of its own shape, of two blocks."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        labels = ("neg", "pos")
-        big = write_tiny(folder / "big", "bert", labels=labels, initializer_range=0.2)
-        small = write_tiny(
-            folder / "small", "bert", seed=1, labels=labels, num_hidden_layers=2, initializer_range=0.2
-        )
+        big = write_tiny_classifier(folder / "big")
+        small = write_tiny_classifier(folder / "small", seed=1, num_hidden_layers=2)
         self.context = make_tiny_context(folder / "rows", **options)
         self.student = load_tiny(small, self.context)
         self.teacher = load_tiny(big, make_tiny_context(folder / "rows"))

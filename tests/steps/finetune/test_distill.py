@@ -12,7 +12,7 @@ import safetensors
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_model
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -43,8 +43,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("hidden_weight", [0.0, 0.1], ids=["stored logits", "hidden states"])
 def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, hidden_weight: float) -> None:
-    labels = ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
+    folder = write_tiny_classifier(tmp_path / "hub")
     context = make_tiny_context(tmp_path / "rows")
     teacher = load_tiny(folder, context)
     context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
@@ -98,12 +97,11 @@ def encoded(ids: list[list[int]]) -> EncodedTexts:
 
 def tiny_pair(tmp_path: Path, **student: Any) -> tuple[Any, Any]:
     """A student that keeps two blocks, or of another shape, and the context whose teacher has all four."""
-    labels = ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
+    folder = write_tiny_classifier(tmp_path / "hub")
     context = make_tiny_context(tmp_path / "rows")
     context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
     shape = {"num_hidden_layers": 2, **student}
-    small = write_tiny(tmp_path / "small", "bert", seed=1, labels=labels, initializer_range=0.2, **shape)
+    small = write_tiny_classifier(tmp_path / "small", seed=1, **shape)
     return load_tiny(small, context), context
 
 
@@ -131,7 +129,7 @@ def test_a_narrower_student_learns_by_a_projection_not_saved(tmp_path: Path) -> 
     assert all("slimgate_attached" not in name for name, _ in student.network.named_modules())
 
 
-def test_a_transfer_set_is_learnt_from_and_told(tmp_path: Path) -> None:
+def test_a_transfer_set_is_learnt_from_and_reported(tmp_path: Path) -> None:
     student, context = tiny_pair(tmp_path)
     (tmp_path / "more.txt").write_text("good good film\nbad bad plot\n")
     params = distill.Params(

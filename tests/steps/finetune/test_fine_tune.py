@@ -9,8 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import make_tiny_classifier
 from slimgate.errors import DataError
 from slimgate.steps.finetune import fine_tune
 
@@ -40,8 +39,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path)
     before = model.network.classifier.weight.clone()
     assert fine_tune.step.apply(model, fine_tune.Params(precision="float32"), context) is model
     assert not torch.equal(before, model.network.classifier.weight)
@@ -50,8 +48,7 @@ def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
 
 
 def test_without_train_rows_it_says_so(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path)
     context.splits = {}
     with pytest.raises(DataError, match="needs rows of the split train"):
         fine_tune.step.apply(model, fine_tune.Params(), context)

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import compute_scores, load_tiny, make_tiny_context, save_and_load, save_model
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.models.torch_model import load_torch_model
@@ -32,9 +32,7 @@ SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32", 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(
-        tmp_path_factory.mktemp("tiny") / "bert", "bert", labels=("neg", "pos"), initializer_range=0.2
-    )
+    return write_tiny_classifier(tmp_path_factory.mktemp("tiny") / "bert")
 
 
 @pytest.fixture

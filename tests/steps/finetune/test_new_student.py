@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
@@ -25,7 +25,7 @@ FAMILIES = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")
 def fresh(folder: Path, architecture: str, *, seed: int = 0, **params: Any) -> tuple[Any, Any, Any]:
     """(old model, new model, context)."""
     context = make_tiny_context(folder / "rows", seed=seed)
-    hub = write_tiny(folder / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
+    hub = write_tiny_classifier(folder / "hub", architecture)
     old = load_tiny(hub, context)
     return old, new_student.step.apply(old, new_student.Params(**params), context), context
 

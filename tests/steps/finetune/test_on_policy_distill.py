@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from support.tiny_decoders import make_answer_context, write_teacher_and_student
 
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.steps.finetune import on_policy_distill
@@ -170,30 +171,34 @@ def test_processes_are_refused_in_the_suite() -> None:
 
 
 def test_a_task_without_answers_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = make_tiny_context(tmp_path, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path, task=causal_lm.task, params=NEXT_TOKEN)
     with pytest.raises(BuildError, match="models of task causal_lm write no answers to learn from"):
         on_policy_distill.step.apply(
             load_tiny(folders["student"], context), on_policy_distill.Params(), context
         )
 
 
-def test_another_tokenizer_is_refused_and_the_step_for_it_named(student: Any, context: Any) -> None:
-    student.tokenizer.add_tokens(["theatre"])
-    with pytest.raises(BuildError, match="their tokenizers differ; use sequence_distill"):
-        on_policy_distill.step.apply(student, on_policy_distill.Params(), context)
-
-
-def test_another_vocabulary_is_refused(student: Any, context: Any) -> None:
-    student.network.resize_token_embeddings(64)
-    with pytest.raises(BuildError, match="the student scores 64 tokens, the teacher 23; expected the same"):
-        on_policy_distill.step.apply(student, on_policy_distill.Params(), context)
-
-
-def test_an_encoder_decoder_is_refused(student: Any, context: Any) -> None:
-    student.network.config.is_encoder_decoder = True
-    with pytest.raises(
-        BuildError,
-        match="LlamaForCausalLM is not a decoder that generates text; use the step sequence_distill",
-    ):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda student: student.tokenizer.add_tokens(["theatre"]),
+            "their tokenizers differ; use sequence_distill",
+        ),
+        (
+            lambda student: student.network.resize_token_embeddings(64),
+            "the student scores 64 tokens, the teacher 23; expected the same",
+        ),
+        (
+            lambda student: setattr(student.network.config, "is_encoder_decoder", True),
+            "LlamaForCausalLM is not a decoder that generates text; use the step sequence_distill",
+        ),
+    ],
+    ids=["tokenizer", "vocabulary", "encoder-decoder"],
+)
+def test_students_that_cannot_learn_are_refused(
+    student: Any, context: Any, change: Callable[[Any], object], message: str
+) -> None:
+    change(student)
+    with pytest.raises(BuildError, match=message):
         on_policy_distill.step.apply(student, on_policy_distill.Params(), context)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SuiteError
 from slimgate.models.blocks import find_only_block_list
@@ -19,7 +19,7 @@ from slimgate.steps.finetune.progressive_distill import Params
 
 def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple[Any, Any]:
     """(model, context) after the step; block `idle` of the model passes its input on as it is."""
-    folder = write_tiny(tmp_path / "hub", "gpt2", labels=("neg", "pos"), initializer_range=0.3)
+    folder = write_tiny_classifier(tmp_path / "hub", "gpt2", initializer_range=0.3)
 
     def load() -> Any:
         model = load_tiny(folder, make_tiny_context(tmp_path / "rows"))
@@ -54,7 +54,7 @@ def test_the_top_goes_first_where_that_is_asked_for(tmp_path: Path) -> None:
     assert context.log["blocks_kept"] == [0]
 
 
-def test_there_must_be_a_block_to_drop(tmp_path: Path) -> None:
+def test_dropping_all_blocks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SuiteError, match="blocks = 4 was given, but the model has 4 at this step, expected fewer"
     ):

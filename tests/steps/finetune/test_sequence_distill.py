@@ -16,7 +16,7 @@ from support.tiny_decoders import (
 )
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.plugins.rows import Rows
@@ -195,8 +195,7 @@ def answers(model: Any, context: Any) -> list[str]:
 def test_a_task_without_answers_is_refused_before_anything_loads(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = make_tiny_context(tmp_path, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path, task=causal_lm.task, params=NEXT_TOKEN)
     student = load_tiny(folders["student"], context)
     with pytest.raises(
         BuildError, match="models of task causal_lm write no answers to learn from; expected text"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_and_load
 from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
 from fixtures.models.task_rows import make_task_context
@@ -31,7 +31,7 @@ TEXTS = ("good film", "film good", "a very very boring movie", "")
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("hub"), "bert", labels=("neg", "pos"), initializer_range=0.2)
+    return write_tiny_classifier(tmp_path_factory.mktemp("hub"))
 
 
 def build_student(hub: Path, folder: Path, **params: Any) -> tuple[Any, Any, Any]:

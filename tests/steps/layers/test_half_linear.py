@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from support.random_layers import draw_rows
+from torch import nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
@@ -23,33 +24,29 @@ def linear(inputs: int = 48, outputs: int = 24) -> nn.Linear:
     return layer
 
 
-def rows(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_float32_products_of_rounded_weights_are_torchs_own(dtype: Half) -> None:
     wide = linear()
     layer = HalfLinear.from_linear(wide, dtype=dtype, compute="float32")
     assert layer.weight.dtype == getattr(torch, dtype)
-    expected = functional.linear(rows(3, 5, 48), wide.weight.to(layer.weight.dtype).float(), wide.bias)
-    assert torch.equal(layer(rows(3, 5, 48)), expected)
+    expected = functional.linear(draw_rows(3, 5, 48), wide.weight.to(layer.weight.dtype).float(), wide.bias)
+    assert torch.equal(layer(draw_rows(3, 5, 48)), expected)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_products_in_16_bits_are_torchs_and_give_float32(dtype: Half) -> None:
     wide, half = linear(), getattr(torch, dtype)
     layer = HalfLinear.from_linear(wide, dtype=dtype, compute=dtype)
-    expected = functional.linear(rows(4, 48).to(half), wide.weight.to(half), wide.bias.to(half))
-    assert torch.equal(layer(rows(4, 48)), expected.float())
+    expected = functional.linear(draw_rows(4, 48).to(half), wide.weight.to(half), wide.bias.to(half))
+    assert torch.equal(layer(draw_rows(4, 48)), expected.float())
 
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
 def test_a_gradient_passes_to_the_input_also_after_inference(compute: Compute) -> None:
     layer = HalfLinear.from_linear(linear(), dtype="bfloat16", compute=compute)
     with torch.inference_mode():
-        layer(rows(2, 48))
-    values = rows(2, 48).requires_grad_()
+        layer(draw_rows(2, 48))
+    values = draw_rows(2, 48).requires_grad_()
     layer(values).sum().backward()
     assert values.grad is not None
     torch.testing.assert_close(values.grad, layer.weight.float().sum(0).expand(2, -1), rtol=0.02, atol=0.02)
@@ -59,14 +56,14 @@ def test_a_gradient_passes_to_the_input_also_after_inference(compute: Compute) -
 @pytest.mark.parametrize("compute", ["float32", "float16"])
 def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, compute: Compute) -> None:
     layer = HalfLinear.from_linear(linear(), dtype="float16", compute=compute)
-    expected = layer(rows(5, 48))
+    expected = layer(draw_rows(5, 48))
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
     assert set(layer.state_dict()) == {"weight", "bias"}
     fresh = HalfLinear(**layer.list_options())
-    fresh(rows(5, 48))  # what it widened of its empty weight is given up
+    fresh(draw_rows(5, 48))  # what it widened of its empty weight is given up
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "layer.safetensors"))
-    assert torch.equal(fresh(rows(5, 48)), expected)
-    assert torch.equal(copy.deepcopy(fresh)(rows(5, 48)), expected)
+    assert torch.equal(fresh(draw_rows(5, 48)), expected)
+    assert torch.equal(copy.deepcopy(fresh)(draw_rows(5, 48)), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

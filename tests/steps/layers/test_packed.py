@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.random_layers import draw_rows
 from torch import nn
 
 from slimgate.errors import BuildError
@@ -45,16 +46,12 @@ def embedding(rows: int = 50, columns: int = 24) -> nn.Embedding:
     return table
 
 
-def inputs(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_packed_layer_multiplies_by_the_rounded_weights(scheme: Scheme) -> None:
     layer = linear()
     grid = fit_grid(layer.weight, scheme)
     weight = dequantize(quantize(layer.weight.detach(), grid), grid)
-    rows = inputs(2, 3, 40)
+    rows = draw_rows(2, 3, 40)
     packed = PackedLinear.from_linear(layer, scheme)
     assert torch.equal(packed(rows), nn.functional.linear(rows, weight, layer.bias))
     assert (weight - layer.weight).norm() < {2: 0.6, 3: 0.3, 4: 0.2, 8: 0.01}[
@@ -87,7 +84,7 @@ def test_layers_come_back_from_safetensors_to_the_bit(tmp_path: Path, scheme: Sc
 
 def test_the_state_holds_only_packed_weights_also_after_a_call() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(3, "group", 8, symmetric=False))
-    layer(inputs(1, 40))
+    layer(draw_rows(1, 40))
     shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()}
     assert shapes == {
         "packed": (torch.uint8, (24, 15)),
@@ -110,8 +107,8 @@ def test_packed_weights_are_counted_one_by_one() -> None:
 def test_gradients_reach_what_comes_before_also_after_inference() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(4))
     with torch.inference_mode():
-        layer(inputs(2, 40))
-    rows = inputs(2, 40).requires_grad_()
+        layer(draw_rows(2, 40))
+    rows = draw_rows(2, 40).requires_grad_()
     layer(rows).sum().backward()
     assert rows.grad is not None
     assert torch.allclose(rows.grad[0], layer.weight.sum(0))
@@ -120,14 +117,14 @@ def test_gradients_reach_what_comes_before_also_after_inference() -> None:
 
 def test_a_copy_and_a_moved_layer_answer_the_same() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(4, symmetric=False))
-    expected = layer(inputs(2, 40))
-    assert torch.equal(copy.deepcopy(layer)(inputs(2, 40)), expected)
-    assert torch.equal(layer.to("cpu")(inputs(2, 40)), expected)
+    expected = layer(draw_rows(2, 40))
+    assert torch.equal(copy.deepcopy(layer)(draw_rows(2, 40)), expected)
+    assert torch.equal(layer.to("cpu")(draw_rows(2, 40)), expected)
 
 
 def test_half_precision_inputs_give_half_precision_outputs() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(8))
-    assert layer(inputs(2, 40).bfloat16()).dtype == torch.bfloat16
+    assert layer(draw_rows(2, 40).bfloat16()).dtype == torch.bfloat16
 
 
 def test_levels_of_another_scheme_are_an_error() -> None:
@@ -145,7 +142,7 @@ def test_int8_activations_compute_as_an_int8_layer_unpacked(tmp_path: Path) -> N
     plain, scheme = linear(), Scheme(4, "group", 8)
     layer = PackedLinear.from_linear(plain, scheme, activations="int8")
     unpacked = PackedLinear.from_linear(plain, scheme)
-    rows = inputs(3, 40)
+    rows = draw_rows(3, 40)
     expected = Int8Linear.from_weight(unpacked.weight, plain.bias)(rows)
     assert torch.equal(layer(rows), expected)
     assert torch.allclose(expected, unpacked(rows), atol=0.05)
@@ -159,5 +156,5 @@ def test_int8_activations_compute_as_an_int8_layer_unpacked(tmp_path: Path) -> N
 
 def test_a_row_in_int8_does_not_depend_on_the_rows_beside_it() -> None:
     layer = PackedLinear.from_linear(linear(), Scheme(3), activations="int8")
-    rows = inputs(5, 40)
+    rows = draw_rows(5, 40)
     assert torch.equal(layer(rows)[2], layer(rows[2:3])[0])

@@ -57,9 +57,7 @@ def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
     assert context.log["kept"] == numbers
 
 
-def test_a_block_that_passes_tokens_on_has_no_influence(
-    tmp_path: Path,
-) -> None:
+def test_a_block_that_passes_tokens_on_has_no_influence(tmp_path: Path) -> None:
     model, context = make_tiny_model(tmp_path, "llama")
     block = blocks(model.network)[1]
     with torch.no_grad():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.finetune import fine_tune
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[Any, Any]:
-    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2)
+    folder = write_tiny_classifier(tmp_path / "hub")
     context = make_tiny_context(
         tmp_path / "rows", teacher=lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
     )
@@ -106,7 +106,7 @@ def test_every_option_of_distill_counts(built: tuple[Any, Any]) -> None:
     assert log["transfer"]["augmented"] == 48
 
 
-def test_its_teacher_and_its_rows_are_told_as_those_of_distill(tmp_path: Path) -> None:
+def test_teacher_and_added_rows_are_declared_as_in_distill(tmp_path: Path) -> None:
     params = gradual_magnitude_prune.Params(
         sparsity=0.5,
         teacher="assistant",

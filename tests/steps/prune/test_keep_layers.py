@@ -12,17 +12,20 @@ from pydantic import ValidationError
 from support.versions import has_version
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import MEAN, load_tiny, make_tiny_context, save_and_load, save_model
+from fixtures.models.building import (
+    MEAN,
+    load_tiny,
+    make_tiny_classifier,
+    make_tiny_context,
+    save_and_load,
+    save_model,
+)
 from fixtures.models.encoder_decoders import compute_answers, make_tiny_pair_model
+from fixtures.models.masking import INPUTS
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import find_block_lists, find_only_block_list
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import keep_layers
-
-INPUTS = {
-    "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
-    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
-}
 
 
 @pytest.mark.parametrize("numbers", [(0, 2), (3, 1), (2,)], ids=str)
@@ -61,8 +64,7 @@ def test_the_blocks_that_stay_are_the_originals_in_stated_order(
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, architecture: str) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, architecture)
     keep_layers.step.apply(model, keep_layers.Params((1, 3)), context)
     inner = model.network.transformer if architecture == "gpt2" else model.network.model
     ids = torch.tensor([[2, 5, 6, 9]])
@@ -77,8 +79,7 @@ def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, archit
 
 
 def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path)
     with torch.inference_mode():
         before = model.network(**INPUTS).logits
         keep_layers.step.apply(model, keep_layers.Params((0, 1, 2, 3)), context)
@@ -86,8 +87,7 @@ def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
 
 
 def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path)
     before = model.measure_size()
     keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
     after = model.measure_size()
@@ -98,8 +98,7 @@ def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
 
 
 def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, "llama")
     model.config.layer_marks = ["a", "b", "c", "d"]
     keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
     assert model.config.layer_marks == ["d", "b"]
@@ -236,7 +235,6 @@ def test_lists_that_cannot_be_are_refused(options: dict[str, Any], problem: str)
 
 
 def test_two_lists_for_a_model_of_one_are_refused(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path)
     with pytest.raises(BuildError, match="has one list of blocks; write keep_layers"):
         kept_in_both(model, context, encoder=(0,))

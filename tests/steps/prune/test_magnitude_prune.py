@@ -10,8 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context, save_and_load
+from fixtures.models.building import make_tiny_classifier, save_and_load
 from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import keep_layers, magnitude_prune
@@ -25,8 +24,7 @@ def matrices(network: Any) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[Any, Any]:
-    context = make_tiny_context(tmp_path / "rows")
-    return load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context), context
+    return make_tiny_classifier(tmp_path)
 
 
 def prune(built: tuple[Any, Any], sparsity: float, scope: str = "global") -> Any:
@@ -52,10 +50,7 @@ def test_globally_only_the_smallest_of_all_weights_are_zero(built: tuple[Any, An
         "output_order": [0, 1],
         "matrices": 24,
         "weights": total,
-    } | {
-        "zeros": round(sparsity * total),
-        "sparsity": round(round(sparsity * total) / total, 6),
-    }
+    } | {"zeros": round(sparsity * total), "sparsity": round(round(sparsity * total) / total, 6)}
     assert built[0].measure_size()["nonzero_parameters"] <= built[0].measure_size()["parameters"] - round(
         sparsity * total
     )
@@ -132,8 +127,7 @@ def test_zeros_survive_blocks_dropped_before_training(built: tuple[Any, Any]) ->
 
 
 def test_blocks_of_conv1d_are_reached_as_well(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows")
-    model = load_tiny(write_tiny(tmp_path / "hub", "gpt2", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, "gpt2")
     prune((model, context), 0.5)
     assert context.log["matrices"] == 4 * 4
     assert context.log["weights"] == 4 * (3 * 32 * 32 + 32 * 32 + 2 * 32 * 128)

@@ -14,8 +14,7 @@ import torch
 from pydantic import ValidationError
 from support.warm_workers import fork_workers
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_causal, make_tiny_context, save_model
+from fixtures.models.building import make_tiny_causal, make_tiny_classifier, save_model
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import auto_round
@@ -162,8 +161,7 @@ def test_options_that_contradict_the_layout_are_refused(options: Any, message: s
 
 
 def test_a_classifier_is_refused_before_the_process_starts(tmp_path: Path) -> None:
-    context = make_tiny_context(tmp_path / "rows", calibration=8)
-    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    model, context = make_tiny_classifier(tmp_path, calibration=8)
     with pytest.raises(BuildError) as caught:
         auto_round.step.apply(model, auto_round.Params(), context)
     assert str(caught.value) == (

@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_causal, make_tiny_context, save_model
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
@@ -162,7 +162,7 @@ def test_a_classifier_is_written_too(tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
     context = make_tiny_context(tmp_path / "rows", calibration=8)
-    hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2)
+    hub = write_tiny_classifier(tmp_path / "hub")
     model = load_tiny(hub, context)
 
     folder = written(model, context, tmp_path, scheme="W4A16", group_size=16)

@@ -65,7 +65,7 @@ def test_the_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
     assert np.array_equal(compute_scores(again, context), compute_scores(model, context))
 
 
-def test_too_few_layers_are_said_not_hidden(tmp_path: Path) -> None:
+def test_too_few_layers_are_reported_not_hidden(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     apply(model, context, drop_points=0.0, max_layers=1, ranking_rows=8, narrow=TWO_BITS)
     assert context.log["held"] is False

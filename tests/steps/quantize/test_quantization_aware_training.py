@@ -94,9 +94,7 @@ def test_it_declares_what_it_needs() -> None:
     assert quantization_aware_training.step.uses_teacher
 
 
-def test_the_rounded_table_is_not_taken_for_the_single_block(
-    tmp_path: Path,
-) -> None:
+def test_the_rounded_table_is_not_taken_for_the_single_block(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     keep_layers.step.apply(model, keep_layers.Params((0,)), context)
     params = Params(epochs=1, embeddings=8, hidden_weight=1.0, batch_size=16, precision="float32")

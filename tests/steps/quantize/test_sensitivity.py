@@ -57,7 +57,7 @@ def test_the_module_that_changes_the_answers_most_comes_first() -> None:
     assert np.array_equal(scores(modules.network), [[2.0, -1.0, 0.5]])
 
 
-def test_the_named_modules_stand_wide_and_the_others_narrow() -> None:
+def test_the_named_modules_are_wide_and_the_others_narrow() -> None:
     modules = form()
     modules.keep_wide_(["1"])
     assert scores(modules.network)[0, 0] == pytest.approx(2 * 0.9 * 0.7)
@@ -76,6 +76,6 @@ def test_the_fewest_are_found_in_few_looks(needed: int) -> None:
     assert len(set(looks)) == len(looks)
 
 
-def test_where_the_most_does_not_hold_it_is_said() -> None:
+def test_a_limit_that_the_most_does_not_hold_is_reported() -> None:
     assert find_fewest_wide(3, lambda count: count >= 4) == (3, False)
     assert find_fewest_wide(0, lambda count: count > 0) == (0, False)

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import compute_scores, load_tiny, make_tiny_context, save_and_load, save_model
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes.compiled import CompiledPredictor
@@ -34,7 +34,7 @@ CONFIGS = ("int8_dynamic", "int8_weight_only")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("torchao")
-    return write_tiny(root / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=2)
+    return write_tiny_classifier(root / "hub", num_hidden_layers=2)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
@@ -91,20 +91,13 @@ class Pair:
     def __init__(
         self, folder: Path, *, student: dict[str, Any] | None = None, architecture: str = "bert"
     ) -> None:
-        labels = ("neg", "pos")
         self.context = make_tiny_context(folder / "rows")
         sizes = {"num_hidden_layers": 2} if architecture == "bert" else {"n_layers": 2}
-        small = write_tiny(
-            folder / "small",
-            architecture,
-            seed=1,
-            labels=labels,
-            **{**sizes, "initializer_range": 0.3, **(student or {})},
+        small = write_tiny_classifier(
+            folder / "small", architecture, seed=1, **{**sizes, "initializer_range": 0.3, **(student or {})}
         )
         self.student = load_tiny(small, self.context)
-        self.teacher = load_tiny(
-            write_tiny(folder / "big", "bert", labels=labels, initializer_range=0.3), self.context
-        )
+        self.teacher = load_tiny(write_tiny_classifier(folder / "big", initializer_range=0.3), self.context)
         self.rows = encode_training_rows(self.student, self.context)
         self.teacher_rows = encode_training_rows(self.teacher, self.context)
 
@@ -162,9 +155,7 @@ def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> 
     assert alone.item() == pytest.approx(kl.mean().item(), rel=1e-4)
 
 
-def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
-    tmp_path: Path,
-) -> None:
+def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     vocabulary = pair.student.tokenizer.get_vocab()
     words = [*GOOD, *BAD, *OTHER]

@@ -11,19 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.steps.finetune import distill, fine_tune
 from slimgate.steps.training.options import with_frozen_layers
 
-LABELS = ("neg", "pos")
 OPTIONS: dict[str, Any] = {"precision": "float32", "learning_rate": 1e-2, "keep_best": False}
 
 
 def tiny(folder: Path, architecture: str = "bert", **shape: Any) -> tuple[Any, Any]:
     context = make_tiny_context(folder / "rows", train=32, selection=0)
-    path = write_tiny(folder / "hub", architecture, labels=LABELS, initializer_range=0.2, **shape)
+    path = write_tiny_classifier(folder / "hub", architecture, **shape)
     context.load_teacher = lambda: load_tiny(path, make_tiny_context(folder / "rows"))
     return load_tiny(path, context), context
 

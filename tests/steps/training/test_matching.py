@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks, list_block_names
@@ -32,14 +32,8 @@ FAMILIES = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")
 
 
 def model(folder: Path, architecture: str = "bert", *, seed: int = 0, **config: Any) -> Any:
-    labels = ("neg", "pos")
-    hub = write_tiny(
-        folder / f"{architecture}-{seed}",
-        architecture,
-        seed=seed,
-        labels=labels,
-        initializer_range=0.3,
-        **config,
+    hub = write_tiny_classifier(
+        folder / f"{architecture}-{seed}", architecture, seed=seed, initializer_range=0.3, **config
     )
     return load_tiny(hub, make_tiny_context(folder / "rows"))
 
@@ -176,10 +170,7 @@ def test_relations_are_those_of_numpy_for_widths_that_differ(causal: bool) -> No
 
 def test_relation_heads_and_block_that_do_not_fit_are_errors(tmp_path: Path) -> None:
     student, teacher = model(tmp_path, seed=1), model(tmp_path)
-    with pytest.raises(
-        BuildError,
-        match="have the width 32, which is no multiple of 5 relation heads",
-    ):
+    with pytest.raises(BuildError, match="have the width 32, which is no multiple of 5 relation heads"):
         RelationMatch(student, teacher, weight=1.0, heads=5)
     with pytest.raises(BuildError, match="relation_block = 4, but the teacher has blocks 0 to 3"):
         RelationMatch(student, teacher, weight=1.0, block=4)

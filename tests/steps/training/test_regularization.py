@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
+from fixtures.models.building import load_tiny, make_tiny_classifier, make_tiny_context
 from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.training.options import with_regularization, without_block
 
@@ -36,7 +36,7 @@ def test_dropout_is_set_everywhere_and_put_back(tmp_path: Path, architecture: st
 
 
 def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None:
-    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.3)
+    folder = write_tiny_classifier(tmp_path / "hub", initializer_range=0.3)
     network = load_tiny(folder, make_tiny_context(tmp_path / "rows")).network
     block = find_only_block_list(network)[1]
     runs = 0
@@ -59,9 +59,7 @@ def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None
 def test_a_skipped_block_is_as_if_it_were_not_there(tmp_path: Path, architecture: str) -> None:
     from slimgate.steps.prune import keep_layers
 
-    context = make_tiny_context(tmp_path / "rows")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.3)
-    model = load_tiny(folder, context)
+    model, context = make_tiny_classifier(tmp_path, architecture, shape={"initializer_range": 0.3})
     with torch.no_grad(), without_block(find_only_block_list(model.network)[2]):
         without = model.network(**INPUTS).logits
     keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from support.tiny_suite import make_tiny_run
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
@@ -48,7 +49,7 @@ def context(tmp_path: Path) -> BuildContext:
 
 @pytest.fixture
 def teacher(tmp_path: Path, context: BuildContext) -> Any:
-    return load_tiny(write_tiny(tmp_path / "big", "bert", labels=LABELS, initializer_range=0.3), context)
+    return load_tiny(write_tiny_classifier(tmp_path / "big", initializer_range=0.3), context)
 
 
 def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, context: BuildContext) -> None:
@@ -96,22 +97,19 @@ def test_answers_are_in_bfloat16_where_they_agree(
     assert 0 < errors.mean() < 0.05 * exact.values.std()
 
 
-@pytest.mark.usefixtures("bfloat16")
-def test_answers_that_bfloat16_cannot_tell_apart_are_in_float32(
-    teacher: Any, context: BuildContext, tmp_path: Path
-) -> None:
+def shift_answers_(network: Any) -> None:
     with torch.no_grad():
-        teacher.network.classifier.bias[0] += 1000  # steps of bfloat16 are 4 there
-    (fast, exact), formats = in_both(teacher, context, tmp_path)
-    assert formats == ["float32", "float32"]
-    np.testing.assert_array_equal(fast.values, exact.values)
+        network.classifier.bias[0] += 1000  # steps of bfloat16 are 4 there
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_a_teacher_in_another_format_computes_as_it_is(
-    teacher: Any, context: BuildContext, tmp_path: Path
+@pytest.mark.parametrize(
+    "change", [shift_answers_, torch.nn.Module.double], ids=["bfloat16 is too coarse", "float64 weights"]
+)
+def test_other_answers_are_computed_as_without_bfloat16(
+    teacher: Any, context: BuildContext, tmp_path: Path, change: Callable[[torch.nn.Module], object]
 ) -> None:
-    teacher.network.double()
+    change(teacher.network)
     (fast, exact), formats = in_both(teacher, context, tmp_path)
     assert formats == ["float32", "float32"]
     np.testing.assert_array_equal(fast.values, exact.values)

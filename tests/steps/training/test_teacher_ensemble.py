@@ -13,8 +13,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
+from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext, FurtherTeacher
@@ -29,7 +29,6 @@ from slimgate.tasks import causal_lm, sentence_embedding
 from slimgate.tasks.parts.objectives import encode_training_rows, make_objective
 
 LABELS = ("neg", "pos")
-CAUSAL = causal_lm.Params(text=("text",), max_tokens=16)
 
 
 def answers(values: list[list[float]], *, source: str = COMPUTED) -> Answers:
@@ -59,7 +58,7 @@ class Ensemble:
     def __init__(self, folder: Path, teachers: int, **last: Any) -> None:
         self.context = make_tiny_context(folder / "rows")
         folders = [
-            write_tiny(folder / f"teacher-{i}", "bert", seed=i, labels=LABELS, initializer_range=0.3)
+            write_tiny_classifier(folder / f"teacher-{i}", seed=i, initializer_range=0.3)
             for i in range(teachers - 1)
         ]
         options = {"labels": LABELS, "initializer_range": 0.3, **last}
@@ -210,7 +209,7 @@ def test_each_teacher_reads_train_and_transfer_by_its_tokenizer(tmp_path: Path) 
 
 def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
     """A student that is a causal language model, and the context of its two teachers."""
-    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=CAUSAL)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=NEXT_TOKEN)
     folders = [
         write_tiny(tmp_path / f"teacher-{i}", "gpt2", seed=i, causal=True, initializer_range=0.3)
         for i in range(2)
@@ -272,7 +271,7 @@ def test_vectors_have_no_mean(tmp_path: Path) -> None:
         compute_ensemble_answers(teaching, make_objective(sentence_embedding.task, params))
 
 
-def test_a_step_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
+def test_a_step_that_does_not_say_its_teacher_is_refused(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     ensemble.context.more_teachers = ()
     with pytest.raises(BuildError, match="must declare also_learns_from"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.architectures import write_tiny
+from fixtures.models.architectures import write_tiny, write_tiny_classifier
 from fixtures.models.building import MEAN, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
@@ -28,9 +28,7 @@ from slimgate.tasks.parts.objectives import ClassObjective, encode_labelled_rows
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
-    return write_tiny(
-        tmp_path / "hub", "bert", labels=("neg", "pos"), num_hidden_layers=1, initializer_range=0.2
-    )
+    return write_tiny_classifier(tmp_path / "hub", num_hidden_layers=1)
 
 
 def params(**options: Any) -> TrainingParams:

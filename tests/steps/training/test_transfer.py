@@ -149,7 +149,7 @@ def test_a_users_translator_gives_a_copy_of_every_train_row(tmp_path: Path) -> N
     }
 
 
-def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
+def test_a_translator_may_be_combined_with_changed_words(tmp_path: Path) -> None:
     context = make_tiny_context(tmp_path)
     options = Augment(copies=2, word_dropout=0.2, translator=f"{__name__}:there_and_back")
     make_transfer_rows(TransferParams(augment=options), context, tokenizer=TOKENIZER)

@@ -67,11 +67,7 @@ def test_the_contrastive_loss_is_the_mean_over_positives() -> None:
     # rows 0 and 1 belong together; cosines: 0-1 0.6, 0-2 0, 1-2 0.8
     rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     losses = labels(scale=1.0).losses(rows, torch.tensor([3, 3, 4]))
-    expected = [
-        -0.6 + math.log(math.exp(0.6) + 1),
-        -0.6 + math.log(math.exp(0.6) + math.exp(0.8)),
-        0.0,
-    ]
+    expected = [-0.6 + math.log(math.exp(0.6) + 1), -0.6 + math.log(math.exp(0.6) + math.exp(0.8)), 0.0]
     torch.testing.assert_close(losses, torch.tensor(expected))
 
 

@@ -44,7 +44,7 @@ def test_stated_tokens_cut_and_fill_up() -> None:
     assert encoded("left").batch([1], tokens=2)["input_ids"].tolist() == [[2, 5]]
 
 
-def test_a_row_may_stand_more_than_once_in_a_batch() -> None:
+def test_a_row_may_be_more_than_once_in_a_batch() -> None:
     assert encoded().batch([2, 2])["input_ids"].tolist() == [[2, 3], [2, 3]]
 
 

@@ -163,7 +163,7 @@ def test_a_run_that_is_killed_keeps_its_answers(tmp_path: Path) -> None:
     assert [answer.text for (answer,) in rows] == [f"word{row}" for row in range(40)]
 
 
-def test_the_key_is_sent_and_never_told(
+def test_the_key_is_sent_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-5309")
@@ -205,9 +205,7 @@ def test_an_error_is_shown_whole_without_the_key(
     assert str(raised.value).endswith(f"status 500: {shown}")
 
 
-def test_a_redirect_that_loses_the_prompt_names_its_url(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_redirect_that_loses_the_prompt_names_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "secret-5309")
     where = "https://other/v1/completions?key=secret-5309"
     error = "301: the server redirects to https://other/v1; write that url"

@@ -79,7 +79,7 @@ def regression_of(strength: float, *, bias: bool = True) -> Any:
 CENTRES = [[2.0, 0.0], [0.0, 2.0], [-2.0, -2.0]]
 
 
-def test_several_classes_are_told_apart_as_the_regression_does() -> None:
+def test_several_classes_are_separated_as_by_the_regression() -> None:
     data = features_of(CENTRES, [0, 1, 2] * 10)
     layer = nn.Linear(2, 3)
     log = fit_head(layer, data, data, seed=0)
@@ -178,10 +178,7 @@ def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: py
     ("more", "message"),
     [
         ({"classes": ("neg", "pos")}, "the train rows have only the class pos, and a new head needs two"),
-        (
-            {"examples": "first 20,000 tokens of the train rows"},
-            "first 20,000 tokens of the train rows have",
-        ),
+        ({"examples": "first 20,000 tokens of the train rows"}, "first 20,000 tokens of the train rows have"),
     ],
     ids=["named", "tokens"],
 )

@@ -38,7 +38,7 @@ def test_every_token_but_the_first_is_counted_exactly_once(length: int, stride: 
     assert all(later[0] - earlier[0] == stride for earlier, later in pairwise(placed))
 
 
-def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
+def test_what_counts_is_beside_the_inputs_padded_as_they_are() -> None:
     encoded = make_windows([1, 2, 3, 4, 5], [6, 7])
     assert encoded.row_of is not None
     assert encoded.row_of.tolist() == [0, 0, 1]
@@ -48,10 +48,7 @@ def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
 
 
 def test_labels_are_the_tokens_that_count() -> None:
-    assert make_windows([1, 2, 3, 4, 5]).list_labels() == [
-        [NO_ANSWER, 2, 3, 4],
-        [NO_ANSWER, NO_ANSWER, 5],
-    ]
+    assert make_windows([1, 2, 3, 4, 5]).list_labels() == [[NO_ANSWER, 2, 3, 4], [NO_ANSWER, NO_ANSWER, 5]]
 
 
 def test_joined_windows_keep_their_documents_apart() -> None:

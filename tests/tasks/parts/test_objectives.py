@@ -49,9 +49,7 @@ def test_an_answer_without_a_label_has_no_loss_by_labels(
 
 @pytest.mark.parametrize(("objective", "logits", "labels"), ALL, ids=NAMES)
 def test_sampled_losses_are_reproducible_and_have_gradients(
-    objective: Objective,
-    logits: torch.Tensor,
-    labels: torch.Tensor,
+    objective: Objective, logits: torch.Tensor, labels: torch.Tensor
 ) -> None:
     leaf = logits.clone().requires_grad_()
     flat, _ = objective.flat(leaf, labels)

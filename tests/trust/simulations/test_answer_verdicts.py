@@ -33,9 +33,7 @@ def test_more_noise_chooses_worse_and_as_much_noise_does_not(metric: str) -> Non
 
 
 @pytest.mark.parametrize("population", [WRITTEN[1], Written("teacher 2 %", LITTLE, 0.02, 8)])
-def test_at_its_budget_only_answers_taken_for_rows_often_pass(
-    population: Written,
-) -> None:
+def test_at_its_budget_only_answers_taken_for_rows_often_pass(population: Written) -> None:
     shares = Cell(population, "drop_points", 300, (0,)).simulate(300)
     # 6 % and two standard errors of 300 runs
     assert shares.passed <= 0.06 + 0.028

@@ -22,9 +22,7 @@ def test_one_of_20_at_their_budget_passes_in_two_of_three_runs() -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in SCENES])
-def test_confirm_rows_and_holm_seldom_ship_what_is_at_its_budget(
-    scene: winners_curse.Scene,
-) -> None:
+def test_confirm_rows_and_holm_seldom_ship_what_is_at_its_budget(scene: winners_curse.Scene) -> None:
     by_rule = dict(simulate_outcomes(scene, OPTIONS))
     for rule in ("Holm's correction", "each alone, then confirm"):
         assert by_rule[rule].ships_over <= TARGET + NOISE

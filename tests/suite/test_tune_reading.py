@@ -188,7 +188,7 @@ def test_a_mistake_is_reported_in_one_line(
     assert message in error
 
 
-def test_two_spaces_of_one_name(bench: Path, suite_text: str) -> None:
+def test_two_spaces_of_one_name_are_refused(bench: Path, suite_text: str) -> None:
     second = '[[tune.space]]\nname = "students"\nsteps = [{ int8_dynamic = {} }]\n'
     error = mistake(bench, suite_text + TUNE, "[[tune.space]]", second + "[[tune.space]]")
     assert error == 'bench/x.toml [tune] space[1].name: "students": space[0] has the same name'

@@ -83,9 +83,9 @@ def check_forward(predictor: Predictor, inputs: CallInputs) -> None:
             return
     new, known = (format_number(1000 * seconds, 2) for seconds in (new_seconds, known_seconds))
     raise MeasureError(
-        f"prepare, forward and fetch take {new} ms on new inputs, but forward takes {known} ms on inputs "
-        "that it knows; only forward is timed, so it must compute the answers in each call, and have finished "
-        "when it returns"
+        f"prepare, forward and fetch take {new} ms on new inputs, but forward takes {known} ms on "
+        "inputs that it knows; only forward is timed, so it must compute the answers in each call, and have "
+        "finished when it returns"
     )
 
 

@@ -214,16 +214,15 @@ def test_the_ratios_interval_is_near_scipys_and_no_narrower(ratio: float) -> Non
 @pytest.mark.parametrize("kind", ["length_ratio_max", "length_ratio_min"])
 @pytest.mark.parametrize("ratio", [0.8, 1.0, 1.3])
 def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: float) -> None:
-    base, target = draw_lengths(ratio, n=2000, seed=3)
+    logs = make_token_logs(*draw_lengths(ratio, n=2000, seed=3), 1000)
     for limit in (0.7, 0.8, 1.0, 1.1, 1.3, 1.5):
         table = {"answer_length": {kind: limit}}
-        judged = judge(*make_token_logs(base, target, 1000), table, Rules())["answer_length"].judged
+        judged = judge(*logs, table, Rules())["answer_length"].judged
         facts = make_quality_facts(judged, "line", measured="now")
         variant = VariantRecord(name="int8", parent="teacher", quality={"answer_length": facts})
         (recorded,) = list_judged_budgets(variant)
-        near = judge(*make_token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[
-            "answer_length"
-        ].judged
+        table = {"answer_length": {kind: 1.001 * limit}}
+        near = judge(*logs, table, Rules())["answer_length"].judged
         assert judge_under_limit(kind, limit, recorded) is judged.verdict
         if near.verdict is judged.verdict:
             assert judge_under_limit(kind, 1.001 * limit, recorded) is near.verdict

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +16,7 @@ from slimgate.logs.find import read_log
 from slimgate.logs.judged import JudgedFiles, count_choices, make_base_record
 from slimgate.logs.quotes import join_outcomes
 from slimgate.logs.rules import Rules
-from slimgate.logs.same_run import check_repeat_files, check_sides
+from slimgate.logs.same_run import LogFiles, check_sides
 from slimgate.logs.several_runs import read_side
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.outcomes import Outcomes
@@ -34,19 +32,6 @@ if TYPE_CHECKING:
     from slimgate.suite.variant_budgets import SwitchedOff
 
 
-@dataclass(frozen=True)
-class AnswerFiles:
-    """The logs of both sides, each with its runs. targets: by name. repeat: a second log of the base.
-
-    format: the name of the reader; None: each log shows it.
-    """
-
-    base: Sequence[Path]
-    targets: Mapping[str, Sequence[Path]]
-    repeat: Path | None
-    format: str | None
-
-
 class AnswerBudgets(NamedTuple):
     """The budgets of a target. notes: about their file, such as the budgets that it switches off.
 
@@ -59,7 +44,7 @@ class AnswerBudgets(NamedTuple):
 
 
 def judge_answer_files(
-    files: AnswerFiles,
+    files: LogFiles,
     budgets: Mapping[str, AnswerBudgets],
     rules: Rules,
     *,
@@ -71,8 +56,7 @@ def judge_answer_files(
 
     budgets: by target. explain: called with the name of a target, its base and its log before it is judged.
     """
-    if files.repeat is not None:
-        check_repeat_files(files.repeat, files.base[0], [paths[0] for paths in files.targets.values()])
+    files.check_repeat()
     base = read_side(files.base, files.format)
     repeat = None if files.repeat is None else read_log(files.repeat, files.format)
     verdicts: dict[str, LogVerdicts] = {}

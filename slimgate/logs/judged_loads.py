@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,6 +26,7 @@ from slimgate.judge.load_tests import (
 from slimgate.judge.score_metric import RULES
 from slimgate.logs.compared_settings import describe_versions
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
+from slimgate.logs.find import read_any_log
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import (
     LoadPair,
@@ -35,7 +36,7 @@ from slimgate.logs.load_tests import (
     find_open_question,
     pair_loads,
 )
-from slimgate.logs.same_run import check_repeat_rows, is_same_run
+from slimgate.logs.same_run import LogFiles, check_repeat_rows, is_same_run
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record.run import VariantRecord
@@ -49,7 +50,7 @@ Budget = SpeedBudget | LimitBudget
 class JudgedLoadTests(JudgedFiles):
     """The judged load tests of a base and its targets.
 
-    targets: by name, each with its judged loads. logs: the logs of the targets. repeat: the second run of the
+    targets: by name, each with its judged loads. logs: of the targets, by name. repeat: the second run of the
     base, or None. allow: names of settings that may differ.
     """
 
@@ -57,11 +58,11 @@ class JudgedLoadTests(JudgedFiles):
         self,
         base: Log,
         targets: Mapping[str, VariantRecord],
-        logs: Sequence[Log],
+        logs: Mapping[str, Log],
         repeat: Log | None = None,
         allow: Sequence[str] = (),
     ) -> None:
-        self.base, self.targets, self._logs, self._repeat = base, targets, logs, repeat
+        self.base, self.targets, self.logs, self._repeat = base, targets, logs, repeat
         self._allow = allow
 
     @property
@@ -80,7 +81,7 @@ class JudgedLoadTests(JudgedFiles):
                 "base": self.base.shown,
                 **({} if self._repeat is None else {"repeat": self._repeat.shown}),
                 "files": digest_logs(
-                    [self.base, *([] if self._repeat is None else [self._repeat]), *self._logs]
+                    [self.base, *([] if self._repeat is None else [self._repeat]), *self.logs.values()]
                 ),
             },
             real=True,
@@ -91,26 +92,25 @@ class JudgedLoadTests(JudgedFiles):
 
 def judge_load_tests(
     base: Log,
-    targets: Mapping[str, Log],
-    repeat: Log | None,
+    files: LogFiles,
     budgets: Mapping[str, FileBudgets],
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> JudgedLoadTests:
-    """Judges the load tests of each target against those of the base.
+    """Reads the load tests of each target, and judges them against those of the base, which is read already.
 
-    repeat: another run of the base, which shows the noise; None if there is none. budgets: by target. allow:
-    names of settings that may differ. on_inconclusive: for budgets that do not state it. Raises DataError.
+    budgets: by target. allow: names of settings that may differ. on_inconclusive: for budgets that do not
+    state it. Raises DataError.
     """
+
+    def read(path: Path) -> Log:
+        return _require_load_test(read_any_log(path, files.format), path, files.base[0])
+
+    files.check_repeat()
+    repeat = None if files.repeat is None else read(files.repeat)
+    targets = {name: read(paths[0]) for name, paths in files.targets.items()}
     if repeat is not None:
-        names = [PurePath(log.model).name for log in (repeat, base) if log.model is not None]
-        if len(set(names)) > 1:  # the same model may lie in two folders
-            raise DataError(
-                f"--repeat {repeat.shown}: this is a load test of {repeat.model}, expected another run of "
-                f"the base {base.model}"
-            )
-        for target in targets.values():
-            check_repeat_rows(repeat, base, target)
+        _check_repeat(repeat, base, targets.values())
     for target in targets.values():
         if is_same_run(base, target):
             raise DataError(
@@ -131,13 +131,25 @@ def judge_load_tests(
             )
             for name, target in targets.items()
         },
-        list(targets.values()),
+        targets,
         repeat,
         allow,
     )
 
 
-def require_load_test(log: Log, path: Path, base: Path) -> Log:
+def _check_repeat(repeat: Log, base: Log, targets: Iterable[Log]) -> None:
+    """Raises DataError if the second run of the base is of another model, or has the same times."""
+    names = [PurePath(log.model).name for log in (repeat, base) if log.model is not None]
+    if len(set(names)) > 1:  # the same model may lie in two folders
+        raise DataError(
+            f"--repeat {repeat.shown}: this is a load test of {repeat.model}, expected another run of "
+            f"the base {base.model}"
+        )
+    for target in targets:
+        check_repeat_rows(repeat, base, target)
+
+
+def _require_load_test(log: Log, path: Path, base: Path) -> Log:
     """Returns the log. Raises DataError if it is a log of answers, or the base itself."""
     if not log.loads:
         raise DataError(

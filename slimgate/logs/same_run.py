@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product, zip_longest
 from math import isnan
 from pathlib import Path
@@ -15,6 +16,38 @@ from slimgate.plugins.reader import READ_ERRORS, Log, Row, TaskLog
 
 # The key of what every row has: its id.
 _SAMPLE = ""
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """The files of both sides, each with its runs. targets: by name. repeat: a second run of the base.
+
+    format: the name of the reader; None: each log shows it.
+    """
+
+    base: Sequence[Path]
+    targets: Mapping[str, Sequence[Path]]
+    repeat: Path | None
+    format: str | None
+
+    def check_repeat(self) -> None:
+        """Raises DataError if `--repeat` is missing, or is the base, a target or a copy of them."""
+        repeat = self.repeat
+        if repeat is None:
+            return
+        require_file_or_folder(repeat)
+        for path, words in ((self.base[0], "base"), *((runs[0], "target") for runs in self.targets.values())):
+            if not path.exists():  # the code that reads it reports this
+                continue
+            if repeat.samefile(path):
+                raise DataError(
+                    f"--repeat {repeat}: it is the {words} itself, expected another run of the base"
+                )
+            if is_copy(repeat, path):
+                raise DataError(
+                    f"--repeat {repeat}: it is identical to {path}, so it shows no noise; expected another "
+                    "run of the base"
+                )
 
 
 def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
@@ -31,21 +64,6 @@ def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
             raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
         if (has_several or path.is_dir()) and is_copy(path, other):
             raise DataError(f"{other}: it is a copy of the base {path}, expected the log of another model")
-
-
-def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
-    """Raises DataError if `--repeat` is missing, or is the base, a target or a copy of them."""
-    require_file_or_folder(repeat)
-    for path, words in ((base, "base"), *((target, "target") for target in targets)):
-        if not path.exists():  # the code that reads it reports this
-            continue
-        if repeat.samefile(path):
-            raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
-        if is_copy(repeat, path):
-            raise DataError(
-                f"--repeat {repeat}: it is identical to {path}, so it shows no noise; expected another "
-                "run of the base"
-            )
 
 
 def check_repeat_rows(repeat: Log, base: Log, target: Log) -> None:

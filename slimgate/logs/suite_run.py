@@ -8,21 +8,18 @@ from pathlib import Path
 
 from slimgate._system.toml import format_value as quoted
 from slimgate.errors import DataError, SuiteError
-from slimgate.logs.answers import AnswerBudgets, AnswerFiles, judge_answer_files
+from slimgate.logs.answers import AnswerBudgets, judge_answer_files
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
 from slimgate.logs.find import has_predictions, read_any_log, read_kl_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import (
-    JudgedLoadTests,
     judge_load_tests,
-    require_load_test,
 )
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.logs.same_run import check_repeat_files
+from slimgate.logs.same_run import LogFiles
 from slimgate.logs.suite import LogSuite
-from slimgate.plugins.reader import Log
 
 _QUOTE = '"'
 _SIDE = r'(?:base|target|repeat)=(?:"[^"]*"|[^\s",;]*[^\s",;:])'
@@ -78,18 +75,17 @@ def _judge(suite: LogSuite) -> JudgedFiles:
     if suite.kind == PREDICTIONS:
         return _judge_predictions(suite, suite.base)
     base = read_any_log(suite.base, suite.table.format)
-    if suite.repeat is not None:
-        check_repeat_files(suite.repeat, suite.base, suite.targets.values())
     if base.kl is not None:
         raise DataError(
             f"{suite.base.as_posix()}: it is a KL log, which contains base and target; make it a target, "
             "and leave [logs] base out"
         )
     budgets = _select_budgets(suite, LOADS if base.loads else ANSWERS, suite.base)
+    files = LogFiles(suite.base_runs, suite.target_runs, suite.repeat, suite.table.format)
     if base.loads:
-        return _judge_load_tests(suite, suite.base, base)
+        return judge_load_tests(base, files, budgets, suite.table.allow, suite.table.on_inconclusive)
     return judge_answer_files(
-        AnswerFiles(suite.base_runs, suite.target_runs, suite.repeat, suite.table.format),
+        files,
         {
             name: AnswerBudgets(file.answers, file.notes, file.list_switched_off)
             for name, file in budgets.items()
@@ -131,17 +127,3 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
             on_inconclusive=table.on_inconclusive,
         )
     return JudgedPredictions(pairs, base, suite.targets.values())
-
-
-def _judge_load_tests(suite: LogSuite, path: Path, base: Log) -> JudgedLoadTests:
-    def read(other: Path) -> Log:
-        return require_load_test(read_any_log(other, suite.table.format), other, path)
-
-    return judge_load_tests(
-        base,
-        {name: read(target) for name, target in suite.targets.items()},
-        None if suite.repeat is None else read(suite.repeat),
-        suite.budgets,
-        suite.table.allow,
-        suite.table.on_inconclusive,
-    )

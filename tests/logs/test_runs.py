@@ -21,7 +21,7 @@ from slimgate.logs.find import read_any_log, read_log
 from slimgate.logs.readers import _inspect_files
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs, make_log, parse_choices
-from slimgate.logs.same_run import check_repeat_files
+from slimgate.logs.same_run import LogFiles
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, Run, TaskLog
@@ -555,11 +555,11 @@ def test_a_repeat_is_no_log_of_the_target(tmp_path: Path) -> None:
     ):
         judge_logs(read_log(base), read_log(target), LogBudgets(), Rules(), repeat=read_log(again))
     with pytest.raises(DataError, match="it is the target itself, expected another run of the base"):
-        check_repeat_files(target, base, [target])
+        LogFiles([base], {"target": [target]}, target, None).check_repeat()
     with pytest.raises(DataError, match="it is the base itself, expected another run of the base"):
-        check_repeat_files(base, base, [target])
+        LogFiles([base], {"target": [target]}, base, None).check_repeat()
     with pytest.raises(DataError, match=r"it is identical to .*int4"):
-        check_repeat_files(again, base, [target])
+        LogFiles([base], {"target": [target]}, again, None).check_repeat()
 
 
 def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
@@ -568,10 +568,10 @@ def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
         (tmp_path / "copy").mkdir(exist_ok=True)
         (tmp_path / "copy" / f"other_{file.name}").write_bytes(file.read_bytes())
     with pytest.raises(DataError, match="so it shows no noise"):
-        check_repeat_files(tmp_path / "copy", base, [])
+        LogFiles([base], {}, tmp_path / "copy", None).check_repeat()
     file = next((tmp_path / "copy").iterdir())
     file.write_bytes(file.read_bytes()[::-1])
-    check_repeat_files(tmp_path / "copy", base, [])
+    LogFiles([base], {}, tmp_path / "copy", None).check_repeat()
 
 
 @pytest.mark.parametrize(

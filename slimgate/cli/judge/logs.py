@@ -18,13 +18,14 @@ from slimgate.cli.judge.options import (
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.answers import AnswerBudgets, AnswerFiles, judge_answer_files
+from slimgate.logs.answers import AnswerBudgets, judge_answer_files
 from slimgate.logs.budgets import make_drop_budgets, parse_range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import has_predictions, read_any_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_allowed
 from slimgate.logs.runs import choose_runs, parse_choices
+from slimgate.logs.same_run import LogFiles
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.environments import EnvironmentChanges
 
@@ -100,7 +101,7 @@ def _judge_answers(options: argparse.Namespace) -> int:
             changes[name] = explain_environment(options, name, *sides)
 
     files = judge_answer_files(
-        AnswerFiles(
+        LogFiles(
             options.base_runs,
             dict(zip(targets, options.target_runs, strict=True)),
             options.repeat,

@@ -18,12 +18,11 @@ from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.options import name_targets, refuse_options
 from slimgate.logs.file_budgets import KL, LOADS
-from slimgate.logs.find import read_any_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
-from slimgate.logs.judged_loads import judge_load_tests, require_load_test
+from slimgate.logs.judged_loads import judge_load_tests
 from slimgate.logs.load_tests import check_allowed_in_loads
-from slimgate.logs.same_run import check_repeat_files
+from slimgate.logs.same_run import LogFiles
 from slimgate.plugins.reader import Log
 from slimgate.report.tool_files import list_figure_notes, list_figure_rows
 from slimgate.results.counts import format_verdict
@@ -66,22 +65,15 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
     accepted = ("allow", "repeat", "explain_environment")
     refuse_options(options, LOADS, "latency = { speedup_min = 1.2 }", accepted=accepted)
     check_allowed_in_loads(options.allow or ())
-    repeat = None
-    if options.repeat is not None:
-        repeat = require_load_test(
-            read_any_log(options.repeat, options.format), options.repeat, options.teacher
-        )
-        check_repeat_files(options.repeat, options.teacher, options.variants)
-    paths = name_targets(options.variants)
-    targets = {
-        name: require_load_test(read_any_log(path, options.format), path, options.teacher)
-        for name, path in paths.items()
-    }
-    budgets = read_budgets_of_targets(options, LOADS, paths)
-    judged = judge_load_tests(base, targets, repeat, budgets, options.allow or (), options.on_inconclusive)
+    targets = name_targets(options.variants)
+    files = LogFiles(
+        [options.teacher], {name: [path] for name, path in targets.items()}, options.repeat, options.format
+    )
+    budgets = read_budgets_of_targets(options, LOADS, targets)
+    judged = judge_load_tests(base, files, budgets, options.allow or (), options.on_inconclusive)
     details: dict[str, dict[str, Any]] = {}
     if options.explain_environment:
-        changes = {name: explain_environment(options, name, base, target) for name, target in targets.items()}
+        changes = {name: explain_environment(options, name, base, log) for name, log in judged.logs.items()}
         details = add_environments({}, changes)
     origin = f" against {base.shown}, read as load tests of {base.tool}"
     return finish(options, judged, lambda: format_tool_files(judged, origin), details)

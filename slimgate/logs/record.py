@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from slimgate import __version__
@@ -33,14 +34,25 @@ _BY_NAME = {QUALITY: "quality", LOAD_TEST: "load_tests"}
 _FLIPS_AND_SLICES = "flips and slices"
 
 
+@dataclass(frozen=True)
+class RecordHead:
+    """What a record says of its run.
+
+    seed: of the random weights. suite: the path of the suite. title: None for the names of the targets and
+    the base.
+    """
+
+    command: str
+    seed: int
+    suite: str
+    title: str | None = None
+
+
 def write_record(
     judged: JudgedFiles,
     folder: Path,
+    head: RecordHead,
     *,
-    command: str,
-    seed: int,
-    suite: str | None = None,
-    title: str | None = None,
     chosen: Mapping[str, Collection[str]] | None = None,
     baseline: BaselineFacts | None = None,
 ) -> RunRecord:
@@ -51,17 +63,13 @@ def write_record(
     Args:
         judged: the base and the targets.
         folder: the folder of the record.
-        command: the command of the run.
-        seed: of the random weights.
-        suite: the path of the suite; default: made from the name of the folder.
-        title: of the record; default: the names of the targets and the base.
+        head: what the record says of the run.
         chosen: target -> titles of the results that the run should judge; None: all. Other results with a
             budget are left out, and the record is partial.
         baseline: the earlier run whose gate was compared with this one.
     """
     judged.check_one_report()
-    suite = suite or f"{folder.resolve().name}.toml"
-    record = make_record(judged, command=command, seed=seed, suite=suite, title=title, chosen=chosen)
+    record = make_record(judged, head, chosen)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.collect_outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
@@ -91,13 +99,7 @@ def _replace_base_logs(base: Log | None, folder: Path) -> None:
 
 
 def make_record(
-    judged: JudgedFiles,
-    *,
-    command: str,
-    seed: int,
-    suite: str,
-    title: str | None = None,
-    chosen: Mapping[str, Collection[str]] | None = None,
+    judged: JudgedFiles, head: RecordHead, chosen: Mapping[str, Collection[str]] | None = None
 ) -> RunRecord:
     """The record of judged files, as `write_record` writes it."""
     task = judged.build_task_facts()
@@ -110,15 +112,15 @@ def make_record(
     record = RunRecord(
         slimgate=__version__,
         created=format_now(),
-        command=command,
+        command=head.command,
         machine=describe_machine(threads=1, device="cpu", loads_models=False),
         suite=SuiteFacts(
-            path=suite,
-            title=title or f"{', '.join(judged.targets)} against {judged.base_name}",
+            path=head.suite,
+            title=head.title or f"{', '.join(judged.targets)} against {judged.base_name}",
             digest=digest_json(
                 {name: value for name, value in (task.params or {}).items() if name != CONTENTS}
             ),
-            seeds=[seed],
+            seeds=[head.seed],
             commit=describe_commit(Path.cwd()),
         ),
         task=task,

@@ -63,10 +63,10 @@ class LogRuns:
         if path in self._compared:
             return self._compared[path]
         from slimgate.logs.baseline import compare_with_baseline
-        from slimgate.logs.record import make_record
+        from slimgate.logs.record import RecordHead, make_record
 
         suite = self.suites[path]
-        record = make_record(self.judge(path), command="", seed=suite.table.seed, suite=suite.shown)
+        record = make_record(self.judge(path), RecordHead("", suite.table.seed, suite.shown))
         self._compared[path] = compare_with_baseline(record, self.baselines)
         return self._compared[path]
 
@@ -104,7 +104,7 @@ class LogRuns:
                 _set_earlier_record_aside(root / path.stem, error)
         if not self._reported:
             return {}
-        from slimgate.logs.record import write_record
+        from slimgate.logs.record import RecordHead, write_record
         from slimgate.record.files import EARLIER_RECORD
         from slimgate.report.files import write_comparison, write_reports
         from slimgate.report.since_baseline import COMPARISON
@@ -115,10 +115,7 @@ class LogRuns:
             records[path] = write_record(
                 self.judge(path),
                 folder,
-                suite=suite.shown,
-                command=command,
-                seed=suite.table.seed,
-                title=suite.table.title,
+                RecordHead(command, suite.table.seed, suite.shown, suite.table.title),
                 chosen=chosen,
                 baseline=None if baseline is None else baseline.facts,
             )

@@ -39,10 +39,11 @@ def finish(
         statuses = (f"{escape_invisible(name)} {judged.judge_target(name).status}" for name in judged.targets)
         sys.stdout.write(f"\n{len(judged.targets)} targets: {', '.join(statuses)}\n")
     if options.report is not None:
-        from slimgate.logs.record import write_record
+        from slimgate.logs.record import RecordHead, write_record
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
-        write_report(write_record(judged, options.report, command=command, seed=options.seed), options.report)
+        head = RecordHead(command, options.seed, suite=f"{options.report.resolve().name}.toml")
+        write_report(write_record(judged, options.report, head), options.report)
     return _compute_exit_code(judged, require_budget=options.require_budget)
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from math import isfinite, nan
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate._system.number_text import format_count
+from slimgate.data.arrow import Mask
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import Range, find_known_cap, format_range
@@ -111,20 +111,8 @@ def pair_scores(
     no_base, no_target = np.isnan(base), np.isnan(target)
     of_metric = _has_metric(paired.base, metric)[paired.base_rows]
     of_metric |= _has_metric(paired.target, metric)[paired.target_rows]
-    neither = no_base & no_target
-    not_of_metric = neither & ~of_metric
-    counts = Counts(
-        judged=0,
-        only_base=paired.only_base,
-        only_target=paired.only_target,
-        not_run=paired.not_run,
-        unscored_base=int((no_base & ~no_target).sum()),
-        unscored_target=int((no_target & ~no_base).sum()),
-        unscored_both=int((neither & of_metric).sum()),
-        not_of_metric=int(not_of_metric.sum()),
-        truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
-        truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
-    )
+    not_of_metric = no_base & no_target & ~of_metric
+    counts = _count_samples(paired, no_base, no_target, not_of_metric)
     where = format_comparison_name(paired.task, paired.filter, metric)
     if counts.missing:
         text = _describe_missing(paired, counts, (no_base | no_target) & ~not_of_metric)
@@ -147,6 +135,22 @@ def pair_scores(
         base, target, base_rows, target_rows = base[rows], target[rows], base_rows[rows], target_rows[rows]
     scores = _make_scores(paired, metric, base, target, base_rows, target_rows, counts)
     return _add_sizes(where, paired, metric, scores, differences)
+
+
+def _count_samples(paired: PairedTask, no_base: Mask, no_target: Mask, not_of_metric: Mask) -> Counts:
+    """The counts of the shared samples that lack a score, and of those in one log alone."""
+    return Counts(
+        judged=0,
+        only_base=paired.only_base,
+        only_target=paired.only_target,
+        not_run=paired.not_run,
+        unscored_base=int((no_base & ~no_target).sum()),
+        unscored_target=int((no_target & ~no_base).sum()),
+        unscored_both=int((no_base & no_target & ~not_of_metric).sum()),
+        not_of_metric=int(not_of_metric.sum()),
+        truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
+        truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
+    )
 
 
 def _add_sizes(
@@ -182,7 +186,7 @@ def _add_sizes(
     return replace(scores, sizes=base_sizes)
 
 
-def _has_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
+def _has_metric(samples: Samples, metric: str) -> Mask:
     """(samples,) whether a sample without a score should have one: it failed, or its score is empty."""
     if samples.empty is None:
         return np.ones(len(samples), np.bool_)
@@ -237,7 +241,7 @@ def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) ->
     return np.where(np.isnan(scores), wrong, scores)
 
 
-def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
+def _describe_missing(paired: PairedTask, counts: Counts, unscored: Mask) -> str:
     """How many samples miss a score, and examples. unscored: (pairs,) whether a pair misses one."""
     parts = [
         f"{count:,} {words}"
@@ -276,7 +280,7 @@ def _score_missing_as_wrong(
     paired: PairedTask,
     metric: str,
     counts: Counts,
-    not_of_metric: npt.NDArray[np.bool_],
+    not_of_metric: Mask,
     ends: Range | None,
 ) -> PairedScores:
     """The scores of every sample with a score in the base; wrong in the target if it has no score there.

@@ -109,17 +109,7 @@ def convert_epochs_to_runs(log: Log) -> Log:
             f"{log.shown}: --same-id runs was given, but no id occurs twice; expected a row for each "
             "sample and run"
         )
-    tasks_by_epochs = sorted(epochs_of, key=lambda name: len(epochs_of[name]))
-    fewest = tasks_by_epochs[0]
-    if epochs_of[fewest] != set(epochs):
-        counts = " and ".join(
-            f"task {name} has {format_count(len(epochs_of[name]), 'epoch', 'epochs')}"
-            for name in (fewest, tasks_by_epochs[-1])
-        )
-        raise DataError(
-            f"{log.shown}: --same-id runs was given, but {counts}; expected the same epochs in "
-            "every task, because each epoch is a run; leave --same-id out, or judge these tasks separately"
-        )
+    _require_same_epochs(log.shown, epochs_of)
     runs = [
         replace(
             log,
@@ -129,6 +119,21 @@ def convert_epochs_to_runs(log: Log) -> Log:
         for epoch in epochs
     ]
     return replace(runs[0], further=tuple(runs[1:]))
+
+
+def _require_same_epochs(shown: str, epochs_of: Mapping[str, set[int]]) -> None:
+    """Raises DataError if a task lacks an epoch of another. epochs_of: by task."""
+    names = sorted(epochs_of, key=lambda name: len(epochs_of[name]))
+    if epochs_of[names[0]] == set().union(*epochs_of.values()):
+        return
+    counts = " and ".join(
+        f"task {name} has {format_count(len(epochs_of[name]), 'epoch', 'epochs')}"
+        for name in (names[0], names[-1])
+    )
+    raise DataError(
+        f"{shown}: --same-id runs was given, but {counts}; expected the same epochs in every task, because "
+        "each epoch is a run; leave --same-id out, or judge these tasks separately"
+    )
 
 
 def _number_task_epochs(task: TaskLog) -> TaskLog:

@@ -104,16 +104,13 @@ def run(options: argparse.Namespace) -> int:
     bench = Bench(
         suite,
         Store(root),
-        tuning.tiers,
         clock,
         device=options.device,
         duels=Store(root, rebuild=format_now("microseconds")) if options.time_again else None,
         watch=progress.watch,
     )
     try:
-        searched = search(
-            suite, reader, bench, proposer, clock, max_trials=trials, on_trial=progress.print_trial
-        )
+        searched = search(suite, reader, bench, proposer, max_trials=trials, on_trial=progress.print_trial)
     finally:
         bench.close()
     chosen = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)

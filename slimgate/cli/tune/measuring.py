@@ -32,26 +32,27 @@ SELECTION = "selection"
 class Bench:
     """Measures the variants of one search. It has no way to the gate's outcomes or inputs.
 
-    duels: the store of the times; another store than the artifacts' if times must be measured again.
+    suite: has [tune]. duels: the store of the times; another store than the artifacts' if times must be
+    measured again.
     """
 
     def __init__(
         self,
         suite: Suite,
         store: Store,
-        tiers: Sequence[Tier],
         clock: Clock,
         *,
         device: str,
         duels: Store | None = None,
         watch: Watch = UNWATCHED,
     ) -> None:
+        assert suite.tuning is not None
+        self._tiers, self.clock, self._duels = suite.tuning.tiers, clock, duels or store
         self._variants: dict[str, Variant] = dict(suite.variants)
         # the run looks up variants by name in this same mapping, so it knows the variants of trials
         suite = replace(suite, variants=self._variants)
         options = RunOptions(watch=clock.limit_watch(watch), split=SELECTION)
         self._run = SuiteRun(suite, store, device=device, options=options)
-        self._duels, self._tiers, self._clock = duels or store, tiers, clock
         self._arena = Duels(self._run.make_handle(TEACHER))
 
     @property
@@ -66,7 +67,7 @@ class Bench:
                 "a search chooses variants on the selection rows, and there are none; set [task] "
                 "splits.selection"
             )
-        self._clock.check()
+        self.clock.check()
         self._run.measure_outcomes(TEACHER)
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class Bench:
         """The variant's figures without times. Raises BuildError, MeasureError, OutOfTime."""
         self._variants[variant.name] = variant
         built = self._run.build(variant.name)
-        self._clock.check()
+        self.clock.check()
         teacher, outcomes = (self._run.measure_outcomes(name) for name in (TEACHER, variant.name))
         teacher_bytes = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
@@ -107,7 +108,7 @@ class Bench:
         """The figures with the speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
         for workload in self._run.suite.list_dueled_workloads(variant.name):
-            self._clock.check()
+            self.clock.check()
             speedups[workload.id] = self._measure_speedup(variant, workload)
         return replace(figures, speedups=speedups)
 
@@ -123,7 +124,7 @@ class Bench:
             return {"speedup": asdict(self._arena.measure_speedup(handle, workload, max_seconds=seconds))}
 
         key = self._make_key(variant, workload)
-        entry, seconds = self._duels.find("duels", key), min(half_seconds, self._clock.seconds_left)
+        entry, seconds = self._duels.find("duels", key), min(half_seconds, self.clock.seconds_left)
         if entry is None and seconds < half_seconds:
             return self._arena.measure_speedup(
                 self._run.make_handle(variant.name), workload, max_seconds=seconds

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from slimgate.cli.tune.clock import Clock, OutOfTime
+from slimgate.cli.tune.clock import OutOfTime
 from slimgate.cli.tune.measuring import Bench
 from slimgate.cli.tune.proposing import Proposer
 from slimgate.cli.tune.trial import Measurements, State, Trial
@@ -38,7 +38,6 @@ def search(
     reader: Reader,
     bench: Bench,
     proposer: Proposer,
-    clock: Clock,
     *,
     max_trials: int,
     on_trial: OnTrial,
@@ -61,10 +60,10 @@ def search(
         bench.prepare()
         impossible = counted = 0
         while counted < max_trials and impossible < _MOST_IMPOSSIBLE:
-            clock.check()
+            bench.clock.check()
             drawn = proposer.propose_next()
             if drawn is None:
-                return Searched(tuple(trials), "every step list was tried", clock.seconds_used)
+                return Searched(tuple(trials), "every step list was tried", bench.clock.seconds_used)
             trial = run_trial(drawn)
             proposer.tell(drawn, trial)
             trials.append(trial)
@@ -76,7 +75,7 @@ def search(
         stopped = str(error).rpartition(": ")[2]
     except KeyboardInterrupt:
         stopped = "interrupted"
-    return Searched(tuple(trials), stopped, clock.seconds_used)
+    return Searched(tuple(trials), stopped, bench.clock.seconds_used)
 
 
 def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) -> Trial:
@@ -95,7 +94,7 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
 
 
 def _make_trial(
-    number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Measurements | None = None
+    number: int, drawn: Drawn, state: State, reason: str | None, figures: Measurements | None = None
 ) -> Trial:
     steps = tuple(step for _, step in drawn.steps)
     return Trial(number, drawn.space, steps, state, reason=reason, figures=figures)

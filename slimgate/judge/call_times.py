@@ -125,9 +125,7 @@ def compute_sample_quantile(ms: Floats, quantile: float) -> float:
     return float(np.quantile(ms, quantile, method=method))
 
 
-def compute_claimed_interval(
-    ms: Floats, quantile: float, counted: int, noise: float = LAYOUT
-) -> tuple[float, float]:
+def compute_claimed_interval(ms: Floats, quantile: float, counted: int, noise: float) -> tuple[float, float]:
     """The 90 % interval of a quantile, widened by the differences between processes; inf if unbounded."""
     if not isfinite(noise):
         return 0.0, inf
@@ -189,7 +187,7 @@ def _compute_correlation_time(series: Floats) -> float:
     return rounds
 
 
-def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int, noise: float = LAYOUT) -> int | None:
+def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int, noise: float) -> int | None:
     """Rounds that decide the budget 80 % of the time if later ones are like these; None if none would.
 
     A quantile nearer to its limit than the noise stays undecided.

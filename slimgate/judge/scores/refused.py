@@ -67,7 +67,7 @@ class Refused(Score[Params]):
         return float(is_refusal(answer, compile_patterns(params.patterns)))
 
 
-def compile_patterns(patterns: Sequence[str] = ()) -> re.Pattern[str]:
+def compile_patterns(patterns: Sequence[str]) -> re.Pattern[str]:
     """One expression of all patterns and these. Raises ValueError for what is not a regular expression."""
     for pattern in patterns:
         try:

@@ -156,7 +156,7 @@ def load_documents(
         requests: dict[str, list[Any]] = defaultdict(list)
         for task in tasks.values():
             for instance in task.instances:
-                requests[_format_row_id(instance)].append(instance)
+                requests[f"{instance.task_name}/{instance.doc_id}"].append(instance)
         rows = {
             GATE: [
                 _make_gate_row(tasks[row_requests[0].task_name], row, row_requests)
@@ -331,10 +331,6 @@ def _make_training_requests(
         chat_template=request_options["chat_template"],
     )
     return requests if isinstance(requests, list) else [requests]
-
-
-def _format_row_id(request: Instance) -> str:
-    return f"{request.task_name}/{request.doc_id}"
 
 
 def _make_gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> DocumentRow:

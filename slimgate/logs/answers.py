@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,8 +69,9 @@ def judge_answer_files(
         explain(name, base, target)
         limits, notes, list_switched_off = budgets[name]
         with name_in_errors(name, len(files.targets)):
-            verdicts[name] = judge_logs(base, target, limits, rules, seed=seed, repeat=repeat, notes=notes)
-        switched_off[name] = list_switched_off(verdicts[name].comparisons)
+            judged = judge_logs(base, target, limits, rules, seed=seed, repeat=repeat)
+        verdicts[name] = replace(judged, notes=(*notes, *judged.notes))
+        switched_off[name] = list_switched_off(judged.comparisons)
     return JudgedAnswers(verdicts, on_inconclusive, switched_off)
 
 

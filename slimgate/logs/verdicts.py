@@ -80,26 +80,23 @@ def judge_logs(
     *,
     seed: int = 0,
     repeat: Log | None = None,
-    notes: Sequence[str] = (),
 ) -> LogVerdicts:
     """Judges a target.
 
-    repeat: a second log of the base, from which its own noise is measured. notes: about the budgets; they
-    come first among those of the verdict.
+    repeat: a second log of the base, from which its own noise is measured.
     Raises DataError if the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
     has_models = bool(base.models or target.models)
     base, target = choose_models(base, target, rules.models)
-    if has_models:
-        notes = (*notes, f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}")
+    named = f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}"
     base, target = choose_runs(base, target, rules.runs)
     _refuse_kept_base(target)
     check_target_runs(base, target)
     if repeat is not None:
         repeat = _choose_repeat(repeat, base, target, rules)
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
-    return replace(verdicts, notes=(*notes, *verdicts.notes))
+    return replace(verdicts, notes=(named, *verdicts.notes)) if has_models else verdicts
 
 
 def _refuse_kept_base(target: Log) -> None:

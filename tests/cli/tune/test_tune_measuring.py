@@ -38,7 +38,7 @@ def bench_of(folder: Path, seconds: float) -> Any:
     measure = SimpleNamespace(max_seconds=4.0)
     bench._run = SimpleNamespace(suite=SimpleNamespace(measure=measure), make_handle=lambda name: name)
     bench._duels, bench._arena = Store(folder), Arena()
-    bench._clock = Clock(seconds, now=lambda: 0.0)
+    bench.clock = Clock(seconds, now=lambda: 0.0)
     return bench
 
 
@@ -78,7 +78,7 @@ def test_each_tier_is_judged_by_its_own_cap() -> None:
     ]
     bench: Any = object.__new__(Bench)
     bench._tiers = tuple(Tier({"mae": (budget,)}, None, {}) for budget in budgets)
-    bench._variants, bench._clock = {}, Clock(60, now=lambda: 0.0)
+    bench._variants, bench.clock = {}, Clock(60, now=lambda: 0.0)
     built = SimpleNamespace(artifact=SimpleNamespace(manifest={"bytes": 9}), steps=(), from_store=False)
     suite = SimpleNamespace(seed=0)
     bench._run = SimpleNamespace(build=lambda _: built, measure_outcomes=by_name.__getitem__, suite=suite)

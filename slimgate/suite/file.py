@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -123,8 +123,45 @@ def _read_merged(
                 f'{shown} [suite] extends: "{parent}": no such file in {base.parent.name}/{suggestion}'
             )
         base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
-        merged = _merge_tables(merged, _read_merged(base, base_shown, digest, (*seen, path), files))
+        inner = _read_merged(base, base_shown, digest, (*seen, path), files)
+        _check_common_budgets(merged, inner, base_shown)
+        merged = _merge_tables(merged, inner)
+    _check_common_budgets(merged, tables, shown)
     return _merge_tables(merged, tables)
+
+
+def _check_common_budgets(base: dict[str, Any], tables: dict[str, Any], shown: str) -> None:
+    """Raises SuiteError if a common budget would not apply to a variant, because of an extended file.
+
+    The budget of a variant replaces the common one, and may be wider. The file with the common one does not
+    show that.
+    """
+    common = _get_table(tables, "budgets")
+    for name, limits in _get_table(_get_table(base, "budgets"), "variants").items():
+        restated = _get_table(_get_table(common, "variants"), name)
+        for path, limit, other in _find_differences(limits, common, restated):
+            raise SuiteError(
+                f"{shown} [budgets] {'.'.join(path)}: {limit} was given, but a file that is extended has "
+                f"{other} for {name}; write what {name} may lose in [budgets.variants.{name}] of this file"
+            )
+
+
+def _find_differences(
+    limits: object, common: object, restated: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], object, object]]:
+    """(path, common value, own value) of each value of `limits` that differs and is not restated."""
+    if isinstance(limits, dict) and isinstance(common, dict):
+        for key in limits.keys() & common.keys() - {"reason"}:
+            inner = _get_table({"": restated}, "").get(key)
+            yield from _find_differences(limits[key], common[key], inner, (*path, key))
+    elif limits != common and restated is None:
+        yield path, common, limits
+
+
+def _get_table(tables: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The table of that name; an empty table if there is none, or another value."""
+    table = tables.get(key)
+    return table if isinstance(table, dict) else {}
 
 
 def _read_extends(tables: dict[str, Any], shown: str) -> tuple[str, ...]:

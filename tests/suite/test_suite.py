@@ -95,6 +95,37 @@ def test_a_suite_may_extend_several_files_and_later_ones_win(bench: Path, suite_
     assert swapped.metrics == ("accuracy",)
 
 
+WIDER = "[budgets.variants.int8]\naccuracy = { drop_points = 40.0, on_inconclusive = 'warn' }\n"
+
+
+@pytest.mark.parametrize(
+    ("common", "message"),
+    [
+        ("accuracy = { drop_points = 2.0 }", r"accuracy\.drop_points: 2\.0 was given, .* has 40\.0 for int8"),
+        ("accuracy = { on_inconclusive = 'fail' }", r"accuracy\.on_inconclusive: fail was given, .* warn"),
+        ("accuracy = { drop_points = 40.0 }", None),
+        ("accuracy = { floor = 0.5 }", None),
+        ("f1_macro = { drop_points = 2.0 }", None),
+        ("accuracy = { drop_points = 2.0 }\n[budgets.variants.int8.accuracy]\ndrop_points = 3.0", None),
+    ],
+    ids=["limit", "what an undecided one does", "equal", "other kind", "other metric", "written again"],
+)
+def test_a_common_budget_holds_for_all_or_says_for_whom_not(
+    bench: Path, suite_text: str, common: str, message: str | None
+) -> None:
+    text = suite_text.replace("[measure]", f"{WIDER}[measure]")
+    (bench / "_common.toml").write_text(text)
+    own = f'[suite]\ntitle = "own"\nextends = "_common.toml"\n[budgets]\n{common}\n'
+    (bench / "_own.toml").write_text(f"[budgets]\n{common}\n")
+    several = '[suite]\ntitle = "own"\nextends = ["_common.toml", "_own.toml"]\n'
+    for suite in (own, several):
+        if message is None:
+            suite_of(bench, suite)
+            continue
+        with pytest.raises(SuiteError, match=message):
+            suite_of(bench, suite)
+
+
 def test_paths_are_relative_to_the_file_that_states_them(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text(suite_text)
     other = bench / "deep/er"

@@ -115,10 +115,10 @@ def test_a_common_budget_holds_for_all_or_says_for_whom_not(
 ) -> None:
     text = suite_text.replace("[measure]", f"{WIDER}[measure]")
     (bench / "_common.toml").write_text(text)
-    own = f'[suite]\ntitle = "own"\nextends = "_common.toml"\n[budgets]\n{common}\n'
+    single = f'[suite]\ntitle = "own"\nextends = "_common.toml"\n[budgets]\n{common}\n'
     (bench / "_own.toml").write_text(f"[budgets]\n{common}\n")
     several = '[suite]\ntitle = "own"\nextends = ["_common.toml", "_own.toml"]\n'
-    for suite in (own, several):
+    for suite in (single, several):
         if message is None:
             suite_of(bench, suite)
             continue

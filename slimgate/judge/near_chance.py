@@ -1,6 +1,7 @@
-"""Detects a teacher that gets no row right, or does not beat the most frequent label.
+"""Detects a model that gets no row right, or does not beat the most frequent label.
 
-Copies of such a teacher are useless too.
+Copies of such a teacher are useless too. Such a variant of a good teacher may still be within its budget, if
+almost all rows have one label.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import numpy as np
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict
+
+ACCURACY = "accuracy"
+REMEDY = "choose a smaller limit, or a budget on slices or on balanced_accuracy"
 
 
 def describe_near_chance(outcomes: Outcomes) -> str | None:
@@ -29,7 +34,7 @@ def describe_near_chance(outcomes: Outcomes) -> str | None:
     if share == 1:
         return f"all gate rows have the label {label}"
     judged = judge_quality(
-        load_metric("accuracy"), outcomes, outcomes, [QualityBudget("floor", share)]
+        load_metric(ACCURACY), outcomes, outcomes, [QualityBudget("floor", share)]
     ).budgets[0]
     if judged.verdict is Verdict.PASS or judged.value is None or judged.interval is None:
         return None
@@ -38,3 +43,11 @@ def describe_near_chance(outcomes: Outcomes) -> str | None:
         f"its accuracy {judged.value:.3f} [{low:.3f}, {high:.3f}] is not shown to be above {share:.3f}, the "
         f"share of the most frequent label ({label})"
     )
+
+
+def describe_useless_pass(judged: QualityJudgement, teacher: Outcomes, variant: Outcomes) -> str | None:
+    """Why a PASS of the accuracy may say nothing: the variant is near chance, and its teacher is not."""
+    if judged.metric != ACCURACY or judged.verdict is not Verdict.PASS or describe_near_chance(teacher):
+        return None
+    reason = describe_near_chance(variant)
+    return None if reason is None else f"{reason}: {REMEDY}"

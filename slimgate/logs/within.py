@@ -13,7 +13,7 @@ from slimgate.errors import DataError, MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.near_chance import describe_near_chance, describe_useless_pass
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import RANGES, LogBudgets, read_ranges
@@ -254,6 +254,8 @@ def _assert_outcomes_within(
     judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(format_message("variant", judged))
+    if reason := describe_useless_pass(judged, teacher, variant):
+        _issue_warnings([f"the variant passes near chance: {reason}"], stacklevel=4)
     return judged
 
 

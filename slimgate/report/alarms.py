@@ -9,16 +9,22 @@ from slimgate.record.run import RunRecord
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import find_new_head, find_teacher, list_models
 from slimgate.report.weights import describe_quantized_teacher
+from slimgate.results.checks import TEACHER
 
 
 def list_alarms(record: RunRecord) -> Iterator[str]:
     """The alarms that a PASS would hide.
 
-    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has or
-    that no model could learn, and variants that are new or gone since the baseline.
+    They are: a teacher that may have learnt nothing or is itself quantized, a variant that passes and may
+    have learnt nothing, labels that no gate row has or that no model could learn, and variants that are new
+    or gone since the baseline.
     """
     if doubt := describe_teacher_doubt(record):
         yield doubt
+    for model in list_models(record):
+        for facts in model.quality.values():
+            if model.name != TEACHER and facts.near_chance:
+                yield f"**{escape(model.name)} passes near chance**: {escape(facts.near_chance)}."
     if quantized := describe_quantized_teacher(record):
         yield quantized
     # Only if every gate row has one of the task's labels: else a label may have another name in the rows.

@@ -71,7 +71,7 @@ class QualityFacts(QualityFigures):
     teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
     the teacher's value that a perplexity grew.
     variance: n times the squared standard error of the drop as a fraction; a plan computes rows from it.
-    near_chance: why the teacher may have learnt nothing, in words; None if it has, or it is not known.
+    near_chance: why the teacher, or a variant that passes, may have learnt nothing, in words; else None.
     strays: the numbers of rows in which the prediction of the teacher, and of the variant, is no label of the
     task; None if both are 0.
     among: how many variants with a budget on the metric were judged, from which the variant that ships is

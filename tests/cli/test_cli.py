@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score, log_loss
 from support.judge_command import Judge
 from support.prediction_rows import Columns, make_turned_rows, shuffle_rows, write_predictions
 
+from slimgate import assert_within
 from slimgate.cli.main import main
 from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.results.quality import QualityFacts
@@ -85,6 +86,17 @@ def test_a_teacher_near_chance_is_reported(judge: Judge, tmp_path: Path) -> None
         (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *lines]))
     out = judge(tmp_path / "teacher.csv", tmp_path / "small.csv", "--drop-points", 5)[1]
     assert "warning: the teacher is near chance: its accuracy 0.5" in out
+
+
+def test_a_variant_that_passes_near_chance_is_reported(judge: Judge, tmp_path: Path) -> None:
+    for name in ("teacher", "small"):
+        rare = name == "teacher"
+        lines = [f"{row},{row % 50 == 0},{rare and row % 50 == 0}" for row in range(1000)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *lines]))
+    out = judge(tmp_path / "teacher.csv", tmp_path / "small.csv", "--drop-points", 5)[1]
+    assert "warning: small passes near chance: its accuracy 0.980 [" in out
+    with pytest.warns(UserWarning, match="the variant passes near chance: its accuracy 0.980"):
+        assert_within(tmp_path / "teacher.csv", tmp_path / "small.csv", drop_points=5.0)
 
 
 def test_without_a_budget_nothing_is_gated(judge: Judge, pair: tuple[Path, Path]) -> None:

@@ -1,11 +1,14 @@
-"""A teacher that gets no row right, or is not shown to beat the most frequent label."""
+"""A model that gets no row right, or is not shown to beat the most frequent label."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.near_chance import describe_near_chance, describe_useless_pass
+from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 
 
@@ -47,3 +50,27 @@ def test_some_written_answer_must_be_right() -> None:
 
 def test_rows_of_one_label_tell_nothing() -> None:
     assert describe_near_chance(answers([1] * 50, 50)) == "all gate rows have the label pos"
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "teacher_right", "variant_right", "useless"),
+    [
+        pytest.param("accuracy", 5.0, 1000, 980, True, id="passes as a constant answer would"),
+        pytest.param("accuracy", 1.0, 1000, 980, False, id="fails"),
+        pytest.param("accuracy", 5.0, 1000, 998, False, id="passes above chance"),
+        pytest.param("accuracy", 5.0, 980, 980, False, id="the warning is about the teacher"),
+        pytest.param("balanced_accuracy", 60.0, 1000, 980, False, id="another metric"),
+    ],
+)
+def test_a_variant_may_pass_near_chance(
+    metric: str, limit: float, teacher_right: int, variant_right: int, useless: bool
+) -> None:
+    """980 of 1,000 rows are neg. A model that always answers neg loses 2 points against a perfect teacher."""
+    labels = [0] * 980 + [1] * 20
+    teacher, variant = answers(labels, teacher_right), answers(labels, variant_right)
+    judged = judge_quality(load_metric(metric), teacher, variant, [QualityBudget("drop_points", limit)])
+    reason = describe_useless_pass(judged, teacher, variant)
+    assert (reason is not None) is useless
+    if reason is not None:
+        assert "its accuracy 0.980 [" in reason
+        assert reason.endswith("choose a smaller limit, or a budget on slices or on balanced_accuracy")

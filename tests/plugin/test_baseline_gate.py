@@ -165,3 +165,12 @@ def test_answers_other_than_the_records_are_not_tested_against(released: Path) -
     facts = ran.find_variant("three", "same")["since_baseline"]["accuracy"]
     assert (ran.code, facts["verdict"]) == (1, "INCONCLUSIVE")
     assert "its outcomes are of another run than its record: accuracy of the answers is" in facts["message"]
+
+
+def test_a_pass_near_chance_is_at_the_top_of_the_report(released: Path) -> None:
+    budget = "[budgets.variants.inverted]\naccuracy = { drop_points = 95.0 }\n"
+    ran = run(released, SUITE + budget)
+    assert ran.code == 0
+    report = (released / "reports/latest/three/report.md").read_text()
+    assert "- **inverted passes near chance**: its accuracy 0." in report
+    assert "same passes near chance" not in report

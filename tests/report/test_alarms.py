@@ -51,6 +51,13 @@ def test_alarms_are_right_below_the_verdict(doubtful: RunRecord) -> None:
     )
 
 
+def test_a_variant_that_passes_near_chance_is_named(doubtful: RunRecord) -> None:
+    facts = QualityFacts(teacher=0.9, value=0.51, n=400, near_chance=CHANCE, measured=MEASURED)
+    record = doubtful.replace(variants=[make_variant("always a", quality={"accuracy": facts})])
+    lines = [line for line in format_first_screen(record).splitlines() if line]
+    assert lines[2].startswith("- **always a passes near chance**: its accuracy 0.510")
+
+
 def test_the_comment_and_the_terminal_have_the_alarms(doubtful: RunRecord) -> None:
     assert format_pr_comment([doubtful]).index("The teacher is near chance") < 400
     shown = "\n".join(join_line(line) for line in list_summary_lines(doubtful, "report.md"))

@@ -24,7 +24,7 @@ from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import Metric, list_known_metrics, load_metric
 from slimgate.judge.metrics.classes import find_positive_label
-from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.near_chance import describe_near_chance, describe_useless_pass
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.file_budgets import FileBudgets
@@ -198,6 +198,11 @@ def judge_pair(
         if near_chance
         else []
     )
+    doubts += [
+        f"{name} passes near chance: {reason}"
+        for metric in judged.values()
+        if (reason := describe_useless_pass(metric.judged, pair.teacher, pair.variant))
+    ]
     gains = describe_large_gains(
         ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
     )

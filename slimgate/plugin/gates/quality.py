@@ -25,7 +25,7 @@ from slimgate.judge.facts import (
 from slimgate.judge.family import withhold_family_pass
 from slimgate.judge.message import format_message, format_teacher_message
 from slimgate.judge.metrics import Metric, compute_value, load_metric
-from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.near_chance import describe_near_chance, describe_useless_pass
 from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, make_undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
@@ -82,7 +82,9 @@ def test_quality(
         among = sum(metric in suite.budgets[name].quality for name in gated)
     facts = make_quality_facts(judged, line, actions, measured=format_now(), among=among)
     facts = facts.replace(
-        builds=describe_builds(suite, rebuilt, loaded_metric, judged), answered_on=variant.processor
+        builds=describe_builds(suite, rebuilt, loaded_metric, judged),
+        near_chance=describe_useless_pass(judged, teacher.outcomes, variant.outcomes),
+        answered_on=variant.processor,
     )
     report_result(GateResult(QUALITY, variant.name, metric, facts))
     conclude(variant, facts)

@@ -93,6 +93,16 @@ def recognize_format(path: Path) -> str | None:
     return next((name for pattern, name in _FORMAT_STARTS if pattern.match(start)), None)
 
 
+def describe_unknown_suffix(path: Path) -> str | None:
+    """Why the suffix of a file of rows does not show its format, and what to do; None if it does."""
+    if path.suffix.lower() in SUFFIXES:
+        return None
+    contents = recognize_format(path) if path.is_file() else None
+    remedy = f"the file is {contents}: unpack or rename it" if contents else "rename the file"
+    known = " ".join(SUFFIXES)
+    return f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: {known}; {remedy}"
+
+
 @dataclass(frozen=True)
 class RowFile:
     """A file and how it is read. `quotes`: whether a double quote of a csv or tsv may enclose a field."""
@@ -181,7 +191,20 @@ def read_all_rows(file: RowFile, *, scratch: Path) -> pa.Table:
         table = make_object_table(list(_read_json_objects(file)), where=str(file.path))
     if not table.num_rows:
         raise DataError(f"{file.path} has no rows, expected at least one below its header")
+    if _is_object_of_columns(table):
+        raise DataError(
+            f"{file.path} is one object of columns, expected an object for each row; pandas writes rows with "
+            'to_json(orient="records")'
+        )
     return table
+
+
+def _is_object_of_columns(table: pa.Table) -> bool:
+    """Whether the only row has a column in each key, as pandas writes by default."""
+    if table.num_rows != 1 or not all(map(pa.types.is_struct, table.schema.types)):
+        return False
+    row_names = {tuple(field.name for field in kind) for kind in table.schema.types}
+    return len(row_names) == 1 and len(row_names.pop()) > 1
 
 
 def _check_start(file: RowFile) -> None:

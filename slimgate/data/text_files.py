@@ -65,11 +65,12 @@ def _make_wrong_byte_error(
     stated = codecs.lookup(encoding).name
     other = "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
     likely = "utf-16" if has_utf_16_mark(path) else other
+    examples = ', or that of its language, such as "gb18030" or "cp1251"' if likely == "latin-1" else ""
     hint = (
         "the file is damaged or incomplete"
         if stated.startswith(likely)
         else f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is '
-        "in that encoding, or save it as UTF-8 (slimgate judge reads only UTF-8)"
+        f"in that encoding{examples}, or save it as UTF-8 (slimgate judge reads only UTF-8)"
     )
     wrong = f"byte {bytes_before + error.start} (0x{error.object[error.start]:02x})"
     return DataError(f"{path}: {wrong} is not {encoding}; {hint}")

@@ -24,7 +24,14 @@ from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import file_sha256
 from slimgate.data.images import digest_images, read_images
-from slimgate.data.row_files import SUFFIXES, RowFile, read_all_rows, read_column_names, require_file
+from slimgate.data.row_files import (
+    SUFFIXES,
+    RowFile,
+    describe_unknown_suffix,
+    read_all_rows,
+    read_column_names,
+    require_file,
+)
 from slimgate.errors import DataError
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.source import Source
@@ -115,12 +122,9 @@ class Params(Table):
                     f"{path} occurs twice, in {seen[path]} and in {where}: its rows would be in both"
                 )
             seen[path] = where
-            needs_suffix = label is None and self.format is None
-            if needs_suffix and path.suffix.lower() not in SUFFIXES:
-                raise _make_files_error(
-                    f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: "
-                    f"{' '.join(SUFFIXES)}; or set format"
-                )
+            problem = None if label is not None or self.format else describe_unknown_suffix(path)
+            if problem:
+                raise _make_files_error(f"{problem}, or set format in the source")
         return self
 
 

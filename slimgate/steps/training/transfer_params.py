@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from slimgate.data.row_files import SUFFIXES, RowFile
+from slimgate.data.row_files import SUFFIXES, RowFile, describe_unknown_suffix
 from slimgate.plugins.params import SuitePath, Table
 
 
@@ -107,9 +107,8 @@ class TransferParams(Table):
     @model_validator(mode="after")
     def _check_suffixes(self) -> TransferParams:
         for path in self.transfer:
-            if path.suffix.lower() not in SUFFIXES:
-                problem = f"suffix {path.suffix or 'none'} does not show the format"
-                raise ValueError(f"{path.name}: {problem}; known: {' '.join(SUFFIXES)}")
+            if problem := describe_unknown_suffix(path):
+                raise ValueError(problem)
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import socket
 import subprocess
 import sys
@@ -281,6 +283,32 @@ def test_bytes_that_do_not_decode_are_named_with_their_offset(tmp_path: Path, na
     path = write(tmp_path / name, b"text\nna\xefve\n")
     with pytest.raises(DataError, match=r'byte 7 \(0xef\) is not utf-8; add encoding = "latin-1"'):
         read(tmp_path, path=path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        pytest.param(
+            "a.csv.gz", gzip.compress(b"text,label\na,b\n"), "compressed by gzip: unpack or", id="gz"
+        ),
+        pytest.param("a.ndjson", b'{"text": "a"}\n', "; rename the file, or set format in", id="ndjson"),
+    ],
+)
+def test_a_suffix_that_shows_no_format_has_a_remedy(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        params_of(path=write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_an_object_of_columns_is_refused(tmp_path: Path, name: str) -> None:
+    columns = {"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}
+    path = write(tmp_path / name, json.dumps(columns).encode())
+    with pytest.raises(DataError, match=r'one object of columns.*to_json\(orient="records"\)'):
+        read(tmp_path, path=path)
+    message = write(tmp_path / f"b{name}", b'{"text": {"role": "user"}, "label": {"name": "x"}}')
+    assert len(read(tmp_path, path=message)["all"]["text"]) == 1
 
 
 def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> None:

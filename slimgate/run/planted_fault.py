@@ -58,6 +58,11 @@ class Fault:
     drop_points: float | None = None
 
     @property
+    def is_unchanged(self) -> bool:
+        """Whether the damage changed no answer: it was too small, or the gate ignores it."""
+        return self.wrong and self.drop_points == 0
+
+    @property
     def line(self) -> str:
         """The result in one line.
 
@@ -130,7 +135,7 @@ def judge_damaged_layer(
     faults: list[Fault] = []
     for strength in STRENGTHS:
         faults = _judge_damage(teacher, budgets, strength, seed=seed)
-        if all(fault.verdict is not None for fault in faults):
+        if all(fault.verdict is not None and not fault.is_unchanged for fault in faults):
             break
     return faults
 

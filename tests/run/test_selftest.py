@@ -18,6 +18,7 @@ from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
+from slimgate.run import planted_fault
 from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.run.planted_fault import (
     is_decidable,
@@ -112,6 +113,17 @@ def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> Non
     # the teacher itself is as it was
     stored, copy = predict_identical_copy(teacher, seed=0)
     assert stored.predictions.tolist() == copy.predictions.tolist()
+
+
+def test_noise_that_changes_no_answer_is_followed_by_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = make_tiny_run(tmp_path, gate=400).make_handle("teacher")
+    monkeypatch.setattr(planted_fault, "STRENGTHS", (1e-6,))
+    assert judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)[0].is_unchanged
+    monkeypatch.setattr(planted_fault, "STRENGTHS", (1e-6, 2.0))
+    (fault,) = judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
+    assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
 
 
 def test_a_gate_that_ignores_the_damaged_weights_is_wrong(

@@ -51,6 +51,7 @@ def start_session(
     for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
     report_root = _find_report_root(config)
+    _refuse_gone_suites(config)
     baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
     settings = _read_settings(config, report_root)
     log_baselines = _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
@@ -199,24 +200,39 @@ def _read_baseline_option(config: pytest.Config) -> BaselineSource | None:
 
 
 def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[str]:
-    """With --slimgate-baseline: a line for each suite without a baseline, and for each suite that is gone.
+    """With --slimgate-baseline: a line for each suite without a baseline.
 
     suites: the paths of the suites that were not compared with a baseline of their own.
     """
     source = _read_baseline_option(config)
     if source is None:
         return
-    from slimgate.record.files import read_records_in
     from slimgate.run.baseline import find_newest
 
     for path in suites:
         if find_newest(source, path) is None:
             yield f"{path}: no baseline in {source.shown}, so its gate was not compared"
-    if source.is_folder_of_baselines:
-        root = find_project_root(config)
-        for path in dict.fromkeys(run.record.suite.path for run in read_records_in(source.path)):
-            if not (root / path).is_file():
-                yield f"{path}: this suite has a baseline in {source.shown}, but its file is gone"
+
+
+def _refuse_gone_suites(config: pytest.Config) -> None:
+    """Raises SuiteError if the file of a suite with a baseline is gone, because no run judges its budgets.
+
+    Records of `slimgate judge` never had a suite.
+    """
+    source = _read_baseline_option(config)
+    if source is None or not source.is_folder_of_baselines:
+        return
+    from slimgate.record.files import read_records_in
+
+    root = find_project_root(config)
+    records = [run.record for run in read_records_in(source.path)]
+    suites = [record.suite.path for record in records if not record.command.startswith("slimgate judge ")]
+    gone = [path for path in dict.fromkeys(suites) if not (root / path).is_file()]
+    if gone:
+        raise SuiteError(
+            f"{', '.join(gone)}: a baseline is in {source.shown}, but the file {root / gone[0]} is gone; "
+            "restore the file, or remove all baselines of this suite from the folder"
+        )
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,12 @@ from support.doc_blocks import list_blocks
 from support.doc_checks import check_shell
 
 from slimgate.cli import compare
+from slimgate.cli.main import main
 from slimgate.report.files import PR_COMMENT
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
-GITHUB, COMPARE, GITHUB_LOGS, GITLAB, GITLAB_LOGS, GITHUB_SHARDS, GITLAB_SHARDS = (
+GITHUB, COMPARE, EVERY_SUITE, GITHUB_LOGS, GITLAB, GITLAB_LOGS, GITHUB_SHARDS, GITLAB_SHARDS = (
     yaml.safe_load(block.text) for block in list_blocks("docs/ci.md", "yaml")
 )
 INPUTS: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
@@ -47,6 +51,27 @@ def test_the_table_names_every_input_with_its_default() -> None:
 def test_the_step_that_compares_uses_options_that_there_are() -> None:
     (step,) = COMPARE
     assert re.findall(r"--fail-on (\w+)", step["run"]) == [compare.REGRESSED]
+
+
+def test_the_check_of_every_suite_fails_without_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    rows = ["id,label,prediction", *(f"{row},{row % 2},{row % 2}" for row in range(200))]
+    for name in ("base", "same"):
+        Path(f"{name}.csv").write_text("\n".join(rows))
+    for suite in ("a", "b"):
+        report = f"reports/latest/{suite}"
+        assert main(["judge", "base.csv", "same.csv", "--drop-points", "5", "--report", report]) == 0
+        assert main(["accept", report, "--name", "v1"]) == 0
+    (step,) = EVERY_SUITE
+    command = ["bash", "-e", "-c", step["run"]]
+    assert subprocess.run(command).returncode == 0
+    assert Path("summary.md").read_text().count("# v1 → reports/latest/") == 2
+    shutil.rmtree("reports/latest/b")
+    assert subprocess.run(command).returncode == 4
 
 
 def test_the_job_that_judges_gets_the_logs_that_its_suite_names() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,9 +149,16 @@ def test_a_suite_that_was_not_compared_is_named(with_baseline: Path) -> None:
     assert accept(with_baseline, "v2", suite="more") == 0
     suite.unlink()
     gone = run_pytest(with_baseline, *AGAINST_BASELINE)
-    assert gone.code == 0
-    words = "bench/logs.toml: this suite has a baseline in reports/baselines, but its file is gone"
+    assert gone.code == 4
+    words = f"bench/logs.toml: a baseline is in reports/baselines, but the file {suite} is gone; restore"
     assert any(words in line for line in gone.lines), gone.lines
+    shutil.rmtree(with_baseline / "reports/baselines/v1/logs")
+    assert run_pytest(with_baseline, *AGAINST_BASELINE).code == 0
+    report = "judge logs/base logs/good --metric gsm8k/acc --drop-points 5 --report reports/latest/judged"
+    command = [sys.executable, "-m", "slimgate", *report.split()]
+    assert subprocess.run(command, cwd=with_baseline, capture_output=True).returncode == 0
+    assert accept(with_baseline, "v2", suite="judged") == 0
+    assert run_pytest(with_baseline, *AGAINST_BASELINE).code == 0
 
 
 def test_a_baseline_that_is_not_there_ends_the_run(repository: Path) -> None:

@@ -72,7 +72,6 @@ class Params(HeadParams):
 class TokenClassification(HeadTask[Params]):
     end_to_end = True
     default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
-    proposed_metrics = ("tag_accuracy", "span_f1", "span_precision", "span_recall")
     also_called = ("ner", "tagging")
     pipeline = "token-classification"
     snippet_tail = (

@@ -209,6 +209,7 @@ def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_f
     teacher = {
         "ready": "the teacher is the unchanged model",
         "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
+        "fresh": "the model has random weights: the teacher is trained first",
         "other labels": "the model's labels differ from the data's, so the teacher gets a new head and is "
         "fine-tuned; to keep the model unchanged, name the label of each output with --model-labels",
     }[draft.standing]

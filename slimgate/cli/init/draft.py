@@ -158,7 +158,7 @@ class Draft:
         return values
 
     def _list_stated_labels(self) -> tuple[str, ...]:
-        if self.standing == "headless":
+        if self.standing in ("headless", "fresh"):
             raise DataError(
                 "--model-labels: the model has no head for this task, so it has no outputs to label; "
                 "leave the option out"

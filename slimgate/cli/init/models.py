@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from tokenizers import Encoding
 
-Standing = Literal["ready", "other labels", "headless"]
+Standing = Literal["ready", "other labels", "headless", "fresh"]
 # The share of unknown tokens from which a row is unreadable, as in run/measure/quality.py, which imports more
 # than this command needs.
 UNREADABLE = 0.2
@@ -93,13 +93,15 @@ class ModelSettings:
         return number if isinstance(number, int) else None
 
     def judge_standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
-        """How ready it is for the task without training. "headless": its head has to be trained first.
+        """How ready it is for the task without training.
+
+        "headless": its head has to be trained first; "fresh": the whole model has to be trained first.
 
         auto: transformers' class of models that can do the task, None if any can; classes: the labels of the
         data, empty for numbers; stated: the data's label of each output, if the suite states it.
         """
         if self.fresh:
-            return "headless"
+            return "fresh"
         if auto is None:
             return "ready"
         head = Head(auto, tuple(classes) or ("score",), ordered=bool(classes))

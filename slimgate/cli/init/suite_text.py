@@ -209,6 +209,8 @@ def _format_teacher_table(draft: Draft) -> Iterator[str]:
         labels = format_label_map(list_model_labels(model.config))
         yield f"# The model's own labels: {format_text(labels)}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
+    elif draft.standing == "fresh":
+        yield "# The model has random weights, so it may need more epochs and a larger learning_rate."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
     else:

@@ -175,6 +175,29 @@ def test_a_language_model_and_questions(
     assert "chat" not in suite["task"]
 
 
+def test_a_model_with_random_weights_is_trained_first(repository: Path, init: Init) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    pages = [json.dumps({"page": f"the film {i} is good"}) for i in range(200)]
+    (repository / "pages.jsonl").write_text("\n".join(pages), "utf-8")
+    code, out, _ = init("--model", "fresh:gpt", "--data", "pages.jsonl")
+    assert code == 0
+    assert "  the model has random weights: the teacher is trained first\n" in out
+    assert "# The model has random weights" in (repository / "bench/pages.toml").read_text("utf-8")
+    assert "fine_tune" in read_suite(repository, "pages")["teacher"]["steps"][0]
+
+
+def test_tagged_words_have_a_budget_on_their_spans(repository: Path, init: Init) -> None:
+    """Most words are outside of spans, so a model that finds no span has most tags right."""
+    rows = [
+        {"tokens": ["the", "film", f"F{i}", "is", "good"], "tags": ["O", "O", "B-FILM", "O", "O"]}
+        for i in range(200)
+    ]
+    (repository / "tagged.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    assert init("--model", "model", "--data", "tagged.jsonl")[0] == 0
+    suite = read_suite(repository, "tagged")
+    assert (suite["task"]["kind"], next(iter(suite["budgets"]))) == ("token_classification", "span_f1")
+
+
 def write_pairs(repository: Path, rows: int) -> None:
     """A tiny T5, and texts with their last words."""
     write_tiny(repository / "t5", "t5", causal=True)

@@ -56,6 +56,8 @@ def test_the_versions_that_work_are_those_of_the_package() -> None:
     assert PROJECT["requires-python"].removeprefix(">=") in works["Python"][0]
     assert works["PyTorch"][0] == PINNED["torch"]
     assert works["transformers"][0] == f"{LOWEST['transformers']}, {PINNED['transformers']}"
+    core = [LOWEST[name] for name in ("numpy", "scipy", "pyarrow", "pydantic")]
+    assert works["numpy, SciPy, pyarrow, pydantic"][0].partition(";")[0] == ", ".join(core)
     runtimes = [PINNED[name] for name in ("onnxruntime", "openvino", "ctranslate2")]
     assert works["ONNX Runtime, OpenVINO, CTranslate2"][0] == ", ".join(runtimes)
 

@@ -124,6 +124,6 @@ def _make_guess_error(examined: ExaminedTable) -> DataError:
     task, columns = examined.stated.task or "task", ", ".join(examined.columns)
     return DataError(
         f"no column looks like the label of a {task}: the columns are {columns}. Name the label column "
-        "with --label, or give one file for each label with --by-label NAME=FILE (text alone is for a "
-        "causal language model)"
+        "with --label (for numbers that are scores, add --task text_regression), or give one file for each "
+        "label with --by-label NAME=FILE (text alone is for a causal language model)"
     )

@@ -41,6 +41,8 @@ HEADER = "# Written by slimgate init"
 SCHEMA_FILE = "suite.schema.json"
 # How much the proposed budget lets a slice lose.
 _SLICE_POINTS = 5.0
+# More whole numbers than this may be scores, such as grades from 0 to 100.
+_MANY_NUMBERS = 10
 PRUNED = "shows what pruning without recovery costs"
 
 
@@ -136,6 +138,8 @@ def describe_rows(draft: Draft) -> Iterator[str]:
         fewest = f"{fewest_rows:,} rows ({format_text(rare_label)})"
         largest = f"{most_rows:,} ({format_text(common_label)})"
         yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
+        if len(draft.classes) > _MANY_NUMBERS and all(name.isdigit() for name in draft.classes):
+            yield "The labels are numbers: if they are scores and not classes, use --task text_regression."
         if most_rows > 0.8 * draft.table.num_rows:
             yield "One label has most rows: accuracy says little of the others; see their slices."
     elif draft.classes:

@@ -186,6 +186,19 @@ def test_a_model_with_random_weights_is_trained_first(repository: Path, init: In
     assert "fine_tune" in read_suite(repository, "pages")["teacher"]["steps"][0]
 
 
+def test_many_numbers_as_labels_may_be_scores(repository: Path, init: Init) -> None:
+    lines = [f"the film {i} is good,{i % 11},{i % 5}" for i in range(400)]
+    (repository / "graded.csv").write_text("\n".join(["text,grade,stars", *lines]), "utf-8")
+    hint = "  The labels are numbers: if they are scores and not classes, use --task text_regression.\n"
+    assert hint in init("--model", "model", "--data", "graded.csv", "--label", "grade")[1]
+    assert hint not in init("--model", "model", "--data", "graded.csv", "--label", "stars", "--force")[1]
+    code, out, _ = init(
+        *("--model", "model", "--data", "graded.csv", "--label", "grade"),
+        *("--task", "text_regression", "--force"),
+    )
+    assert (code, "graded.toml: text_regression" in out) == (0, True)
+
+
 def test_tagged_words_have_a_budget_on_their_spans(repository: Path, init: Init) -> None:
     """Most words are outside of spans, so a model that finds no span has most tags right."""
     rows = [

@@ -74,7 +74,7 @@ class RowCheck:
 
         Example: `500 gate rows: 0 predictions differ, largest probability difference 0.004`.
         """
-        noun, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
+        noun, number = ("prediction", "probability") if self.of_classes else ("answer", "value")
         differ = (
             f"{format_count(self.changed, noun, f'{noun}s')} {'differs' if self.changed == 1 else 'differ'}"
         )

@@ -95,6 +95,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = fast
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names a case by its options or sequence, which pytest would only number."""
+    if isinstance(val, dict | list | tuple) and is_plain(val):
+        return format_case(val)[:60] or "nothing"
+    return None
+
+
+def is_plain(value: object) -> bool:
+    """Whether the text of a value is the same in every process."""
+    if isinstance(value, dict):
+        return all(map(is_plain, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def format_case(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={format_case(item)}" for key, item in value.items())
+    return ",".join(map(format_case, value)) if isinstance(value, list | tuple) else str(value)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,

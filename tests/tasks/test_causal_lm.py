@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import safetensors
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context, save_model
@@ -250,13 +250,19 @@ def test_a_fresh_model_reads_by_a_tokenizer_of_the_train_rows(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"text": ("a", "b")}, {"text": ("a",), "max_tokens": 8, "stride": 9}, {"text": ("a",), "stride": 0}],
-    ids=["two texts", "gaps", "standing still"],
+    ("options", "message"),
+    [
+        ({"text": ("a", "b")}, "text: Tuple should have at most 1 item"),
+        (
+            {"text": ("a",), "max_tokens": 8, "stride": 9},
+            "stride = 9 skips tokens between windows of max_tokens = 8",
+        ),
+        ({"text": ("a",), "stride": 0}, "stride: Input should be greater than or equal to 1"),
+    ],
+    ids=["two texts", "gaps", "no stride"],
 )
-def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Params(**options)
+def test_wrong_params_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(Params, options).startswith(message)
 
 
 # --- the output layer that is the token table

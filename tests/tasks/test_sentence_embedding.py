@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny
@@ -37,22 +37,30 @@ def test_columns_are_the_texts_and_the_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        {},
-        {"text": "a"},
-        {"pair": ("a", "b"), "label": "c"},
-        {"pair": ("a", "b"), "text": "a", "label": "c"},
-        {"pair": ("a", "b"), "prompts": ("query: ",)},
-        {"pair": ("a", "b"), "matryoshka": (64, 128)},
-        {"pair": ("a", "b"), "scale": 0.0},
-        {"text": "a", "label": "b", "symmetric": True},
+        ({}, "none was given, expected pair = [query column, document column], or text and label"),
+        ({"text": "a"}, "text was given, expected pair = [query column, document column], or text and label"),
+        ({"pair": ("a", "b"), "label": "c"}, "pair and label was given, expected pair = [query column"),
+        ({"pair": ("a", "b"), "text": "a", "label": "c"}, "pair and text and label was given, expected pair"),
+        (
+            {"pair": ("a", "b"), "prompts": ("query: ",)},
+            "prompts has 1 entries, expected 2: one for each column of texts (a, b)",
+        ),
+        (
+            {"pair": ("a", "b"), "matryoshka": (64, 128)},
+            "matryoshka: [64, 128] was given, expected falling numbers, such as [384, 256, 128]",
+        ),
+        ({"pair": ("a", "b"), "scale": 0.0}, "scale: Input should be greater than 0"),
+        (
+            {"text": "a", "label": "b", "symmetric": True},
+            "symmetric = true is for pairs: rows with a label are query and document at once",
+        ),
     ],
     ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale", "symmetric"],
 )
-def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Params(**options)
+def test_wrong_params_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(Params, options).startswith(message)
 
 
 def test_a_query_belongs_to_documents_equal_up_to_white_space() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_classifier, make_tiny_context
@@ -47,18 +47,17 @@ def test_columns_are_the_texts_and_the_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        {"text": ()},
-        {"text": ("a", "b", "c")},
-        {"text": ("a",), "max_tokens": 1},
-        {"text": ("a",), "pooling": "max"},
+        ({"text": ()}, "text: Tuple should have at least 1 item"),
+        ({"text": ("a", "b", "c")}, "text: Tuple should have at most 2 items"),
+        ({"text": ("a",), "max_tokens": 1}, "max_tokens: Input should be greater than or equal to 2"),
+        ({"text": ("a",), "pooling": "max"}, "pooling: Input should be 'model' or 'mean'"),
     ],
     ids=["no text", "three texts", "one token", "pooling"],
 )
-def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Params(label="y", **options)
+def test_wrong_params_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(Params, {"label": "y", **options}).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_model
@@ -33,12 +33,17 @@ def test_it_declares_that_it_needs_the_teacher() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"alpha": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"mse_weight": -1.0}, {"tempreature": 2.0}],
+    ("options", "message"),
+    [
+        ({"alpha": 1.1}, "alpha: Input should be less than or equal to 1"),
+        ({"alpha": -0.1}, "alpha: Input should be greater than or equal to 0"),
+        ({"temperature": 0.0}, "temperature: Input should be greater than 0"),
+        ({"mse_weight": -1.0}, "mse_weight: Input should be greater than or equal to 0"),
+        ({"tempreature": 2.0}, "unknown key tempreature. Did you mean temperature?"),
+    ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        distill.Params(**options)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(distill.Params, options).startswith(message)
 
 
 @pytest.mark.parametrize("hidden_weight", [0.0, 0.1], ids=["stored logits", "hidden states"])

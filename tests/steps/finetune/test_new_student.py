@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.architectures import write_tiny_classifier
 from fixtures.models.building import PARAMS, load_tiny, make_tiny_context, save_model
@@ -84,9 +84,14 @@ def test_embeddings_of_an_equal_width_are_copied(tmp_path: Path) -> None:
 
 
 def test_a_shape_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    for params in ({}, {"heads": 2}, {"hidden": 10, "heads": 4}, {"layers": 0}, {"width": 3}):
-        with pytest.raises(ValidationError):
-            new_student.Params(**params)
+    for params, message in (
+        ({}, "expected layers or hidden"),
+        ({"heads": 2}, "expected layers or hidden"),
+        ({"hidden": 10, "heads": 4}, "hidden = 10 is not a multiple of heads = 4"),
+        ({"layers": 0}, "layers: Input should be greater than or equal to 1"),
+        ({"width": 3}, "unknown key width"),
+    ):
+        assert read_refusal(new_student.Params, params).startswith(message)
     with pytest.raises(BuildError, match="hidden = 28 is not a multiple of 3 heads; give heads"):
         fresh(tmp_path, "bert", layers=1, hidden=28)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.building import make_tiny_classifier
 from slimgate.errors import BuildError
@@ -78,7 +78,15 @@ def test_a_width_that_m_does_not_divide_is_a_clear_error(tmp_path: Path) -> None
         n_m_prune.step.apply(model, n_m_prune.Params(n=2, m=5), context)
 
 
-@pytest.mark.parametrize("options", [{"n": 4}, {"n": 5, "m": 4}, {"n": 0}, {"m": 1}, {"score": "random"}])
-def test_patterns_that_prune_nothing_or_all_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        n_m_prune.Params(**options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 4}, "n = 4, m = 4 were given, expected n below m, such as n = 2, m = 4"),
+        ({"n": 5, "m": 4}, "n = 5, m = 4 were given, expected n below m, such as n = 2, m = 4"),
+        ({"n": 0}, "n: Input should be greater than or equal to 1"),
+        ({"m": 1}, "m: Input should be greater than or equal to 2"),
+        ({"score": "random"}, "score: Input should be 'magnitude' or 'wanda'"),
+    ],
+)
+def test_patterns_that_prune_nothing_or_all_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(n_m_prune.Params, options).startswith(message)

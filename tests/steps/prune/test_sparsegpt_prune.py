@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.building import compute_scores, make_tiny_classifier
 from slimgate.models.linear_layers import find_linear_layers
@@ -62,7 +63,13 @@ def test_either_a_share_or_n_and_m_is_expected(options: dict[str, Any]) -> None:
         sparsegpt_prune.Params(**options)
 
 
-@pytest.mark.parametrize("options", [{"n": 4, "m": 4}, {"sparsity": 1.0}, {"sparsity": 0.5, "damping": 0.0}])
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        sparsegpt_prune.Params(**options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 4, "m": 4}, "sparsity = None, n = 4, m = 4 were given, expected n below m"),
+        ({"sparsity": 1.0}, "sparsity: Input should be less than 1"),
+        ({"sparsity": 0.5, "damping": 0.0}, "damping: Input should be greater than 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(sparsegpt_prune.Params, options).startswith(message)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 
 from fixtures.models.building import MEAN, make_tiny_classifier
 from slimgate.errors import DataError
@@ -90,7 +90,13 @@ def test_without_calibration_rows_it_says_which_split_is_missing(tmp_path: Path)
         wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
 
 
-@pytest.mark.parametrize("options", [{"sparsity": 1.0}, {"sparsity": 0.5, "scope": "global"}, {}])
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        wanda_prune.Params(**options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsity": 1.0}, "sparsity: Input should be less than 1"),
+        ({"sparsity": 0.5, "scope": "global"}, "scope: Input should be 'row' or 'layer'"),
+        ({}, "sparsity: Field required"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(wanda_prune.Params, options).startswith(message)

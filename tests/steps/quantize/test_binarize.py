@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from support.refused_options import read_refusal
 from torch import nn
 
 from fixtures.models.building import (
@@ -156,11 +156,17 @@ def test_the_error_of_plain_signs_is_the_variance_of_the_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"ramp": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"float_blocks": [-1]}, {"bits": 1}]
+    ("options", "message"),
+    [
+        ({"ramp": 1.1}, "ramp: Input should be less than or equal to 1"),
+        ({"alpha": -0.1}, "alpha: Input should be greater than or equal to 0"),
+        ({"temperature": 0.0}, "temperature: Input should be greater than 0"),
+        ({"float_blocks": [-1]}, "float_blocks: Input should be greater than or equal to 0"),
+        ({"bits": 1}, "unknown key bits"),
+    ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        binarize.Params(**options)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    assert read_refusal(binarize.Params, options).startswith(message)
 
 
 def test_it_declares_what_it_needs() -> None:

@@ -13,6 +13,7 @@ import pytest
 from support.judge_command import Command
 from support.outcome_tables import Shares, write_class_answers, write_values
 from support.prediction_rows import make_turned_rows, write_predictions
+from support.sample_record import change_variant
 
 from slimgate.cli.explain.row import describe_row_place
 from slimgate.cli.main import main
@@ -109,9 +110,7 @@ def test_the_text_of_every_quoted_row_is_shown(explain: Command, run: Path, wher
         if where == "changed_answers"
         else BehaviourFacts(flips=flips.replace(**rows))
     )
-    written = record("student", "int8")
-    student = written.variants[1].model_copy(update={"behaviour": behaviour})
-    written = written.model_copy(update={"variants": [written.variants[0], student]})
+    written = change_variant(record("student", "int8"), "student", behaviour=behaviour)
     (run / "run.json").write_text(format_record_json(written))
     assert "a barking pet" in explain(run, "r1")[1]
 

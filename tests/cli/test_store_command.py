@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.judge_command import Command
-from support.sample_record import make_sample_record
+from support.sample_record import change_variant, make_sample_record
 
 from slimgate.errors import DataError
 from slimgate.record.run import format_record_json
@@ -128,15 +128,20 @@ def test_a_clock_that_was_set_back_makes_nothing_old(command: Command, store: Pa
     assert abs((read_last_use(store, "artifacts/parent") or 0) - time.time()) < 60
 
 
-def test_entries_of_a_baseline_stay_with_their_parents(command: Command, store: Path) -> None:
+def write_baseline(store: Path) -> Path:
+    """A baseline next to the store, which refers to the entry d1."""
     record = make_sample_record()
-    artifact = record.variants[1].artifact
+    artifact = record.variant("student").artifact
     assert artifact is not None
-    variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
-    baseline = record.model_copy(update={"variants": [record.variants[0], variant]})
+    changed = change_variant(record, "student", artifact=artifact.model_copy(update={"digest": "d1"}))
     file = store.parent / "reports/baselines/v1/x/run.json"
     file.parent.mkdir(parents=True)
-    file.write_text(format_record_json(baseline))
+    file.write_text(format_record_json(changed))
+    return file
+
+
+def test_entries_of_a_baseline_stay_with_their_parents(command: Command, store: Path) -> None:
+    file = write_baseline(store)
     code, out, _ = command("prune", "--max-size", "0", "--dry-run")
     assert (code, out.splitlines()[-1]) == (0, "1 entry, 1.0 MB, would be removed; left: 3 entries, 3.0 MB")
     elsewhere = store.parent / "elsewhere"
@@ -152,13 +157,7 @@ def test_baselines_next_to_the_store_count_in_every_folder(
     command: Command, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a nightly job: cd / && slimgate store prune --store /srv/repository/.slimgate."""
-    record = make_sample_record()
-    artifact = record.variants[1].artifact
-    assert artifact is not None
-    variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
-    file = store.parent / "reports/baselines/v1/x/run.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(format_record_json(record.model_copy(update={"variants": [record.variants[0], variant]})))
+    write_baseline(store)
     (store.parent / "jobs").mkdir()
     monkeypatch.chdir(store.parent / "jobs")
     out = command("prune", "--max-size", "0")[1]

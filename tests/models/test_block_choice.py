@@ -42,7 +42,6 @@ def check_saved(model: TorchModel, tmp_path: Path) -> TorchModel:
         (4, 4, [0, 1, 2, 3]),
         (12, 11, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]),
     ],
-    ids=str,
 )
 def test_blocks_are_spread_evenly_from_the_first_to_the_last(
     total: int, count: int, expected: list[int]

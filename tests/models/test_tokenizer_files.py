@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.sample_record import make_sample_record
+from support.sample_record import change_variant, make_sample_record
 from support.tiny_suite import make_tiny_run
 
 from fixtures.models.tiny_clip import PARAMS, write_tiny_clip
@@ -87,9 +87,8 @@ def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> Non
     assert list_unreadable_rows(record) == []
     first = record.variants[0]
     assert first.artifact is not None
-    strange_one = first.artifact.model_copy(update={"unreadable_rows": 0.5})
-    models = [first.model_copy(update={"artifact": strange_one}), *record.variants[1:]]
-    record = record.model_copy(update={"variants": models})
+    unreadable = first.artifact.model_copy(update={"unreadable_rows": 0.5})
+    record = change_variant(record, "teacher", artifact=unreadable)
     [line] = list_unreadable_rows(record)
     assert line.startswith("the tokenizer of teacher cannot read 50 % of the gate rows: at least one token")
     assert f"**Unknown tokens**: {line}." in list(format_notes(record))

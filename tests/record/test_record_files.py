@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.releases import SUITE, write_release
-from support.sample_record import make_sample_record
+from support.sample_record import change_variant, make_sample_record
 
 from slimgate.errors import DataError
 from slimgate.record.files import find_record_file, read_record_file, read_suite_baselines
@@ -109,8 +109,7 @@ def test_a_figure_that_is_not_finite_is_read_back_as_written(tmp_path: Path) -> 
     record = read_record_file(tmp_path).record
     times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")
     metrics = {"loss": QualityFacts(teacher=0.5, value=inf, drop_points=inf, n=10, measured="")}
-    int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
-    text = format_record_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
+    text = format_record_json(change_variant(record, "int8", latency={"b1": times}, quality=metrics))
     (tmp_path / "run.json").write_text(text)
     model = read_record_file(tmp_path).record.variant("int8")
     assert model.latency["b1"].speedup_interval == (0.5, inf)

@@ -13,6 +13,7 @@ from support.judge_command import judge_into
 from support.kl_logs import write_kl_log
 from support.load_test_files import write_vllm
 from support.releases import SUITE, Model, write_release
+from support.sample_record import change_variant
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
@@ -96,9 +97,8 @@ def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, kind: str) 
 
 def test_a_model_with_an_error_has_a_line(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
-    broken = record.variants[-1].model_copy(update={"error": "keep_layers: no such block"})
-    *_, last = make_lines(record.model_copy(update={"variants": [*record.variants[:-1], broken]}))
-    assert (last.kind, last.variant, last.error) == ("error", broken.name, "keep_layers: no such block")
+    *_, last = make_lines(change_variant(record, "int8", error="keep_layers: no such block"))
+    assert (last.kind, last.variant, last.error) == ("error", "int8", "keep_layers: no such block")
 
 
 def test_the_page_names_every_column() -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from support.releases import write_release
+from support.sample_record import change_variant
 
 from slimgate.record.build import StepFacts
 from slimgate.record.files import read_record_file
@@ -20,22 +21,19 @@ ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)
 
 def test_steps_are_reported_as_a_suite_writes_them(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
-    teacher, int8 = record.variants
     steps = [
         StepFacts(name="fine_tune", params={"epochs": 1, "seed": 0}, given={"epochs": 1}, seconds=1, log={}),
         StepFacts(name="keep_layers", params=[0, 3], seconds=1, log={}),
     ]
-    changed = record.model_copy(update={"variants": [teacher, int8.model_copy(update={"steps": steps})]})
-    _, logged = make_model_runs(changed)
+    _, logged = make_model_runs(change_variant(record, "int8", steps=steps))
     assert json.loads(logged.params["steps"]) == [{"fine_tune": {"epochs": 1}}, {"keep_layers": [0, 3]}]
 
 
 def test_names_hold_only_what_mlflow_takes_and_drops_have_units(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
-    teacher, int8 = record.variants
     facts = QualityFacts(teacher=9.0, value=9.9, drop_points=10.0, unit="percent", n=5, measured="")
-    named = int8.model_copy(update={"quality": {"own.metrics:häufig/mean": facts}})
-    _, logged = make_model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    quality = {"own.metrics:häufig/mean": facts}
+    _, logged = make_model_runs(change_variant(record, "int8", quality=quality))
     assert logged.metrics["metric/own.metrics_h_ufig_mean/drop_percent"] == 10.0
     assert all(ALLOWED.fullmatch(name) for name in (*logged.metrics, *logged.tags, *logged.params))
 
@@ -43,11 +41,10 @@ def test_names_hold_only_what_mlflow_takes_and_drops_have_units(tmp_path: Path) 
 def test_names_that_become_equal_keep_their_verdicts(tmp_path: Path) -> None:
     """Two slices whose names have no character that MLflow allows: one FAILs."""
     record = read_record_file(write_release(tmp_path)).record
-    teacher, int8 = record.variants
-    passed = int8.quality["accuracy"]
+    passed = record.variant("int8").quality["accuracy"]
     lost = passed.model_copy(update={"verdict": Verdict.FAIL, "drop_points": 9.0})
-    named = int8.model_copy(update={"quality": {"日本": lost, "中国": passed, "accuracy": passed}})
-    _, logged = make_model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    quality = {"日本": lost, "中国": passed, "accuracy": passed}
+    _, logged = make_model_runs(change_variant(record, "int8", quality=quality))
     tags = {name: value for name, value in logged.tags.items() if ".verdict.metric/" in name}
     assert sorted(tags.values()) == ["FAIL", "PASS", "PASS"]
     assert tags["slimgate.verdict.metric/accuracy"] == "PASS"

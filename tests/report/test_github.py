@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.kl_logs import write_kl_log
 from support.releases import INT8, Model, write_release
+from support.sample_record import change_variant
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
@@ -129,11 +130,7 @@ def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
 def test_what_an_earlier_run_judged_says_so(tmp_path: Path) -> None:
     run = record(tmp_path, bad=Model(wrong=LOST))
     old = CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")
-    models = [
-        model.model_copy(update={"carried": [old]}) if model.name == "bad" else model
-        for model in run.variants
-    ]
-    carried = run.model_copy(update={"variants": models})
+    carried = change_variant(run, "bad", carried=[old])
     (line,) = list_budget_annotations(carried, "x.toml")
     when = "carried over, measured 2026-11-20 14:02 UTC"
     assert parsed(line)[2] == f"slimgate: bad, accuracy ({when})"

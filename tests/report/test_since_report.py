@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.report_sections import find_section
-from support.sample_record import make_sample_record
+from support.sample_record import change_variant, make_sample_record
 
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import BaselineFacts
@@ -36,13 +36,7 @@ LOST = SinceFacts(
 def record(facts: SinceFacts, *, gated: bool = True, name: str | None = "v1") -> RunRecord:
     """The sample, whose int8 is held against a baseline."""
     sample = make_sample_record(baseline=BaselineFacts(path="b/run.json", name=name, created="2026-11-01"))
-    changed = [
-        model.model_copy(update={"since_baseline": {"accuracy": facts}, "gated": gated})
-        if model.name == "int8"
-        else model
-        for model in sample.variants
-    ]
-    return sample.model_copy(update={"variants": changed})
+    return change_variant(sample, "int8", since_baseline={"accuracy": facts}, gated=gated)
 
 
 def test_what_was_lost_is_a_row_with_its_budget_and_verdict() -> None:
@@ -95,12 +89,7 @@ def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
 
 
 def test_a_metric_with_a_budget_since_then_is_gated() -> None:
-    sample = record(LOST)
-    models = [
-        model.model_copy(update={"since_baseline": {"roc_auc": LOST}}) if model.name == "int8" else model
-        for model in sample.variants
-    ]
-    changed = sample.model_copy(update={"variants": models})
+    changed = change_variant(record(LOST), "int8", since_baseline={"roc_auc": LOST})
     text = format_suite_report(changed)
     assert "roc_auc" in find_section(text, "More metrics with a budget")
     assert "Metrics without a budget" not in text

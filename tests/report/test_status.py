@@ -84,7 +84,7 @@ def test_a_partial_run_has_not_decided_what_ships() -> None:
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
-@pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
+@pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}])
 def test_what_is_not_gated_built_or_measured_could_not_ship(fields: dict[str, object]) -> None:
     record = make_record_of(make_judged("odd", P, P, **fields))
     assert list_inside_budgets(record) == []

@@ -52,6 +52,12 @@ def make_variant(name: str, **fields: Any) -> VariantRecord:
     return VariantRecord(**{"name": name, "parent": "teacher", **fields})
 
 
+def change_variant(record: RunRecord, name: str, **fields: Any) -> RunRecord:
+    """The record, with fields of one variant replaced."""
+    variants = [model.model_copy(update=fields) if model.name == name else model for model in record.variants]
+    return record.model_copy(update={"variants": variants})
+
+
 def make_record_of(*variants: VariantRecord, **changes: Any) -> RunRecord:
     """The sample with its teacher and these variants."""
     return make_sample_record(variants=[make_sample_record().variants[0], *variants], **changes)

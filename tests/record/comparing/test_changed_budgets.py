@@ -18,6 +18,7 @@ from support.releases import (
     compare_folders,
     write_release,
 )
+from support.sample_record import change_variant
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.comparing import compare
@@ -51,15 +52,13 @@ def test_a_budget_that_held_and_fails_has_regressed(
 def confirm(folder: Path, outcome: Verdict) -> StoredRecord:
     """A release whose variant passed on the gate rows, with that verdict on the confirm rows."""
     stored = read_record_file(write_release(folder))
-    teacher, int8 = stored.record.variants
-    passed = int8.quality["accuracy"]
+    passed = stored.record.variant("int8").quality["accuracy"]
     budgets = [replace(budget, verdict=outcome) for budget in passed.budgets]
     message = f"confirm: int8: accuracy: {outcome}"
     again = passed.model_copy(update={"budgets": budgets, "verdict": outcome, "message": message})
-    models = [teacher, int8.model_copy(update={"confirm": {"accuracy": again}})]
     rows = ConfirmFacts(digest="c", n=8000, looks=1, models=1, measured="")
-    changed = stored.record.model_copy(update={"variants": models, "confirm": rows})
-    return stored._replace(record=changed)
+    changed = change_variant(stored.record, "int8", confirm={"accuracy": again})
+    return stored._replace(record=changed.model_copy(update={"confirm": rows}))
 
 
 @pytest.mark.parametrize("before", [Verdict.PASS, None], ids=["confirmed", "not confirmed"])
@@ -92,9 +91,7 @@ def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None
 
 def test_a_pass_on_the_confirm_rows_alone_does_not_count(tmp_path: Path) -> None:
     old, new = (confirm(tmp_path / name, Verdict.PASS) for name in ("old", "new"))
-    teacher, int8 = new.record.variants
-    lost = int8.model_copy(update={"quality": {}, "awaited": ["accuracy"]})
-    record = new.record.model_copy(update={"variants": [teacher, lost]})
+    record = change_variant(new.record, "int8", quality={}, awaited=["accuracy"])
     (change,) = compare(old, new._replace(record=record)).regressed
     assert (change.before, change.after) == (Verdict.PASS, "not measured")
 
@@ -239,10 +236,7 @@ def test_a_budget_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) ->
     new = write_release(tmp_path / "new", models={"int8": Model(budgets=())})
     off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
     record = read_record_file(new).record
-    int8 = record.variants[1].model_copy(update={"switched_off": [off]})
-    (new / "run.json").write_text(
-        format_record_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
-    )
+    (new / "run.json").write_text(format_record_json(change_variant(record, "int8", switched_off=[off])))
     comparison = compare_folders(tmp_path / "old", new)
     assert [(change.after, change.reason) for change in comparison.loosened] == [(None, "new labels")]
     assert comparison.unexplained == []

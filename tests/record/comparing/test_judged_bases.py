@@ -13,6 +13,7 @@ import pytest
 from support.judge_command import judge_into
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import make_vllm_result, write_vllm
+from support.sample_record import change_variant
 
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.budgets import LogBudgets
@@ -249,11 +250,8 @@ def test_a_log_of_another_model_is_noted(
     tmp_path: Path, was: str | None, now: str | None, notes: list[str]
 ) -> None:
     stored = fallen_record(tmp_path / "v1", 600, "{ drop_points = 4.0 }").record
-    base, int8 = stored.variants
-    old, new = (
-        stored.model_copy(update={"variants": [base, int8.model_copy(update={"parent": name})]})
-        for name in (was, now)
-    )
+    [_, int8] = stored.variants
+    old, new = (change_variant(stored, int8.name, parent=name) for name in (was, now))
     assert list(describe_other_base(old, new)) == notes
 
 

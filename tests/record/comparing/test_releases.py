@@ -20,6 +20,7 @@ from support.releases import (
     write_release,
 )
 from support.report_sections import split_row
+from support.sample_record import change_variant
 
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.exact_paired import compute_paired_interval
@@ -247,17 +248,16 @@ def test_a_slice_of_a_missing_error_metric_is_worse_if_higher(tmp_path: Path) ->
     for name, wrong in (("old", INT8), ("new", {**INT8, "loan": range(500)})):
         sliced = Model(wrong=wrong, slices=SliceBudget(drop_points=5.0))
         release = read_record_file(write_release(tmp_path / name, models={"int8": sliced}))
-        teacher, int8 = release.record.variants
-        assert int8.behaviour is not None
+        behaviour = release.record.variant("int8").behaviour
+        assert behaviour is not None
         parts = [
             part.model_copy(
                 update={"metric": "gone:ERRORS", "teacher": 1 - part.teacher, "variant": 1 - part.variant}
             )
-            for part in int8.behaviour.slices or ()
+            for part in behaviour.slices or ()
         ]
-        behaviour = int8.behaviour.model_copy(update={"slices": parts})
-        models = [teacher, int8.model_copy(update={"behaviour": behaviour})]
-        stored.append(release._replace(record=release.record.model_copy(update={"variants": models})))
+        changed = behaviour.model_copy(update={"slices": parts})
+        stored.append(release._replace(record=change_variant(release.record, "int8", behaviour=changed)))
     first, *rest = compare(*stored).variants[0].slices
     assert (first.value, first.drop_points) == ("loan", pytest.approx(19.25))
     assert {part.drop_points for part in rest} == {0.0}
@@ -348,11 +348,7 @@ def with_load_time(folder: Path, ratio: float, interval: tuple[float, float] | N
         interval=interval,
         measured="",
     )
-    variants = [
-        model.model_copy(update={"measurements": {"load_time": facts}}) if model.name == "int8" else model
-        for model in run.record.variants
-    ]
-    return StoredRecord(run.file, run.record.model_copy(update={"variants": variants}))
+    return StoredRecord(run.file, change_variant(run.record, "int8", measurements={"load_time": facts}))
 
 
 @pytest.mark.parametrize(
@@ -384,9 +380,8 @@ def test_the_compression_of_each_release_is_reported(tmp_path: Path) -> None:
     stored = []
     for name, compression, size in (("old", 4.0, 1_000_000), ("new", 2.0, 2_000_000)):
         run = read_record_file(write_release(tmp_path / name, models={"int8": Model(size=size)}))
-        teacher, int8 = run.record.variants
-        sized = int8.model_copy(update={"size": SizeFacts(compression=compression, measured="")})
-        stored.append(run._replace(record=run.record.model_copy(update={"variants": [teacher, sized]})))
+        sized = change_variant(run.record, "int8", size=SizeFacts(compression=compression, measured=""))
+        stored.append(run._replace(record=sized))
     size_change = compare(*stored).variants[0].size
     assert size_change is not None
     assert (size_change.old_bytes, size_change.new_bytes) == (1_000_000, 2_000_000)

@@ -53,7 +53,6 @@ def test_other_answers_are_another_model(tmp_path: Path) -> None:
         {"runtime": "mine:Runtime"},
         {"runtime_params": {"x": 1}},
     ],
-    ids=str,
 )
 def test_another_file_or_runtime_is_another_model(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert not compare(tmp_path, **changes)

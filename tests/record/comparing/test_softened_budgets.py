@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.releases import Model, write_release
+from support.sample_record import change_variant
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import SliceBudget
@@ -87,21 +88,18 @@ def grouped(folder: Path) -> StoredRecord:
     stored = read_record_file(
         write_release(folder, models={"int8": Model(slices=SliceBudget(drop_points=5.0))}) / "run.json"
     )
-    record = stored.record
-    int8 = record.variant("int8")
+    int8 = stored.record.variant("int8")
     assert int8.behaviour is not None
     slices = [part.model_copy(update={"column": "part"}) for part in int8.behaviour.slices or ()]
     facts = int8.quality["accuracy"]
     over_builds = [replace(budget, builds=3) for budget in facts.budgets]
-    changed = int8.model_copy(
-        update={
-            "quality": {"accuracy": facts.model_copy(update={"groups": 1200, "budgets": over_builds})},
-            "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
-        }
+    changed = change_variant(
+        stored.record,
+        "int8",
+        quality={"accuracy": facts.model_copy(update={"groups": 1200, "budgets": over_builds})},
+        behaviour=int8.behaviour.model_copy(update={"slices": slices}),
     )
-    stored.file.write_text(
-        format_record_json(record.model_copy(update={"variants": [record.variants[0], changed]}))
-    )
+    stored.file.write_text(format_record_json(changed))
     return read_record_file(stored.file)
 
 
@@ -127,22 +125,18 @@ def test_lost_groups_builds_and_slices_are_a_weaker_gate(tmp_path: Path) -> None
 
 def test_a_recipe_without_a_random_step_is_no_weaker_gate(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
-    teacher, int8 = old.record.variants
-    facts = int8.quality["accuracy"]
-    equal = [replace(budget, builds=1) for budget in facts.budgets]
-    changed = int8.model_copy(update={"quality": {"accuracy": facts.model_copy(update={"budgets": equal})}})
-    new = old._replace(record=old.record.model_copy(update={"variants": [teacher, changed]}))
-    assert compare(old, new).weaker == []
+    facts = old.record.variant("int8").quality["accuracy"]
+    equal = facts.model_copy(update={"budgets": [replace(budget, builds=1) for budget in facts.budgets]})
+    new = change_variant(old.record, "int8", quality={"accuracy": equal})
+    assert compare(old, old._replace(record=new)).weaker == []
 
 
 def with_accuracy(stored: StoredRecord, runs: tuple[int, int] | None = None, **budget: Any) -> RunRecord:
     """The record with so many runs of the accuracy of int8, and these facts on its budget."""
-    teacher, int8 = stored.record.variants
-    accuracy = int8.quality["accuracy"]
+    accuracy = stored.record.variant("int8").quality["accuracy"]
     budgets = [replace(judged, **budget) for judged in accuracy.budgets]
     quality = {"accuracy": accuracy.model_copy(update={"runs": runs, "budgets": budgets})}
-    models = [teacher, int8.model_copy(update={"quality": quality})]
-    return stored.record.model_copy(update={"variants": models})
+    return change_variant(stored.record, "int8", quality=quality)
 
 
 def make_capped(above_max: float, *, derived: bool = False) -> CappedFacts:
@@ -197,17 +191,16 @@ def test_a_weaker_test_of_the_same_limit_is_named(
 
 
 def test_a_cap_of_kl_that_more_rows_exceed_is_named(tmp_path: Path) -> None:
-    stored = read_record_file(write_release(tmp_path))
-    teacher, int8 = stored.record.variants
-    assert int8.behaviour is not None
+    record = read_record_file(write_release(tmp_path)).record
+    old_behaviour = record.variant("int8").behaviour
+    assert old_behaviour is not None
     records = []
     for above_max in (0.05, 0.1):
         budget = BudgetFacts(
             kind="mean_max", limit=0.5, verdict=Verdict.PASS, capped=make_capped(above_max), value=0.1
         )
-        behaviour = int8.behaviour.model_copy(update={"budgets": [budget]})
-        models = [teacher, int8.model_copy(update={"behaviour": behaviour})]
-        records.append(stored.record.model_copy(update={"variants": models}))
+        behaviour = old_behaviour.model_copy(update={"budgets": [budget]})
+        records.append(change_variant(record, "int8", behaviour=behaviour))
     assert describe_weaker_tests(*records) == [f"kl mean_max {ABOVE}"]
     assert describe_weaker_tests(*reversed(records)) == []
 

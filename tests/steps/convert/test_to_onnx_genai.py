@@ -198,7 +198,7 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("block_size", 16), ("method", "k_quant"), ("activations", "float32")], ids=str
+    ("name", "value"), [("block_size", 16), ("method", "k_quant"), ("activations", "float32")]
 )
 def test_options_of_integers_are_refused_with_floats(name: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=f"{name} is for int8 and int4"):

@@ -47,7 +47,6 @@ def either_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         (3, 7, 5, True, True),
         (2, 1, 1, False, False),
     ],
-    ids=str,
 )
 @pytest.mark.usefixtures("either_product")
 def test_outputs_equal_the_integer_reference(
@@ -130,7 +129,6 @@ def test_smoothing_changes_float_outputs_only_by_rounding() -> None:
         (1.0, 2.55, (0.01, 0)),  # 0 is taken in
         (-2.55, -1.0, (0.01, 255)),
     ],
-    ids=str,
 )
 def test_255_steps_reach_from_end_to_end(low: float, high: float, expected: tuple[float, int]) -> None:
     scale, zero_point = compute_scale_zero_point(low, high)
@@ -149,7 +147,7 @@ def test_a_range_that_is_not_finite_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("either_product")
-@pytest.mark.parametrize("shape", [(384,), (0, 384), (2, 5, 384), (2, 3, 4, 384)], ids=str)
+@pytest.mark.parametrize("shape", [(384,), (0, 384), (2, 5, 384), (2, 3, 4, 384)])
 def test_leading_dimensions_are_kept(shape: tuple[int, ...]) -> None:
     layer = Int8StaticLinear.from_linear(draw_linear(384, 24), low=-3, high=3)
     values = draw_rows(*shape)

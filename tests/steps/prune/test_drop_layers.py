@@ -100,7 +100,7 @@ def test_the_new_configuration_is_known_before_the_model_loads(
     assert config["num_hidden_layers"] == blocks_left
 
 
-@pytest.mark.parametrize(("options", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)], ids=str)
+@pytest.mark.parametrize(("options", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)])
 def test_no_block_or_all_is_an_error_before_the_model_loads(options: dict[str, Any], count: int) -> None:
     with pytest.raises(SuiteError, match=f"{count} of 6 blocks would be removed, expected 1 to 5"):
         drop_layers.step.check(drop_layers.Params.model_validate(options), {"num_hidden_layers": 6})

@@ -28,7 +28,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import keep_layers
 
 
-@pytest.mark.parametrize("numbers", [(0, 2), (3, 1), (2,)], ids=str)
+@pytest.mark.parametrize("numbers", [(0, 2), (3, 1), (2,)])
 @pytest.mark.parametrize(
     "architecture", [*(name for name in SHAPES if name not in ENCODER_DECODERS), "bert-mean"]
 )
@@ -150,7 +150,6 @@ def kept_in_both(model: Any, context: Any, **lists: Any) -> Any:
         ({"decoder": (1, 0)}, (3, 2)),
         ({"encoder": (2,)}, (1, 3)),
     ],
-    ids=str,
 )
 def test_an_encoder_decoder_keeps_blocks_of_both_lists(
     tmp_path: Path, architecture: str, lists: dict[str, Any], sizes: tuple[int, int]

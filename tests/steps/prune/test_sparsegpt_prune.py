@@ -56,7 +56,7 @@ def test_every_group_has_its_zeros_and_the_log_names_the_pattern(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"n": 2}, {"m": 4}, {"sparsity": 0.5, "n": 2, "m": 4}, {"sparsity": 0.5, "m": 4}], ids=str
+    "options", [{}, {"n": 2}, {"m": 4}, {"sparsity": 0.5, "n": 2, "m": 4}, {"sparsity": 0.5, "m": 4}]
 )
 def test_either_a_share_or_n_and_m_is_expected(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="expected either sparsity, or n and m"):

@@ -115,7 +115,7 @@ def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest() -> None:
     assert torch.equal(levels, quantize(weight, grid))
 
 
-@pytest.mark.parametrize(("embeddings", "output_layer"), [(2, False), (2, True), (None, True)], ids=str)
+@pytest.mark.parametrize(("embeddings", "output_layer"), [(2, False), (2, True), (None, True)])
 def test_a_shared_table_and_output_layer_are_rounded_apart(
     tmp_path: Path, embeddings: int | None, output_layer: bool
 ) -> None:

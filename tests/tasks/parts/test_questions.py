@@ -40,7 +40,6 @@ def read_one(choices: Any, answer: Any) -> Question:
         (["B", "A"], "A", 1),
         ({"text": ["red", "blue"], "label": ["1", "2"]}, "2", 1),
     ],
-    ids=str,
 )
 def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: Any, right: int) -> None:
     assert read_one(choices, answer).right == right
@@ -66,7 +65,6 @@ def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: 
         ({"text": ["red", "blue"], "label": ["A", "B", "C"]}, "C", "2 choices and 3 labels were given"),
         ({"text": ["red", "blue"], "label": ["A"]}, "A", "2 choices and 1 labels were given"),
     ],
-    ids=str,
 )
 def test_a_row_that_is_no_question_is_named(choices: Any, answer: Any, message: str) -> None:
     with pytest.raises(DataError, match="row r0: ") as error:

@@ -175,7 +175,7 @@ def test_a_language_model_and_questions(
     assert "chat" not in suite["task"]
 
 
-def test_a_model_with_random_weights_is_trained_first(repository: Path, init: Init) -> None:
+def test_a_model_with_random_weights_is_trained_first(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     pages = [json.dumps({"page": f"the film {i} is good"}) for i in range(200)]
     (repository / "pages.jsonl").write_text("\n".join(pages), "utf-8")
@@ -186,7 +186,7 @@ def test_a_model_with_random_weights_is_trained_first(repository: Path, init: In
     assert "fine_tune" in read_suite(repository, "pages")["teacher"]["steps"][0]
 
 
-def test_many_numbers_as_labels_may_be_scores(repository: Path, init: Init) -> None:
+def test_many_numbers_as_labels_may_be_scores(repository: Path, init: Command) -> None:
     lines = [f"the film {i} is good,{i % 11},{i % 5}" for i in range(400)]
     (repository / "graded.csv").write_text("\n".join(["text,grade,stars", *lines]), "utf-8")
     hint = "  The labels are numbers: if they are scores and not classes, use --task text_regression.\n"
@@ -199,7 +199,7 @@ def test_many_numbers_as_labels_may_be_scores(repository: Path, init: Init) -> N
     assert (code, "graded.toml: text_regression" in out) == (0, True)
 
 
-def test_tagged_words_have_a_budget_on_their_spans(repository: Path, init: Init) -> None:
+def test_tagged_words_have_a_budget_on_their_spans(repository: Path, init: Command) -> None:
     """Most words are outside of spans, so a model that finds no span has most tags right."""
     rows = [
         {"tokens": ["the", "film", f"F{i}", "is", "good"], "tags": ["O", "O", "B-FILM", "O", "O"]}

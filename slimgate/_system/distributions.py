@@ -61,7 +61,12 @@ def read_package_states(packages: Iterable[str]) -> dict[str, str]:
 
 def is_distributed(package: str) -> bool:
     """Whether a distribution installs the package."""
-    return package in _list_installed(tuple(sys.path)).owners
+    return bool(list_owners(package))
+
+
+def list_owners(package: str) -> list[str]:
+    """The normalized names of the distributions that install a package."""
+    return _list_installed(tuple(sys.path)).owners.get(package, [])
 
 
 def forget_distributions() -> None:

@@ -19,14 +19,14 @@ import json
 import multiprocessing
 import platform
 import re
-import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.distributions import list_owners
 from slimgate._system.threads import choose_thread_count
 from slimgate.errors import SuiteError
 
@@ -115,19 +115,12 @@ def read_installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
     For a package without a distribution, or one that is installed in place (pip install -e), a digest of its
     files: these change without a new version.
     """
-    distributions = _list_distributions(tuple(sys.path))
     versions = {
-        package: _identify_versions(package, sorted(set(distributions.get(package, ()))))
+        package: _identify_versions(package, sorted(set(list_owners(package))))
         for package in packages
         if package != STDLIB
     }
     return {**versions, STDLIB: [platform.python_version()]} if STDLIB in packages else versions
-
-
-@lru_cache(maxsize=1)
-def _list_distributions(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Distributions by the packages that they install. Takes a second, and a run needs it three times."""
-    return importlib.metadata.packages_distributions()
 
 
 def _identify_versions(package: str, distributions: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from slimgate.report.cautions import format_notes
 from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents
+from slimgate.run.measure import quality
 from slimgate.run.measure.quality import SplitEncoder
 from slimgate.tasks import image_text
 from slimgate.tasks.parts.encoding import encode_texts
@@ -65,10 +66,15 @@ def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
     folders: list[Path] = []
     digest = contents.digest_tokenizer
     monkeypatch.setattr(contents, "digest_tokenizer", lambda folder: folders.append(folder) or digest(folder))
+    loaded: list[Path] = []
+    load = quality.make_row_encoder
+    monkeypatch.setattr(
+        quality, "make_row_encoder", lambda task, folder: loaded.append(folder) or load(task, folder)
+    )
     encoder = SplitEncoder(run.suite, run.rows.gate)
     assert encoder.encode_for(artifact) is encoder.encode_for(artifact)
     assert encoder.measure_unreadable(artifact) == 0
-    assert folders == [artifact.folder]
+    assert folders == loaded == [artifact.folder]
 
 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -67,6 +67,7 @@ class SplitEncoder:
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
         self._tokenizers: dict[str, str] = {}
+        self._row_encoders: dict[str, Callable[[Rows], Encoded]] = {}
         self._encoded: dict[str, Encoded] = {}
         self._unreadable: dict[str, float | None] = {}
 
@@ -79,7 +80,7 @@ class SplitEncoder:
         """The rows as this artifact's inputs."""
         key = self._digest_tokenizer(artifact)
         if key not in self._encoded:
-            self._encoded[key] = make_row_encoder(self._task, artifact.folder)(self.rows)
+            self._encoded[key] = self._get_row_encoder(artifact)(self.rows)
         return self._encoded[key]
 
     def measure_unreadable(self, artifact: Artifact) -> float | None:
@@ -89,7 +90,7 @@ class SplitEncoder:
         """
         key = self._digest_tokenizer(artifact)
         if key not in self._unreadable:
-            encode, table = make_row_encoder(self._task, artifact.folder), self.rows.table
+            encode, table = self._get_row_encoder(artifact), self.rows.table
             share: float | None = None
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
                 encoded = encode(Rows(table.slice(0, CHECKED_ROWS)))
@@ -97,6 +98,13 @@ class SplitEncoder:
                 share = float(np.mean(encoded.compute_unknown_shares() >= UNREADABLE_SHARE))
             self._unreadable[key] = share
         return self._unreadable[key]
+
+    def _get_row_encoder(self, artifact: Artifact) -> Callable[[Rows], Encoded]:
+        """The function that encodes rows. It loads a tokenizer in a tenth of a second, so it is kept."""
+        key = self._digest_tokenizer(artifact)
+        if key not in self._row_encoders:
+            self._row_encoders[key] = make_row_encoder(self._task, artifact.folder)
+        return self._row_encoders[key]
 
     def _digest_tokenizer(self, artifact: Artifact) -> str:
         """The digest of the tokenizer, computed once: each test of a variant asks for it."""

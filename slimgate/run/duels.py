@@ -104,7 +104,7 @@ class Duels:
         models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
         inputs = self._teacher.run.make_workload(TEACHER, workload).timed
         try:
-            teacher, delayed = (self._get_contender(name, self._teacher) for name in (TEACHER, DELAYED))
+            teacher, _, delayed = self._get_contenders(models)
             teacher.prepare(inputs, workload.part)
             delayed.delay(share * median(time_call(teacher) for _ in range(_CALLS_FOR_MEDIAN)))
         except MeasureError:
@@ -138,7 +138,7 @@ class Duels:
 
         inputs = {name: run.make_workload(model.name, workload).timed for name, model in models.items()}
         try:
-            contenders = [self._get_contender(name, model) for name, model in models.items()]
+            contenders = self._get_contenders(models)
             with run.watch.stage(f"{label or last} · duel on {workload.id}", still=True):
                 times = run_duel(
                     contenders,
@@ -160,20 +160,29 @@ class Duels:
             queued_threads=_count_most_queued(contenders, times),
         )
 
-    def _get_contender(self, name: str, model: ModelHandle) -> Contender:
-        if name not in self._contenders:
-            runtime, run = model.variant.runtime, model.run
-            self._contenders[name] = Contender(
-                ContenderSpec(
-                    name=name,
-                    folder=model.built.artifact.folder,
-                    runtime=runtime.name,
-                    params=runtime.params.model_dump(),
-                    device=run.device,
-                    threads=run.suite.threads,
-                )
-            )
-        return self._contenders[name]
+    def _get_contenders(self, models: Mapping[str, ModelHandle]) -> list[Contender]:
+        """The contenders of a duel. Those that do not run yet load their models at the same time."""
+        started = {
+            name: Contender(_make_spec(name, model), wait=False)
+            for name, model in models.items()
+            if name not in self._contenders
+        }
+        self._contenders.update(started)
+        for contender in started.values():
+            contender.wait_until_loaded()
+        return [self._contenders[name] for name in models]
+
+
+def _make_spec(name: str, model: ModelHandle) -> ContenderSpec:
+    runtime, run = model.variant.runtime, model.run
+    return ContenderSpec(
+        name=name,
+        folder=model.built.artifact.folder,
+        runtime=runtime.name,
+        params=runtime.params.model_dump(),
+        device=run.device,
+        threads=run.suite.threads,
+    )
 
 
 def _count_most_queued(contenders: Sequence[Contender], times: DuelTimes) -> float:

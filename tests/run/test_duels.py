@@ -81,7 +81,7 @@ def test_threads_without_a_core_count_where_a_model_has_several(
         for name, count in zip(names, threads, strict=True)
     }
     monkeypatch.setattr(module, "run_duel", lambda *_, **__: measured)
-    monkeypatch.setattr(Duels, "_get_contender", lambda _, name, __: contenders[name])
+    monkeypatch.setattr(Duels, "_get_contenders", lambda _, models: [contenders[name] for name in models])
     teacher = run.make_handle(TEACHER)
     models = {TEACHER: teacher, COPY: teacher, "student": teacher}
     workload = run.largest_workload

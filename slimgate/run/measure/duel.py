@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -112,10 +113,11 @@ class DuelTimes:
 class Contender:
     """A contender's process, forked from a server that has done the heavy imports."""
 
-    def __init__(self, spec: ContenderSpec, *, host: Contender | None = None) -> None:
+    def __init__(self, spec: ContenderSpec, *, host: Contender | None = None, wait: bool = True) -> None:
         """Loads the model. host: the contender whose process it shares; both need the same runtime.
 
-        Sets `threads`, the number of threads that the process reports. Raises MeasureError if loading fails.
+        wait: whether to wait for the model. Otherwise `wait_until_loaded` has to be called before all else,
+        and other contenders can load their models meanwhile. Raises MeasureError if loading fails.
         """
         if host is not None and host.spec.runtime != spec.runtime:
             raise MeasureError(
@@ -128,8 +130,17 @@ class Contender:
         self._process: Any
         self._pipe, self._process = _start_process() if host is None else (host._pipe, host._process)
         loading = {"folder": str(spec.folder), "runtime": spec.runtime, "params": spec.params}
+        self._send({"load": {**loading, "device": spec.device, "threads": spec.threads}})
+        if wait:
+            self.wait_until_loaded()
+
+    def wait_until_loaded(self) -> None:
+        """Waits for the model. Sets `threads`, the number of threads that the process reports.
+
+        Raises MeasureError if loading fails.
+        """
         try:
-            answer = self._ask({"load": {**loading, "device": spec.device, "threads": spec.threads}})
+            answer = self._receive()
         except MeasureError:
             self.close()
             raise
@@ -162,14 +173,21 @@ class Contender:
             self._process.join()
 
     def _ask(self, command: Mapping[str, object]) -> dict[str, Any]:
-        try:
+        self._send(command)
+        return self._receive()
+
+    def _send(self, command: Mapping[str, object]) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # `_receive` says how the process ended
             self._pipe.send({"name": self.spec.name, **command})
+
+    def _receive(self) -> dict[str, Any]:
+        try:
             if not self._pipe.poll(PATIENCE_SECONDS):
                 raise MeasureError(
                     f"{self.spec.name}: no answer for {PATIENCE_SECONDS:.0f} s while being timed"
                 )
             answer: dict[str, Any] = self._pipe.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+        except (EOFError, ConnectionResetError):
             self._process.join(timeout=5)
             answer = {"error": describe_end(self._process.exitcode)}
         if "error" in answer:

@@ -6,12 +6,13 @@ test_every_step.py has BERT, DistilBERT, GPT-2 and Llama, with more options.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from steps.test_every_step import NEXT_TOKEN, applied, outputs, saved
+from steps.test_every_step import NEXT_TOKEN, Original, applied, make_loader, outputs, saved
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
@@ -40,6 +41,7 @@ DECODERS = (
     "mixtral",
     "qwen3_moe",
 )
+CONTEXTS = {**dict.fromkeys(DECODERS, TOKENS), "modernbert": CLASSES}
 # Rows are chosen by probabilities of classes, which a language model has none of.
 BY_CLASS = "active_distill"
 # A mean of token vectors predicts no next token.
@@ -58,14 +60,28 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {**folders, "modernbert": write_tiny(root / "m", "modernbert", labels=("neg", "pos"), **wide)}
 
 
+@pytest.fixture(scope="module")
+def load_original(
+    hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Original]:
+    return make_loader(hubs, CONTEXTS, tmp_path_factory.mktemp("originals"))
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
-@pytest.mark.parametrize("architecture", [*DECODERS, "modernbert"])
-def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: str) -> None:
-    context = (CLASSES if architecture == "modernbert" else TOKENS)(tmp_path / "rows")
+@pytest.mark.parametrize("architecture", CONTEXTS)
+def test_step(
+    tmp_path: Path,
+    hubs: dict[str, Path],
+    load_original: Callable[[str], Original],
+    architecture: str,
+    name: str,
+) -> None:
+    context = CONTEXTS[architecture](tmp_path / "rows")
     plain = copy.copy(context)
     plain.log = {}
     context.load_teacher = lambda: load_tiny(hubs[architecture], plain)
-    model, step = load_tiny(hubs[architecture], plain), load("step", name)
+    original, step = load_original(architecture), load("step", name)
+    model = original.copy()
     family = find_family(model.config)
     assert family is not None
     if (reason := find_refusal(step, family)) is not None:
@@ -78,15 +94,14 @@ def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: st
         with pytest.raises(BuildError, match="answers token by token"):
             applied(name, EXAMPLES[name][0], model, context)
         return
-    before, usual = saved(model, tmp_path / "before"), outputs(model, context)
     example = BYTES if (architecture, name) == ("qwen2", "trim_vocabulary") else EXAMPLES[name][0]
     if name == BY_CLASS:
         example = {**example, "rows": 8}  # as many as the context has
     variant = applied(name, example, model, context)
     after, answers = saved(variant, tmp_path / "after"), outputs(variant, context)
     assert np.isfinite(answers).all()
-    assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(answers, usual)
-    for claim in check_step_claims(name, step.claims, before, after):
+    assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(answers, original.answers)
+    for claim in check_step_claims(name, step.claims, original.facts, after):
         assert claim.held is not False or name in TOO_SMALL, claim
     again = load_artifact(variant.kind, tmp_path / "after")
     assert np.array_equal(outputs(again, context), answers)

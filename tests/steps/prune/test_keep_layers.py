@@ -11,17 +11,14 @@ import torch
 from pydantic import ValidationError
 from support.versions import has_version
 
-from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
+from fixtures.models.architectures import ENCODER_DECODERS, SHAPES
 from fixtures.models.building import (
-    MEAN,
-    load_tiny,
     make_tiny_classifier,
-    make_tiny_context,
     save_and_load,
     save_model,
 )
 from fixtures.models.encoder_decoders import compute_answers, make_tiny_pair_model
-from fixtures.models.masking import INPUTS
+from fixtures.models.masking import INPUTS, make_tiny_model
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import find_block_lists, find_only_block_list
 from slimgate.runtimes.eager import EagerPredictor
@@ -35,11 +32,9 @@ from slimgate.steps.prune import keep_layers
 def test_the_blocks_that_stay_are_the_originals_in_stated_order(
     tmp_path: Path, architecture: str, numbers: tuple[int, ...]
 ) -> None:
-    name, _, mean = architecture.partition("-")
-    if name == "modernbert" and len(numbers) == 1 and not has_version("transformers>=5.17"):
+    if architecture == "modernbert" and len(numbers) == 1 and not has_version("transformers>=5.17"):
         pytest.skip("transformers below 5.17 reads no config.json of a ModernBERT with blocks of one kind")
-    context = make_tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
-    model = load_tiny(write_tiny(tmp_path / "hub", name, labels=None if mean else ("neg", "pos")), context)
+    model, context = make_tiny_model(tmp_path, architecture)
     original = [
         {key: value.clone() for key, value in block.state_dict().items()}
         for block in find_only_block_list(model.network)

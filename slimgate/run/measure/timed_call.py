@@ -35,7 +35,7 @@ CallInputs = Arrays | Texts
 # A whole call on new inputs may take this many times as long as its timed part on known inputs, and this many
 # seconds more.
 _WHOLE, _WHOLE_SECONDS = 3.0, 0.0005
-# If it takes longer, both are timed again, because other processes may have taken the core.
+# If it takes longer, both are timed again: the first calls allocate memory and compile.
 _TRIES = 8
 
 
@@ -67,17 +67,18 @@ def check_forward(predictor: Predictor, inputs: CallInputs) -> None:
     """Checks that `forward` does the work of a call on the CPU, because only `forward` is timed.
 
     Raises MeasureError if `prepare` or `fetch` does it, or if the predictor remembers the answers to inputs
-    that it knows. A cascade is not checked: new inputs may reach other models.
+    that it knows. The times are those of the processor, because other processes may have the core. A cascade
+    is not checked: new inputs may reach other models.
     """
     if isinstance(inputs, Texts) or NEW_TOKENS in inputs or isinstance(predictor, CascadePredictor):
         return
     prepared, new_seconds, known_seconds = predictor.prepare(inputs), inf, inf
     for number in range(_TRIES):
-        new_inputs, start = change_inputs(inputs, number), time.perf_counter()
+        new_inputs, start = change_inputs(inputs, number), time.process_time()
         predictor.fetch(predictor.forward(predictor.prepare(new_inputs)))
-        new_seconds, start = min(new_seconds, time.perf_counter() - start), time.perf_counter()
+        new_seconds, start = min(new_seconds, time.process_time() - start), time.process_time()
         predictor.forward(prepared)
-        known_seconds = min(known_seconds, time.perf_counter() - start)
+        known_seconds = min(known_seconds, time.process_time() - start)
         is_known = number > 0  # a first call has not been remembered yet
         if is_known and new_seconds <= _WHOLE * known_seconds + _WHOLE_SECONDS:
             return

@@ -49,7 +49,7 @@ steps = [
 ]
 
 [measure]
-max_seconds = 1
+max_seconds = 0.2
 """
 
 CACHE = f"""\

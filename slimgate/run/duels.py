@@ -167,9 +167,14 @@ class Duels:
             for name, model in models.items()
             if name not in self._contenders
         }
+        try:
+            for contender in started.values():
+                contender.wait_until_loaded()
+        except MeasureError:  # the others may still load, and a later duel starts all of them again
+            for contender in started.values():
+                contender.close()
+            raise
         self._contenders.update(started)
-        for contender in started.values():
-            contender.wait_until_loaded()
         return [self._contenders[name] for name in models]
 
 

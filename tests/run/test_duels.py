@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,7 @@ from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
 from slimgate.run import duels as module
 from slimgate.run.duels import COPY, DELAYED, Duels
-from slimgate.run.measure.duel import DuelTimes
+from slimgate.run.measure.duel import ContenderSpec, DuelTimes
 from slimgate.run.run import SuiteRun
 
 pytestmark = pytest.mark.slow
@@ -127,3 +129,21 @@ def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> No
     with pytest.raises(MeasureError, match="shorter: the timing process failed"):
         duels.measure_speedup(run.make_handle("shorter"), Workload(1))
     assert duels._contenders == {}
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_process_behind(
+    duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The teacher's answer to "load" is not the answer to the next duel's first question."""
+    make_spec = module._make_spec
+
+    def make_broken_spec(name: str, model: Any) -> ContenderSpec:
+        spec = make_spec(name, model)
+        return replace(spec, folder=tmp_path) if name == COPY else spec
+
+    monkeypatch.setattr(module, "_make_spec", make_broken_spec)
+    with pytest.raises(MeasureError, match=f"{COPY}: the timing process failed"):
+        duels.measure_speedup(run.make_handle("shorter"), Workload(1))
+    assert duels._contenders == {}
+    monkeypatch.undo()
+    assert duels.measure_speedup(run.make_handle("shorter"), Workload(1)).rounds >= 12

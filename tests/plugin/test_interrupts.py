@@ -27,7 +27,7 @@ from own_steps import OwnStep
 
 
 def wait(phase):
-    if Path("wait").read_text() == phase:
+    if Path(f"wait-{phase}").exists():
         Path("reached").touch()
         time.sleep(300)
 
@@ -81,7 +81,7 @@ def reached(folder: Path, phase: str) -> Callable[[int], bool]:
 
 def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str]]:
     """Runs the suite and stops it in that phase: exit code and the lines that it wrote."""
-    (folder / "wait").write_text(phase)
+    (folder / f"wait-{phase}").touch()
     (folder / "reached").unlink(missing_ok=True)
     out = folder / "out.txt"
     out.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def test_a_stopped_run_leaves_a_record_and_says_what_it_kept(
 def test_running_again_goes_on_from_there(waiting: Path) -> None:
     stopped(waiting, "quality", signal.SIGINT)
     built = (waiting / "built").read_text()
-    (waiting / "wait").write_text("")
+    (waiting / "wait-quality").unlink()
     ran = run_pytest(waiting, *ALL, "-k", "not latency and not speedup and not planted_delay")
     assert ran.code == 0
     assert (waiting / "built").read_text() == built == "one\n"

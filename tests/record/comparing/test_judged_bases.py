@@ -43,7 +43,7 @@ def write_exam(
     metric: str = "acc",
     reverse: bool = False,
 ) -> list[Path]:
-    """Base and target with the same rows. rule: in RULES."""
+    """Base and target with the same scores, and another answer to the first sample. rule: in RULES."""
     folder.mkdir()
     files = []
     for side in ("base", "int8"):
@@ -55,14 +55,13 @@ def write_exam(
                 "prompt": f"{prompt} {at}",
                 "target": f"{target} {at}",
                 "lang": "en" if at % 2 else "de",
-                **({} if answer is None else {"answer": f"{answer} {at % 7}"}),
+                **({} if answer is None else {"answer": f"{answer} {at % 7 if at else side}"}),
             }
             for at in range(N)
         ]
         files.append(folder / f"{side}.jsonl")
         lines = [json.dumps(row) for row in (reversed(rows) if reverse else rows)]
-        # the bytes differ, because the log of a target is no copy of the base
-        files[-1].write_text("\n".join(lines) + ("\n" if side == "int8" else ""), "utf-8")
+        files[-1].write_text("\n".join(lines), "utf-8")
     return files
 
 

@@ -77,7 +77,7 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[Answers], list[str]]:
     """The answers as "auto" and in float32, and the formats that the store tells."""
     store = Store(tmp_path / "store")
-    context.share = SharedBySteps(store, {"teacher": "a"})
+    context.share = SharedBySteps(store, {"teacher": "a", "task": {"code": {}}})
     encoded, _ = encode_training_rows(teacher, context)
     versions = [
         compute_teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
@@ -154,7 +154,7 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
     teacher: Any, context: BuildContext, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "store")
-    context.share = SharedBySteps(store, {"teacher": "a"})
+    context.share = SharedBySteps(store, {"teacher": "a", "task": {"code": {}}})
     encoded, _ = encode_training_rows(teacher, context)
 
     def source(rows: Any = encoded) -> str:
@@ -167,7 +167,7 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
     changed = encoded.take(range(48))
     changed.columns["input_ids"][5] = [*changed.columns["input_ids"][5][:-1], 7]
     assert source(changed) == computed
-    context.share = SharedBySteps(store, {"teacher": "b"})
+    context.share = SharedBySteps(store, {"teacher": "b", "task": {"code": {}}})
     assert source() == computed
     assert len(list((tmp_path / "store" / KIND).iterdir())) == 5
 

@@ -28,9 +28,13 @@ from slimgate._system.digests import digest_json, file_sha256, list_sources
 # The path of a source file -> the absolute paths that its code has read, and those that it has written.
 _READ: defaultdict[str, set[str]] = defaultdict(set)
 _WRITTEN: defaultdict[str, set[str]] = defaultdict(set)
-# Event -> the position of the path among its arguments: https://docs.python.org/3/library/audit_events.html
-_LISTING = {"os.listdir": 0, "os.scandir": 0}
-_WRITING = {"os.mkdir": 0, "os.rename": 1}
+# Event -> the position of the path among its arguments, and whether the path is written. "open" has flags.
+# https://docs.python.org/3/library/audit_events.html
+_EVENTS = {
+    **dict.fromkeys(("open", "os.listdir", "os.scandir"), (0, False)),
+    "os.mkdir": (0, True),
+    "os.rename": (1, True),
+}
 _IMPORT = "<frozen importlib"
 
 
@@ -63,23 +67,21 @@ def are_unchanged(states: Mapping[str, str]) -> bool:
 
 def _note_event(event: str, arguments: tuple[Any, ...]) -> None:
     """The audit hook. It must not raise, or the event would fail."""
-    if event == "open":
-        path, is_written = arguments[0], bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
-    elif event in _LISTING:
-        path, is_written = arguments[_LISTING[event]], False
-    elif event in _WRITING:
-        path, is_written = arguments[_WRITING[event]], True
-    else:
+    if event not in _EVENTS:
         return
-    with suppress(
-        TypeError, ValueError, OSError, KeyError
-    ):  # a file descriptor, a null byte, no current folder
+    position, is_written = _EVENTS[event]
+    # a file descriptor, a null byte, no current folder, an event of other code with other arguments
+    with suppress(TypeError, ValueError, OSError, LookupError):
+        path = arguments[position]
         absolute = os.path.abspath(os.fsdecode("." if path is None else path))
         if absolute.startswith(_list_system_folders()):
             return
+        if event == "open":
+            is_written = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
         sources = list(_iter_user_sources(sys._getframe(1)))
-        if not sources and threading.get_ident() != threading.main_thread().ident:
-            sources = list(_iter_user_sources(sys._current_frames()[threading.main_thread().ident or 0]))
+        main = threading.main_thread().ident
+        if not sources and main is not None and threading.get_ident() != main:
+            sources = list(_iter_user_sources(sys._current_frames()[main]))
         for source in sources:
             (_WRITTEN if is_written else _READ)[source].add(absolute)
 

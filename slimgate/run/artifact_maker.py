@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import digest_json
-from slimgate._system.read_files import describe_read_files
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
@@ -30,7 +29,7 @@ from slimgate.run.rows import BuildInputs
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import READ_FILES, Entry, Store, list_files, make_scratch_folder
+from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
 
 if TYPE_CHECKING:
     from slimgate.models.protocols import Saved
@@ -111,7 +110,10 @@ class ArtifactMaker:
     def make(self, job: ArtifactJob) -> Artifact:
         """Finds the artifact in the store, or makes it."""
         digest = digest_json(job.key)
-        entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
+        modules = (*job.modules, *self._rows.task["code"])
+        entry: Entry = self._store.make(
+            "artifacts", digest, lambda folder: self._fill(folder, job), modules=modules
+        )
         is_new = digest in self._settings.built_elsewhere
         return Artifact(replace(entry, from_store=False) if is_new else entry)
 
@@ -153,7 +155,6 @@ class ArtifactMaker:
             "made": work.to_manifest(),
             "label": job.place.label,
             "parents": job.list_parents(),
-            READ_FILES: describe_read_files((*job.modules, *self._rows.task["code"]), self._store.root),
         }
 
     def _make_and_save(self, folder: Path, job: ArtifactJob, context: BuildContext) -> Saved:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from slimgate._system.arrow_conversion import import_pandas_for, keep_pandas_unimported
 from slimgate._system.digests import digest_json
-from slimgate._system.read_files import describe_read_files
 from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
@@ -22,7 +21,7 @@ from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.run.user_errors import explain_plugin_errors
-from slimgate.store.store import READ_FILES, Store, make_scratch_folder
+from slimgate.store.store import Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
 
@@ -72,7 +71,8 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         entry = store.make(
             "splits",
             keys.make_splits_key(suite, source),
-            lambda folder: _cut_splits(suite, source, folder, store.root),
+            lambda folder: _cut_splits(suite, source, folder),
+            modules=list_code_modules("source", suite.setup.source.name, suite.setup.source.object),
         )
         stored = read_splits(entry.folder)
         import_pandas_for(stored.splits[GATE].schema)
@@ -144,8 +144,8 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def _cut_splits(suite: Suite, source: Json, folder: Path, store: Path) -> Json:
-    """Cuts and writes the splits. source: the key of the data (keys.make_source_key). store: its root.
+def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
+    """Cuts and writes the splits. source: the key of the data (keys.make_source_key).
 
     Another run may have had the lock of the store since the key was made, so the data is compared twice.
     """
@@ -170,12 +170,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path, store: Path) -> Json:
         read_columns=setup.task.object.columns(setup.task.params),
     )
     write_splits(cut, folder)
-    modules = list_code_modules("source", setup.source.name, setup.source.object)
-    return {
-        "source": setup.source.name,
-        "rows": {name: report.n for name, report in cut.reports.items()},
-        READ_FILES: describe_read_files(modules, store),
-    }
+    return {"source": setup.source.name, "rows": {name: report.n for name, report in cut.reports.items()}}
 
 
 def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

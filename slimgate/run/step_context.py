@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.read_files import describe_read_files
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError
@@ -19,7 +18,7 @@ from slimgate.plugins.step import Step
 from slimgate.run import keys
 from slimgate.run.rows import BuildInputs
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import READ_FILES, Store
+from slimgate.store.store import Store
 from slimgate.suite.named_plugin import SuiteStep
 
 
@@ -37,11 +36,8 @@ class SharedBySteps:
     def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
         """The folder that fill(folder) has filled, and whether the store had it already."""
 
-        def fill_and_note_reads(folder: Path) -> Json:
-            facts = fill(folder)
-            return {**facts, READ_FILES: describe_read_files(self.common["task"]["code"], self.store.root)}
-
-        entry = self.store.make(kind, keys.make_shared_key(self.common, key, fill), fill_and_note_reads)
+        shared_key = keys.make_shared_key(self.common, key, fill)
+        entry = self.store.make(kind, shared_key, fill, modules=self.common["task"]["code"])
         return entry.folder, entry.from_store
 
 

@@ -29,7 +29,7 @@ import shutil
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate._system.files import FULL
-from slimgate._system.read_files import are_unchanged
+from slimgate._system.read_files import are_unchanged, describe_read_files
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Json
@@ -51,7 +51,7 @@ _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
 # The key of a manifest for what the user's code has read (read_files.py).
-READ_FILES = "read_files"
+_READ_FILES = "read_files"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
 _KEEP_OF_OTHERS_SECONDS = 24 * 60 * 60
@@ -167,8 +167,8 @@ class Store:
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry if it is complete, undamaged and not to be rebuilt; else None.
 
-        An entry whose manifest lists files that the user's code has read (`READ_FILES`) is to be rebuilt if
-        one of them has changed. From then on this process uses the entry, so no prune removes it. Raises
+        An entry whose manifest lists files that the user's code has read is to be rebuilt if one of them has
+        changed. From then on this process uses the entry, so no prune removes it. Raises
         BuildError if it cannot be read.
         """
         folder, name = self.root / kind / key, f"{kind}/{key}"
@@ -183,16 +183,19 @@ class Store:
                 return None
         if self._rebuild not in (None, manifest.get("rebuild")):
             return None
-        if not are_unchanged(manifest.get(READ_FILES, {})):
+        if not are_unchanged(manifest.get(_READ_FILES, {})):
             return None
         note_use(self.root, name)
         return Entry(folder, manifest, from_store=True)
 
-    def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
+    def make(
+        self, kind: str, key: str, fill: Callable[[Path], Json], *, modules: Iterable[str] = ()
+    ) -> Entry:
         """The entry. If it is missing, `fill` makes it.
 
         fill(folder) writes the files of the entry into an empty folder, and returns the facts for its
-        manifest. One process makes an entry. Others wait for it, and then take it. Raises BuildError if the
+        manifest. modules: those whose code `fill` runs. What a user's code among them has read is an input of
+        the entry. One process makes an entry. Others wait for it, and then take it. Raises BuildError if the
         disk is full or cannot be written; then nothing of the entry is left.
         """
         entry = self.find(kind, key)
@@ -203,7 +206,7 @@ class Store:
             if entry is not None:
                 return entry
             self._set_aside_if_damaged(kind, key)
-            return self._make(kind, key, fill)
+            return self._make(kind, key, fill, modules)
 
     @contextmanager
     def _lock(self, kind: str, key: str) -> Iterator[None]:
@@ -247,7 +250,7 @@ class Store:
         )
         warnings.warn(warning, DamagedEntry, stacklevel=2)
 
-    def _make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
+    def _make(self, kind: str, key: str, fill: Callable[[Path], Json], modules: Iterable[str]) -> Entry:
         """Fills, seals and publishes an entry. The caller has its lock."""
         name = f"{kind}/{key}"
         with writing(self.root):
@@ -255,6 +258,8 @@ class Store:
         try:
             with filling(self.root, name):
                 facts = fill(work)
+            if read := describe_read_files(modules, self.root):
+                facts = {**facts, _READ_FILES: read}
             with writing(self.root):
                 facts = dict(facts, key=key, created=format_now("microseconds"), rebuild=self._rebuild)
                 manifest = seal(work, name, facts)

@@ -410,9 +410,9 @@ def test_a_transfer_set_that_changes_in_a_step_is_an_error(tmp_path: Path) -> No
     suite = tiny.make_suite(variants=f'a = {{ model = "hub", steps = [{{ distill = {{ {options} }} }}] }}\n')
 
     class LateStore(Store):
-        def make(self, kind: str, *arguments: Any) -> Any:
+        def make(self, kind: str, *arguments: Any, **options: Any) -> Any:
             more.write_text(more.read_text("utf-8") + "bad plot\n", "utf-8")
-            return super().make(kind, *arguments)
+            return super().make(kind, *arguments, **options)
 
     store = LateStore(tmp_path / "store")
     builder = Builder(suite, prepare_rows(suite, store), store, BuildSettings("cpu"))

@@ -23,9 +23,9 @@ def test_rows_that_change_before_the_lock_are_an_error(tmp_path: Path) -> None:
     rows = gate.read_text("utf-8")
 
     class LateStore(Store):
-        def make(self, *arguments: Any) -> Any:
+        def make(self, *arguments: Any, **options: Any) -> Any:
             gate.write_text("".join(rows.splitlines(keepends=True)[:31]), "utf-8")
-            return super().make(*arguments)
+            return super().make(*arguments, **options)
 
     with pytest.raises(DataError, match="the rows changed while they were read"):
         prepare_rows(suite, LateStore(tmp_path / "store"))

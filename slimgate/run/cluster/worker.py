@@ -87,8 +87,10 @@ class RecordingStore(Store):
         super().__init__(root, rebuild=rebuild_mark)
         self.used_entries: dict[EntryKey, bool] = {}
 
-    def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
-        entry = super().make(kind, key, fill)
+    def make(
+        self, kind: str, key: str, fill: Callable[[Path], Json], *, modules: Iterable[str] = ()
+    ) -> Entry:
+        entry = super().make(kind, key, fill, modules=modules)
         self.used_entries[kind, key] = self.used_entries.get((kind, key), False) or not entry.from_store
         return entry
 

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate._system.number_text import format_percent
-from slimgate._system.read_files import describe_read_files
 from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, format_error
@@ -39,7 +38,7 @@ from slimgate.run.user_errors import format_error_place
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import READ_FILES, Entry, Store
+from slimgate.store.store import Entry, Store
 from slimgate.suite.named_plugin import SuiteRuntime, SuiteTask
 from slimgate.suite.suite import Suite
 from slimgate.tasks.parts.encoding import EncodedTexts
@@ -130,7 +129,6 @@ def make_outcomes(
     suite, artifact, runtime = model.suite, model.artifact, model.runtime
     key = keys.make_answers_key(model, encoder.split)
     partial_file = store.make_unfinished_path("outcomes", key)
-    modules = (*model.rows.task["code"], *list_code_modules("runtime", runtime.name, runtime.object))
 
     def fill(folder: Path) -> Json:
         _warn_of_partial_answers(runtime, partial_file)
@@ -155,14 +153,14 @@ def make_outcomes(
             "artifact": artifact.digest,
             "rows": len(outcomes),
             PROCESSOR: describe_suite_processor(suite, model.device),
-            READ_FILES: describe_read_files(modules, store.root),
             **noted,
         }
         if work is None:
             return facts
         return {**facts, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest()}
 
-    entry = store.make("outcomes", key, fill)
+    modules = (*model.rows.task["code"], *list_code_modules("runtime", runtime.name, runtime.object))
+    entry = store.make("outcomes", key, fill, modules=modules)
     outcomes = read_outcomes(entry.folder / FILE)
     if is_teacher:
         check_answered(outcomes)

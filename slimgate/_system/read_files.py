@@ -76,6 +76,8 @@ def _note_event(event: str, arguments: tuple[Any, ...]) -> None:
         absolute = os.path.abspath(os.fsdecode("." if path is None else path))
         if absolute.startswith(_list_system_folders()):
             return
+        if event == "os.mkdir" and os.path.isdir(absolute):  # mkdir(exist_ok=True) makes no folder
+            return
         if event == "open":
             is_written = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
         sources = list(_iter_user_sources(sys._getframe(1)))

@@ -19,6 +19,7 @@ READERS = {
     "settings": "return Path(Path('settings').read_text()).read_text()",
     "thread": "return ThreadPoolExecutor().submit(Path(f'lists/{chr(97)}.txt').read_text).result()",
     "helper": "return reading_helper.read()",
+    "mkdir": "os.makedirs('lists', exist_ok=True); return Path(f'lists/{chr(97)}.txt').read_text()",
 }
 IMPORTS = """
 import os

@@ -31,10 +31,10 @@ from slimgate.store.store import Store
 making = Store._make
 
 
-def counted(self, kind, key, fill):
+def counted(self, kind, key, *inputs):
     with Path(__file__).with_name("made.txt").open("a") as stream:
         stream.write(f"{kind}/{key}\\n")
-    return making(self, kind, key, fill)
+    return making(self, kind, key, *inputs)
 
 
 Store._make = counted

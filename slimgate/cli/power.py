@@ -48,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Largest change in percentage points, worse or better",
     )
     parser.add_argument(
-        "--looks",
+        "--analyses",
         type=int,
         default=1,
         metavar="K",
-        help="Number of times that `slimgate judge --looks` judges the growing log (default 1)",
+        help="Number of times that `slimgate judge --analyses` judges the growing log (default 1)",
     )
     parser.set_defaults(run=run)
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints the plan. Raises SuiteError for numbers out of range."""
     from slimgate.errors import SuiteError
     from slimgate.judge.decision import POWER
-    from slimgate.judge.group_sequential import MOST_LOOKS
+    from slimgate.judge.group_sequential import MOST_ANALYSES
     from slimgate.judge.power import make_plan
     from slimgate.suite.budget_units import SMALL_POINTS, format_points_question
 
@@ -76,18 +76,18 @@ def run(options: argparse.Namespace) -> int:
     flag = "--equivalent-points" if two_sided else "--drop-points"
     if not 0 < limit < 100:
         raise SuiteError(f"{flag} {limit:g}: expected percentage points above 0 and under 100")
-    if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
-        raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
+    if not 1 <= options.analyses <= min(MOST_ANALYSES, options.rows):
+        raise SuiteError(f"--analyses {options.analyses}: expected 1 to {min(MOST_ANALYSES, options.rows)}")
     if limit < SMALL_POINTS:
         sys.stderr.write(f"slimgate power: {flag} {limit:g}: {format_points_question(flag, limit)}\n")
     planned = make_plan(
-        options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided
+        options.rows, options.flip_rate, limit / 100, analyses=options.analyses, two_sided=two_sided
     )
-    sys.stdout.write("\n".join(_format_plan(planned, options.looks, two_sided=two_sided)) + "\n")
+    sys.stdout.write("\n".join(_format_plan(planned, options.analyses, two_sided=two_sided)) + "\n")
     return int(planned.equal.passes < POWER)
 
 
-def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
+def _format_plan(planned: Plan, analyses: int, *, two_sided: bool) -> list[str]:
     from tabulate import tabulate
 
     from slimgate.judge.decision import POWER
@@ -98,7 +98,7 @@ def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
         (f"{verb} the budget", planned.at_budget),
         (f"{verb} twice the budget", planned.twice),
     )
-    rows = [_make_row(name, shares, looks) for name, shares in kinds if shares is not None]
+    rows = [_make_row(name, shares, analyses) for name, shares in kinds if shares is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if planned.equal.passes >= POWER else "cannot"
     head = (
@@ -111,13 +111,13 @@ def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     return [head, "", table, "", *_format_needed(planned)]
 
 
-def _make_row(name: str, shares: VerdictShares, looks: int) -> dict[str, str]:
+def _make_row(name: str, shares: VerdictShares, analyses: int) -> dict[str, str]:
     return {
         "a model that": name,
         "PASS": _format_percent(shares.passes),
         "FAIL": _format_percent(shares.fails),
         "INCONCLUSIVE": _format_percent(shares.undecided),
-        **({"rows until then, mean": f"{shares.rows:,.0f}"} if looks > 1 else {}),
+        **({"rows until then, mean": f"{shares.rows:,.0f}"} if analyses > 1 else {}),
         "a constant threshold passes it": _format_percent(shares.point_passes),
     }
 

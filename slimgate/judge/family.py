@@ -1,4 +1,4 @@
-"""Several verdicts in one run, by Holm's correction: PASS of many variants, FAIL of many tasks, early looks.
+"""Several verdicts in one run, by Holm's correction: PASS of many variants, FAIL of many tasks.
 
 Also the bound of a variant that was chosen from several.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.group_sequential import Look
+from slimgate.judge.group_sequential import InterimAnalysis
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, Verdict
 
@@ -53,19 +53,21 @@ def withhold_family_pass(judged: QualityJudgement, adjusted: Sequence[float], te
 
 
 def withhold_family_fails(
-    judgements: Sequence[QualityJudgement], looks: Sequence[Look | None] | None = None
+    judgements: Sequence[QualityJudgement], analyses: Sequence[InterimAnalysis | None] | None = None
 ) -> list[QualityJudgement]:
     """The judgements of one model, in which a budget fails only by Holm's correction over all of them.
 
     A single failure fails the gate. Without the correction, an equal model would fail more often the more
-    tasks there are. A PASS needs no correction, because every budget must pass. looks: for each judgement, if
-    its rows are judged more than once.
+    tasks there are. A PASS needs no correction, because every budget must pass. analyses: for each judgement,
+    if its rows are judged more than once.
     """
-    looks = looks or [None] * len(judgements)
-    judgements = [_decide_at_look(judged, look) for judged, look in zip(judgements, looks, strict=True)]
+    analyses = analyses or [None] * len(judgements)
+    judgements = [
+        _decide_at_analysis(judged, analysis) for judged, analysis in zip(judgements, analyses, strict=True)
+    ]
     p_values = [
-        (1.0 if budget.p_holds is None else budget.p_holds, look)
-        for judged, look in zip(judgements, looks, strict=True)
+        (1.0 if budget.p_holds is None else budget.p_holds, analysis)
+        for judged, analysis in zip(judgements, analyses, strict=True)
         for budget in judged.budgets
     ]
     rejections = iter(_reject_by_holm(p_values))
@@ -81,15 +83,15 @@ def withhold_family_fails(
     ]
 
 
-def _reject_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
+def _reject_by_holm(p_values: Sequence[tuple[float, InterimAnalysis | None]]) -> list[bool]:
     """Which hypotheses are rejected: each at the level shared by all that remain, until no more are rejected.
 
-    At a look, the level is the part of this share that the look may spend.
+    At an analysis, the level is the part of this share that the analysis may spend.
     """
     rejected = [False] * len(p_values)
     while not all(rejected):
         share = ALPHA / rejected.count(False)
-        levels = [share if look is None else look.compute_level(share) for _, look in p_values]
+        levels = [share if analysis is None else analysis.compute_level(share) for _, analysis in p_values]
         now = [old or p <= level for old, (p, _), level in zip(rejected, p_values, levels, strict=True)]
         if now == rejected:
             break
@@ -97,13 +99,14 @@ def _reject_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]
     return rejected
 
 
-def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudgement:
-    """The judgement in which a verdict must hold at the level of its look."""
-    if look is None:
+def _decide_at_analysis(judged: QualityJudgement, analysis: InterimAnalysis | None) -> QualityJudgement:
+    """The judgement in which a verdict must hold at the level of its analysis."""
+    if analysis is None:
         return judged
     judged = replace(judged, budgets=tuple(map(_drop_conditions, judged.budgets)))
-    level = look.compute_level()
-    why = f"decided alone, but not at look {look.number} of {look.looks} (level {100 * level:.2g} %)"
+    level = analysis.compute_level()
+    place = f"analysis {analysis.number} of {analysis.total}"
+    why = f"decided alone, but not at {place} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
         p_values = [getattr(budget, name) for budget in judged.budgets]
         judged = _withhold_verdict(judged, [p is None or p > level for p in p_values], verdict, why)
@@ -111,7 +114,7 @@ def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudge
 
 
 def _drop_conditions(budget: BudgetFacts) -> BudgetFacts:
-    """The budget without the conditions of a capped mean that are undecided at 5 %: a look is stricter."""
+    """The budget without conditions of a capped mean that are undecided at 5 %: an analysis is stricter."""
     return budget if budget.capped is None else replace(budget, capped=replace(budget.capped, undecided=()))
 
 

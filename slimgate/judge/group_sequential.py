@@ -1,10 +1,10 @@
-"""Several looks at the same growing sample: a level for each, so that all together err in at most 5 %.
+"""Several analyses of the same growing sample: a level for each, so that all together err in at most 5 %.
 
-The looks are planned at equal shares of the rows. Lan and DeMets' spending function of the O'Brien-Fleming
+The analyses are planned at equal shares of the rows. Lan and DeMets' spending function of the O'Brien-Fleming
 type gives out little of the 5 % early and most of it at the end, so that the last level is close to 5 %.
 
 Sources: Lan and DeMets 1983, Biometrika 70:659-663; Armitage, McPherson and Rowe 1969, J. R. Stat. Soc. A
-132:235-244, for the recursion over looks.
+132:235-244, for the recursion over analyses.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ from slimgate.judge.decision import ALPHA, z_quantile
 from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
-MOST_LOOKS = 20
+MOST_ANALYSES = 20
 # Integrals over a normal distribution begin at -_END and have this many nodes.
 _END = 9.0
 _NODES = 200
 
 
 @dataclass(frozen=True)
-class Look:
-    """The look that is due.
+class InterimAnalysis:
+    """The analysis that is due.
 
-    number: from 1. looks: how many are planned. rows: so far. planned_rows: rows at the last look.
+    number: from 1. total: how many are planned. rows: so far. planned_rows: rows at the last analysis.
     """
 
     number: int
-    looks: int
+    total: int
     rows: int
     planned_rows: int
 
     def compute_level(self, alpha: float = ALPHA) -> float:
-        """The one-sided level at which this look decides, if all looks together have `alpha`."""
-        return compute_look_levels(self.looks, alpha)[self.number - 1]
+        """The one-sided level at which this analysis decides, if all analyses together have `alpha`."""
+        return compute_analysis_levels(self.total, alpha)[self.number - 1]
 
 
 @cache
-def compute_look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
-    """The one-sided level of each look: a p-value at or under it decides. They rise; one look has `alpha`.
+def compute_analysis_levels(analyses: int, alpha: float = ALPHA) -> tuple[float, ...]:
+    """The one-sided level of each analysis: a p-value at or under it decides. The levels rise to
+    `alpha` at most.
 
-    Raises ValueError for a number of looks that is not from 1 to 20.
+    Raises ValueError for a number of analyses that is not from 1 to 20.
     """
     from slimgate._system.special_functions import ndtr
 
-    if not 1 <= looks <= MOST_LOOKS:
-        raise ValueError(f"{looks} looks, expected 1 to {MOST_LOOKS}")
-    times = np.arange(1, looks + 1) / looks
+    if not 1 <= analyses <= MOST_ANALYSES:
+        raise ValueError(f"{analyses} analyses, expected 1 to {MOST_ANALYSES}")
+    times = np.arange(1, analyses + 1) / analyses
     spent = 2 * ndtr(-z_quantile(alpha / 2) / np.sqrt(times))
     levels = [float(spent[0])]
     bound = z_quantile(levels[0]) * sqrt(times[0])
     nodes, weights = _compute_nodes(bound)
-    # density of the sum so far, if no look has decided yet, times the weights of the integral
+    # density of the sum so far, if no analysis has decided yet, times the weights of the integral
     mass = weights * _compute_density(nodes / sqrt(times[0])) / sqrt(times[0])
-    step = sqrt(1 / looks)
-    for at in range(1, looks):
+    step = sqrt(1 / analyses)
+    for at in range(1, analyses):
         bound = _find_bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
         levels.append(float(ndtr(-bound / sqrt(times[at]))))
         next_nodes, weights = _compute_nodes(bound)
@@ -69,19 +70,19 @@ def compute_look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     return tuple(levels)
 
 
-def compute_look_rows(planned: int, looks: int) -> tuple[int, ...]:
-    """(looks,) the number of rows from which each look is due."""
-    return tuple(-(-planned * number // looks) for number in range(1, looks + 1))
+def compute_analysis_rows(planned: int, analyses: int) -> tuple[int, ...]:
+    """(analyses,) the number of rows from which each analysis is due."""
+    return tuple(-(-planned * number // analyses) for number in range(1, analyses + 1))
 
 
-def find_due_look(rows: int, planned: int, looks: int) -> Look | None:
-    """The latest look that is due with so many rows; None before the first."""
-    number = sum(rows >= due for due in compute_look_rows(planned, looks))
-    return Look(number, looks, rows, planned) if number else None
+def find_due_analysis(rows: int, planned: int, analyses: int) -> InterimAnalysis | None:
+    """The latest analysis that is due with so many rows; None before the first."""
+    number = sum(rows >= due for due in compute_analysis_rows(planned, analyses))
+    return InterimAnalysis(number, analyses, rows, planned) if number else None
 
 
 def _find_bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
-    """The bound that the sum exceeds with probability `spend` while no earlier look has decided."""
+    """The bound that the sum exceeds with probability `spend` while no earlier analysis has decided."""
     from slimgate._system.special_functions import ndtr
 
     def excess(bound: float) -> float:

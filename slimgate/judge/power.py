@@ -1,7 +1,7 @@
 """What a number of rows can decide, before a run: shares of verdicts by simulation, and rows needed.
 
 A simulated target changes the given share of the rows and has the given true drop. It is judged by
-Tango's test, as runs with scores of 0 and 1 are; with looks, at each look until one decides.
+Tango's test, as runs with scores of 0 and 1 are; with analyses, at each analysis until one decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from slimgate.judge.decision import POWER
 from slimgate.judge.exact_paired import compute_paired_p_value
-from slimgate.judge.group_sequential import compute_look_levels, compute_look_rows
+from slimgate.judge.group_sequential import compute_analysis_levels, compute_analysis_rows
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import Ints
@@ -32,7 +32,7 @@ class VerdictShares:
     """The shares of simulated targets with a true drop (a fraction) that each rule passes and fails.
 
     point_passes: by the rule "the measured drop is at most the budget", which a constant threshold is. rows:
-    the mean number of rows until a look decides, or until all rows are run.
+    the mean number of rows until an analysis decides, or until all rows are run.
     """
 
     drop: float
@@ -65,36 +65,42 @@ class Plan:
     rows_needed: int
 
 
-def make_plan(rows: int, flip_rate: float, margin: float, *, looks: int = 1, two_sided: bool = False) -> Plan:
+def make_plan(
+    rows: int, flip_rate: float, margin: float, *, analyses: int = 1, two_sided: bool = False
+) -> Plan:
     """The shares of verdicts that so many rows lead to, and the number of rows that is needed.
 
     flip_rate: the share of rows that change, either way. margin: the budget, a fraction. two_sided: whether
     the budget limits a gain too.
     """
-    rng, at_looks = np.random.default_rng(0), compute_look_rows(rows, looks)
+    rng, at_analyses = np.random.default_rng(0), compute_analysis_rows(rows, analyses)
 
     def simulate(drop: float) -> VerdictShares:
-        return simulate_looks(rng, at_looks, flip_rate, margin, drop, _RUNS, two_sided=two_sided)
+        return simulate_analyses(rng, at_analyses, flip_rate, margin, drop, _RUNS, two_sided=two_sided)
 
     equal = simulate(0.0)
     at_budget, twice = (None if drop > flip_rate else simulate(drop) for drop in (margin, 2 * margin))
     needed = count_planned_rows(margin, discordance=flip_rate, two_sided=two_sided)
     if equal.passes >= POWER:
         needed = min(needed, rows)
-    elif needed <= rows or looks > 1:  # the formula is a few rows too low, and knows no looks
+    elif needed <= rows or analyses > 1:  # the formula is a few rows too low, and knows no analyses
         needed = max(needed, rows)
-        while _simulate_pass_share(needed, looks, flip_rate, margin, two_sided=two_sided) < POWER:
+        while _simulate_pass_share(needed, analyses, flip_rate, margin, two_sided=two_sided) < POWER:
             needed = ceil(_LARGER * needed)
     return Plan(rows, flip_rate, margin, equal, at_budget, twice, needed)
 
 
-def _simulate_pass_share(rows: int, looks: int, flip_rate: float, margin: float, *, two_sided: bool) -> float:
+def _simulate_pass_share(
+    rows: int, analyses: int, flip_rate: float, margin: float, *, two_sided: bool
+) -> float:
     """The share of equal targets that pass with so many rows."""
-    rng, at_looks = np.random.default_rng(0), compute_look_rows(rows, looks)
-    return simulate_looks(rng, at_looks, flip_rate, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided).passes
+    rng, at_analyses = np.random.default_rng(0), compute_analysis_rows(rows, analyses)
+    return simulate_analyses(
+        rng, at_analyses, flip_rate, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided
+    ).passes
 
 
-def simulate_looks(
+def simulate_analyses(
     rng: np.random.Generator,
     rows: Sequence[int],
     flip_rate: float,
@@ -104,15 +110,15 @@ def simulate_looks(
     *,
     two_sided: bool = False,
 ) -> VerdictShares:
-    """Simulates targets that are judged at each look until one decides.
+    """Simulates targets that are judged at each analysis until one decides.
 
-    rows: the number of rows at each look. The levels are those of this number of looks at equal shares.
+    rows: the number of rows at each analysis. The levels are those of as many analyses at equal shares.
     two_sided: PASS by both tests at the level, FAIL by either at half of it.
     """
     cells = [(flip_rate + drop) / 2, (flip_rate - drop) / 2, max(0.0, 1 - flip_rate)]
     turned = np.zeros((runs, 2), np.int64)
     verdicts, rows_used, rows_before = np.zeros(runs, np.int64), np.zeros(runs), 0
-    for n, level in zip(rows, compute_look_levels(len(rows)), strict=True):
+    for n, level in zip(rows, compute_analysis_levels(len(rows)), strict=True):
         turned += rng.multinomial(n - rows_before, cells, size=runs)[:, :2]
         undecided = np.flatnonzero(verdicts == 0)
         passes, fails = _decide(turned[undecided], n, margin, level, two_sided=two_sided)

@@ -7,8 +7,9 @@ compared with a separately loaded copy of itself, and is at least LAYOUT: nothin
 
 A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
 (their width does not know which of the two is faster), or when the verdict holds at a level of 99.9 %
-(Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer 34:585-612): five looks of 0.05 % on either side
-add at most 0.25 % to the last one's 2.5 %. reports/simulations/speed_verdicts.md has the error rates.
+(Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer 34:585-612): five interim analyses of
+0.05 % on either side add at most 0.25 % to the last one's 2.5 %. reports/simulations/speed_verdicts.md has
+the error rates.
 
 Each duel tests what it can detect: it plants delays in the teacher's own calls, the smallest first. A noisy
 machine shows only a larger delay. Then every budget nearer than that delay is undecided.

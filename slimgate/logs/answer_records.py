@@ -135,7 +135,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             RULES: {
                 "missing": first.rules.missing,
                 "allow": sorted(first.rules.allow),
-                "looks": first.rules.looks,
+                "analyses": first.rules.analyses,
                 "compared": _list_compared_settings(verdicts),
             },
         },

@@ -62,7 +62,7 @@ def compare_settings(
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
-        if setting == "limit" and rules.looks > 1:  # the target's log does not have all samples yet
+        if setting == "limit" and rules.analyses > 1:  # the target's log does not have all samples yet
             continue
         words, values = SETTING_WORDS.get(setting, setting), (before[setting], after[setting])
         unshared: list[str] = []

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimgate.errors import list_names
 from slimgate.judge.family import withhold_family_fails
-from slimgate.judge.group_sequential import Look
+from slimgate.judge.group_sequential import InterimAnalysis
 from slimgate.logs.comparisons import Comparison
 
 _MOST_NAMED = 5
@@ -23,7 +23,7 @@ def name_comparisons(comparisons: Sequence[Comparison]) -> str:
 
 
 def correct_failures(
-    comparisons: Sequence[Comparison], looks: Sequence[Look | None], notes: list[str]
+    comparisons: Sequence[Comparison], analyses: Sequence[InterimAnalysis | None], notes: list[str]
 ) -> tuple[list[Comparison], int]:
     """The comparisons after Holm's correction, and the number of budgets that it counts.
 
@@ -33,7 +33,7 @@ def correct_failures(
     first_of = _find_first_same(comparisons)
     distinct = [at for at, first in enumerate(first_of) if at == first]
     judged = withhold_family_fails(
-        [comparisons[at].judged for at in distinct], [looks[at] for at in distinct]
+        [comparisons[at].judged for at in distinct], [analyses[at] for at in distinct]
     )
     by_place = dict(zip(distinct, judged, strict=True))
     for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):

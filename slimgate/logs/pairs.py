@@ -342,7 +342,7 @@ def _pair_samples(
         return None
     differences.notes += _describe_pairs(where, base, target)
     # a log that grows has not run the samples after its last one; it lacks those before as any other log
-    run = int(base_rows.max()) + 1 if rules.looks > 1 else len(base)
+    run = int(base_rows.max()) + 1 if rules.analyses > 1 else len(base)
     return PairedTask(
         task=name,
         filter=filter_,

@@ -20,7 +20,7 @@ class Rules:
 
     allow: the differences that are accepted (`--allow`).
     missing: what happens to samples without a score (`--missing`).
-    looks: how often the target's log is judged while it grows; samples after its last one are then not run.
+    analyses: how often the target's log is judged while it grows; samples after its last one are not run yet.
     directions: pattern of a comparison's name, task or metric -> whether it is better when higher.
     runs: which run of a log that holds several, from `parse_choices`.
     same_id: the meaning of several rows of one id: "fail" refuses them, "epochs" reads them as repeats of one
@@ -34,7 +34,7 @@ class Rules:
 
     allow: frozenset[str] = frozenset()
     missing: Missing = "fail"
-    looks: int = 1
+    analyses: int = 1
     directions: Mapping[str, bool] = field(default_factory=dict)
     runs: Mapping[str, str] = field(default_factory=dict)
     same_id: SameId = "fail"

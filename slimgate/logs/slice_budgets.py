@@ -93,10 +93,10 @@ def _read_named(
             yield SliceBudgets(pattern, read_limits(entry, f'{where} "{pattern}"'), field, value)
 
 
-def read_slices(names: Sequence[str], looks: int = 1) -> tuple[str, ...]:
+def read_slices(names: Sequence[str], analyses: int = 1) -> tuple[str, ...]:
     """The fields to slice by, each once. Raises SuiteError if a log that grows is to be sliced."""
-    if names and looks > 1:
+    if names and analyses > 1:
         raise SuiteError(
-            "--slice cannot be used with --looks, which only judges all samples together; leave one out"
+            "--slice cannot be used with --analyses, which only judges all samples together; leave one out"
         )
     return tuple(dict.fromkeys(names))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.group_sequential import Look, compute_look_rows, find_due_look
+from slimgate.judge.group_sequential import InterimAnalysis, compute_analysis_rows, find_due_analysis
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.compared_settings import describe_versions
@@ -144,10 +144,10 @@ def _judge_runs(
         )
         pooled = pool_comparisons(parts, budgets, seed)
     family = [*collected.comparisons, *([pooled] if pooled else [])]
-    looks = [_find_log_look(comparison, rules.looks) for comparison in family]
-    corrected, tests = correct_failures(family, looks, collected.notes)
+    analyses = [_find_log_analysis(comparison, rules.analyses) for comparison in family]
+    corrected, tests = correct_failures(family, analyses, collected.notes)
     slices = correct_slices(collected.slices)
-    collected.notes += _describe_looks(family, looks)
+    collected.notes += _describe_analyses(family, analyses)
     if repeat is not None:
         noise = _measure_noise(base, repeat, rules, seed, budgets)
         corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
@@ -175,7 +175,7 @@ def _complete_rules(base: Log, target: Log, budgets: LogBudgets, rules: Rules) -
             "given; leave these budgets out, or give one run of each"
         )
     named = [limits.field for limits in budgets.slices if limits.field is not None]
-    return replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
+    return replace(rules, slices=read_slices((*rules.slices, *named), rules.analyses), checks=checks)
 
 
 def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int) -> Collected:
@@ -243,37 +243,40 @@ def _choose_first_metrics(comparisons: Sequence[Comparison]) -> list[Comparison]
     return list(first.values())
 
 
-def _find_log_look(comparison: Comparison, looks: int) -> Look | None:
-    """The look that is due; None if the log is judged once. Raises DataError before the first look."""
-    if looks == 1:
+def _find_log_analysis(comparison: Comparison, analyses: int) -> InterimAnalysis | None:
+    """The analysis that is due; None if the log is judged once. Raises DataError before the first one."""
+    if analyses == 1:
         return None
     rows, planned = comparison.counts.judged, comparison.counts.judged + comparison.counts.not_run
-    look = find_due_look(rows, planned, looks)
-    if look is None:
+    analysis = find_due_analysis(rows, planned, analyses)
+    if analysis is None:
         raise DataError(
             f"{comparison.name}: the target has {rows:,} of {planned:,} samples; the first of "
-            f"{looks} looks is at {compute_look_rows(planned, looks)[0]:,}"
+            f"{analyses} analyses is at {compute_analysis_rows(planned, analyses)[0]:,}"
         )
-    return look
+    return analysis
 
 
-def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | None]) -> list[str]:
-    """A line for each number of samples with a look."""
-    named: dict[Look, list[str]] = {}
-    for comparison, look in zip(comparisons, looks, strict=True):
-        if look is not None:
-            named.setdefault(look, []).append(comparison.name)
+def _describe_analyses(
+    comparisons: Sequence[Comparison], analyses: Sequence[InterimAnalysis | None]
+) -> list[str]:
+    """A line for each number of samples with an analysis."""
+    named: dict[InterimAnalysis, list[str]] = {}
+    for comparison, analysis in zip(comparisons, analyses, strict=True):
+        if analysis is not None:
+            named.setdefault(analysis, []).append(comparison.name)
     lines = []
-    for look, names in named.items():
+    for analysis, names in named.items():
+        planned = analysis.planned_rows
         due = (
             ""
-            if look.number == look.looks
-            else f"; the next is at {compute_look_rows(look.planned_rows, look.looks)[look.number]:,}"
+            if analysis.number == analysis.total
+            else f"; the next is at {compute_analysis_rows(planned, analysis.total)[analysis.number]:,}"
         )
         lines.append(
-            f"look {look.number} of {look.looks} at {look.rows:,} of {look.planned_rows:,} samples of "
+            f"analysis {analysis.number} of {analysis.total} at {analysis.rows:,} of {planned:,} samples of "
             f"{list_names(names, 3)}: PASS and FAIL at a level of "
-            f"{100 * look.compute_level():.2g} %, not 5 %{due}"
+            f"{100 * analysis.compute_level():.2g} %, not 5 %{due}"
         )
     return lines
 
@@ -283,7 +286,7 @@ def _measure_noise(
 ) -> Mapping[str, Noise]:
     """The changes between two logs of the base, by the name of the comparison."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
-    again_rules = replace(rules, looks=1, same_id="fail", slices=())
+    again_rules = replace(rules, analyses=1, same_id="fail", slices=())
     again = _judge_runs(base, repeat, measured, again_rules, seed, None)
     return {
         comparison.name: Noise(

@@ -1,7 +1,7 @@
 """`pytest bench --slimgate-confirm`: judges the variants that passed on the gate, on the confirm rows.
 
 The models come from the store and must be those that passed. The record of the gate stays. The verdicts on
-the confirm rows are added to it, with the number of runs that have looked at these rows.
+the confirm rows are added to it, with the number of runs that have used these rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.files import RECORD
-from slimgate.record.looks_log import LookLog, Looks, make_model_id, read_looks
+from slimgate.record.row_use import RowUse, RowUseLog, make_model_id, read_row_use
 from slimgate.record.run import (
     ConfirmFacts,
     RunRecord,
@@ -82,28 +82,28 @@ class Confirmation:
         self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
         self._skipped: dict[Path, list[str]] = {}
         self._errors: dict[Path, list[str]] = {}
-        self._logs: dict[Path, LookLog] = {}
+        self._logs: dict[Path, RowUseLog] = {}
         self.records: dict[Path, RunRecord] = {}
 
     def list_head_lines(self) -> Iterator[str]:
-        """Lines that name the judged variants, and say how often the rows have been looked at before."""
+        """Lines that name the judged variants, and say how often the rows were used before."""
         for path, passed in self.passed.items():
             run = self._find_run(path)
-            rows, earlier = run.rows.reports[CONFIRM], self._read_looks(run).runs
+            rows, earlier = run.rows.reports[CONFIRM], self._read_row_use(run).runs
             names = ", ".join(passed.metrics)
             before = format_count(earlier, "earlier run", "earlier runs")
-            seen = f", which {before} looked at: the first look counts" if earlier else ""
+            seen = f", which {before} used: the first use counts" if earlier else ""
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
     def add(self, path: Path, results: Iterable[GateResult]) -> None:
-        """Adds the verdicts of a test. Notes the look at once, because an interrupted run has looked too."""
+        """Adds the verdicts of a test. Notes the use at once: an interrupted run has used the rows too."""
         for result in results:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
             elif isinstance(result.facts, ErrorFacts):
                 self._errors.setdefault(path, []).append(result.facts.message)
         if path in self._verdicts:
-            self._log_look(path)
+            self._log_row_use(path)
 
     def skip(self, path: Path, test: str) -> None:
         """Notes a test that was selected and did not run."""
@@ -142,29 +142,29 @@ class Confirmation:
             yield from format_confirm_lines(record)
             yield f"{record.suite.path}: {os.path.relpath(self._session.find_folder(path) / 'report.md')}"
 
-    def _log_look(self, path: Path) -> None:
+    def _log_row_use(self, path: Path) -> None:
         run, passed = self._find_run(path), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
-        log = self._logs.setdefault(path, LookLog(self._session.settings.store.root, digest, self._began))
+        log = self._logs.setdefault(path, RowUseLog(self._session.settings.store.root, digest, self._began))
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
     def _find_run(self, path: Path) -> SuiteRun:
         return self._session.find_run(self._session.suites[path])
 
-    def _read_looks(self, run: SuiteRun) -> Looks:
-        return read_looks(self._session.settings.store.root, run.rows.reports[CONFIRM].digest)
+    def _read_row_use(self, run: SuiteRun) -> RowUse:
+        return read_row_use(self._session.settings.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
         run, record = self._find_run(path), self.passed[path].record
-        rows, looks = run.rows.reports[CONFIRM], self._read_looks(run)
+        rows, use = run.rows.reports[CONFIRM], self._read_row_use(run)
         models = [_add_verdicts(model, self._verdicts[path]) for model in record.variants]
         facts = ConfirmFacts(
             digest=rows.digest,
             n=rows.n,
             groups=rows.groups,
-            looks=looks.runs,
-            models=looks.count,
+            uses=use.runs,
+            models=use.count,
             measured=format_now(),
         )
         judged = judge_record(models, record.self_test, record.verdict.missing)

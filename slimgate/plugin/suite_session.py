@@ -15,7 +15,7 @@ from slimgate._system.files import replacing, write_atomically
 from slimgate._system.number_text import format_count
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.run_settings import RunSettings
-from slimgate.plugin.suite_looks import SuiteLooks
+from slimgate.plugin.suite_row_use import SuiteRowUse
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.separation import separate_variants
@@ -24,7 +24,7 @@ from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, make_model_log_path
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
+from slimgate.record.run import ConfirmFacts, RowUseFacts, RunRecord, format_record_json, read_record_if_valid
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.terminal.summary import Line, list_summary_lines
@@ -67,7 +67,7 @@ class SuiteSession:
         self._written = -RECORD_SECONDS
         self._predicted: set[str] = set()
         self._logged: set[str] = set()
-        self._looks = SuiteLooks(settings.began)
+        self._row_use = SuiteRowUse(settings.began)
         self._skipped: dict[str, CheckKey] = {}
         # From the record of an earlier run: results that no longer count, why none does, models that changed.
         self._dropped: list[CheckKey] = []
@@ -129,7 +129,7 @@ class SuiteSession:
             known.add(self._keep_log(result))
             if result.kind in (QUALITY, BEHAVIOUR):
                 self._predicted |= {TEACHER, result.variant}
-            self._looks.add(result)
+            self._row_use.add(result)
         if time.monotonic() - self._written >= RECORD_SECONDS:
             self.write_record()
 
@@ -193,7 +193,7 @@ class SuiteSession:
             "seconds": round(run.seconds, 1),
             "baseline": self._baseline_facts,
             "shards": shards,
-            "looks": self._note_looks(),
+            "row_use": self._note_row_use(),
             "confirm": confirm,
             "demands": self._demands,
         }
@@ -312,8 +312,8 @@ class SuiteSession:
         files and steps of the model and its teacher, nor code, nor their settings in the suite.
         """
         record = self.read_last_record()
-        if record is not None and record.looks is not None:
-            self._looks.earlier = record.looks.log
+        if record is not None and record.row_use is not None:
+            self._row_use.earlier = record.row_use.log
         if record is None:
             return []
         checks = set(list_expected_checks(self.suite))
@@ -381,10 +381,10 @@ class SuiteSession:
         weaker = find_weakenings(read_demands(self.baseline.run.record), now)
         return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
 
-    def _note_looks(self) -> LookFacts:
+    def _note_row_use(self) -> RowUseFacts:
         builds = {name: self.begin().find_build(name) for name in self.suite.models}
         built = {name: build.artifact.digest for name, build in builds.items() if build is not None}
-        return self._looks.note(self._settings.store.root, self.run.rows, built, self._predicted)
+        return self._row_use.note(self._settings.store.root, self.run.rows, built, self._predicted)
 
     @property
     def _baseline_facts(self) -> BaselineFacts | None:

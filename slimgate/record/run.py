@@ -1,7 +1,7 @@
 """The whole record, written as run.json and read again. Schema slimgate.run/2.
 
 It also has the facts without a separate module: which part of a suite a run was, how often its rows have
-judged (each look at another set of models is another chance to PASS by luck), and single rows to follow.
+judged (each further set of models is another chance to PASS by luck), and single rows to follow.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class TimingFacts(Facts):
     passed: int
 
 
-class LookFacts(Facts):
-    """The looks at these gate rows in the store and the last record, including this run's.
+class RowUseFacts(Facts):
+    """How often these gate rows were used, by the store and the last record, including this run.
 
     runs: how many judged a model that no earlier run had judged; models: the number of such models. timings:
     the speed budgets that were judged more than once. run: the run of this record; log: by run, the models
@@ -96,14 +96,14 @@ class LookFacts(Facts):
 class ConfirmFacts(Facts):
     """The rows of the split confirm, which judged what had passed on the gate.
 
-    digest, n, groups: of these rows; measured: when they last judged. looks, models: like `runs` and `models`
-    of LookFacts. The verdicts are in `confirm` of each variant.
+    digest, n, groups: of these rows; measured: when they last judged. uses, models: like `runs` and `models`
+    of RowUseFacts. The verdicts are in `confirm` of each variant.
     """
 
     digest: str
     n: int
     groups: int | None = None
-    looks: int
+    uses: int
     models: int
     measured: str
 
@@ -240,7 +240,7 @@ class RunRecord(Facts):
 
     shards: in a run of one shard, that shard; in a merged record all shards, in order. verdict: the state of
     the whole record. this_run: only what the last run judged, as its exit code shows; its `missing` counts
-    the checks that this run did not make. None in a merged record. looks: how often the gate rows have
+    the checks that this run did not make. None in a merged record. row_use: how often the gate rows have
     judged; None in a record from before this field. confirm: the rows that judged again what had passed; None
     if no run did that. separation: which gated variants differ; None if fewer than two have a budget on a
     metric. demands: what the suite demands; None for logs, which demand the budgets that were judged.
@@ -262,7 +262,7 @@ class RunRecord(Facts):
     this_run: RunVerdict | None = None
     accepted: AcceptedFacts | None = None
     shards: list[ShardFacts] = []
-    looks: LookFacts | None = None
+    row_use: RowUseFacts | None = None
     confirm: ConfirmFacts | None = None
     separation: SeparationFacts | None = None
     demands: Demands | None = None

@@ -26,7 +26,7 @@ from slimgate.report.card_metadata import (
     name_rows,
 )
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.confirm import list_look_cautions
+from slimgate.report.confirm import list_row_use_cautions
 from slimgate.report.figures import describe_compression, describe_duel, format_drop_words, format_flops
 from slimgate.report.origin import describe_run
 from slimgate.report.stages import format_params_cell
@@ -253,7 +253,7 @@ def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     yield "The figures hold for the rows named above, not for other text."
     if doubt := describe_teacher_doubt(record):
         yield doubt
-    yield from list_look_cautions(record)
+    yield from list_row_use_cautions(record)
     for budget in record.baseline.loosened if record.baseline else ():
         if budget.variant == model.name:
             was = f"{escape(budget.kind)} {budget.before:g}"

@@ -24,7 +24,7 @@ from slimgate.record.build import ArtifactFacts
 from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.builds import list_unlucky_builds
-from slimgate.report.confirm import list_look_cautions
+from slimgate.report.confirm import list_row_use_cautions
 from slimgate.report.epochs import read_epochs
 from slimgate.report.figures import add_note, describe_duel
 from slimgate.report.peaks import list_slow_runtimes
@@ -101,7 +101,7 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
             _note_loosened_budgets(record),
             _note_switched_off_budgets(record),
             list_unquantized_models(record),
-            list_look_cautions(record),
+            list_row_use_cautions(record),
             list_unlucky_builds(record),
             _note_fallen_slices(gated),
             _note_broken_claims(gated),

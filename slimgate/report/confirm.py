@@ -14,7 +14,7 @@ from slimgate.report.tables import blocks, format_bullets
 _MOST_AGAIN = 2
 _EXPLANATION = (
     "The confirm rows judge only what passed on the gate rows, and no step reads them. Nothing is chosen by "
-    "them before their first look, so the variants that were tried before need no correction here."
+    "them before their first use, so the variants that were tried before need no correction here."
 )
 
 
@@ -30,40 +30,43 @@ def format_confirm_section(record: RunRecord) -> str:
 
 
 def format_confirm_lines(record: RunRecord) -> Iterator[str]:
-    """A line for each metric that was judged, then the lines on a second look. Plain text."""
+    """A line for each metric that was judged, then the lines on a second use. Plain text."""
     confirmed = record.confirm
     if confirmed is None:
         return
     for model in record.variants:
         for name, facts in model.confirm.items():
             yield facts.message or f"confirm: {model.name}: {name} {facts.verdict}"
-    if confirmed.looks > 1:
+    if confirmed.uses > 1:
         yield (
-            f"the {format_int(confirmed.n)} confirm rows were looked at "
-            f"{_describe_repeated_looks(confirmed.looks, confirmed.models)}"
+            f"the {format_int(confirmed.n)} confirm rows were used "
+            f"{_describe_repeated_use(confirmed.uses, confirmed.models)}"
         )
 
 
-def list_look_cautions(record: RunRecord) -> Iterator[str]:
+def list_row_use_cautions(record: RunRecord) -> Iterator[str]:
     """Cautions as markdown: rows that judged other models before, and budgets that were judged again."""
-    looks = record.looks
-    if looks is not None and looks.runs > 1:
-        runs, models = format_count(looks.runs, "run", "runs"), format_count(looks.models, "model", "models")
-        first = f"**These gate rows were looked at by {runs} with other models** ({models} in all)"
-        yield f"{first}: each model is one more chance to PASS by luck."
-    if looks is not None and looks.cuts > 1:
-        yield (
-            f"**{format_int(looks.cuts)} different gates were cut from the same data, and judged** (by other "
-            "seeds or sizes of the splits): each cut is one more chance to PASS by luck."
+    row_use = record.row_use
+    if row_use is not None and row_use.runs > 1:
+        runs, models = (
+            format_count(row_use.runs, "run", "runs"),
+            format_count(row_use.models, "model", "models"),
         )
-    if record.confirm is not None and record.confirm.looks > 1:
-        repeats = _describe_repeated_looks(record.confirm.looks, record.confirm.models)
-        yield f"The confirm rows were looked at {repeats}."
+        first = f"**These gate rows were used by {runs} with other models** ({models} in all)"
+        yield f"{first}: each model is one more chance to PASS by luck."
+    if row_use is not None and row_use.cuts > 1:
+        yield (
+            f"**{format_int(row_use.cuts)} different gates were cut from the same data, and judged** (by "
+            "other seeds or sizes of the splits): each cut is one more chance to PASS by luck."
+        )
+    if record.confirm is not None and record.confirm.uses > 1:
+        repeats = _describe_repeated_use(record.confirm.uses, record.confirm.models)
+        yield f"The confirm rows were used {repeats}."
     again = [
         f"{escape(timing.variant)}, {_describe_timed_workload(timing.workload)} "
         f"({format_int(timing.times)} times, "
         f"{format_int(timing.passed)} passed)"
-        for timing in (looks.timings if looks is not None else ())
+        for timing in (row_use.timings if row_use is not None else ())
         if timing.passed < timing.times
     ]
     if again:
@@ -79,5 +82,5 @@ def _describe_timed_workload(timed: str) -> str:
     return describe_workload(workload) + (" in ms" if workload != timed else "")
 
 
-def _describe_repeated_looks(looks: int, models: int) -> str:
-    return f"{format_int(looks)} times, by {format_int(models)} models; the first look counts"
+def _describe_repeated_use(uses: int, models: int) -> str:
+    return f"{format_int(uses)} times, by {format_int(models)} models; the first use counts"

@@ -188,7 +188,7 @@ def _format_chosen_cell(record: RunRecord, model: VariantRecord, metric: str) ->
     an earlier run, when the suite had fewer variants, is left out.
     """
     facts, where = model.quality[metric], ""
-    if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
+    if record.confirm is not None and record.confirm.uses == 1 and metric in model.confirm:
         facts, where = model.confirm[metric], f", on {format_int(record.confirm.n)} confirm rows"
     elif facts.among is not None and facts.among < (choices := _count_choices(record, metric)):
         note = f"not allowing for the choice among {format_int(choices)}: run the complete suite"

@@ -24,7 +24,7 @@ from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, make_temporary_name, remove, writing
 
 # Folders of a store that hold no entries. record/looks_log.py writes looks.
-_OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
+_OTHER_FOLDERS = ("locks", "tmp", "row_use", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 _SIZE = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)\s*((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 

@@ -177,13 +177,13 @@ def test_appended_results_are_one_load_each(tmp_path: Path, judge: Judge) -> Non
     ("options", "message"),
     [
         (["--drop-points", "2"], "--drop-points cannot be used with load tests"),
-        (["--looks", "2"], "--looks cannot be used with load tests"),
+        (["--analyses", "2"], "--analyses cannot be used with load tests"),
         (["--allow", "shots"], "load tests differ in load, prompt, answers or unfinished"),
         (["--length-ratio-max", "1.1"], "--length-ratio-max cannot be used with load tests; write --budgets"),
         (["--slice", "language"], "--slice cannot be used with load tests; leave it out"),
         (["--missing", "drop"], "--missing cannot be used with load tests"),
     ],
-    ids=["points", "looks", "allow", "length", "slice", "missing"],
+    ids=["points", "analyses", "allow", "length", "slice", "missing"],
 )
 def test_options_of_logs_of_answers_are_refused(
     options: list[str], message: str, tmp_path: Path, judge: Judge

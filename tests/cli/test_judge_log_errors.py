@@ -194,13 +194,13 @@ def test_broken_logs_are_refused_in_one_line(judge: Judge, tmp_path: Path, name:
     assert re.search(expected, err), err
 
 
-@pytest.mark.parametrize("option", ["--pooled-points", "--slice-points", "--looks"])
+@pytest.mark.parametrize("option", ["--pooled-points", "--slice-points", "--analyses"])
 def test_an_option_of_0_is_not_ignored(judge: Judge, tmp_path: Path, option: str) -> None:
     for name in ("base", "target"):
         (tmp_path / f"{name}.csv").write_text("id,label,prediction\n0,a,a\n1,b,b\n", "utf-8")
     files = tmp_path / "base.csv", tmp_path / "target.csv"
     assert judge(*files, option, 0)[0] == 4
-    if option != "--looks":
+    if option != "--analyses":
         budgets = tmp_path / "budgets.toml"
         budgets.write_text("[budgets]\naccuracy = { drop_points = 20 }\n", "utf-8")
         code, _, err = judge(*files, option, 0, "--budgets", budgets)

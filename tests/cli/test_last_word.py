@@ -87,7 +87,7 @@ def record_of(judged: Judged) -> RunRecord:
         this_run=run_verdict,
         followed=[],
         self_test=SelfTest(),
-        looks=None,
+        row_use=None,
     )
 
 

@@ -15,7 +15,7 @@ from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budge
 from slimgate.judge.budget_kinds import KINDS, list_point_limits, list_suited_kinds, measure_harm
 from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.family import withhold_family_fails, withhold_family_pass
-from slimgate.judge.group_sequential import Look
+from slimgate.judge.group_sequential import InterimAnalysis
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, make_drop_outlook
@@ -173,15 +173,15 @@ def test_a_family_corrects_pass_and_fail(counted: Counted) -> None:
     ]
 
 
-def test_an_early_look_takes_both_sides_at_its_level(counted: Counted) -> None:
+def test_an_interim_analysis_takes_both_sides_at_its_level(counted: Counted) -> None:
     judgement = judged(counted(3000, 45, 45), 0.7)
     (budget,) = judgement.budgets
     assert judgement.verdict is Verdict.PASS
     assert budget.p_value is not None
-    early = Look(1, 4, 3000, 12_000)
+    early = InterimAnalysis(1, 4, 3000, 12_000)
     assert early.compute_level() < budget.p_value
     assert withhold_family_fails([judgement], [early])[0].verdict is Verdict.INCONCLUSIVE
-    assert withhold_family_fails([judgement], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
+    assert withhold_family_fails([judgement], [InterimAnalysis(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ def test_planned_rows_pass_an_equal_model_in_four_of_five() -> None:
     assert make_plan(4342, 0.05, 0.01).equal.passes > 0.87
 
 
-def test_looks_at_both_sides_keep_their_error_rates() -> None:
-    planned = make_plan(4342, 0.05, 0.01, looks=4, two_sided=True)
+def test_analyses_of_both_sides_keep_their_error_rates() -> None:
+    planned = make_plan(4342, 0.05, 0.01, analyses=4, two_sided=True)
     assert planned.at_budget is not None
     assert planned.at_budget.passes < 0.06
     assert planned.equal.fails < 0.06

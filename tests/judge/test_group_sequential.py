@@ -1,4 +1,4 @@
-"""Levels of several looks: as published, and together 5 % on simulated walks."""
+"""Levels of several analyses: as published, and together 5 % on simulated walks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from scipy.special import ndtri
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.decision import choose_verdict
 from slimgate.judge.family import withhold_family_fails
-from slimgate.judge.group_sequential import Look, compute_look_levels, compute_look_rows, find_due_look
+from slimgate.judge.group_sequential import (
+    InterimAnalysis,
+    compute_analysis_levels,
+    compute_analysis_rows,
+    find_due_analysis,
+)
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import make_plan
 from slimgate.judge.quality import judge_quality
@@ -21,40 +26,40 @@ from slimgate.outcomes import class_outcomes
 
 def test_the_bounds_are_those_of_lan_and_demets() -> None:
     # ldbounds 2.0, bounds(t=1:5/5, iuse=1, alpha=0.025), also in Lan and DeMets' own table
-    z = [-ndtri(level) for level in compute_look_levels(5, 0.025)]
+    z = [-ndtri(level) for level in compute_analysis_levels(5, 0.025)]
     assert z == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
 
 
-def test_one_look_has_the_whole_level() -> None:
-    assert compute_look_levels(1) == pytest.approx((0.05,), abs=1e-12)
+def test_one_analysis_has_the_whole_level() -> None:
+    assert compute_analysis_levels(1) == pytest.approx((0.05,), abs=1e-12)
 
 
-@pytest.mark.parametrize("looks", [2, 4, 7, 20])
-def test_all_looks_together_are_wrong_in_5_percent(looks: int) -> None:
-    rng = np.random.default_rng(looks)
+@pytest.mark.parametrize("analyses", [2, 4, 7, 20])
+def test_all_analyses_together_are_wrong_in_5_percent(analyses: int) -> None:
+    rng = np.random.default_rng(analyses)
     runs = 200_000
-    walk = np.cumsum(rng.standard_normal((runs, looks)), axis=1) / np.sqrt(np.arange(1, looks + 1))
-    crossed = (walk >= -ndtri(np.array(compute_look_levels(looks)))).any(axis=1).mean()
+    walk = np.cumsum(rng.standard_normal((runs, analyses)), axis=1) / np.sqrt(np.arange(1, analyses + 1))
+    crossed = (walk >= -ndtri(np.array(compute_analysis_levels(analyses)))).any(axis=1).mean()
     assert crossed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
 
 
-@pytest.mark.parametrize("looks", [3, 8])
-def test_levels_rise_and_stay_under_the_whole(looks: int) -> None:
-    levels = compute_look_levels(looks)
+@pytest.mark.parametrize("analyses", [3, 8])
+def test_levels_rise_and_stay_under_the_whole(analyses: int) -> None:
+    levels = compute_analysis_levels(analyses)
     assert sorted(levels) == list(levels)
     assert levels[-1] < 0.05
 
 
-@pytest.mark.parametrize("looks", [0, 21])
-def test_a_number_of_looks_out_of_range_is_refused(looks: int) -> None:
-    with pytest.raises(ValueError, match=f"{looks} looks, expected 1 to 20"):
-        compute_look_levels(looks)
+@pytest.mark.parametrize("analyses", [0, 21])
+def test_a_number_of_analyses_out_of_range_is_refused(analyses: int) -> None:
+    with pytest.raises(ValueError, match=f"{analyses} analyses, expected 1 to 20"):
+        compute_analysis_levels(analyses)
 
 
-def test_a_look_is_due_from_its_share_of_the_rows_on() -> None:
-    assert compute_look_rows(1319, 4) == (330, 660, 990, 1319)
-    due = [find_due_look(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
-    assert [look and look.number for look in due] == [None, 1, 1, 2, 3, 4]
+def test_a_analysis_is_due_from_its_share_of_the_rows_on() -> None:
+    assert compute_analysis_rows(1319, 4) == (330, 660, 990, 1319)
+    due = [find_due_analysis(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
+    assert [analysis and analysis.number for analysis in due] == [None, 1, 1, 2, 3, 4]
 
 
 def judgement(p_value: float, p_holds: float) -> QualityJudgement:
@@ -81,29 +86,31 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
 def test_a_verdict_must_hold_at_the_level_of_its_look(
     p_value: float, p_holds: float, number: int, expected: str
 ) -> None:
-    [judged] = withhold_family_fails([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
+    [judged] = withhold_family_fails(
+        [judgement(p_value, p_holds)], [InterimAnalysis(number, 4, 25 * number, 100)]
+    )
     assert judged.verdict == expected
     if expected == "INCONCLUSIVE" and min(p_value, p_holds) < 0.05:
-        assert f"but not at look {number} of 4 (level " in (judged.family or "")
+        assert f"but not at analysis {number} of 4 (level " in (judged.family or "")
 
 
 def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
     """Of two budgets the first falls at half of the level, the other then at the whole."""
-    full, half = compute_look_levels(4)[1], compute_look_levels(4, 0.025)[1]
+    full, half = compute_analysis_levels(4)[1], compute_analysis_levels(4, 0.025)[1]
     assert half < full / 2
-    look = Look(2, 4, 50, 100)
+    analysis = InterimAnalysis(2, 4, 50, 100)
     just_over = judgement(0.99, half * 1.01)
     passing = judgement(0.001, 0.999)
-    first, _ = withhold_family_fails([just_over, passing], [look, look])
+    first, _ = withhold_family_fails([just_over, passing], [analysis, analysis])
     assert (first.verdict, "Holm's correction" in (first.family or "")) == ("INCONCLUSIVE", True)
     under = judgement(0.99, half * 0.99)
-    assert [judged.verdict for judged in withhold_family_fails([under, just_over], [look, look])] == [
+    assert [judged.verdict for judged in withhold_family_fails([under, just_over], [analysis, analysis])] == [
         "FAIL"
     ] * 2
 
 
-def test_looks_save_rows_and_cost_little_power() -> None:
-    once, often = (make_plan(1319, 0.08, 0.02, looks=looks) for looks in (1, 4))
+def test_analyses_save_rows_and_cost_little_power() -> None:
+    once, often = (make_plan(1319, 0.08, 0.02, analyses=analyses) for analyses in (1, 4))
     assert once.equal.rows == 1319
     assert often.equal.rows < 0.85 * 1319
     assert once.equal.passes - often.equal.passes < 0.02

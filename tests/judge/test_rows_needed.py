@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from slimgate.judge.evidence import Evidence, make_tango_evidence
 from slimgate.judge.exact_paired import compute_paired_p_value
-from slimgate.judge.power import simulate_looks
+from slimgate.judge.power import simulate_analyses
 from slimgate.judge.rows_needed import (
     count_planned_rows,
     count_rows_without_change,
@@ -39,7 +39,7 @@ def test_planned_rows_are_those_of_statistics_md(margin: float, psi: float, rows
 def test_planned_rows_pass_an_equal_model_in_four_of_five(margin: float, psi: float, two_sided: bool) -> None:
     """By simulation with the exact test, to 2 points: 0.6 of chance, and steps of few changes."""
     rows = count_planned_rows(margin, discordance=psi, two_sided=two_sided)
-    passes = simulate_looks(
+    passes = simulate_analyses(
         np.random.default_rng(0), [rows], psi, margin, 0.0, 5_000, two_sided=two_sided
     ).passes
     assert passes >= 0.78

@@ -70,7 +70,7 @@ def test_an_answer_without_a_letter_is_wrong(answer: str, reference: str | None,
 
 
 def test_a_plan_shows_drops_of_the_budget_and_twice_the_budget() -> None:
-    planned = make_plan(1_000, 0.1, 0.02, looks=1)
+    planned = make_plan(1_000, 0.1, 0.02, analyses=1)
     assert planned.at_budget is not None
     assert planned.twice is not None
     assert (planned.at_budget.drop, planned.twice.drop) == (0.02, 0.04)

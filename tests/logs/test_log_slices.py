@@ -264,10 +264,10 @@ def test_a_field_with_a_value_for_each_sample_is_refused() -> None:
         judge(RIGHT[:400], RIGHT[:400], "name", fields=lambda at: {"name": f"sample {at}"})
 
 
-def test_looks_and_slices_do_not_go_together() -> None:
+def test_analyses_and_slices_do_not_go_together() -> None:
     logs = make_log("base", RIGHT), make_log("target", RIGHT)
-    with pytest.raises(SuiteError, match="--slice cannot be used with --looks"):
-        judge_logs(*logs, LogBudgets(), Rules(slices=("category",), looks=4))
+    with pytest.raises(SuiteError, match="--slice cannot be used with --analyses"):
+        judge_logs(*logs, LogBudgets(), Rules(slices=("category",), analyses=4))
 
 
 def test_a_kept_base_has_its_fields(tmp_path: Path) -> None:

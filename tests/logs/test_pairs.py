@@ -76,14 +76,14 @@ def test_the_same_tasks_are_no_difference() -> None:
 
 
 def compare_settings(
-    before: Mapping[str, Any], after: Mapping[str, Any], *allow: str, looks: int = 1
+    before: Mapping[str, Any], after: Mapping[str, Any], *allow: str, analyses: int = 1
 ) -> Differences:
     logs = (
         make_log("base", {"gsm8k": make_rows([1.0])}, settings=before),
         make_log("target", {"gsm8k": make_rows([1.0])}, settings=after),
     )
     differences = make_differences(*allow)
-    assert len(pair_task("gsm8k", *logs, Rules(looks=looks), differences)) == 1
+    assert len(pair_task("gsm8k", *logs, Rules(analyses=analyses), differences)) == 1
     return differences
 
 
@@ -134,8 +134,8 @@ def test_every_setting_that_differs_is_in_the_refusal() -> None:
 
 
 def test_a_log_that_grows_may_have_another_limit() -> None:
-    assert not compare_settings({"limit": 9}, {"limit": 3}, looks=2).has_refused
-    assert compare_settings({"limit": 9}, {"limit": 3}, looks=1).has_refused
+    assert not compare_settings({"limit": 9}, {"limit": 3}, analyses=2).has_refused
+    assert compare_settings({"limit": 9}, {"limit": 3}, analyses=1).has_refused
 
 
 def test_long_settings_are_cut() -> None:

@@ -283,14 +283,14 @@ def test_answers_that_were_cut_off_are_counted() -> None:
 def test_samples_that_a_growing_log_has_not_run_are_not_missing() -> None:
     base, target = make_rows(SCORED), make_rows(SCORED[:2])
     for missing in ("fail", "as-wrong"):
-        counts, scores, _ = count_pairs(base, target, Rules(looks=2, missing=missing))  # type: ignore[arg-type]
+        counts, scores, _ = count_pairs(base, target, Rules(analyses=2, missing=missing))  # type: ignore[arg-type]
         assert counts == Counts(2, not_run=2)
         assert scores == [SCORED[:2]] * 2
 
 
 def test_a_growing_log_may_still_lack_scores() -> None:
     counts, scores, _ = count_pairs(
-        make_rows(SCORED), make_rows([None, 0.0]), Rules(looks=2, missing="as-wrong")
+        make_rows(SCORED), make_rows([None, 0.0]), Rules(analyses=2, missing="as-wrong")
     )
     assert counts == Counts(2, not_run=2, unscored_target=1)
     assert scores == [[1.0, 0.0], [0.0, 0.0]]

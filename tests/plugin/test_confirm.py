@@ -71,13 +71,13 @@ def test_the_record_says_which_rows_and_how_often(confirmed: Ran) -> None:
     record = confirmed.record("mine")
     rows = record["task"]["splits"]["confirm"]
     assert (record["confirm"]["digest"], record["confirm"]["n"]) == (rows["digest"], 300)
-    assert (record["confirm"]["looks"], record["confirm"]["models"]) == (1, 1)
+    assert (record["confirm"]["uses"], record["confirm"]["models"]) == (1, 1)
     assert record["confirm"]["measured"] >= record["created"]
 
 
 def test_what_the_gate_found_stays_as_it_was(gate: Ran, confirmed: Ran) -> None:
     before, after = gate.record("mine"), confirmed.record("mine")
-    for key in ("created", "command", "task", "self_test", "verdict", "looks"):
+    for key in ("created", "command", "task", "self_test", "verdict", "row_use"):
         assert after[key] == before[key]
     for name in ("same", "damaged", "shown"):
         assert {**confirmed.find_variant("mine", name), "confirm": {}} == gate.find_variant("mine", name)
@@ -87,7 +87,7 @@ def test_the_report_has_the_verdicts_of_the_confirm_rows(confirmed: Ran) -> None
     report = (confirmed.folder / "reports/latest/mine/report.md").read_text()
     assert "## Confirmed on rows of their own" in report
     assert "confirm: same: accuracy" in report
-    assert "looked at 2 times" not in report
+    assert "used 2 times" not in report
 
 
 def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
@@ -96,33 +96,33 @@ def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
     assert ran.record("mine")["confirm"] == confirmed.record("mine")["confirm"]
 
 
-def test_another_model_is_a_second_look(confirmed: Ran, tmp_path: Path) -> None:
+def test_another_model_is_a_second_use(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     step = '{ "own_steps:Same" = {} }'
     suite = SUITE.replace(f"same = {{ steps = [{step}] }}", "same = { steps = [{ cast = {} }] }")
     write_suite(folder, suite.replace('from = "same", ', ""))
     gate = run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
-    assert gate.record("mine")["looks"]["runs"] == 2
+    assert gate.record("mine")["row_use"]["runs"] == 2
     assert (
-        "These gate rows were looked at by 2 runs with other models"
+        "These gate rows were used by 2 runs with other models"
         in (folder / "reports/latest/mine/report.md").read_text()
     )
     ran = run_pytest(folder, *CONFIRM)
     assert ran.code == 0
-    message = "confirms same on 300 rows, which 1 earlier run looked at: the first look counts"
+    message = "confirms same on 300 rows, which 1 earlier run used: the first use counts"
     assert f"bench/mine.toml: {message}" in ran.lines
-    assert ran.record("mine")["confirm"]["looks"] == 2
-    assert "the 300 confirm rows were looked at 2 times, by 2 models; the first look counts" in ran.lines
+    assert ran.record("mine")["confirm"]["uses"] == 2
+    assert "the 300 confirm rows were used 2 times, by 2 models; the first use counts" in ran.lines
 
 
-def test_the_looks_outlive_the_reports(confirmed: Ran, tmp_path: Path) -> None:
+def test_the_use_of_rows_outlives_the_reports(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     shutil.rmtree(folder / "reports")
     write_suite(folder, SUITE.replace("accuracy = { drop_points = 5.0 }", "accuracy = { drop_points = 6.0 }"))
     run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
     ran = run_pytest(folder, *CONFIRM)
-    assert "which 1 earlier run looked at" in ran.out
-    assert ran.record("mine")["confirm"]["looks"] == 1  # the same models say the same again
+    assert "which 1 earlier run used" in ran.out
+    assert ran.record("mine")["confirm"]["uses"] == 1  # the same models say the same again
 
 
 SWAP = """

@@ -42,8 +42,8 @@ UNTIMED = "--benchmark-disable"
 # which store. Of latencies their workloads are compared, of the planted delay that it was looked for, of what
 # steps promise all but that the model is faster.
 APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
-# A merged record is of several runs; each store counts its own looks, and knows who computed answers.
-APART |= {"this_run", "duel_measured", "error_measured", "looks", "answered_on", "peak_rates"}
+# A merged record is of several runs; each store counts its own use of rows, and knows who computed answers.
+APART |= {"this_run", "duel_measured", "error_measured", "row_use", "answered_on", "peak_rates"}
 
 
 def comparable(value: Any) -> Any:

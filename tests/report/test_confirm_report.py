@@ -1,4 +1,4 @@
-"""What a report says of looks at rows, and of the confirm rows."""
+"""What a report says of the use of rows, and of the confirm rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from support.sample_record import MEASURED, make_artifact, make_quality, make_sample_record, make_variant
 
 from slimgate.record.budgets import is_ended_by_undecided
-from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, TimingFacts
+from slimgate.record.run import ConfirmFacts, RowUseFacts, RunRecord, TimingFacts
 from slimgate.record.run_verdict import judge_record
 from slimgate.record.shipping import describe_shipping_obstacle
 from slimgate.report.card import make_card
@@ -23,7 +23,7 @@ from slimgate.report.status import format_status_cell, list_inside_budgets
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest
 
-ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
+ROWS = ConfirmFacts(digest="c" * 64, n=3000, uses=1, models=2, measured=MEASURED)
 
 
 def cautions(**facts: Any) -> str:
@@ -46,16 +46,16 @@ def test_a_model_that_fails_on_the_confirm_rows_is_not_shipped() -> None:
     assert describe_shipping_obstacle(record, record.variant("int8")) == reason
 
 
-def test_one_look_is_not_worth_a_line() -> None:
-    assert "looked at" not in cautions(looks=LookFacts(runs=1, models=4), confirm=ROWS)
+def test_one_use_is_not_worth_a_line() -> None:
+    assert "used" not in cautions(row_use=RowUseFacts(runs=1, models=4), confirm=ROWS)
 
 
-def test_further_looks_are_reported_in_one_line_each() -> None:
+def test_further_uses_are_reported_in_one_line_each() -> None:
     text = cautions(
-        looks=LookFacts(runs=7, models=12), confirm=ROWS.model_copy(update={"looks": 2, "models": 3})
+        row_use=RowUseFacts(runs=7, models=12), confirm=ROWS.model_copy(update={"uses": 2, "models": 3})
     )
-    assert "**These gate rows were looked at by 7 runs with other models** (12 models in all)" in text
-    assert "The confirm rows were looked at 2 times, by 3 models; the first look counts." in text
+    assert "**These gate rows were used by 7 runs with other models** (12 models in all)" in text
+    assert "The confirm rows were used 2 times, by 3 models; the first use counts." in text
 
 
 def test_speed_that_was_judged_until_it_passed_is_reported() -> None:
@@ -63,7 +63,7 @@ def test_speed_that_was_judged_until_it_passed_is_reported() -> None:
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="pruned", workload="b32", times=2, passed=2),
     ]
-    text = cautions(looks=LookFacts(runs=1, models=2, timings=timings))
+    text = cautions(row_use=RowUseFacts(runs=1, models=2, timings=timings))
     assert "Speed was judged again, and the last time counts: int8, batch 1 (3 times, 1 passed)." in text
 
 
@@ -131,14 +131,14 @@ def test_a_bound_from_before_more_variants_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("looks", "among", "message"),
+    ("uses", "among", "message"),
     [
         (1, 1, "(drop 0.5 [0.1, 1.0]; on 3,000 confirm rows)"),
         (1, 2, "(drop 0.5, at most 1.2 allowing for the choice among 2, on 3,000 confirm rows)"),
         (2, 1, "(drop 0.4, at most 1.3 allowing for the choice among 4)"),
     ],
 )
-def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, message: str) -> None:
+def test_confirm_rows_that_were_used_once_take_its_place(uses: int, among: int, message: str) -> None:
     gate = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=4, bound_among=1.3)
     again = make_quality("int8", "accuracy", 0.5, (0.1, 1.0), Verdict.PASS, among=among, bound_among=1.2)
     models = [
@@ -147,7 +147,7 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
             "int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=make_artifact(10, 10)
         ),
     ]
-    rows = ROWS.model_copy(update={"looks": looks})
+    rows = ROWS.model_copy(update={"uses": uses})
     assert message in recommend(make_sample_record(variants=models, confirm=rows))[0]
 
 
@@ -169,9 +169,9 @@ def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
 
 def test_other_gates_of_the_data_are_on_report_and_card() -> None:
     pytest.importorskip("huggingface_hub")
-    looks = LookFacts(runs=1, models=1, cuts=4)
+    row_use = RowUseFacts(runs=1, models=1, cuts=4)
     message = "4 different gates were cut from the same data, and judged"
-    assert message in cautions(looks=looks)
-    record = make_sample_record(looks=looks)
+    assert message in cautions(row_use=row_use)
+    record = make_sample_record(row_use=row_use)
     assert message in make_card(record, record.variants[1])
-    assert "different gates" not in cautions(looks=LookFacts(runs=1, models=1))
+    assert "different gates" not in cautions(row_use=RowUseFacts(runs=1, models=1))

@@ -34,7 +34,7 @@ NAMES = (
     "call_time_verdicts",
     "memory_verdicts",
     "winners_curse",
-    "look_verdicts",
+    "interim_verdicts",
     "log_rules",
     "log_slice_verdicts",
     "length_verdicts",

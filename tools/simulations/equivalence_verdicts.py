@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.power import simulate_looks
+from slimgate.judge.power import simulate_analyses
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.changes import CASES, Case
@@ -227,7 +227,7 @@ def _format_power_table(seed: int) -> str:
 
 def _simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float, *, two_sided: bool) -> float:
     """The share of equal models that passes, as `slimgate power` simulates it."""
-    return simulate_looks(rng, [n], psi, margin, 0.0, POWER_RUNS, two_sided=two_sided).passes
+    return simulate_analyses(rng, [n], psi, margin, 0.0, POWER_RUNS, two_sided=two_sided).passes
 
 
 _HEADER = (

@@ -1,4 +1,4 @@
-"""How often a verdict on a speed-up is wrong: looks, noise, layouts in memory, and delays that are planted.
+"""How often a verdict on a speed-up is wrong: interim analyses, noise, layouts in memory, planted delays.
 
 python -m tools.simulations.speed_verdicts [--reps N] [--seed S] [--out FILE]
 """
@@ -20,7 +20,7 @@ from slimgate.judge.speed import (
 )
 from slimgate.outcomes import Floats
 from slimgate.results.base import Verdict
-from slimgate.run.measure.duel import LOOKS
+from slimgate.run.measure.duel import INTERIM_ROUNDS
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -84,9 +84,9 @@ MACHINES = (
 
 
 def run_to_stop(times: tuple[Floats, Floats, Floats], minimum: float, visible: float | None) -> Speedup:
-    """Ends a duel as `slimgate.run.measure.duel` does: at the first look that settles it, or at its end."""
+    """Ends a duel as `slimgate.run.measure.duel` does: when an analysis settles it, or at the end."""
     end = len(times[0])
-    for rounds in LOOKS:
+    for rounds in INTERIM_ROUNDS:
         if rounds >= end:
             break
         so_far = times[0][:rounds], times[1][:rounds], times[2][:rounds]
@@ -202,12 +202,12 @@ _HEADER = (
     "runs",
 )
 _TEXT = f"""\
-Duels of made-up times, judged by slimgate/judge/speed.py with its looks, its rule to end early, its noise
-floor and its planted delays. The variant is exactly {MINIMUM} times as fast as the teacher, which is its
-budget. Noise: of the time of a block, log-normal, or Student's t with 2 degrees ("heavy tails"). Layout:
-what a process is faster or slower by as long as it lives, drawn anew for teacher, copy and variant of each
-duel; 1 % makes a copy differ by 1.4 % from the teacher, 1.5 % by 2.1 %, and 3 % by 4.2 %. Drift: a random
-walk that all share. "interval misses": the 95 % interval before the noise floor does not hold the
+Duels of made-up times, judged by slimgate/judge/speed.py with its interim analyses, its rule to end early,
+its noise floor and its planted delays. The variant is exactly {MINIMUM} times as fast as the teacher, which
+is its budget. Noise: of the time of a block, log-normal, or Student's t with 2 degrees ("heavy tails").
+Layout: what a process is faster or slower by as long as it lives, drawn anew for teacher, copy and variant of
+each duel; 1 % makes a copy differ by 1.4 % from the teacher, 1.5 % by 2.1 %, and 3 % by 4.2 %. Drift: a
+random walk that all share. "interval misses": the 95 % interval before the noise floor does not hold the
 true speed-up. {{again}}
 Bold: above 6 % by more than two standard errors.
 """

@@ -165,7 +165,7 @@ def _add_log_options(parser: CommandParser) -> None:
     _add_sample_options(group)
     _add_score_options(group)
     group.add_argument(
-        "--looks",
+        "--analyses",
         type=int,
         default=1,
         metavar="K",

@@ -16,7 +16,7 @@ from slimgate.cli.judge.options import (
     name_targets,
 )
 from slimgate.errors import SuiteError
-from slimgate.judge.group_sequential import MOST_LOOKS
+from slimgate.judge.group_sequential import MOST_ANALYSES
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.answers import AnswerBudgets, judge_answer_files
 from slimgate.logs.budgets import make_drop_budgets, parse_range_options
@@ -125,12 +125,12 @@ def _read_rules(options: argparse.Namespace) -> Rules:
     return Rules(
         allow=frozenset(options.allow or ()),
         missing=options.missing,
-        looks=_check_looks(options.looks),
+        analyses=_check_analyses(options.analyses),
         directions=read_directions(options.higher_is_better, options.lower_is_better),
         runs=parse_choices(options.runs),
         same_id=options.same_id,
         models=parse_models(options.models),
-        slices=read_slices(options.slices or (), options.looks),
+        slices=read_slices(options.slices or (), options.analyses),
         checks=_read_checks(options),
     )
 
@@ -143,9 +143,9 @@ def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:
     return read_answer_checks(options.tokenizer, options.refusals)
 
 
-def _check_looks(number: int) -> int:
-    if not 1 <= number <= MOST_LOOKS:
-        raise SuiteError(f"--looks {number}: expected 1 to {MOST_LOOKS}")
+def _check_analyses(number: int) -> int:
+    if not 1 <= number <= MOST_ANALYSES:
+        raise SuiteError(f"--analyses {number}: expected 1 to {MOST_ANALYSES}")
     return number
 
 

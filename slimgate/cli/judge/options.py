@@ -21,14 +21,14 @@ OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_colum
 OF_LOGS = (
     *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "models"),
     *("explain_environment", "slices", "slice_points", "answers", "tokenizer", "refusals"),
-    *("length_ratio_max", "length_ratio_min", "same_id", "looks"),
+    *("length_ratio_max", "length_ratio_min", "same_id", "analyses"),
 )
 # Limits of scores. Load tests and KL logs take a file of budgets instead.
 _LIMITS = (
     *("metric", "drop_points", "equivalent_points", "pooled_points", "range", "slice_points"),
     *("length_ratio_max", "length_ratio_min"),
 )
-_DEFAULTS = {"missing": "fail", "same_id": "fail", "looks": 1}
+_DEFAULTS = {"missing": "fail", "same_id": "fail", "analyses": 1}
 _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 

@@ -24,8 +24,8 @@ from slimgate.record.answers import read_answers_of_record
 from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import RECORD, StoredRecord, make_model_log_path
-from slimgate.record.looks_log import merge_looks
 from slimgate.record.machine import Machine
+from slimgate.record.row_use import merge_row_use
 from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, format_record_json
 from slimgate.record.run_verdict import judge_record
 from slimgate.report.files import write_reports
@@ -98,7 +98,7 @@ def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
             "self_test": self_test,
             "verdict": judge_record(variants, self_test, len(missing)),
             "this_run": None,
-            "looks": merge_looks([record.looks for record in records if record.looks is not None]),
+            "row_use": merge_row_use([record.row_use for record in records if record.row_use is not None]),
             "shards": facts,
         }
     )

@@ -108,7 +108,7 @@ _RULES: Mapping[str, Rule] = {
     _COMPARED: _has_lost_item,
     LOADS: _has_lost_item,
     "logs.positive": _is_changed_if_set,
-    "logs.looks": _is_smaller,
+    "logs.analyses": _is_smaller,
     "measure.metrics": _has_lost_item,
     "measure.workloads": _has_lost_item,
     "measure.loads": _has_lighter_loads,

@@ -51,7 +51,7 @@ SHORT_CALL_SECONDS = 0.001
 MIN_ROUNDS = 12
 MAX_ROUNDS = 400
 # Rounds of the interim analyses, each at twice the rounds of the last: each one is a chance to stop by luck.
-LOOKS = (12, 24, 48, 96, 192)
+INTERIM_ROUNDS = (12, 24, 48, 96, 192)
 # If rows differ in time: the rows of a round, so that each has about the same share of slow rows, and the
 # calls of each row.
 ROWS_OF_A_ROUND, CALLS_OF_A_ROW = 32, 2
@@ -211,9 +211,9 @@ def run_duel(
 
     All contenders make the same number of calls a block, except those over twice as fast as the mean, which
     fill a block of their own (`choose_block_sizes`). The order of turns is drawn for every second round and
-    reversed for the round after it (ABBA). `enough` is called only at LOOKS, because a rule that is applied
-    after each round stops at its luckiest moment. If a call
-    takes below 1 ms, in the mean over all contenders, MIN_ROUNDS counts twice.
+    reversed for the round after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule
+    that is applied after each round stops at its luckiest moment. If a call takes below 1 ms, in the mean
+    over all contenders, MIN_ROUNDS counts twice.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)
@@ -227,7 +227,7 @@ def run_duel(
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
     while rounds < least or (rounds < MAX_ROUNDS and time.perf_counter() - start < max_seconds):
-        if enough and least <= rounds and rounds in LOOKS and enough(_compute_times(blocks)):
+        if enough and least <= rounds and rounds in INTERIM_ROUNDS and enough(_compute_times(blocks)):
             break
         if rounds % 2:
             turns.reverse()

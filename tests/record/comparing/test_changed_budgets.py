@@ -56,7 +56,7 @@ def confirm(folder: Path, outcome: Verdict) -> StoredRecord:
     budgets = [replace(budget, verdict=outcome) for budget in passed.budgets]
     message = f"confirm: int8: accuracy: {outcome}"
     again = passed.model_copy(update={"budgets": budgets, "verdict": outcome, "message": message})
-    rows = ConfirmFacts(digest="c", n=8000, looks=1, models=1, measured="")
+    rows = ConfirmFacts(digest="c", n=8000, uses=1, models=1, measured="")
     changed = change_variant(stored.record, "int8", confirm={"accuracy": again})
     return stored._replace(record=changed.model_copy(update={"confirm": rows}))
 
@@ -76,7 +76,7 @@ def test_a_budget_that_fails_on_the_confirm_rows_has_regressed(
     assert "\n- confirm: int8: accuracy: FAIL\n" in text
 
 
-def test_a_release_without_a_look_at_the_confirm_rows_is_noted(tmp_path: Path) -> None:
+def test_a_release_without_use_of_the_confirm_rows_is_noted(tmp_path: Path) -> None:
     old = confirm(tmp_path / "old", Verdict.FAIL)
     new = read_record_file(write_release(tmp_path / "new"))
     note = "The old release was judged on the confirm rows, and the new one was not."

@@ -112,7 +112,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
             [*grades, "grade=3:5"],
             "[logs] range of grade was [0.0, 10.0] and is [3.0, 5.0]",
         ),
-        "looks": ([*toxicity_up, "--looks", 4], toxicity_up, "[logs] looks was 4 and is 1"),
+        "analyses": ([*toxicity_up, "--analyses", 4], toxicity_up, "[logs] analyses was 4 and is 1"),
         "positive": ([*of_fraud, "fraud"], [*of_fraud, "ok"], '[logs] positive was "fraud" and is "ok"'),
         "share above the cap": (
             [kl_log, "--budgets", budgets["kl"]],
@@ -138,7 +138,7 @@ GATES = (
     "runs",
     "direction",
     "range",
-    "looks",
+    "analyses",
     "positive",
     "share above the cap",
     "cap of KL",

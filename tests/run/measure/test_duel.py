@@ -21,7 +21,7 @@ from slimgate.errors import MeasureError
 from slimgate.run.measure import duel as module
 from slimgate.run.measure.duel import (
     CALLS_OF_A_ROW,
-    LOOKS,
+    INTERIM_ROUNDS,
     MAX_ROUNDS,
     MIN_ROUNDS,
     Block,
@@ -145,7 +145,7 @@ def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -
 
     assert run_duel(contenders, inputs, seed=0, max_seconds=1e9, enough=enough).rounds == 48
     assert rounds == [12, 24, 48]
-    assert LOOKS == (12, 24, 48, 96, 192)
+    assert INTERIM_ROUNDS == (12, 24, 48, 96, 192)
 
 
 def test_a_block_is_its_lower_quartile_without_time_of_others() -> None:

@@ -1,10 +1,10 @@
-"""tools.simulations.look_verdicts: targets that are judged again and again without looks."""
+"""tools.simulations.interim_verdicts: targets that are judged again and again without analyses."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tools.simulations.look_verdicts import count_passes_at_each_judgement
+from tools.simulations.interim_verdicts import count_passes_at_each_judgement
 
 
 def test_each_further_judgement_passes_more_targets() -> None:

@@ -1,4 +1,4 @@
-"""`slimgate judge --looks`: the target's log is judged while it grows."""
+"""`slimgate judge --analyses`: the target's log is judged while it grows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def judge(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(rows: int, wrong: int, *options: object, drop: int = 2, looks: int = 4) -> tuple[int, str]:
+    def run(rows: int, wrong: int, *options: object, drop: int = 2, analyses: int = 4) -> tuple[int, str]:
         """The target has run some rows, of which it got the first ones wrong."""
         target = write_lm_eval(tmp_path / "target", {"gsm8k": [0.0] * wrong + [1.0] * (rows - wrong)})
-        arguments = ["judge", base, target, "--drop-points", drop, "--looks", looks, *options]
+        arguments = ["judge", base, target, "--drop-points", drop, "--analyses", analyses, *options]
         code = main([*map(str, arguments)])
         out, err = capsys.readouterr()
         return code, out + err
@@ -38,37 +38,37 @@ def test_a_clear_loss_fails_at_an_early_look(judge: Judge) -> None:
     assert code == 1
     assert out.splitlines()[-1].startswith("FAIL")
     assert (
-        "note: look 1 of 4 at 250 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 0.0089 %, not "
-        "5 %; the next is at 500" in out
+        "note: analysis 1 of 4 at 250 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 0.0089 %, "
+        "not 5 %; the next is at 500" in out
     )
     assert "750 not run yet by the target" in out
     assert "no answer to" not in out
 
 
-def test_what_one_look_would_pass_is_undecided_at_an_early_one(judge: Judge) -> None:
+def test_a_pass_of_one_analysis_is_undecided_at_an_early_one(judge: Judge) -> None:
     code, out = judge(250, 0)
     assert code == 1
-    assert re.search(r"INCONCLUSIVE, decided alone, but not at look 1 of 4 \(level 0\.0089 %\)", out), out
+    assert re.search(r"INCONCLUSIVE, decided alone, but not at analysis 1 of 4 \(level 0\.0089 %\)", out), out
     assert judge(500, 0)[0] == 0
 
 
-def test_the_last_look_is_at_all_samples(judge: Judge) -> None:
+def test_the_last_analysis_is_at_all_samples(judge: Judge) -> None:
     code, out = judge(N, 0)
     assert code == 0
-    assert "look 4 of 4 at 1,000 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 4.3 %" in out
+    assert "analysis 4 of 4 at 1,000 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 4.3 %" in out
     assert "the next" not in out
 
 
-def test_before_the_first_look_there_is_no_verdict(judge: Judge) -> None:
+def test_before_the_first_analysis_there_is_no_verdict(judge: Judge) -> None:
     code, out = judge(249, 0)
     assert code == 4
-    assert "gsm8k/acc: the target has 249 of 1,000 samples; the first of 4 looks is at 250" in out
+    assert "gsm8k/acc: the target has 249 of 1,000 samples; the first of 4 analyses is at 250" in out
 
 
 def test_samples_that_were_not_run_are_not_counted_as_wrong(judge: Judge) -> None:
     code, out = judge(500, 0, "--missing", "as-wrong")
     assert code == 0
-    assert "look 2 of 4 at 500 of 1,000" in out
+    assert "analysis 2 of 4 at 500 of 1,000" in out
 
 
 def test_samples_that_the_target_skipped_are_missing(
@@ -78,7 +78,7 @@ def test_samples_that_the_target_skipped_are_missing(
     for name, rows in (("base", range(1_200)), ("target", [at for at in range(900) if at % 9])):
         (tmp_path / f"{name}.csv").write_text("id,score\n" + "".join(f"{at},1\n" for at in rows), "utf-8")
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
-    command = ["judge", *files, "--drop-points", "3", "--looks", "2"]
+    command = ["judge", *files, "--drop-points", "3", "--analyses", "2"]
     assert main(command) == 4
     missing = 'score: of 900 samples 100 are only in the base\'s log ("0", "9", "18" and '
     assert missing in capsys.readouterr().err
@@ -90,30 +90,30 @@ def test_samples_that_the_target_skipped_are_missing(
     assert "300 not run yet by the target" in out
 
 
-def test_looks_at_epochs_count_samples_in_the_pool(
+def test_analyses_at_epochs_count_samples_in_the_pool(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """400 samples of 4 epochs, of which the target has run 220: the first of two looks is due."""
+    """400 samples of 4 epochs, of which the target has run 220: the first of two analyses is due."""
     for name, samples in (("base", 400), ("target", 220)):
         rows = [f"{at},{epoch},{int(at % 9 > 0)}\n" for at in range(samples) for epoch in (1, 2, 3, 4)]
         (tmp_path / f"{name}.csv").write_text("id,epoch,score\n" + "".join(rows), "utf-8")
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
     options = {"pooled": ["--pooled-points"], "score/pass@2": ["--metric", "pass@2", "--drop-points"]}
     for metric, option in options.items():
-        assert main(["judge", *files, *option, "20", "--looks", "2"]) == 0
-        assert f"look 1 of 2 at 220 of 400 samples of {metric}" in capsys.readouterr().out
+        assert main(["judge", *files, *option, "20", "--analyses", "2"]) == 0
+        assert f"analysis 1 of 2 at 220 of 400 samples of {metric}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("looks", [0, 21])
-def test_looks_out_of_range_are_refused(judge: Judge, looks: int) -> None:
-    code, out = judge(N, 0, looks=looks)
+@pytest.mark.parametrize("analyses", [0, 21])
+def test_analyses_out_of_range_are_refused(judge: Judge, analyses: int) -> None:
+    code, out = judge(N, 0, analyses=analyses)
     assert code == 4
-    assert f"--looks {looks}: expected 1 to 20" in out
+    assert f"--analyses {analyses}: expected 1 to 20" in out
 
 
-def test_the_plan_of_looks_says_how_many_rows_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_of_analyses_says_how_many_rows_they_take(capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["power", "--rows", "1319", "--flip-rate", "0.08", "--drop-points", "2"]
-    assert main([*plan, "--looks", "4"]) == 0
+    assert main([*plan, "--analyses", "4"]) == 0
     assert re.search(r"loses nothing +80\.\d % +0\.0 % +19\.\d % +1,05\d ", capsys.readouterr().out)
-    assert main([*plan, "--looks", "0"]) == 4
-    assert "--looks 0: expected 1 to 20" in capsys.readouterr().err
+    assert main([*plan, "--analyses", "0"]) == 4
+    assert "--analyses 0: expected 1 to 20" in capsys.readouterr().err

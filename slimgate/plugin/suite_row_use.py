@@ -1,7 +1,4 @@
-"""The looks of one run: which models and speed budgets it judged on its rows, noted in the store.
-
-A look is one judgement on the gate rows. Many looks at the same rows make a chance PASS likelier.
-"""
+"""How one run uses its rows: which models and speed budgets it judged on them, noted in the store."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from slimgate.plugins.rows import GATE
-from slimgate.record.looks_log import LookLog, Timing, make_look_facts, make_model_id, read_looks
-from slimgate.record.run import LookFacts
+from slimgate.record.row_use import RowUseLog, Timing, make_model_id, make_row_use_facts, read_row_use
+from slimgate.record.run import RowUseFacts
 from slimgate.results.base import Verdict
 from slimgate.results.checks import LATENCY, TEACHER
 from slimgate.results.latency import SpeedupFacts, TimesFacts
@@ -18,10 +15,10 @@ from slimgate.run.gate_results import GateResult
 from slimgate.run.rows import PreparedRows
 
 
-class SuiteLooks:
+class SuiteRowUse:
     """What a run of one suite has judged so far.
 
-    earlier: by run, the models that the suite's last record lists; see `Looks.with_log`.
+    earlier: by run, the models that the suite's last record lists; see `RowUse.with_log`.
     """
 
     def __init__(self, began: str) -> None:
@@ -29,8 +26,8 @@ class SuiteLooks:
         self.earlier: Mapping[str, list[str]] = {}
         self._began = began
         self._judged_times: list[tuple[str, str, bool]] = []  # variant, workload, passed
-        self._gate_log: LookLog | None = None
-        self._cut_log: LookLog | None = None
+        self._gate_log: RowUseLog | None = None
+        self._cut_log: RowUseLog | None = None
 
     def add(self, result: GateResult) -> None:
         """Remembers a result if it has a budget on time."""
@@ -40,7 +37,7 @@ class SuiteLooks:
 
     def note(
         self, root: Path, rows: PreparedRows, digests: Mapping[str, str], judged_names: Collection[str]
-    ) -> LookFacts:
+    ) -> RowUseFacts:
         """Notes in the store what this run has judged on its gate rows. Returns what all runs judged.
 
         Args:
@@ -50,7 +47,7 @@ class SuiteLooks:
             judged_names: the names of the models whose answers this run judged.
         """
         digest = rows.reports[GATE].digest
-        self._gate_log = self._gate_log or LookLog(root, digest, self._began)
+        self._gate_log = self._gate_log or RowUseLog(root, digest, self._began)
         models = {
             name: make_model_id(digests[TEACHER], artifact)
             for name, artifact in digests.items()
@@ -65,11 +62,11 @@ class SuiteLooks:
         self._gate_log.note(judged, timings)
         # Another seed cuts another gate from the same data. In place of models, the log of the data lists the
         # digests of the gates that judged.
-        self._cut_log = self._cut_log or LookLog(root, rows.source_digest, self._began)
+        self._cut_log = self._cut_log or RowUseLog(root, rows.source_digest, self._began)
         self._cut_log.note([digest] if judged else [])
-        cuts = max(1, read_looks(root, rows.source_digest).count)
-        looks = read_looks(root, digest).with_log(self.earlier)
-        return make_look_facts(looks, models, run=self._began, cuts=cuts)
+        cuts = max(1, read_row_use(root, rows.source_digest).count)
+        use = read_row_use(root, digest).with_log(self.earlier)
+        return make_row_use_facts(use, models, run=self._began, cuts=cuts)
 
 
 def _find_time_verdict(result: GateResult) -> Verdict | None:

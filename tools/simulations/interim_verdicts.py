@@ -1,6 +1,6 @@
 """How often a log that is judged while it grows is wrong, and how many samples that saves.
 
-python -m tools.simulations.look_verdicts [--reps N] [--seed S] [--out FILE]
+python -m tools.simulations.interim_verdicts [--reps N] [--seed S] [--out FILE]
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import compute_paired_p_value
-from slimgate.judge.group_sequential import compute_look_rows
-from slimgate.judge.power import VerdictShares, simulate_looks
+from slimgate.judge.group_sequential import compute_analysis_rows
+from slimgate.judge.power import VerdictShares, simulate_analyses
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -27,8 +27,8 @@ from tools.simulations.page import (
 )
 from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_in_rounds
 
-NAME = "look_verdicts"
-LOOKS = (1, 2, 4, 10)
+NAME = "interim_verdicts"
+ANALYSES = (1, 2, 4, 10)
 ROWS = (200, 1_319, 14_042)
 FLIPS = (0.02, 0.08, 0.30)
 MARGINS = (0.01, 0.02, 0.05)
@@ -39,9 +39,9 @@ JUDGEMENTS = 5
 
 @dataclass(frozen=True)
 class Cell:
-    """Looks at a log. late: all looks but the last come late, at a random number of rows before the next."""
+    """Analyses of a log. late: all but the last come late, at a random number of rows before the next."""
 
-    looks: int
+    analyses: int
     late: bool
     n: int
     psi: float
@@ -50,7 +50,8 @@ class Cell:
     @property
     def label(self) -> str:
         when = "late" if self.late else "in time"
-        return f"{self.looks} looks {when}, n {self.n:,}, psi {self._percent}, margin {100 * self.margin:g}"
+        analyses = f"{self.analyses} analyses {when}"
+        return f"{analyses}, n {self.n:,}, psi {self._percent}, margin {100 * self.margin:g}"
 
     @property
     def _percent(self) -> str:
@@ -58,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class LookRates:
+class AnalysisRates:
     """Targets with a drop of 0, of the budget, and of twice the budget; None if too few rows change."""
 
     equal: VerdictShares
@@ -72,27 +73,27 @@ class LookRates:
 
 
 def list_cells() -> Iterator[Cell]:
-    for looks in LOOKS:
-        for late in (False, True) if looks > 1 else (False,):
+    for analyses in ANALYSES:
+        for late in (False, True) if analyses > 1 else (False,):
             for n in ROWS:
                 for psi in FLIPS:
-                    yield from (Cell(looks, late, n, psi, margin) for margin in MARGINS)
+                    yield from (Cell(analyses, late, n, psi, margin) for margin in MARGINS)
 
 
-def simulate_cell(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
+def simulate_cell(cell: Cell, seed: int, runs: int, number: int) -> AnalysisRates:
     """Simulates a cell. number: of the round; each round draws other samples."""
-    drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
+    drawn = (cell.analyses, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
-    rows = list(compute_look_rows(cell.n, cell.looks))
+    rows = list(compute_analysis_rows(cell.n, cell.analyses))
     if cell.late:
         rows = [*(int(rng.integers(due, after)) for due, after in pairwise(rows)), cell.n]
 
     def simulate_drop(drop: float) -> VerdictShares | None:
-        return None if drop > cell.psi else simulate_looks(rng, rows, cell.psi, cell.margin, drop, runs)
+        return None if drop > cell.psi else simulate_analyses(rng, rows, cell.psi, cell.margin, drop, runs)
 
     equal = simulate_drop(0.0)
     assert equal is not None
-    return LookRates(equal, simulate_drop(cell.margin), simulate_drop(2 * cell.margin))
+    return AnalysisRates(equal, simulate_drop(cell.margin), simulate_drop(2 * cell.margin))
 
 
 def count_passes_at_each_judgement(
@@ -142,29 +143,29 @@ def make_page(options: Options) -> str:
         reps=options.reps,
     )
     text = format_head(
-        "Looks: a log that is judged while it grows",
+        "Interim analyses: a log that is judged while it grows",
         NAME,
         options,
         error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += format_worst_cells([_make_rates(cell) for cell in simulated if cell.cell.looks > 1])
+    text += format_worst_cells([_make_rates(cell) for cell in simulated if cell.cell.analyses > 1])
     text += "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
     return text + format_again_table(options)
 
 
-def _make_rates(simulated: Simulated[Cell, LookRates]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, AnalysisRates]) -> Rates:
     rates = simulated.result
     false_pass = nan if rates.at_budget is None else rates.at_budget.passes
     where = simulated.cell.label
-    return Rates("looks at a growing log", where, false_pass, rates.equal.fails, simulated.runs)
+    return Rates("interim analyses of a log", where, false_pass, rates.equal.fails, simulated.runs)
 
 
-def _format_row(simulated: Simulated[Cell, LookRates]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, AnalysisRates]) -> list[str]:
     cell, runs = simulated.cell, simulated.runs
     at_budget, equal, twice = simulated.result.at_budget, simulated.result.equal, simulated.result.twice
     return [
-        str(cell.looks),
+        str(cell.analyses),
         "late" if cell.late else "in time",
         f"{cell.n:,}",
         f"{100 * cell.psi:g}",
@@ -180,7 +181,7 @@ def _format_row(simulated: Simulated[Cell, LookRates]) -> list[str]:
 
 
 _HEADER = (
-    "looks",
+    "analyses",
     "when",
     "n",
     "psi, %",
@@ -194,14 +195,14 @@ _HEADER = (
     "twice the margin: rows saved, %",
 )
 _TEXT = """\
-A target changes a share psi of the samples. Tango's test judges it at each look, at the level of that look,
-until one decides. A target that has truly lost the margin should pass in at most 5 % of the runs, and an
-equal one should fail in no more. "late": each look but the last comes at a random number of samples before
-the next one is due, with the level of the look that was due. Rows saved: the mean share of the samples that
-need not be run.
+A target changes a share psi of the samples. Tango's test judges it in each analysis, at the level of that
+analysis, until one decides. A target that has truly lost the margin should pass in at most 5 % of the runs,
+and an equal one should fail in no more. "late": each analysis but the last comes at a random number of
+samples before the next one is due, with the level of the analysis that was due. Rows saved: the mean share of
+the samples that need not be run.
 """
 _AGAIN_TEXT = """
-## Judged again with more samples, without looks
+## Judged again with more samples, without a plan
 
 A target that has truly lost the margin is judged at 5 %. While the verdict is INCONCLUSIVE, the number of
 samples is doubled, and all samples are judged again at 5 %. The share of {:,} targets that passed so far:

@@ -1,8 +1,8 @@
-"""The log of looks: which models were judged on which rows. The store has it, so it outlives reports/latest.
+"""How often rows were used: which models were judged on which rows. The store keeps it after reports/latest.
 
-A look is a judgement of a model on some rows. Each further look makes a lucky PASS more likely.
+Each further model that is judged on the same rows makes a lucky PASS more likely.
 
-    .slimgate/looks/DIGEST.jsonl        a line for each addition by a run; DIGEST: of the rows
+    .slimgate/row_use/DIGEST.jsonl      a line for each addition by a run; DIGEST: of the rows
 
 A line holds the run, the models that it judged, and the speed budgets that it judged. A model is one variant
 with one teacher. A line that a killed process left unfinished is skipped.
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate.record.run import LookFacts, TimingFacts
+from slimgate.record.run import RowUseFacts, TimingFacts
 from slimgate.store.store import reading, writing
 
-FOLDER = "looks"
+FOLDER = "row_use"
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """The known looks at some rows.
+class RowUse:
+    """What is known about the use of some rows.
 
     models: by run, from the earliest to the latest, the models that it judged. timings: of all runs.
     """
@@ -66,8 +66,8 @@ class Looks:
         """How many models were judged."""
         return len(frozenset[str]().union(*self.models.values()))
 
-    def with_log(self, log: Mapping[str, Iterable[str]]) -> Looks:
-        """These looks and the runs of a record: if the store was deleted, the record still knows them."""
+    def with_log(self, log: Mapping[str, Iterable[str]]) -> RowUse:
+        """This use and the runs of a record: if the store was deleted, the record still knows them."""
         merged = {
             run: self.models.get(run, frozenset()) | frozenset(log.get(run, ()))
             for run in sorted({**self.models, **log})
@@ -76,7 +76,7 @@ class Looks:
 
 
 @dataclass
-class LookLog:
+class RowUseLog:
     """Notes what one run judges on some rows.
 
     root: the folder of the store. digest: of the rows. run: what identifies the run, such as when it began.
@@ -104,14 +104,14 @@ class LookLog:
         self._noted_timing_count = len(timings)
 
 
-def read_looks(root: Path, digest: str) -> Looks:
-    """The looks that the store has for rows with this digest."""
+def read_row_use(root: Path, digest: str) -> RowUse:
+    """What the store knows about the use of rows with this digest."""
     models: dict[str, frozenset[str]] = {}
     timings: list[Timing] = []
     for line in _read_log_lines(root, digest):
         models[line.run] = models.get(line.run, frozenset()) | line.models
         timings += line.timings
-    return Looks(models, tuple(timings))
+    return RowUse(models, tuple(timings))
 
 
 def make_model_id(teacher: str, variant: str) -> str:
@@ -155,8 +155,8 @@ def _make_log_path(root: Path, digest: str) -> Path:
     return root / FOLDER / f"{digest}.jsonl"
 
 
-def make_look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
-    """The looks in the form of the record, with the timings that several runs judged.
+def make_row_use_facts(use: RowUse, models: Mapping[str, str], *, run: str, cuts: int = 1) -> RowUseFacts:
+    """The use of rows in the form of the record, with the timings that several runs judged.
 
     models: variant -> its model, as `make_model_id` names it. run: of the record. cuts: the number of gates
     that were cut from the same data and judged.
@@ -164,7 +164,7 @@ def make_look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: 
     timings: list[TimingFacts] = []
     for variant, model in models.items():
         passed_by_workload: dict[str, list[bool]] = {}
-        for timing in looks.timings:
+        for timing in use.timings:
             if timing.model == model:
                 passed_by_workload.setdefault(timing.workload, []).append(timing.passed)
         timings += [
@@ -172,11 +172,11 @@ def make_look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: 
             for workload, passed in passed_by_workload.items()
             if len(passed) > 1
         ]
-    return LookFacts(runs=looks.runs, models=looks.count, timings=timings, run=run, log=looks.log, cuts=cuts)
+    return RowUseFacts(runs=use.runs, models=use.count, timings=timings, run=run, log=use.log, cuts=cuts)
 
 
-def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
-    """The looks of all shards of one run, merged into a single look; None if no shard knows any."""
+def merge_row_use(shards: Sequence[RowUseFacts]) -> RowUseFacts | None:
+    """The use of rows by all shards of one run, which counts as one run; None if no shard knows any."""
     if not shards:
         return None
     shard_runs = {shard.run for shard in shards if shard.run is not None}
@@ -186,13 +186,13 @@ def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
         for run, new_models in shard.log.items():
             name = merged_run if run in shard_runs else run
             models[name] = models.get(name, frozenset()) | frozenset(new_models)
-    looks = Looks(dict(sorted(models.items())))
-    return LookFacts(
-        runs=max([looks.runs, *(shard.runs for shard in shards if not shard.log)]),
-        models=max([looks.count, *(shard.models for shard in shards if not shard.log)]),
+    use = RowUse(dict(sorted(models.items())))
+    return RowUseFacts(
+        runs=max([use.runs, *(shard.runs for shard in shards if not shard.log)]),
+        models=max([use.count, *(shard.models for shard in shards if not shard.log)]),
         timings=_select_most_judged([timing for shard in shards for timing in shard.timings]),
         run=merged_run or None,
-        log=looks.log,
+        log=use.log,
         cuts=max(shard.cuts for shard in shards),
     )
 

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints the plan. Raises SuiteError for numbers out of range."""
     from slimgate.errors import SuiteError
     from slimgate.judge.decision import POWER
-    from slimgate.judge.group_sequential import MOST_ANALYSES
+    from slimgate.judge.family import MOST_ANALYSES
     from slimgate.judge.power import make_plan
     from slimgate.suite.budget_units import SMALL_POINTS, format_points_question
 

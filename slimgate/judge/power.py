@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from slimgate.judge.decision import POWER
 from slimgate.judge.exact_paired import compute_paired_p_value
-from slimgate.judge.group_sequential import compute_analysis_levels, compute_analysis_rows
+from slimgate.judge.family import compute_analysis_levels, compute_analysis_rows
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import Ints

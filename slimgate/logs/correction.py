@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import list_names
-from slimgate.judge.family import withhold_family_fails
-from slimgate.judge.group_sequential import InterimAnalysis
+from slimgate.judge.family import InterimAnalysis, withhold_family_fails
 from slimgate.logs.comparisons import Comparison
 
 _MOST_NAMED = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.group_sequential import InterimAnalysis, compute_analysis_rows, find_due_analysis
+from slimgate.judge.family import InterimAnalysis, compute_analysis_rows, find_due_analysis
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.compared_settings import describe_versions

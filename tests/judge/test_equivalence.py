@@ -14,8 +14,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
 from slimgate.judge.budget_kinds import KINDS, list_point_limits, list_suited_kinds, measure_harm
 from slimgate.judge.facts import make_quality_facts
-from slimgate.judge.family import withhold_family_fails, withhold_family_pass
-from slimgate.judge.group_sequential import InterimAnalysis
+from slimgate.judge.family import InterimAnalysis, withhold_family_fails, withhold_family_pass
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, make_drop_outlook

@@ -10,12 +10,12 @@ from scipy.special import ndtri
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.decision import choose_verdict
-from slimgate.judge.family import withhold_family_fails
-from slimgate.judge.group_sequential import (
+from slimgate.judge.family import (
     InterimAnalysis,
     compute_analysis_levels,
     compute_analysis_rows,
     find_due_analysis,
+    withhold_family_fails,
 )
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import make_plan

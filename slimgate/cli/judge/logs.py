@@ -16,7 +16,7 @@ from slimgate.cli.judge.options import (
     name_targets,
 )
 from slimgate.errors import SuiteError
-from slimgate.judge.group_sequential import MOST_ANALYSES
+from slimgate.judge.family import MOST_ANALYSES
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.answers import AnswerBudgets, judge_answer_files
 from slimgate.logs.budgets import make_drop_budgets, parse_range_options

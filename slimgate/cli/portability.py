@@ -129,8 +129,8 @@ def _compare_processors(
 ) -> tuple[list[str], bool]:
     """The changes between two processors, and whether a budget on flips holds for them."""
     from slimgate.judge.behaviour import judge_behaviour
-    from slimgate.judge.behaviour_budgets import BehaviourBudgets
     from slimgate.judge.behaviour_message import format_behaviour_message
+    from slimgate.judge.budget_tables import BehaviourBudgets
     from slimgate.results.base import Verdict
 
     changed = int(outcomes.changed_rows(other_outcomes).sum())
@@ -146,7 +146,7 @@ def _compare_processors(
 
 def _has_budgets(suite_run: SuiteRun, name: str) -> bool:
     """Whether a budget on the answers can be judged here."""
-    from slimgate.judge.behaviour_budgets import BehaviourBudgets
+    from slimgate.judge.budget_tables import BehaviourBudgets
 
     budgets, _ = suite_run.suite.budgets[name].drop_over_builds()
     return bool(budgets.quality) or budgets.behaviour != BehaviourBudgets(tokens=budgets.behaviour.tokens)

@@ -20,8 +20,7 @@ from slimgate.judge.answer_figures import (
     count_confusions,
     list_confusion_cells,
 )
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, make_slices_kind
-from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.budget_tables import BehaviourBudgets, LimitBudget, make_slices_kind
 from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
 from slimgate.judge.decision import withhold_budget_pass
 from slimgate.judge.flips import (

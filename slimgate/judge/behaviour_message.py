@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from slimgate._system.number_text import format_apart
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
-from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
-from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
+from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget, is_named_slice_kind, is_slices_kind
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.message import (
     describe_rows_needed,

@@ -101,7 +101,7 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     not shown to be inside.
     """
     # here, because judging scores does not need what these modules import
-    from slimgate.judge.behaviour_budgets import is_named_slice_kind
+    from slimgate.judge.budget_tables import is_named_slice_kind
     from slimgate.judge.slices import select_budget_slices
 
     slices, budgets, withheld = judged.slices, list[BudgetFacts](), dict[str, str]()

@@ -16,14 +16,14 @@ import numpy as np
 
 from slimgate._system.number_text import format_apart
 from slimgate.errors import SuiteError
-from slimgate.judge.behaviour_budgets import (
+from slimgate.judge.budget_tables import (
     LABEL,
     NOT_PER_ROW,
+    SliceBudget,
     SliceName,
     is_named_slice_kind,
     make_slices_kind,
 )
-from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.evidence import Evidence, gather_evidence_of_parts
 from slimgate.judge.metrics.base import Metric, compute_row_values

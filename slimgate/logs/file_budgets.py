@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.behaviour_budgets import LABEL, BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import TOKEN_TABLES
+from slimgate.judge.budget_tables import LABEL, TOKEN_TABLES, BehaviourBudgets
 from slimgate.judge.latency_budgets import TTFT_P95
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
 from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, parse_budget_tables, read_limits

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_int, format_percent
-from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
 from slimgate.judge.budget_kinds import list_point_limits, measure_harm
+from slimgate.judge.budget_tables import is_named_slice_kind, is_slices_kind
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import slimgate
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
-from slimgate.judge.behaviour_budgets import BehaviourBudgets
+from slimgate.judge.budget_tables import BehaviourBudgets
 from slimgate.record.build import BuildFacts, StagesFacts
 from slimgate.record.machine import Machine
 from slimgate.record.run import RowShapes, RunRecord, VariantRecord

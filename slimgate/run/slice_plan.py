@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.judge.behaviour_budgets import SliceName
+from slimgate.judge.budget_tables import SliceName
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows

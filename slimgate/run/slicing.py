@@ -17,7 +17,7 @@ import numpy as np
 from slimgate._system.toml import format_toml_key
 from slimgate.data.parts import collapse_text, convert_to_strings, is_image
 from slimgate.errors import DataError, format_suggestion
-from slimgate.judge.behaviour_budgets import LABEL
+from slimgate.judge.budget_tables import LABEL
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows

@@ -80,7 +80,7 @@ def _list_metric_budgets(budgets: VariantBudgets) -> Iterator[tuple[str, str, St
 
     original: the model whose value the variant may lose a part of, the teacher or the baseline.
     """
-    from slimgate.judge.behaviour_budgets import make_slices_kind
+    from slimgate.judge.budget_tables import make_slices_kind
     from slimgate.results.checks import BASELINE, TEACHER
 
     for metric, quality_budgets in budgets.quality.items():

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.behaviour_budgets import NOT_PER_ROW, BehaviourBudgets, SliceName
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import (
+    NOT_PER_ROW,
     TOKEN_TABLES,
     BaselineBudgetTable,
+    BehaviourBudgets,
     FlipsBudget,
     FlopsBudget,
     LimitBudget,
@@ -22,6 +23,7 @@ from slimgate.judge.budget_tables import (
     QualityBudgetTable,
     SizeBudgetTable,
     SliceBudget,
+    SliceName,
     TeacherBudgetTable,
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable

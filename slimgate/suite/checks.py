@@ -7,8 +7,7 @@ from typing import Any
 
 from slimgate._system.toml import format_toml_key
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
-from slimgate.judge.behaviour_budgets import LABEL
-from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.budget_tables import LABEL, LimitBudget
 from slimgate.judge.call_times import count_fewest_rounds
 from slimgate.judge.latency_budgets import GOODPUT, PART_OF, SpeedBudget, is_limit_on_part
 from slimgate.models.hub import fetch_settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from slimgate.judge.behaviour_budgets import make_slices_kind
+from slimgate.judge.budget_tables import make_slices_kind
 from slimgate.results.checks import BASELINE, MEASUREMENT, MEASUREMENTS
 from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import BudgetKey

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, make_slices_kind
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import (
+    BehaviourBudgets,
     Budget,
     FlopsBudget,
     LimitBudget,
@@ -17,6 +17,8 @@ from slimgate.judge.budget_tables import (
     MemoryBudget,
     QuantizedBudget,
     SizeBudget,
+    SliceName,
+    make_slices_kind,
 )
 from slimgate.judge.latency_budgets import GOODPUT, TOKENS_PER_SECOND, SpeedBudget, is_limit_on_part
 from slimgate.plugins.workloads import Load, Workload

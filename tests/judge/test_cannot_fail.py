@@ -10,8 +10,7 @@ import pytest
 from support.prediction_rows import write_predictions
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
-from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
+from slimgate.judge.budget_tables import BehaviourBudgets, FlipsBudget, SliceBudget, SliceName
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.predictions.columns import ColumnNames

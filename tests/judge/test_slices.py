@@ -9,8 +9,7 @@ from scipy.stats import binom
 
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
-from slimgate.judge.behaviour_budgets import SliceName
-from slimgate.judge.budget_tables import SliceBudget
+from slimgate.judge.budget_tables import SliceBudget, SliceName
 from slimgate.judge.evidence import gather_evidence, gather_evidence_of_parts
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.metrics import load_metric

@@ -17,7 +17,7 @@ from support.sample_record import (
     make_variant,
 )
 
-from slimgate.judge.behaviour_budgets import make_slices_kind
+from slimgate.judge.budget_tables import make_slices_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening

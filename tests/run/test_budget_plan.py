@@ -10,9 +10,8 @@ import pytest
 from support.sample_record import make_sample_record
 from support.tiny_suite import make_tiny_run
 
-from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.budget_tables import BehaviourBudgets, LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, make_drop_outlook, make_flips_outlook
 from slimgate.record.run import RunRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
+from slimgate.judge.budget_tables import (
+    BehaviourBudgets,
+    FlipsBudget,
+    LimitBudget,
+    MemoryBudget,
+    SliceBudget,
+    SliceName,
+)
 from slimgate.logs.budgets import parse_budget_tables
 from slimgate.plugins.workloads import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
 from slimgate._system.number_text import format_number
-from slimgate.judge.behaviour_budgets import SliceName
+from slimgate.judge.budget_tables import SliceName
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, list_label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, has_same_gate_rows

@@ -10,9 +10,8 @@ from slimgate._system.number_text import MISSING, format_apart
 from slimgate.budgets.base import BudgetKind, MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
-from slimgate.judge.behaviour_budgets import is_slices_kind
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
-from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget
+from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget, is_slices_kind
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord

@@ -7,7 +7,7 @@ from math import isinf
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_count, format_int, format_percent, format_significant
-from slimgate.judge.behaviour_message import describe_fault_location
+from slimgate.judge.message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, blocks, fold, make_pipe_table, remove_empty_columns

@@ -22,8 +22,8 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import make_contrast_evidence
 from slimgate.judge.group_sizes import add_groups
-from slimgate.judge.metrics.regression import METRICS
-from slimgate.judge.metrics.weighted_correlation import (
+from slimgate.judge.metrics.regression import (
+    METRICS,
     ValuesUnder,
     compute_correlation,
     prepare_ranks,

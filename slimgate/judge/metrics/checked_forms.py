@@ -18,7 +18,7 @@ from slimgate.judge.metrics.base import (
     convert_plugin_errors,
 )
 from slimgate.judge.metrics.confusion import compute_confusion
-from slimgate.judge.metrics.weighted_correlation import compute_correlation, prepare_ranks, prepare_values
+from slimgate.judge.metrics.regression import compute_correlation, prepare_ranks, prepare_values
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
 # The check of influence values moves the weights by _STEP in random directions. With few directions, the

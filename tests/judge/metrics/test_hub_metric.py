@@ -11,7 +11,7 @@ from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.hub import make_hub_metric
+from slimgate.judge.metrics.registry import make_hub_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.suite.load import load_suite

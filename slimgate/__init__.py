@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from slimgate._system.digests import file_sha256
     from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
     from slimgate.judge.budget_kinds import QualityBudget
-    from slimgate.judge.metrics.base import Metric
+    from slimgate.judge.metrics.base import Metric, mean_of, statistic_of_sums
     from slimgate.judge.metrics.registry import load_metric
-    from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import QualityJudgement
     from slimgate.logs.within import assert_budgets, assert_within
@@ -129,8 +128,8 @@ HOMES = {
     "load_classifier": "slimgate.tasks.parts.classifiers",
     "LabelsObjective": "slimgate.tasks.parts.objectives",
     "check_positions": "slimgate.models.config",
-    "mean_of": "slimgate.judge.metrics.row_sums",
-    "statistic_of_sums": "slimgate.judge.metrics.row_sums",
+    "mean_of": "slimgate.judge.metrics.base",
+    "statistic_of_sums": "slimgate.judge.metrics.base",
     "file_sha256": "slimgate._system.digests",
     "TextClassificationParams": "slimgate.tasks.text_classification:Params",
 }

@@ -24,9 +24,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimgate.budgets.base import is_length_name
-from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
+from slimgate.judge.metrics.base import (
+    Documents,
+    Metric,
+    RowMean,
+    RowSums,
+    check_weights,
+    divide_sums,
+    make_row_mean,
+    mean_of,
+    statistic_of_sums,
+)
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.metrics.row_sums import divide_sums, make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind

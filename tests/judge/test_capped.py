@@ -14,8 +14,7 @@ from slimgate.judge.budget_tables import KlBudgetTable, LimitBudget, QualityBudg
 from slimgate.judge.capped import CappedRows, choose_cap
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.score_metric import SCORE, make_score_metric, make_score_outcomes
 from slimgate.judge.token_kl import TokenKl, judge_tokens

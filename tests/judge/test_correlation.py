@@ -16,8 +16,7 @@ from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quali
 from slimgate.judge.correlation import NO_PASS, Correlation, add_extreme_pairs, judge_correlation
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 SUMS = replace(

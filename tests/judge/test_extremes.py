@@ -8,7 +8,7 @@ import numpy as np
 from support.rank_rows import MRR, make_rows
 
 from slimgate.judge.extremes import add_extreme_rows
-from slimgate.judge.metrics.row_sums import mean_of
+from slimgate.judge.metrics.base import mean_of
 from slimgate.outcomes import Ints, Outcomes
 
 

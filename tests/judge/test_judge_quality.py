@@ -15,8 +15,14 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.mean_evidence import make_paired_means
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import Correlated, Documents, Metric
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import (
+    Correlated,
+    Documents,
+    Metric,
+    make_row_mean,
+    mean_of,
+    statistic_of_sums,
+)
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]

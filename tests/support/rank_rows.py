@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 

@@ -24,8 +24,7 @@ from math import inf
 import numpy as np
 
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.judge.metrics.base import Metric, RowSums
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, RowSums, make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.scores import is_better_higher, list_score_names
 from slimgate.outcomes import (
     EMPTY,

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow, RowMean, check_classes
+from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow, RowMean, check_classes, get_share_ends
 from slimgate.judge.metrics.confusion import (
     ClassCounts,
     compute_confusion,
@@ -32,7 +32,6 @@ from slimgate.judge.metrics.confusion import (
     make_class_counts,
     make_statistic,
 )
-from slimgate.judge.metrics.row_sums import get_share_ends
 from slimgate.outcomes import ClassOutcomes, Floats
 
 PerClass = Callable[[ClassCounts], Floats]

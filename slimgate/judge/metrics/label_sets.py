@@ -18,16 +18,17 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.metrics.base import Metric, RowSums
-from slimgate.judge.metrics.classes import GOLD
-from slimgate.judge.metrics.confusion import divide_or_zero
-from slimgate.judge.metrics.row_sums import (
+from slimgate.judge.metrics.base import (
+    Metric,
+    RowSums,
     compute_usual_row,
     get_share_ends,
     make_row_mean,
     mean_of,
     statistic_of_sums,
 )
+from slimgate.judge.metrics.classes import GOLD
+from slimgate.judge.metrics.confusion import divide_or_zero
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
 # Prefix of the columns of 0 and 1 that hold the predicted labels; GOLD is that of the labels.

@@ -25,8 +25,16 @@ from math import inf, log
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
-from slimgate.judge.metrics.row_sums import divide_sums, get_share_ends, statistic_of_sums
+from slimgate.judge.metrics.base import (
+    Documents,
+    Metric,
+    RowMean,
+    RowSums,
+    check_weights,
+    divide_sums,
+    get_share_ends,
+    statistic_of_sums,
+)
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Nats a token: the most that a document counts for in a mean, if the budget does not state it.

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Metric, RowSums, check_classes, read_probabilities
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import (
+    Metric,
+    RowSums,
+    check_classes,
+    make_row_mean,
+    mean_of,
+    read_probabilities,
+    statistic_of_sums,
+)
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Models answer in float32; a row costs no more than this, however broken the model is.

@@ -16,8 +16,15 @@ from math import inf
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_weights
-from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import (
+    Correlated,
+    Metric,
+    Statistic,
+    check_weights,
+    make_row_mean,
+    mean_of,
+    statistic_of_sums,
+)
 from slimgate.outcomes import Floats, Outcomes
 
 # (…, rows) weights -> (rows,) or (…, rows) values that are correlated

@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import get_share_ends, make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, get_share_ends, make_row_mean, mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 RANK = "rank"

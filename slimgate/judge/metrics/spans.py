@@ -11,9 +11,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimgate.judge.group_sizes import estimate_unseen_size
-from slimgate.judge.metrics.base import Metric, RowMean, RowSums
+from slimgate.judge.metrics.base import (
+    Metric,
+    RowMean,
+    RowSums,
+    compute_usual_row,
+    get_share_ends,
+    statistic_of_sums,
+)
 from slimgate.judge.metrics.confusion import divide_or_zero
-from slimgate.judge.metrics.row_sums import compute_usual_row, get_share_ends, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")

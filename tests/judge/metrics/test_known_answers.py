@@ -157,7 +157,7 @@ def test_ece_of_many_rows_is_summed_up_some_at_a_time(
     sure = np.linspace(0.5, 1.0, 50)
     outcomes = outcomes_of([0, 1] * 25, None, np.stack([sure, 1 - sure], axis=1).tolist())
     expected = value("ece", outcomes)
-    monkeypatch.setattr("slimgate.judge.metrics.row_sums._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("slimgate.judge.metrics.base._ROWS_AT_ONCE", 7)
     assert value("ece", outcomes) == pytest.approx(expected, rel=1e-14)
 
 

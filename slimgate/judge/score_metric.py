@@ -36,7 +36,7 @@ from slimgate.judge.metrics.base import (
     statistic_of_sums,
 )
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.score_ranges import SHARE, Range, format_range
+from slimgate.judge.named_scores import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
 

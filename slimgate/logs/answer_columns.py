@@ -29,7 +29,7 @@ from slimgate._system.escape import is_blank
 from slimgate._system.import_extra import import_extra
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
-from slimgate.judge.score_ranges import Range
+from slimgate.judge.named_scores import Range
 from slimgate.outcomes import EMPTY, TRUNCATED, Floats
 from slimgate.plugins.reader import Row, TaskLog
 

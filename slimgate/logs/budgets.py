@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, list_names
 from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.named_scores import Range, check_range, parse_range
 from slimgate.judge.pass_k import PassMetric
-from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from slimgate._system.names import normalize_group
 from slimgate.errors import DataError
-from slimgate.judge.score_ranges import LARGEST_SCORE
+from slimgate.judge.named_scores import LARGEST_SCORE
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import check_id_spellings, format_examples

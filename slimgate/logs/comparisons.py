@@ -13,10 +13,10 @@ from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.evidence import is_zero_or_one
+from slimgate.judge.named_scores import SHARE, Range, find_known_cap, find_known_range, is_bounded_range
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
-from slimgate.judge.score_ranges import SHARE, Range, find_known_cap, find_known_range, is_bounded_range
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import PERPLEXITY, ComparisonKey, LogBudgets, convert_points_to_growth

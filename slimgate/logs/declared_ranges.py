@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from slimgate.errors import DataError
-from slimgate.judge.pass_k import PassMetric
-from slimgate.judge.score_ranges import (
+from slimgate.judge.named_scores import (
     Range,
     find_rows_outside,
     format_range,
     has_different_scales,
     is_bounded_range,
 )
+from slimgate.judge.pass_k import PassMetric
 from slimgate.logs.budgets import ComparisonKey
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Floats, Texts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from slimgate.errors import SuiteError, format_suggestion, list_names
-from slimgate.judge.directions import find_known_direction
+from slimgate.judge.named_scores import find_known_direction
 from slimgate.logs.budgets import ComparisonKey
 from slimgate.logs.pairs import PairedTask
 

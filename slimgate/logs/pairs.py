@@ -9,9 +9,8 @@ import numpy as np
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError
-from slimgate.judge.directions import find_known_direction
+from slimgate.judge.named_scores import SHARE, Range, find_known_direction
 from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
-from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_rows import compare_keys

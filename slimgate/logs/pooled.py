@@ -10,8 +10,8 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.judge.evidence import is_zero_or_one
+from slimgate.judge.named_scores import SHARE
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_samples
 from slimgate.logs.comparisons import Comparison, ScoreRows, judge_scores

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from slimgate.errors import DataError
-from slimgate.judge.score_ranges import is_range
+from slimgate.judge.named_scores import is_range
 from slimgate.plugins.reader import CorpusKind, Log, Run, TaskLog
 
 _LONGEST_VALUE = 80

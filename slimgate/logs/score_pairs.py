@@ -22,8 +22,8 @@ import pyarrow as pa
 from slimgate._system.number_text import format_count
 from slimgate.data.arrow import Mask
 from slimgate.errors import DataError
+from slimgate.judge.named_scores import Range, find_known_cap, format_range
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_ranges import Range, find_known_cap, format_range
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place, read_error

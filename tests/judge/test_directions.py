@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.judge.directions import find_known_direction
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.named_scores import find_known_direction
 from slimgate.judge.scores import load_score
 
 

@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from slimgate.judge.score_ranges import (
+from slimgate.judge.named_scores import (
     Range,
     find_known_cap,
     find_known_range,

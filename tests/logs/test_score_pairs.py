@@ -13,7 +13,7 @@ import pytest
 from support.paired_logs import Scores, make_differences, make_log, make_rows, pair_rows, read_refusal
 
 from slimgate.errors import DataError
-from slimgate.judge.score_ranges import Range
+from slimgate.judge.named_scores import Range
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import pair_task

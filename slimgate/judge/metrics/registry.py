@@ -12,10 +12,9 @@ from math import isfinite, nan
 import numpy as np
 
 from slimgate.errors import MeasureError, SuiteError, format_error, format_suggestion
-from slimgate.judge.directions import find_known_direction, find_score_direction
 from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric, check_weights
-from slimgate.judge.score_ranges import is_range
+from slimgate.judge.named_scores import find_known_direction, find_score_direction, is_range
 from slimgate.outcomes import ClassOutcomes, Floats
 from slimgate.plugins.loading import find_added_path, list_installed_plugins, load_user_object
 

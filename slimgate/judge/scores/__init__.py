@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
-from slimgate.judge.directions import find_score_direction
+from slimgate.judge.named_scores import find_score_direction
 from slimgate.judge.scores.base import Score
 from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table

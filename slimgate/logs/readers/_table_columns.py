@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.names import normalize_spelling
-from slimgate.judge.score_ranges import LARGEST_SCORE
+from slimgate.judge.named_scores import LARGEST_SCORE
 from slimgate.logs.columns import digest
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from slimgate.judge.tool_call_formats import CALL_TOKENS, read_calls
+from slimgate.judge.tool_calls import CALL_TOKENS, read_calls
 
 if TYPE_CHECKING:
     from torch import nn

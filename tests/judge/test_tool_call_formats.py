@@ -11,7 +11,7 @@ from slimgate.judge.scores.tool_call_exact import Params as ExactParams
 from slimgate.judge.scores.tool_call_exact import score as exact
 from slimgate.judge.scores.tool_call_valid import Params as ValidParams
 from slimgate.judge.scores.tool_call_valid import score as valid
-from slimgate.judge.tool_call_formats import read_calls
+from slimgate.judge.tool_calls import read_calls
 
 PARIS, ROME = '{"city": "Paris", "days": 3}', '{"city": "Rome", "days": 3}'
 QWEN_XML = (

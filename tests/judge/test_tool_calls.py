@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.tool_call_formats import read_calls
 from slimgate.judge.tool_calls import (
     ToolCall,
     format_calls,
     is_same_json,
     list_tool_names,
+    read_calls,
     read_tools,
 )
 

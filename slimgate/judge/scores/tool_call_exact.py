@@ -7,8 +7,7 @@ count, and 1 equals 1.0. The reference `[]` expects no call.
 from __future__ import annotations
 
 from slimgate.judge.scores.base import Score
-from slimgate.judge.tool_call_formats import read_calls
-from slimgate.judge.tool_calls import is_same_json
+from slimgate.judge.tool_calls import is_same_json, read_calls
 from slimgate.plugins.params import Table
 
 

@@ -13,8 +13,7 @@ from slimgate.judge.scores._json_schema import (
     make_validator,
 )
 from slimgate.judge.scores.base import Score, check_for_score
-from slimgate.judge.tool_call_formats import read_calls
-from slimgate.judge.tool_calls import Untyped, read_tools
+from slimgate.judge.tool_calls import Untyped, read_calls, read_tools
 from slimgate.plugins.params import Table
 
 _CACHE_SIZE = 1024

@@ -14,8 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.errors import DataError
-from slimgate.judge.tool_call_formats import read_calls
-from slimgate.judge.tool_calls import list_tool_names, parse_call, read_tools
+from slimgate.judge.tool_calls import list_tool_names, parse_call, read_calls, read_tools
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
 

@@ -1,11 +1,11 @@
-"""slimgate.judge.size: ratios of peaks, worked by hand."""
+"""slimgate.judge.figures: ratios of peaks, worked by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.judge.size import READINGS, compute_memory_ratio, format_memory_message, judge_memory
+from slimgate.judge.figures import READINGS, compute_memory_ratio, format_memory_message, judge_memory
 from slimgate.results.base import Verdict
 
 MB = 1024**2

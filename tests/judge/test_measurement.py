@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
+from slimgate.judge.figures import MeasuredFigures, format_figures_message, judge_figures
 
 RATIO, VALUE = "value_ratio_max", "value_max"
 

@@ -1,10 +1,10 @@
-"""slimgate.judge.size: how many times smaller a variant is, against its budget."""
+"""slimgate.judge.figures: how many times smaller a variant is, against its budget."""
 
 from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.size import format_size_message, judge_compression
+from slimgate.judge.figures import format_size_message, judge_compression
 from slimgate.results.base import BudgetFacts, Verdict
 
 

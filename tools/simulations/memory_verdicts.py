@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from slimgate.judge.size import READINGS
+from slimgate.judge.figures import READINGS
 from tools.simulations.page import (
     TARGET,
     Options,
@@ -110,7 +110,7 @@ def make_page(options: Options) -> str:
 
 _TEXT = f"""\
 PASS where the largest reading of the variant over the smallest of the teacher is within the limit, FAIL
-where the smallest over the largest is not, as slimgate/judge/size.py does with {READINGS} readings of
+where the smallest over the largest is not, as slimgate/judge/figures.py does with {READINGS} readings of
 each model. The peaks scatter by about 1 %. "two sizes": each model's peak has one of two values with equal
 chances, one of which is next to its median; no scatter is worse. Bold: above 6 % by more than two standard
 errors.

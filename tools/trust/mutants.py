@@ -25,7 +25,7 @@ from tabulate import tabulate
 FOLDER = Path("mutants")
 # The smallest module. When mutmut runs its mutants, it makes the mutants of all modules, and finds the
 # functions that each test calls.
-SMALLEST = "slimgate.judge.size"
+SMALLEST = "slimgate.judge.figures"
 KILLED, SURVIVED, UNTESTED, TIMEOUT = "killed", "survived", "no tests", "timeout"
 NOT_RUN = "not run"
 # Exit codes of a mutant's tests, as mutmut 3.8 notes them: pytest's, its own, and those of a time limit.

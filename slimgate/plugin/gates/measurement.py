@@ -12,7 +12,7 @@ import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError, SlimgateError, format_error
-from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
+from slimgate.judge.figures import MeasuredFigures, format_figures_message, judge_figures
 from slimgate.plugin.config import is_xdist_worker
 from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, refuse_unmeasured, report_builds

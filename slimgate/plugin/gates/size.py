@@ -12,7 +12,7 @@ from slimgate._system.number_text import format_apart
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
-from slimgate.judge.size import (
+from slimgate.judge.figures import (
     READINGS,
     compute_memory_ratio,
     format_memory_message,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimgate.judge.figures import READINGS, compute_memory_ratio, judge_memory
 from slimgate.judge.flips import estimate_flip_share, judge_flips
-from slimgate.judge.size import READINGS, compute_memory_ratio, judge_memory
 from slimgate.results.base import Verdict
 from tools.simulations import call_time_verdicts, count_verdicts
 from tools.simulations.memory_verdicts import CASES, LIMIT, simulate_error_rates

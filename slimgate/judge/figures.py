@@ -1,30 +1,27 @@
-"""Judges budgets on size, precision, operations and peak memory.
-
-Size, precision and operations are exact, so they are compared with the limit.
-
-Peak memory is measured: the ratio is that of two medians, each over a few fresh processes. A process does not
-have quite the same peak when it runs again, because the addresses of libraries and the allocator's rounding
-differ. So the ratio has a spread, from the smallest to the largest that the readings allow. A limit inside
-the spread is not decided.
-
-How often is a PASS wrong if the ratio of the true medians is at the limit? Then either all readings of the
-variant are at or below their median, or all of the teacher's are at or above theirs. With k readings of each
-model this has a chance of at most 1 - (1 - 2^-k)^2, whatever the distributions: 23 % for k = 3, 3.1 % for
-k = 6. If both models have the same distribution, it is 1 / C(2k, k) as in the rank test (Mann and Whitney
-1947, Ann. Math. Stat. 18:50-60): 5 % for k = 3, 0.1 % for k = 6. reports/simulations/memory_verdicts.md has
-the error rates.
-"""
+"""Judges budgets on figures of a model: size, precision, operations, memory, measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 from statistics import median
+
+import numpy as np
 
 from slimgate._system.number_text import MEGABYTE, format_apart
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
-from slimgate.judge.decision import choose_verdict
+from slimgate.judge.budget_tables import (
+    VALUE_RATIO,
+    FlopsBudget,
+    LimitBudget,
+    MemoryBudget,
+    QuantizedBudget,
+    SizeBudget,
+)
+from slimgate.judge.decision import choose_verdict, make_budget_facts
+from slimgate.judge.speed import compute_log_ratio_interval
+from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
 
 # How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
@@ -120,3 +117,73 @@ def format_memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | 
         is_short = memory.readings < READINGS
         line += f", it takes {READINGS} readings" if is_short else ", the readings lie on both sides of it"
     return line
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A positive figure with its exact 95 % interval; None if the figure is counted."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class MeasuredFigures:
+    """The readings of a variant and of the teacher by round: (rounds,) values above 0, else MeasureError."""
+
+    teacher: Floats
+    variant: Floats
+
+    @property
+    def ratio(self) -> Figure:
+        """variant / teacher: the median over rounds; below 1 the variant takes less."""
+        return _find_median(self.variant, self.teacher)
+
+    @property
+    def value(self) -> Figure:
+        """The median of the variant's readings."""
+        return _find_median(self.variant, np.ones_like(self.variant))
+
+    @property
+    def teacher_value(self) -> Figure:
+        """The median of the teacher's readings."""
+        return _find_median(self.teacher, np.ones_like(self.teacher))
+
+
+def _find_median(values: Floats, divisors: Floats) -> Figure:
+    if len(values) == 1:  # counted: not by logarithms, because 3 would become 3.0000000000000004
+        return Figure(float(values[0] / divisors[0]), None)
+    middle, low, high = compute_log_ratio_interval(values, divisors)
+    return Figure(exp(middle), (exp(low), exp(high)))
+
+
+def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
+    """PASS if the whole interval is within the limit, FAIL if none of it is, else INCONCLUSIVE."""
+    figure = figures.ratio if budget.kind == VALUE_RATIO else figures.value
+    low, high = figure.interval or (figure.value, figure.value)
+    verdict = choose_verdict(inside=high <= budget.limit, outside=low > budget.limit)
+    return make_budget_facts(budget, verdict, value=figure.value, interval=figure.interval)
+
+
+def format_figures_message(
+    name: str, title: str, unit: str, figures: MeasuredFigures, budgets: Sequence[BudgetFacts]
+) -> str:
+    """The line of the gate.
+
+    Example: `int8: load time 2.91 [2.84, 3.02] vs 3.6 s, 0.808 [0.79, 0.83] of the teacher's (10 rounds)`.
+    """
+    values = f"{_format(figures.value)} vs {figures.teacher_value.value:.4g}{unit and f' {unit}'}"
+    line = f"{name}: {title} {values}, {_format(figures.ratio)} of the teacher's"
+    if len(figures.variant) > 1:
+        line += f" ({len(figures.variant)} rounds)"
+    for budget in budgets:
+        line += f", budget {budget.kind} {budget.limit:g}: {budget.verdict}"
+    if any(budget.verdict is Verdict.INCONCLUSIVE for budget in budgets):
+        line += ", an interval lies on both sides of its limit"
+    return line
+
+
+def _format(figure: Figure) -> str:
+    if figure.interval is None:
+        return f"{figure.value:.4g}"
+    return f"{figure.value:.4g} [{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"

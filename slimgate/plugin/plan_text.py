@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING
-from slimgate.judge.outlook import Word
+from slimgate.judge.power import Word
 from slimgate.plugins import loading
 from slimgate.plugins.rows import CONFIRM
 from slimgate.record.run import RunRecord

@@ -23,8 +23,8 @@ from slimgate.judge.budget_kinds import (
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, make_drop_outlook, make_flips_outlook
 from slimgate.judge.perplexity import choose_growth_cap
+from slimgate.judge.power import CONVERTED, TRAINED, Outlook, Word, make_drop_outlook, make_flips_outlook
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, choose_mean_cap
 from slimgate.outcomes import Floats, Ints

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.outlook import (
+from slimgate.judge.power import (
     CONVERTED,
     TRAINED,
     Outlook,

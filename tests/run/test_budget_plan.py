@@ -12,7 +12,7 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import BehaviourBudgets, LimitBudget
-from slimgate.judge.outlook import CONVERTED, TRAINED, make_drop_outlook, make_flips_outlook
+from slimgate.judge.power import CONVERTED, TRAINED, make_drop_outlook, make_flips_outlook
 from slimgate.record.run import RunRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Word, draw_equal_changes, make_drop_outlook
+from slimgate.judge.power import CONVERTED, TRAINED, Word, draw_equal_changes, make_drop_outlook
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.groups import draw_group_sizes
 from tools.simulations.outcomes import make_ids

@@ -11,7 +11,7 @@ from slimgate._system.processor import has_saturating_sums, list_cpu_instruction
 from slimgate.cli.init.models import ModelSettings, Standing
 from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
 from slimgate.judge.metrics.registry import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, make_drop_outlook
+from slimgate.judge.power import CONVERTED, TRAINED, make_drop_outlook
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.plugins.base import Json
 from slimgate.plugins.task import Task

@@ -24,7 +24,7 @@ from slimgate.data.labels import format_label_map
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import find_conventional_positive
-from slimgate.judge.outlook import CONVERTED, TRAINED
+from slimgate.judge.power import CONVERTED, TRAINED
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.models.config import list_model_labels
 from slimgate.run.budget_plan import GateGroups, PlannedBudget, count_gate_groups, plan_budgets

@@ -20,11 +20,10 @@ from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.comparing.weakenings import find_weakenings
-from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, make_model_log_path
-from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, RowUseFacts, RunRecord, format_record_json, read_record_if_valid
+from slimgate.record.task import Demands, Machine, PeakRates
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.terminal.summary import Line, list_summary_lines

@@ -14,9 +14,7 @@ from pydantic import Field, ValidationError
 
 from slimgate.errors import DataError
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
-from slimgate.record.demands import Demands
-from slimgate.record.machine import Machine
-from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.task import Demands, Machine, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
     AcceptedFacts,
     BaselineFacts,

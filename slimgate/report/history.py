@@ -15,8 +15,8 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_apart, format_megabytes
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
-from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
+from slimgate.record.task import Machine
 from slimgate.report.figures import add_note
 from slimgate.report.pictures import picture
 from slimgate.report.status import (

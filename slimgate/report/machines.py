@@ -8,8 +8,8 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_significant
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
-from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
+from slimgate.record.task import RATE_WORDS, Machine
 from slimgate.report.figures import format_speedup
 from slimgate.report.peaks import find_rates
 from slimgate.report.status import describe_workload, find_model

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import format_significant
-from slimgate.record.machine import RATE_WORDS, Machine, Rates
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import RATE_WORDS, Machine, Rates
 from slimgate.report.status import describe_workload, list_models
 from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts

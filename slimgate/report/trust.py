@@ -16,9 +16,8 @@ from slimgate._system.number_text import (
     format_int,
     format_percent,
 )
-from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
-from slimgate.record.task import SplitFacts
+from slimgate.record.task import Machine, SplitFacts
 from slimgate.report.figures import add_note
 from slimgate.report.peaks import list_rate_lines
 from slimgate.report.stages import format_value

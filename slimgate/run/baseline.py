@@ -15,9 +15,9 @@ from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.budgets import list_missing_gates
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.weakenings import find_budget_changes, find_weakenings
-from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, read_run, read_suite_baselines
 from slimgate.record.run import RunRecord
+from slimgate.record.task import Demands
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
 from slimgate.results.checks import BASELINE, TEACHER
 from slimgate.run.demands import make_demands

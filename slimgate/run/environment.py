@@ -11,7 +11,7 @@ from slimgate._system.digests import read_versions
 from slimgate._system.processor import describe_gpu, list_cpu_instructions, read_cpu_name
 from slimgate._system.threads import CPU_MAX, count_allowed_cores, read_cpu_quota
 from slimgate.plugins.loading import load_plugins
-from slimgate.record.machine import Machine
+from slimgate.record.task import Machine
 
 CPUS = Path("/sys/devices/system/cpu")
 # Runnable foreign processes for each core: above this, a timed call often has to share its core.

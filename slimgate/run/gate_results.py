@@ -14,10 +14,9 @@ from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import BehaviourBudgets
 from slimgate.record.build import BuildFacts, StagesFacts
-from slimgate.record.machine import Machine
 from slimgate.record.run import RowShapes, RunRecord, VariantRecord
 from slimgate.record.run_verdict import judge_record, judge_this_run
-from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.task import Machine, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import CarriedResult, ErrorFacts
 from slimgate.results.base import Verdict
 from slimgate.results.checks import (

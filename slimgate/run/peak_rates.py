@@ -12,7 +12,7 @@ from typing import Any
 from slimgate._system.forkserver import start_forkserver
 from slimgate._system.timestamps import format_now
 from slimgate._system.worker import describe_end
-from slimgate.record.machine import PeakRates
+from slimgate.record.task import PeakRates
 from slimgate.run.measure.peak_rates_worker import serve
 
 # For each of the eight figures, four with one thread and four with all threads.

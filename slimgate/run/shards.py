@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from slimgate._system.digests import digest_own_code
-from slimgate.record.machine import Machine
 from slimgate.record.run import ShardFacts
+from slimgate.record.task import Machine
 from slimgate.results.checks import TEACHER
 from slimgate.run.gate_results import GateResults, list_expected_checks
 from slimgate.suite.suite import Suite

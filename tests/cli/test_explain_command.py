@@ -17,9 +17,8 @@ from support.sample_record import change_variant
 
 from slimgate.cli.explain.row import describe_row_place
 from slimgate.cli.main import main
-from slimgate.record.machine import Machine
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, format_record_json
-from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.task import Machine, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
 from slimgate.results.quality import QualityFacts

@@ -10,8 +10,7 @@ from support.judge_command import Command
 from support.releases import Model, make_machine, write_release
 from support.report_sections import find_row
 
-from slimgate.record.machine import PeakRates, Rates
-from slimgate.record.task import SuiteFacts
+from slimgate.record.task import PeakRates, Rates, SuiteFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest
 
 RATES = Rates(threads=2, float32_gflop_per_s=174.0, int8_gop_per_s=181.0, memory_gb_per_s=25.6)

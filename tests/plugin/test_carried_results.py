@@ -16,8 +16,8 @@ from slimgate._system import digests
 from slimgate.plugin import suite_session
 from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
-from slimgate.record.machine import PeakRates
 from slimgate.record.run import RunRecord, format_record_json, read_record
+from slimgate.record.task import PeakRates
 from slimgate.run.gate_results import GateResult
 from slimgate.suite.load import load_suite
 

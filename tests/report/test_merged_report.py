@@ -12,10 +12,9 @@ from support.sample_record import make_sample_record
 from slimgate.cli.merge.shards import _copy_logs, list_failures, merge_records, sort_shards
 from slimgate.errors import DataError
 from slimgate.record.comparing.setting_rules import CODE
-from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
-from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
+from slimgate.record.task import Demands, PeakRates
 from slimgate.record.verdicts import BaselineFacts, CarriedResult, Weakening
 from slimgate.report.since_baseline import format_since_baseline
 from slimgate.results.base import Verdict

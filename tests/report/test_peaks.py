@@ -14,8 +14,8 @@ from support.sample_record import (
     make_variant,
 )
 
-from slimgate.record.machine import Machine, PeakRates, Rates
 from slimgate.record.run import RunRecord, format_record_json, read_record
+from slimgate.record.task import Machine, PeakRates, Rates
 from slimgate.report.cautions import format_notes
 from slimgate.report.trust import list_machine_lines
 from slimgate.report.variant_tables import make_latency_table

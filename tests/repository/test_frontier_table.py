@@ -6,8 +6,8 @@ import pytest
 from support.report_sections import read_table, split_row
 from support.sample_record import make_sample_record
 
-from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import PeakRates, Rates
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts

@@ -23,7 +23,7 @@ from slimgate.judge.budget_tables import (
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.record.comparing.setting_rules import _RULES, CODE
 from slimgate.record.comparing.weakenings import find_weakenings
-from slimgate.record.demands import DemandedBudget, Demands
+from slimgate.record.task import DemandedBudget, Demands
 from slimgate.record.verdicts import Weakening
 from slimgate.run.demands import NO_DEMAND, make_demands
 from slimgate.suite.budgets import EXAMPLES, NOT_COMMON, resolve_budgets

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.plugin.run_settings import measure_other_load
-from slimgate.record.machine import PeakRates
+from slimgate.record.task import PeakRates
 from slimgate.run import environment
 from slimgate.run.environment import (
     describe_clock_problems,

@@ -12,7 +12,7 @@ import torch
 from support.tiny_suite import make_tiny_run
 
 from slimgate.plugin.run_settings import measure_other_load
-from slimgate.record.machine import PeakRates, Rates
+from slimgate.record.task import PeakRates, Rates
 from slimgate.run import peak_rates
 from slimgate.run.measure import peak_rates_worker
 from slimgate.run.measure.peak_rates_worker import measure_peak, measure_rates, time_fastest

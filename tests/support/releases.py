@@ -20,11 +20,10 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import read_record_file
-from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
 from slimgate.record.run_verdict import judge_record
-from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
+from slimgate.record.task import Machine, SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest

@@ -18,8 +18,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from slimgate._system.number_text import format_fixed
-from slimgate.record.machine import Rates
 from slimgate.record.run import RunRecord, VariantRecord, read_record
+from slimgate.record.task import Rates
 from slimgate.report.peaks import compute_peak_ms, find_rates
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
-from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import Demands
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
 from slimgate.store.store import open_entry

@@ -24,10 +24,10 @@ from slimgate.record.answers import read_answers_of_record
 from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import RECORD, StoredRecord, make_model_log_path
-from slimgate.record.machine import Machine
 from slimgate.record.row_use import merge_row_use
 from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, format_record_json
 from slimgate.record.run_verdict import judge_record
+from slimgate.record.task import Machine
 from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER

@@ -21,9 +21,8 @@ from slimgate.record.comparing.setting_rules import (
     RIGHT_OR_WRONG,
     UNIT,
 )
-from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.task import KL_LOGS, LOAD_TESTS, PREDICTIONS
+from slimgate.record.task import KL_LOGS, LOAD_TESTS, PREDICTIONS, DemandedBudget, DemandedRows, Demands
 from slimgate.results.base import BudgetFacts
 from slimgate.results.checks import BASELINE
 from slimgate.results.quality import WaitingBudget

@@ -42,8 +42,8 @@ from slimgate.record.comparing.metrics import (
     pair_if_judged,
 )
 from slimgate.record.files import StoredRecord
-from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import RATE_WORDS, Machine
 from slimgate.results.behaviour import SliceFacts
 from slimgate.results.latency import LatencyFacts
 

@@ -12,9 +12,9 @@ from slimgate.outcomes import Outcomes
 from slimgate.record.comparing.answers import Pair, has_same_answers, pair_answers
 from slimgate.record.comparing.metrics import is_same_value, load_known_metrics
 from slimgate.record.files import StoredRecord
-from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import Machine
 
 
 class Since(NamedTuple):

@@ -13,7 +13,7 @@ from slimgate.record.budgets import clean_reason, is_looser
 from slimgate.record.comparing.demands import ABOVE_CAP
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.comparing.setting_rules import format_setting, list_weaker_settings
-from slimgate.record.demands import DemandedBudget, Demands
+from slimgate.record.task import DemandedBudget, Demands
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.checks import TEACHER
 

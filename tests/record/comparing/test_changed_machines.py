@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.releases import Model, compare_changed, compare_folders, make_machine, write_release
 
-from slimgate.record.machine import PeakRates, Rates
+from slimgate.record.task import PeakRates, Rates
 from slimgate.report.compare import format_release_comparison
 
 

@@ -15,9 +15,9 @@ from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.comparing.budgets import describe_weaker_tests, find_weaker
-from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import RunRecord, format_record_json
+from slimgate.record.task import DemandedBudget, DemandedRows, Demands
 from slimgate.report.compare import format_release_comparison
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts

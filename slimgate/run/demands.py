@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import digest_code_parts, digest_folder, digest_json, file_sha256
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.record.comparing.setting_rules import CODE
+from slimgate.record.comparing.demands import CODE
 from slimgate.record.task import DemandedBudget, DemandedRows, Demands
 from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.run.rows import PreparedRows

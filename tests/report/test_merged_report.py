@@ -11,7 +11,7 @@ from support.sample_record import make_sample_record
 
 from slimgate.cli.merge.shards import _copy_logs, list_failures, merge_records, sort_shards
 from slimgate.errors import DataError
-from slimgate.record.comparing.setting_rules import CODE
+from slimgate.record.comparing.demands import CODE
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import ShardFacts
 from slimgate.record.task import Demands, PeakRates

@@ -21,7 +21,7 @@ from slimgate.judge.budget_tables import (
     TeacherBudgetTable,
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable
-from slimgate.record.comparing.setting_rules import _RULES, CODE
+from slimgate.record.comparing.demands import _RULES, CODE
 from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.record.task import DemandedBudget, Demands
 from slimgate.record.verdicts import Weakening

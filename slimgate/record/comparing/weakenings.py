@@ -10,9 +10,8 @@ from typing import Any
 
 from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import clean_reason, is_looser
-from slimgate.record.comparing.demands import ABOVE_CAP
+from slimgate.record.comparing.demands import ABOVE_CAP, format_setting, list_weaker_settings
 from slimgate.record.comparing.facts import BudgetChange
-from slimgate.record.comparing.setting_rules import format_setting, list_weaker_settings
 from slimgate.record.task import DemandedBudget, Demands
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.checks import TEACHER

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.record.comparing.setting_rules import format_setting, list_weaker_settings
+from slimgate.record.comparing.demands import format_setting, list_weaker_settings
 
 LOAD = {"concurrency": 8, "request_rate": None, "requests": 100, "blocks": 12, "service_level": None}
 

@@ -19,7 +19,7 @@ from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.budgets import clean_reason, is_ended_by_undecided
 from slimgate.record.comparing.budgets import find_budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
-from slimgate.record.comparing.since_baseline import find_wrong_answers
+from slimgate.record.comparing.metrics import find_wrong_answers
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import (
     OUTCOMES,

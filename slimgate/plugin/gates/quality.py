@@ -33,7 +33,7 @@ from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_builds
 from slimgate.plugins.rows import GATE
-from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
+from slimgate.record.comparing.metrics import Since, is_same_model, pair_with_baseline
 from slimgate.results.base import Verdict
 from slimgate.results.checks import CONFIRMED, QUALITY, SINCE, TEACHER
 from slimgate.results.quality import BuildsFacts, QualityFacts, SinceFacts, WaitingBudget

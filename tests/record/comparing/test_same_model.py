@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.releases import INT8, Model, make_answers, write_release
 
-from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
+from slimgate.record.comparing.metrics import Since, is_same_model, pair_with_baseline
 from slimgate.record.files import StoredRecord, read_run
 from slimgate.record.outcome_files import read_outcomes
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.verdicts import SwitchedOffBudget
-from slimgate.results.base import OnInconclusive
-from slimgate.results.facts import Facts
+from slimgate.results.base import Facts, OnInconclusive
 
 # A field of Rates -> its name in texts, and its unit.
 RATE_WORDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from slimgate.results.base import Facts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,
@@ -19,7 +20,6 @@ from slimgate.results.checks import (
     SPEEDUP,
     JudgedFacts,
 )
-from slimgate.results.facts import Facts
 from slimgate.results.figures import MeasurementFacts, MemoryFacts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.results.quality import QualityFacts, SinceFacts

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
-from slimgate.results.facts import Facts
+from slimgate.results.base import BudgetFacts, Facts, Verdict, find_worst_verdict
 
 
 class QuotedRow(Facts):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.facts import Facts
+from slimgate.results.base import BudgetFacts, Facts, Verdict
 
 
 class SizeFacts(Facts):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from slimgate.budgets.base import Unit
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict
-from slimgate.results.facts import Facts
+from slimgate.results.base import BudgetFacts, Facts, OnInconclusive, Verdict
 
 
 class DropFigures(Facts):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import Verdict
-from slimgate.results.facts import Facts
+from slimgate.results.base import Facts, Verdict
 
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)

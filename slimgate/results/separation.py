@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate.budgets.base import Unit
-from slimgate.results.facts import Facts
+from slimgate.results.base import Facts
 
 
 class PairFacts(Facts):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.plugins.workloads import LoadPart
-from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.facts import Facts
+from slimgate.results.base import BudgetFacts, Facts, Verdict
 
 
 class LoadRunFacts(Facts):

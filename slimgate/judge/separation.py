@@ -29,7 +29,7 @@ from slimgate.judge.random_weights import CELL_RESAMPLES
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
-from slimgate.results.separation import PairFacts, SeparationFacts
+from slimgate.results.quality import PairFacts, SeparationFacts
 
 # Ten models are 45 pairs; more would cost seconds, and each pair takes power from the others. Few resamples
 # resolve the first level of 15 pairs, but not that of 45.

@@ -28,8 +28,8 @@ from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.terminal.summary import Line, list_summary_lines
 from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, CheckKey
+from slimgate.results.quality import SeparationFacts
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
-from slimgate.results.separation import SeparationFacts
 from slimgate.run.baseline import Baseline
 from slimgate.run.demands import make_demands
 from slimgate.run.environment import describe_machine, describe_machine_change

@@ -40,9 +40,8 @@ from slimgate.results.checks import (
 )
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
-from slimgate.results.quality import QualityFacts, SinceFacts
+from slimgate.results.quality import QualityFacts, SeparationFacts, SinceFacts
 from slimgate.results.self_test import SelfTest
-from slimgate.results.separation import SeparationFacts
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"

@@ -7,7 +7,7 @@ from slimgate._system.number_text import MISSING, format_count, format_fixed, fo
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_metric_value
 from slimgate.report.tables import Column, blocks, fold, format_bullets, make_pipe_table
-from slimgate.results.separation import PairFacts, SeparationFacts
+from slimgate.results.quality import PairFacts, SeparationFacts
 
 HEADING = "## Which variants can be told apart"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

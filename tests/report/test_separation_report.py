@@ -6,7 +6,7 @@ from support.sample_record import make_sample_record
 
 from slimgate.report import format_suite_report
 from slimgate.report.separation import HEADING, format_separation
-from slimgate.results.separation import PairFacts, SeparationFacts
+from slimgate.results.quality import PairFacts, SeparationFacts
 
 FOUND = SeparationFacts(
     metric="accuracy",

@@ -13,7 +13,7 @@ from slimgate.budgets.base import Unit
 from slimgate.record.verdicts import UndecidedChange, Weakening
 from slimgate.results.base import Facts, Verdict
 from slimgate.results.counts import Status
-from slimgate.results.separation import SeparationFacts
+from slimgate.results.quality import SeparationFacts
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 # The outcome of a budget: its verdict, or that its variant failed, or that the run did not judge it.

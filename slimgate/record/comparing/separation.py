@@ -15,7 +15,7 @@ from slimgate.record.comparing.metrics import is_same_value, load_or_none
 from slimgate.record.files import RECORD, StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.results.separation import SeparationFacts
+from slimgate.results.quality import SeparationFacts
 
 # result_keys.make_separation_key: (metric, inputs digest and outcomes file of each model) -> a key, the same
 # as long as an earlier separation is valid.

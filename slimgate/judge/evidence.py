@@ -11,10 +11,10 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, PairedValues, make_drop_contrast
 from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
-from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.extremes import add_pseudo_changes
 from slimgate.judge.mean_evidence import MEAN_METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Influence, Metric, call_statistic, compute_row_values
+from slimgate.judge.paired import compute_design_effect, compute_paired_interval, compute_paired_p_value
 from slimgate.judge.random_weights import (
     WEIGHTS_METHOD,
     choose_default_resamples,
@@ -22,7 +22,6 @@ from slimgate.judge.random_weights import (
     weigh_rows,
 )
 from slimgate.judge.rows_needed import count_rows, find_copies_until, make_unlucky
-from slimgate.judge.tango import compute_design_effect
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
 
 

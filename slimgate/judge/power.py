@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge.decision import ALPHA, POWER
-from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.family import compute_analysis_levels, compute_analysis_rows
 from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.mean_bound import sum_by_unit
+from slimgate.judge.paired import compute_paired_p_value, compute_tango_z
 from slimgate.judge.rows_needed import USUAL_CORRELATION, count_planned_rows
-from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import Floats, Ints
 from slimgate.results.base import Verdict
 

@@ -17,7 +17,7 @@ from support.prediction_rows import Columns, make_turned_rows, shuffle_rows, wri
 
 from slimgate import assert_within
 from slimgate.cli.main import main
-from slimgate.judge.exact_paired import compute_paired_interval
+from slimgate.judge.paired import compute_paired_interval
 from slimgate.results.quality import QualityFacts
 
 

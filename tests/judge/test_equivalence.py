@@ -17,9 +17,9 @@ from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.family import InterimAnalysis, withhold_family_fails, withhold_family_pass
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.power import CONVERTED, make_drop_outlook, make_plan
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
-from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.budgets import judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord

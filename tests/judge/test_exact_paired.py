@@ -1,4 +1,4 @@
-"""slimgate.judge.exact_paired against sums over all counts, and the numbers of the rule of three."""
+"""slimgate.judge.paired against sums over all counts, and the numbers of the rule of three."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from slimgate.judge.exact_paired import (
+from slimgate.judge.paired import (
     FEW_CHANGES,
     _compute_statistics,
     compute_exact_p_value,
     compute_paired_interval,
     compute_paired_p_value,
+    compute_tango_interval,
+    compute_tango_z,
 )
-from slimgate.judge.tango import compute_tango_interval, compute_tango_z
 
 
 def chance_of_counts(b: int, c: int, n: int, lost: float, gained: float) -> float:

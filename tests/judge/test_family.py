@@ -12,9 +12,9 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.family import compute_family_bound, withhold_family_pass
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.tango import compute_tango_z
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict

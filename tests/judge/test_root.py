@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import brentq
 
 from slimgate.judge.decision import Z_ALPHA
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.root import find_root
-from slimgate.judge.tango import compute_tango_z
 
 FUNCTIONS: dict[str, Callable[[float], float]] = {
     "exponential": lambda x: math.exp(x) - 2,

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from slimgate.judge.evidence import Evidence, make_tango_evidence
-from slimgate.judge.exact_paired import compute_paired_p_value
+from slimgate.judge.paired import compute_paired_p_value
 from slimgate.judge.power import simulate_analyses
 from slimgate.judge.rows_needed import (
     count_planned_rows,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from slimgate.judge.exact_paired import compute_exact_p_value
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.paired import compute_exact_p_value
 from slimgate.judge.separation import count_comparable_models, list_unseparated_groups, separate_models
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 

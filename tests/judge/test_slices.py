@@ -11,8 +11,8 @@ from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
 from slimgate.judge.budget_tables import SliceBudget, SliceName
 from slimgate.judge.evidence import gather_evidence, gather_evidence_of_parts
-from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.slices import (
     Slice,
     decide_all_slices,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.tango import compute_design_effect, compute_tango_interval, compute_tango_z
+from slimgate.judge.paired import compute_design_effect, compute_tango_interval, compute_tango_z
 
 COUNTS = [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 200), (6, 0, 310), (0, 6, 310), (9, 5, 50), (30, 20, 872)]
 COUNTS += [(50, 0, 50), (0, 50, 50), (49, 0, 50), (25, 25, 50), (400, 380, 100_000)]

@@ -11,7 +11,7 @@ from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, find_worst_verdict, judge_quality
 from slimgate.judge.evidence import ChangedRows
 from slimgate.judge.metrics import Metric, load_metric
-from slimgate.judge.tango import compute_tango_z
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.verdict import find_most_rows
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import BudgetFacts

@@ -14,7 +14,7 @@ from support.tiny_suite import make_tiny_run
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SlimgateError
-from slimgate.judge.exact_paired import compute_paired_interval
+from slimgate.judge.paired import compute_paired_interval
 from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.results.checks import TEACHER
 from tools.peers import compare as peers

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import SlimgateError
-from slimgate.judge.exact_paired import compute_paired_interval
+from slimgate.judge.paired import compute_paired_interval
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import list_known_plugins, load

@@ -19,7 +19,7 @@ from slimgate.judge.decision import ALPHA, Z_ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import OverBuilds
-from slimgate.judge.tango import compute_tango_z
+from slimgate.judge.paired import compute_tango_z
 from slimgate.outcomes import ClassOutcomes, Floats
 from tools.simulations.outcomes import make_ids
 from tools.simulations.page import (

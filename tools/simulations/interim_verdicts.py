@@ -13,8 +13,8 @@ from math import nan
 import numpy as np
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.family import compute_analysis_rows
+from slimgate.judge.paired import compute_paired_p_value
 from slimgate.judge.power import VerdictShares, simulate_analyses
 from tools.simulations.page import (
     TARGET,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.tango import compute_tango_z
+from slimgate.judge.paired import compute_tango_z
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import Options, format_error_at_5, format_head, format_percent, format_table, run
 

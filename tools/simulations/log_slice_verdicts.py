@@ -15,8 +15,8 @@ import numpy as np
 from slimgate.judge import QualityBudget, Verdict
 from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.judge.paired import compute_paired_p_value
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.rules import Rules

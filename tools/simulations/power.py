@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.decision import POWER, Z_ALPHA
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.rows_needed import count_planned_rows
-from slimgate.judge.tango import compute_tango_z
 from tools.simulations.exact import compute_pass_chance
 from tools.simulations.page import (
     Options,

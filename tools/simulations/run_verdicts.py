@@ -15,9 +15,9 @@ import numpy as np
 from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import is_zero_or_one
-from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.over_runs import RunScores, combine_runs
+from slimgate.judge.paired import compute_paired_p_value
 from slimgate.judge.pass_k import PassMetric, compute_pass_scores
 from slimgate.outcomes import Floats
 from tools.simulations.page import (

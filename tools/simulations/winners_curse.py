@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge.decision import ALPHA
+from slimgate.judge.paired import compute_tango_z
 from slimgate.judge.slices import adjust_by_holm
-from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import Floats
 from tools.simulations.page import (
     TARGET,

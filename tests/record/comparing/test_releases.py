@@ -23,8 +23,8 @@ from support.report_sections import split_row
 from support.sample_record import change_variant
 
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.judge.metrics import compute_value, load_metric
+from slimgate.judge.paired import compute_paired_interval
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import compare
 from slimgate.record.comparing.answers import PairedAnswers

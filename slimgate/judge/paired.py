@@ -1,29 +1,85 @@
-"""An exact bound in addition to Tango's test, for few changed rows.
-
-Tango's statistic is only nearly normal. If few rows changed, its test passes too often: with 268 unchanged
-rows it shows a drop below 1 point, although a variant that loses 1 % of all rows leaves 268 rows unchanged
-with a chance of 6.8 %. It also fails up to 9 % of the variants at their limit. So the exact chance counts
-too: the chance of all pairs of counts that speak at least as much against the margin as the observed pair, at
-the share of gained rows that makes this chance largest. If no row changed, that is the rule of three: 299
-rows for 1 point.
-
-b = rows that the variant lost, c = rows that it gained, n = rows; both are multinomial.
-
-Sources: Hsueh, Liu and Chen 2001, Biometrics 57:478-483; Sidik 2003, Stat. Med. 22:265-278 (unconditional
-exact tests of noninferiority that order the counts by the score statistic).
-"""
+"""Tests for paired proportions: Tango's score test, its interval, and an exact bound for few changed rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import inf, sqrt
 
 import numpy as np
 
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA
-from slimgate.judge.tango import compute_tango_interval, compute_tango_z
+from slimgate.judge.decision import ALPHA, Z_ALPHA
+from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats, Ints
+
+# How near to the ends of [-1, 1] the search for a bound goes; at the ends z is 0 / 0.
+_EDGE = 1e-13
+
+
+def compute_tango_z(b: float, c: float, n: float, margin: float) -> float:
+    """Score statistic of the hypothesis that the true drop is `margin`, a fraction in (-1, 1).
+
+    Falls as `margin` grows; <= -1.6449 shows a drop below the margin, >= 1.6449 one above it, each at a
+    one-sided 5 %. margin 0 is McNemar's z; if nothing changed it is 0. Counts need not be whole numbers.
+    """
+    if margin < 0:
+        # the same test with b and c swapped, because `_estimate_win_probability` has no cancellation then
+        return -compute_tango_z(c, b, n, -margin)
+    excess = b - c - n * margin
+    variance = n * (2 * _estimate_win_probability(b, c, n, margin) + margin * (1 - margin))
+    if variance <= 0:
+        return 0.0 if excess == 0 else inf * excess
+    return excess / sqrt(variance)
+
+
+def _estimate_win_probability(b: float, c: float, n: float, margin: float) -> float:
+    """The maximum likelihood estimate of the share of wrong-to-right rows, if the true drop is `margin`."""
+    quadratic = 2 * n
+    linear = -b - c + (2 * n - b + c) * margin
+    constant = -c * margin * (1 - margin)
+    root = sqrt(linear**2 - 4 * quadratic * constant)
+    if linear > 0:
+        # the usual form would subtract two nearly equal numbers
+        return -2 * constant / (root + linear)
+    return (root - linear) / (2 * quadratic)
+
+
+def compute_tango_interval(b: int, c: int, n: int) -> Interval:
+    """90 % interval of the true drop, as fractions: the margins that the two-sided test does not reject."""
+    return -_find_upper_bound(c, b, n), _find_upper_bound(b, c, n)
+
+
+def _find_upper_bound(b: int, c: int, n: int) -> float:
+    low, high = (b - c) / n + _EDGE, 1 - _EDGE
+
+    def distance_to_bound(margin: float) -> float:
+        return compute_tango_z(b, c, n, margin) + Z_ALPHA
+
+    if low >= high or distance_to_bound(high) >= 0:
+        return 1.0
+    return find_root(distance_to_bound, low, high, xtol=1e-14, rtol=1e-14)
+
+
+def compute_design_effect(changes: Floats, groups: Ints) -> float:
+    """The variance of b - c for rows in groups, divided by that for independent rows; at least 1.
+
+    changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. A single group does not show how much
+    groups vary, so it counts as a single row: the effect is the number of rows.
+    """
+    n = len(changes)
+    _, member = np.unique(groups, return_inverse=True)
+    count = int(member.max()) + 1
+    if count == 1:
+        return float(n)
+    drop = changes.mean()
+    independent_variance = ((changes - drop) ** 2).sum() * n / (n - 1)
+    if independent_variance == 0:
+        return 1.0
+    sums = np.bincount(member, weights=changes - drop)
+    grouped_variance = (sums**2).sum() * count / (count - 1)
+    return max(1.0, float(grouped_variance / independent_variance))
+
 
 # With more changed rows than this the normal distribution is near enough: reports/simulations/
 # accuracy_verdicts.md has the exact error rates of both rules together.

@@ -1,15 +1,43 @@
-"""Formats the verdicts and the budgets that changed between two releases as markdown."""
+"""The verdicts and the budgets that changed between two releases, and whether the gate demands less."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.number_text import format_count
 from slimgate._system.toml import format_value
 from slimgate.record.comparing import BudgetChange, Comparison, Outcome, VerdictChange
+from slimgate.record.verdicts import Weakening
+from slimgate.report.figures import add_note
 from slimgate.report.status import describe_budget, describe_workload
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table
 from slimgate.results.base import Verdict
+
+# A reason, or a list of settings, must not fill a comment.
+_LONGEST = 400
+
+
+def format_weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
+    """A line, and a bullet for each change; empty if the gate is as strong.
+
+    than: the gate to compare with, `the baseline v1`, as markdown.
+    """
+    if not weaker:
+        return ""
+    unexplained = sum(weakening.reason is None for weakening in weaker)
+    without = f", {unexplained} without a reason" if unexplained else ", each with a reason"
+    counts = format_count(len(weaker), "change", "changes")
+    lines = [
+        add_note(
+            escape(weakening.change, longest=_LONGEST),
+            escape(weakening.reason or "no reason", longest=_LONGEST),
+        )
+        for weakening in weaker
+    ]
+    return blocks(f"**The gate demands less than {than}**: {counts}{without}", format_bullets(lines))
+
 
 # The change of on_inconclusive, in words.
 _INCONCLUSIVE_CHANGES = {

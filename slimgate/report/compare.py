@@ -28,7 +28,7 @@ from slimgate.record.comparing import (
     Moved,
     SliceChange,
 )
-from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes
+from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes, format_weaker_gate
 from slimgate.report.figures import describe_speedup, format_compression, format_with_bounds
 from slimgate.report.separation import format_separation
 from slimgate.report.status import describe_workload
@@ -40,7 +40,6 @@ from slimgate.report.tables import (
     make_pipe_table,
     remove_empty_columns,
 )
-from slimgate.report.weaker import format_weaker_gate
 from slimgate.results.base import Verdict
 
 # The most slices of a model that are shown, the surest losses first.

@@ -20,6 +20,7 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.run_verdict import list_results
 from slimgate.report.alarms import list_alarms
 from slimgate.report.cautions import Severity, format_notes, list_notes
+from slimgate.report.changed_budgets import format_weaker_gate
 from slimgate.report.confusions import list_new_mistakes
 from slimgate.report.figures import format_drop_words
 from slimgate.report.log_comparison import format_log_table
@@ -34,7 +35,6 @@ from slimgate.report.status import (
 from slimgate.report.tables import add_heading, blocks, fold, format_bullets
 from slimgate.report.tool_files import format_tool_files_section
 from slimgate.report.variant_tables import make_variants_table
-from slimgate.report.weaker import format_weaker_gate
 from slimgate.results.base import Verdict, has_run_ending_budget
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import TEACHER

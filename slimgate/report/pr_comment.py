@@ -10,6 +10,7 @@ from slimgate.record.earlier_results import format_status
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import Weakening
 from slimgate.report.alarms import list_alarms
+from slimgate.report.changed_budgets import format_weaker_gate
 from slimgate.report.confirm import format_confirm_lines
 from slimgate.report.head import (
     describe_weaker,
@@ -38,7 +39,6 @@ from slimgate.report.tables import (
 )
 from slimgate.report.tool_files import list_figure_rows, make_tool_files_table
 from slimgate.report.variant_tables import make_variants_table
-from slimgate.report.weaker import format_weaker_gate
 from slimgate.results.base import Verdict, find_worst_verdict
 
 # The marker by which the comment of an earlier run is found again.

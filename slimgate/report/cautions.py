@@ -23,6 +23,7 @@ from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.report.alarms import list_unreadable_rows
 from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.confirm import list_row_use_cautions
 from slimgate.report.epochs import read_epochs
@@ -42,7 +43,6 @@ from slimgate.report.status import (
     list_variants,
 )
 from slimgate.report.trust import describe_delay
-from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.report.weights import list_unquantized_models
 from slimgate.results.behaviour import SliceFacts
 from slimgate.runtimes.endpoint import KIND as ENDPOINT

@@ -16,8 +16,8 @@ from slimgate.models.pretrained import load_or_train_tokenizer, train_tokenizer
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows
+from slimgate.report.alarms import list_unreadable_rows
 from slimgate.report.cautions import format_notes
-from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents
 from slimgate.run.measure import quality

@@ -17,7 +17,7 @@ from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
-from slimgate.report.alarms import list_alarms
+from slimgate.report.alarms import list_alarms, list_unreadable_rows
 from slimgate.report.cautions import list_file_notes
 from slimgate.report.figures import format_duel_speedup
 from slimgate.report.head import list_broken_lines
@@ -29,7 +29,6 @@ from slimgate.report.status import (
     list_verdicts,
     list_workloads,
 )
-from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts

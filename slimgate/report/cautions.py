@@ -26,10 +26,10 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.alarms import list_unreadable_rows
 from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.confirm import list_row_use_cautions
+from slimgate.report.environments import list_server_differences
 from slimgate.report.epochs import read_epochs
 from slimgate.report.figures import add_note, describe_duel
 from slimgate.report.peaks import list_slow_runtimes
-from slimgate.report.servers import list_server_differences
 from slimgate.report.status import (
     describe_workload,
     find_median_ms,

@@ -26,13 +26,13 @@ from slimgate.report.behaviour import (
 from slimgate.report.builds import format_builds_section
 from slimgate.report.cascades import make_cascade_table
 from slimgate.report.confirm import format_confirm_section
+from slimgate.report.environments import make_servers_table
 from slimgate.report.epochs import make_epoch_table
 from slimgate.report.followed_rows import format_followed_rows
 from slimgate.report.glossary import format_glossary
 from slimgate.report.head import format_first_screen, format_overall, format_unjudged_heading, list_reasons
 from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.separation import format_separation_section
-from slimgate.report.servers import make_servers_table
 from slimgate.report.since_baseline import format_since_baseline
 from slimgate.report.stages import format_built_section, format_step_table, make_artifact_table
 from slimgate.report.status import list_models

@@ -11,9 +11,9 @@ from support.sample_record import make_artifact, make_sample_record, make_varian
 from slimgate.plugins.environments import ENGINE, SAMPLING
 from slimgate.record.comparing.environment import compare_records, describe_server_changes
 from slimgate.record.run import RunRecord
+from slimgate.report.environments import list_server_differences, make_servers_table
 from slimgate.report.html import render_html_report
 from slimgate.report.markdown import format_suite_report
-from slimgate.report.servers import list_server_differences, make_servers_table
 
 LONG = {"engine": {"context tokens": 8192, "slots": 4}, "sampling": {"temperature": 0.8}}
 SHORT = {"engine": {"context tokens": 2048, "slots": 1}, "sampling": {"temperature": 0.8}}

@@ -16,7 +16,7 @@ from slimgate.report.card import make_card
 from slimgate.report.cautions import format_notes
 from slimgate.report.confirm import format_confirm_section
 from slimgate.report.github import list_budget_annotations
-from slimgate.report.glossary import format_glossary
+from slimgate.report.markdown import format_glossary
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import format_status_cell, list_inside_budgets

@@ -24,7 +24,6 @@ from slimgate.report.head import (
     list_broken_models,
     list_reasons,
 )
-from slimgate.report.log_comparison import count_lines, format_log_table
 from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.since_baseline import make_since_table, name_baseline
 from slimgate.report.status import find_teacher, list_variants, list_verdicts
@@ -37,7 +36,7 @@ from slimgate.report.tables import (
     format_bullets,
     make_uncut_piece,
 )
-from slimgate.report.tool_files import list_figure_rows, make_tool_files_table
+from slimgate.report.tool_files import count_lines, format_log_table, list_figure_rows, make_tool_files_table
 from slimgate.report.variant_tables import make_variants_table
 from slimgate.results.base import Verdict, find_worst_verdict
 

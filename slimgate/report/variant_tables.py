@@ -1,7 +1,7 @@
 """The tables of report.md with a line for each model: the first table, then those with further figures.
 
 The HTML page has the same cells (page/table.py). `slimgate compare` has its own tables (compare.py), and so
-have judged files (log_comparison.py).
+have judged files (tool_files.py).
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from slimgate.judge.budget_tables import make_slices_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
-from slimgate.report.log_comparison import count_lines, format_log_table
 from slimgate.report.markdown import format_index_report, format_suite_report
 from slimgate.report.pr_comment import LIMIT, MARKER, format_pr_comment, format_weaker_comment
+from slimgate.report.tool_files import count_lines, format_log_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.quality import QualityFacts

@@ -25,7 +25,6 @@ from slimgate.report.card_metadata import (
     name_gate_split,
     name_rows,
 )
-from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import list_row_use_cautions
 from slimgate.report.figures import describe_compression, describe_duel, format_drop_words, format_flops
 from slimgate.report.origin import describe_run
@@ -47,6 +46,7 @@ from slimgate.report.tables import (
     remove_empty_columns,
 )
 from slimgate.report.trust import describe_delay, list_machine_lines
+from slimgate.report.variant_tables import format_passed_on
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts

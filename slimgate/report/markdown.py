@@ -26,7 +26,6 @@ from slimgate.report.behaviour import (
     has_confidence,
 )
 from slimgate.report.builds import format_builds_section
-from slimgate.report.cascades import make_cascade_table
 from slimgate.report.confirm import format_confirm_section
 from slimgate.report.environments import make_servers_table
 from slimgate.report.epochs import make_epoch_table
@@ -51,6 +50,7 @@ from slimgate.report.variant_tables import (
     format_more_metrics,
     format_twins,
     format_unbudgeted_metrics,
+    make_cascade_table,
     make_latency_table,
     make_measurements_table,
     make_memory_table,

@@ -9,7 +9,7 @@ from support.sample_record import make_sample_record
 
 from slimgate.record.build import CascadeFacts
 from slimgate.record.run import RunRecord
-from slimgate.report.cascades import make_cascade_table
+from slimgate.report.variant_tables import make_cascade_table
 
 CHOSEN = {"rows": 800, "drop_points": 0.5, "lost_points": 0.25, "passed_on": [0.2]}
 PLAIN = {"models": ["small", "large"], "thresholds": [0.75], "temperatures": [1.0], "passed_on": [0.213]}

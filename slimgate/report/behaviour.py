@@ -26,8 +26,7 @@ from slimgate.report.confusions import (
 from slimgate.report.figures import add_note, format_drop
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, add_heading, blocks, fold, make_pipe_table, remove_empty_columns
-from slimgate.report.task_figures import make_figures_table
-from slimgate.report.token_kl import make_kl_tables
+from slimgate.report.task_figures import make_figures_table, make_kl_tables
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts, SliceGapFacts
 

@@ -37,8 +37,7 @@ from slimgate.report.since_baseline import format_since_baseline
 from slimgate.report.stages import format_built_section, format_step_table, make_artifact_table
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, add_heading, blocks, fold, format_bullets, make_pipe_table
-from slimgate.report.task_figures import format_teacher_labels, make_figures_table
-from slimgate.report.token_kl import make_kl_tables
+from slimgate.report.task_figures import format_teacher_labels, make_figures_table, make_kl_tables
 from slimgate.report.tool_files import format_tool_files_section
 from slimgate.report.trust import (
     format_data_section,

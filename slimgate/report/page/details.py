@@ -31,7 +31,7 @@ from slimgate.report.page.diagrams import (
 from slimgate.report.page.drawing import Drawn, draw_bar, make_scale
 from slimgate.report.stages import format_params_cell, format_runtime_options, format_value, select_other_log
 from slimgate.report.status import describe_workload, find_teacher, list_models
-from slimgate.report.token_kl import list_kl_facts
+from slimgate.report.task_figures import list_kl_facts
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.latency import LatencyFacts

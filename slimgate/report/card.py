@@ -27,7 +27,6 @@ from slimgate.report.card_metadata import (
 )
 from slimgate.report.confirm import list_row_use_cautions
 from slimgate.report.figures import describe_compression, describe_duel, format_drop_words, format_flops
-from slimgate.report.origin import describe_run
 from slimgate.report.stages import format_params_cell
 from slimgate.report.status import (
     describe_workload,
@@ -45,7 +44,7 @@ from slimgate.report.tables import (
     make_pipe_table,
     remove_empty_columns,
 )
-from slimgate.report.trust import describe_delay, list_machine_lines
+from slimgate.report.trust import describe_delay, describe_run, list_machine_lines
 from slimgate.report.variant_tables import format_passed_on
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER

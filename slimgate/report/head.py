@@ -23,7 +23,6 @@ from slimgate.report.cautions import Severity, format_notes, list_notes
 from slimgate.report.changed_budgets import format_weaker_gate
 from slimgate.report.confusions import list_new_mistakes
 from slimgate.report.figures import format_drop_words
-from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import (
@@ -33,6 +32,7 @@ from slimgate.report.status import (
 )
 from slimgate.report.tables import add_heading, blocks, fold, format_bullets
 from slimgate.report.tool_files import format_log_table, format_tool_files_section
+from slimgate.report.trust import describe_run, format_origin
 from slimgate.report.variant_tables import make_variants_table
 from slimgate.results.base import Verdict, has_run_ending_budget
 from slimgate.results.behaviour import BehaviourFacts

@@ -36,7 +36,6 @@ from slimgate.report.head import (
 )
 from slimgate.report.history import format_history
 from slimgate.report.markdown import list_full_sections
-from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.changed_rows import Texts, make_changed_rows
 from slimgate.report.page.charts import make_chart_data
@@ -46,6 +45,7 @@ from slimgate.report.page.sections import render_inline, render_section
 from slimgate.report.page.table import KINDS, list_heads, list_rows
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import list_models, list_shippable
+from slimgate.report.trust import describe_run, format_origin
 
 if TYPE_CHECKING:
     from jinja2 import Environment

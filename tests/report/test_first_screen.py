@@ -13,10 +13,10 @@ from slimgate.cli.main import main
 from slimgate.record.run import RunRecord, format_record_json
 from slimgate.report.head import format_first_screen, list_worst_losses
 from slimgate.report.markdown import format_suite_report
-from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.drawing import draw_margin
 from slimgate.report.recommendation import recommend
+from slimgate.report.trust import describe_run, format_origin
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 

@@ -14,8 +14,8 @@ from slimgate.cli.options import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
+    from slimgate.cli.tune.measuring import Trial
     from slimgate.cli.tune.search import Chosen, Searched
-    from slimgate.cli.tune.trial import Trial
     from slimgate.run.progress import Watch
     from slimgate.suite.suite import Suite
 

@@ -18,9 +18,9 @@ from slimgate._system.escape import escape_invisible
 from slimgate._system.files import probe_folder
 from slimgate._system.number_text import MISSING, format_duration, format_fixed, format_megabytes
 from slimgate._system.toml import format_toml_key, format_toml_value
+from slimgate.cli.tune.measuring import Measurements, State, Trial
 from slimgate.cli.tune.proposing import format_steps
 from slimgate.cli.tune.search import Chosen, Searched, find_pareto_front, holds_by_budget
-from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.message import format_message

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slimgate.cli.tune.clock import OutOfTime
-from slimgate.cli.tune.measuring import Bench
+from slimgate.cli.tune.measuring import Bench, Measurements, State, Trial
 from slimgate.cli.tune.proposing import Proposer
-from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import SlimgateError, SuiteError, format_error
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant

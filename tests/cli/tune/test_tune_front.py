@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from slimgate.cli.tune.measuring import Measurements, State, Trial
 from slimgate.cli.tune.search import choose_trials, find_pareto_front, holds_by_budget
-from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Space
 

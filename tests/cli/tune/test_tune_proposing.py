@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from slimgate.cli.tune.measuring import Measurements, State, Trial
 from slimgate.cli.tune.proposing import Proposer, format_steps
-from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Choice, Drawn, Range, Space, StepTemplate
 

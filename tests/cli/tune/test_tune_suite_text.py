@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.cli.tune.measuring import Measurements, State, Trial
 from slimgate.cli.tune.output import HEADER, check_free, choose_names, format_search, format_tuned_suite
 from slimgate.cli.tune.search import Chosen, Searched
-from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.load import load_suite

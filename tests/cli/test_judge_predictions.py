@@ -13,7 +13,7 @@ from support.junit import read_junit
 from support.prediction_rows import make_turned_rows, write_predictions
 
 from slimgate import SuiteError, assert_within
-from slimgate.cli.judge.options import name_targets
+from slimgate.cli.judge.arguments import name_targets
 from slimgate.cli.main import main
 from slimgate.record.run import read_record
 

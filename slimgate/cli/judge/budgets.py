@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate.cli.judge.options import name_target
+from slimgate.cli.judge.arguments import name_target
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.logs.budgets import list_limits_by_metric

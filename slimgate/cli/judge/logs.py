@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.options import (
+from slimgate.cli.judge.arguments import (
     OF_LOGS,
     OF_PREDICTIONS,
     format_flag,
     list_changed,
     name_targets,
 )
+from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.errors import SuiteError
 from slimgate.judge.family import MOST_ANALYSES
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks

@@ -11,9 +11,9 @@ from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible, write_lines
 from slimgate._system.number_text import format_fixed, format_int, format_percent
+from slimgate.cli.judge.arguments import ROLES, name_targets
 from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
-from slimgate.cli.judge.options import ROLES, name_targets
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.logs.file_budgets import FileBudgets

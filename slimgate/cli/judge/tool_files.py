@@ -13,10 +13,10 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
+from slimgate.cli.judge.arguments import name_targets, refuse_options
 from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
-from slimgate.cli.judge.options import name_targets, refuse_options
 from slimgate.logs.file_budgets import KL, LOADS
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from slimgate.cli.export.forms import TOLERANCE, Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.row_check import RowCheck, compute_compared_answers, require_same_answers
 from slimgate.cli.export.snippets import list_packages, make_code_lines
-from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.stored import GateRows, describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import find_form

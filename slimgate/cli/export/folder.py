@@ -12,7 +12,6 @@ from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.files import replacing_folder
 from slimgate._system.number_text import format_megabytes, format_significant
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.servers import (
     ENCODER_FILE,
     LAYOUTS,
@@ -27,7 +26,7 @@ from slimgate.cli.export.snippets import (
     make_snippet,
     may_call_tokenizers,
 )
-from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.stored import GateRows, describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.tokenizer_file import is_enough, store_length_rules
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer

@@ -23,8 +23,7 @@ import numpy.typing as npt
 
 from slimgate._system.number_text import format_count, format_int, format_significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
-from slimgate.cli.export.judged_runtime import describe_runtime
-from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.stored import GateRows, describe_runtime
 from slimgate.errors import BuildError
 from slimgate.models.saved_files import DESCRIPTION, load_tokenizer
 from slimgate.models.served import copy_served

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slimgate.cli.export.forms import Written
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
+from slimgate.cli.export.stored import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.plugins.loading import find_form, list_forms
 
 OTHER_VALUES: dict[str, dict[str, Any]] = {

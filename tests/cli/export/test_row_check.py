@@ -10,9 +10,8 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from slimgate.cli.export.forms import Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.row_check import OtherAnswers, check_rows, require_same_answers
-from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.stored import GateRows, describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.outcomes import Outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.suite.named_plugin import SuiteRuntime

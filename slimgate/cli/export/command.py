@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.folder import Export, check_free, write_export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
-    from slimgate.cli.export.servers import describe_servers, find_layout
+    from slimgate.cli.export.snippets import describe_servers, find_layout
     from slimgate.cli.export.stored import (
         describe_changed_suite,
         find_artifact,

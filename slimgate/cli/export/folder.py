@@ -12,15 +12,13 @@ from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.files import replacing_folder
 from slimgate._system.number_text import format_megabytes, format_significant
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
-from slimgate.cli.export.servers import (
+from slimgate.cli.export.snippets import (
     ENCODER_FILE,
     LAYOUTS,
+    TEXTS,
     describe_servers,
     find_layout,
     format_start_commands,
-)
-from slimgate.cli.export.snippets import (
-    TEXTS,
     list_packages,
     make_example_texts,
     make_snippet,

@@ -12,7 +12,7 @@ import torch
 from fixtures.models.building import NEXT_TOKEN, make_tiny_causal
 from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from fixtures.models.kept_models import predict_with_readme, store_run
-from slimgate.cli.export.servers import LAYOUTS, describe_servers
+from slimgate.cli.export.snippets import LAYOUTS, describe_servers
 from slimgate.cli.main import main
 from slimgate.models.served import load_served
 from slimgate.steps.convert import to_gguf

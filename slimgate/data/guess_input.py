@@ -5,7 +5,7 @@
             return None
         return {"text": sample.texts(), "score": "stars"}, 'numbers in "stars"'
 
-This module has the types and the usual names of label columns. slimgate/cli/init/columns.py guesses the
+This module has the types and the usual names of label columns. slimgate/cli/init/guessing.py guesses the
 role of each column.
 """
 

@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.columns import join_texts
 from slimgate.cli.init.data import DataFiles, concat_parts
-from slimgate.cli.init.guessing import Guess, make_task_params
+from slimgate.cli.init.guessing import Guess, join_texts, make_task_params
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import format_label_map
 from slimgate.data.parts import collapse_texts, require_column

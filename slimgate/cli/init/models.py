@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from slimgate._system.json_text import read_json
-from slimgate.cli.init.columns import join_texts
+from slimgate.cli.init.guessing import join_texts
 from slimgate.data.labels import find_output_order
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.config import list_model_labels, read_max_positions

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
-    from slimgate.cli.init.data import DataFiles
-    from slimgate.cli.init.draft import Draft
+    from slimgate.cli.init.draft import DataFiles, Draft
 
 DESCRIPTION = """\
 Guesses the task from your rows and your model. The tasks are text_classification (also of sentence pairs),
@@ -119,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make_data_files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
-    from slimgate.cli.init.data import DataFiles
+    from slimgate.cli.init.draft import DataFiles
 
     if ask is not None and not options.data and not options.by_label:
         options.data = [Path(ask("Rows (a csv, tsv, jsonl, json, parquet or txt file)", None))]
@@ -163,8 +162,7 @@ def _choose_suite_name(options: argparse.Namespace, files: DataFiles) -> str:
 def _make_draft(
     options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None
 ) -> Draft:
-    from slimgate.cli.init.data import concat_parts
-    from slimgate.cli.init.draft import Draft
+    from slimgate.cli.init.draft import Draft, concat_parts
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
     from slimgate.data.guess_input import UserColumns

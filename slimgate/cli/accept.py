@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from slimgate.cli.options import add_run
+from slimgate.cli.parser import add_run
 
 DESCRIPTION = """\
 Copies a run's record and outcomes to reports/baselines/NAME/SUITE/. Commit that folder: `slimgate compare

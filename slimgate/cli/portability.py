@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import add_store, choose_store_root
+from slimgate.cli.parser import add_store, choose_store_root
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import parse_points
+from slimgate.cli.parser import parse_points
 
 if TYPE_CHECKING:
     from slimgate.judge.power import Plan, VerdictShares

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from slimgate.cli.options import add_model, add_run, add_runs
+from slimgate.cli.parser import add_model, add_run, add_runs
 
 REPORT = """\
 Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything. Use

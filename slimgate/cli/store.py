@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import add_store, choose_store_root
+from slimgate.cli.parser import add_store, choose_store_root
 from slimgate.record.files import RECORD, StoredRecord, read_record_file, read_records_in
 from slimgate.record.run import RunRecord
 from slimgate.store.prune import StoredEntry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from slimgate.cli.options import add_run
+from slimgate.cli.parser import add_run
 
 DESCRIPTION = """\
 Shows what the teacher and every variant answered on one gate row: the answer, its probability, and how it

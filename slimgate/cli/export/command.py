@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from slimgate.cli.options import add_model, add_store, choose_store_root
+from slimgate.cli.parser import add_model, add_store, choose_store_root
 
 DESCRIPTION = """\
 Writes a model of a run as a folder that loads without slimgate: weights or graph, tokenizer, config.json with

@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
 
-from slimgate.cli.options import parse_multiple, parse_points, parse_seed
-from slimgate.cli.parser import CommandParser
+from slimgate.cli.parser import CommandParser, parse_multiple, parse_points, parse_seed
 from slimgate.errors import DataError, SuiteError
 
 # The columns of prediction files that the user may name -> their help.

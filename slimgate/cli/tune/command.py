@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate._system.devices import require_device
-from slimgate.cli.options import choose_store_root, parse_positive, parse_seed
+from slimgate.cli.parser import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:

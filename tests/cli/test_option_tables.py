@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from slimgate.cli.option_tables import describe_kind, list_option_tables
+from slimgate.cli.steps import describe_kind, list_option_tables
 from slimgate.plugins.params import Table
 
 

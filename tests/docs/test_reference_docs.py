@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.cli.main import COMMANDS
-from slimgate.cli.option_tables import list_option_tables
+from slimgate.cli.steps import list_option_tables
 from slimgate.judge.metrics import list_known_metrics
 from slimgate.plugins.loading import list_known_plugins
 from slimgate.record.run import RunRecord

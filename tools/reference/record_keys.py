@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slimgate.cli.option_tables import describe_kind
+from slimgate.cli.steps import describe_kind
 from slimgate.record.run import SCHEMA, RunRecord
 from tools.reference.markdown import (
     format_code,

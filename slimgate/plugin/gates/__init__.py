@@ -61,18 +61,18 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
 
 def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's."""
-    from slimgate.plugin.gates import size
+    from slimgate.plugin.gates import figures
 
-    size.test_size(suite, teacher, variant, report_result)
+    figures.test_size(suite, teacher, variant, report_result)
 
 
 def test_memory(
     suite: Suite, teacher: ModelHandle, memory_variant: ModelHandle, report_result: Report
 ) -> None:
     """Compares peak memory of loading a variant and predicting the largest workload with the teacher's."""
-    from slimgate.plugin.gates import size
+    from slimgate.plugin.gates import figures
 
-    size.test_memory(suite, teacher, memory_variant, report_result)
+    figures.test_memory(suite, teacher, memory_variant, report_result)
 
 
 def test_measurement(
@@ -84,9 +84,9 @@ def test_measurement(
     request: pytest.FixtureRequest,
 ) -> None:
     """Compares a figure of a variant that a measurement gives with the teacher's."""
-    from slimgate.plugin.gates import measurement as gate
+    from slimgate.plugin.gates import figures
 
-    gate.test_measurement(suite, teacher, variant, measurement, report_result, request)
+    figures.test_measurement(suite, teacher, variant, measurement, report_result, request)
 
 
 def test_selftest(

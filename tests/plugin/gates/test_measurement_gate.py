@@ -12,7 +12,7 @@ from support.added_package import add_package
 from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError
-from slimgate.plugin.gates.measurement import test_measurement as gate
+from slimgate.plugin.gates.figures import test_measurement as gate
 from slimgate.results.figures import MeasurementFacts
 from slimgate.run.gate_results import GateResult
 from slimgate.run.run import SuiteRun

@@ -8,7 +8,7 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from slimgate.plugin.gates import make_test_module
-from slimgate.plugin.gates.size import test_memory as memory_gate
+from slimgate.plugin.gates.figures import test_memory as memory_gate
 from slimgate.results.checks import TEACHER
 from slimgate.results.figures import MemoryFacts
 from slimgate.run.gate_results import GateResult

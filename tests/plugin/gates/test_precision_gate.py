@@ -11,7 +11,7 @@ import pytest
 from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
-from slimgate.plugin.gates.size import test_size as size_gate
+from slimgate.plugin.gates.figures import test_size as size_gate
 from slimgate.record.build import WeightFacts
 from slimgate.results.checks import TEACHER
 from slimgate.results.figures import SizeFacts

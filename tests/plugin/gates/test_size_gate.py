@@ -8,7 +8,7 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.plugin.gates.size import test_size as gate
+from slimgate.plugin.gates.figures import test_size as gate
 from slimgate.results.checks import TEACHER
 from slimgate.results.figures import FlopsFacts
 from slimgate.run.gate_results import GateResult, GateResults, list_awaited_budgets, list_budgeted_checks

@@ -37,9 +37,8 @@ from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.rules import Missing, Rules, SameId, check_allowed
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
-from slimgate.plugins.loading import load
+from slimgate.plugins.loading import import_from, load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
-from slimgate.plugins.suite_folders import import_from
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import LATENCY, TEACHER
 from slimgate.suite.errors import convert_validation_error, find_value, make_suite_error

@@ -82,7 +82,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def _start_session(config: pytest.Config, search: Search) -> None:
     """Reads the suites of the run. Raises pytest.UsageError for a configuration error."""
     from slimgate.plugin.session_start import start_session
-    from slimgate.plugins.suite_folders import add_import_folder
+    from slimgate.plugins.loading import add_import_folder
 
     notes = config.stash[NOTES]
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimgate.plugins.suite_folders import import_from
+from slimgate.plugins.loading import import_from
 from slimgate.suite.reader import read_suite
 from slimgate.suite.suite import Suite
 

@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
-from slimgate.plugins.suite_folders import add_import_folder
+from slimgate.plugins.loading import add_import_folder
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask
 from slimgate.run.key_inputs import describe_software

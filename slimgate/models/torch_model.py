@@ -40,8 +40,8 @@ from slimgate.plugins.loading import load as load_plugin
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-    from slimgate.models.protocols import Model
     from slimgate.models.two_towers import Tower, TwoTowers
+    from slimgate.plugins.models import Model
 
 quiet.hide_import_notes()
 

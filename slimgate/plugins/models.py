@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,39 @@ import numpy.typing as npt
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.rows import Encoded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+
+class Saved(Protocol):
+    """What a build stores as an artifact: a Model, a cascade, an endpoint. kind: of the artifact."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def measure_size(self) -> Mapping[str, int | None]:
+        """parameters, nonzero_parameters, state_bytes; None for unknown numbers."""
+
+    def code_modules(self) -> Sequence[str]:
+        """The modules whose code runs when it predicts, in addition to transformers'."""
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact. Raises BuildError."""
+
+
+class Model(Saved, Protocol):
+    """The input or the result of a step: a TorchModel, a Served, or a Graph such as an OnnxModel.
+
+    tokenizer, config: objects of transformers.
+    """
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def config(self) -> PreTrainedConfig: ...
+
 
 # An input of a call that writes text: (1,) int64, the number of tokens to write for each row. The call writes
 # greedily and does not stop at end tokens.

@@ -16,8 +16,8 @@ from slimgate.plugins.models import Macs, Predictor
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from slimgate.models.protocols import Model
     from slimgate.models.torch_model import TorchModel
+    from slimgate.plugins.models import Model
 
 
 # In the lines of a Form: the lines that make the inputs of texts.

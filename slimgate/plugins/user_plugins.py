@@ -24,7 +24,7 @@ from slimgate.plugins.step import CLAIMS, Step
 from slimgate.plugins.task import Task
 
 if TYPE_CHECKING:
-    from slimgate.models.protocols import Model
+    from slimgate.plugins.models import Model
 
 BASES: dict[str, ABCMeta] = {
     "source": Source,

@@ -32,7 +32,7 @@ from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
 
 if TYPE_CHECKING:
-    from slimgate.models.protocols import Saved
+    from slimgate.plugins.models import Saved
 
 
 @dataclass(frozen=True)

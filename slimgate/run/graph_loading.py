@@ -23,7 +23,7 @@ from slimgate.steps.agreement import make_default_predictor, score_batches
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from slimgate.models.protocols import Model
+    from slimgate.plugins.models import Model
     from slimgate.plugins.task import Task
 
 

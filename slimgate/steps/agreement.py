@@ -27,7 +27,7 @@ from slimgate.plugins.models import Predictor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.protocols import Model
+    from slimgate.plugins.models import Model
 
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32

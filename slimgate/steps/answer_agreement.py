@@ -33,7 +33,7 @@ from slimgate.steps.agreement import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.protocols import Model
+    from slimgate.plugins.models import Model
 
 _BATCH = 32
 _END = "the end"

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from slimgate.record.run import RunRecord, read_record
     from slimgate.results.base import Verdict
     from slimgate.steps.calibration import calibration_batches, input_norms
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
     from slimgate.suite.suite import Suite
     from slimgate.tasks.parts.classifiers import SEQUENCE_CLASSIFIER, Head, load_classifier
     from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
@@ -78,7 +78,7 @@ HOMES = {
     "judge_quality": "slimgate.judge.quality",
     "load_metric": "slimgate.judge.metrics.registry",
     # what a suite says, and what a run found
-    "load_suite": "slimgate.suite.load",
+    "load_suite": "slimgate.suite.reader",
     "Suite": "slimgate.suite.suite",
     "RunRecord": "slimgate.record.run",
     "read_record": "slimgate.record.run",

@@ -145,7 +145,7 @@ def _check_file(file: Path, *, named: bool, data: bool, without_budgets: bool) -
     from slimgate.run.gate_results import NO_BUDGET, describe_ungated
     from slimgate.suite.budget_units import find_doubtful_budgets
     from slimgate.suite.file import read_suite_text
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
     from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
 
     shown = file.as_posix()

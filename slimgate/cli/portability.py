@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.run.portability import list_settings, predict_under
     from slimgate.run.run import SuiteRun
     from slimgate.store.store import Store
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
 
     suite = load_suite(options.suite.absolute(), str(options.suite))
     name = options.variant

@@ -123,7 +123,7 @@ def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
     if mark is None or "slimgate_run" not in metafunc.fixturenames:
         return None
     from slimgate.plugin.session_start import ensure_session
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
 
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):

@@ -56,7 +56,7 @@ def find_suites(
     which a package is missing, with the error, if nothing else is wrong; with None, a missing package is an
     error. Raises SuiteError with one line for each wrong file.
     """
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
     from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
 
     suites: dict[Path, Suite] = {}

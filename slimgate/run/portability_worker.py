@@ -12,7 +12,7 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.run.portability import ANSWERS, REQUEST
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 
 def main(folder: Path) -> None:

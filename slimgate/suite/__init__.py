@@ -7,5 +7,5 @@
     step_checks.py   whether steps fit each other and this environment
     errors.py        the text of an error about a key or its value
 
-Commands and the pytest plug-in call `load_suite` (load.py).
+Commands and the pytest plug-in call `load_suite` (reader.py).
 """

@@ -13,7 +13,7 @@ from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import choose_thread_count
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.plugins.loading import list_known_plugins, load
+from slimgate.plugins.loading import import_from, list_known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.results.checks import TEACHER
@@ -319,3 +319,21 @@ class Reader:
             reason=table.reason,
             cascade=table.cascade,
         )
+
+
+def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
+    """Reads a suite file. It is fast: it loads no model and no rows, and does not import torch.
+
+    Python can import modules next to the suite afterwards, such as its own plug-ins.
+
+    Args:
+        path: the file.
+        shown: its name in messages; default: the path.
+        check_data: also check that data files, their columns and model folders exist on this machine. This is
+            off for opt-in suites that are not selected.
+
+    Raises:
+        SuiteError: with a line for what is wrong.
+    """
+    with import_from(path.absolute().parent):
+        return read_suite(path, shown or str(path), check_data=check_data)

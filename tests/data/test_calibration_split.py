@@ -12,7 +12,7 @@ from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.step import Step
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'

@@ -23,7 +23,7 @@ from slimgate.results.base import Verdict
 from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 pytestmark = pytest.mark.slow
 

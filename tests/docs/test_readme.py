@@ -18,7 +18,7 @@ from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.plugins.loading import list_known_plugins, load
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from tools.reference.suites import update_table
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from slimgate.plugin.session import Session
 from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.record.task import PeakRates
 from slimgate.run.gate_results import GateResult
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

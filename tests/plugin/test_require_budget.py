@@ -9,7 +9,7 @@ import pytest
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import SuiteError
 from slimgate.plugin.hooks import require_budgets
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

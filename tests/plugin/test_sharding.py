@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.run.shards import Shard, assign_variants, list_shard_variants, parse_shard
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 HEAD = (

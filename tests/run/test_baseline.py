@@ -17,7 +17,7 @@ from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
 from slimgate.results.quality import SinceFacts, WaitingBudget
 from slimgate.run.baseline import BaselineSource, WeakerGate, find_baselines, refuse_last_run
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 HERE = SuiteFacts(path="bench/x.toml", title="", digest="", seeds=[0])

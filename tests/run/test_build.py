@@ -20,7 +20,7 @@ from slimgate.run.build import Builder
 from slimgate.run.cluster.tasks import list_origins
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 from slimgate.tasks import text_classification
 

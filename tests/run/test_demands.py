@@ -27,7 +27,7 @@ from slimgate.record.task import DemandedBudget, Demands
 from slimgate.record.verdicts import Weakening
 from slimgate.run.demands import NO_DEMAND, make_demands
 from slimgate.suite.budgets import EXAMPLES, NOT_COMMON, resolve_budgets
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import (
     BaselineTable,

@@ -27,7 +27,7 @@ from slimgate.run.gate_results import (
     make_run_record,
     split_record,
 )
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 
 def quality(verdict: Verdict | None, message: str = "q") -> QualityFacts:

@@ -14,7 +14,7 @@ from slimgate.outcomes import SAME_ANSWERS
 from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun, change_batches
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 SUITE = """\

@@ -14,7 +14,7 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

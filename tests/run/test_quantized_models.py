@@ -15,7 +15,7 @@ from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

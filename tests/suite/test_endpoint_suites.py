@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.results.checks import TEACHER
 from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 from slimgate.suite.checks import check_can_ask
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite, dump_params
 
 SERVER = 'endpoint = { url = "http://localhost:8000/v1/", model = "m", key_env = "MY_KEY", timeout = 5 }'

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate._system import requirements
 from slimgate.errors import SuiteError
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 OPENVINO = "[variants.ov]\nsteps = [{ to_openvino = {} }]\n[budgets]"
 

@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.plugins.loading import list_known_plugins
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 # Each file holds the expected message in its first line, then the lines that it changes in `suite_text`.
 CASES = sorted((Path(__file__).parent / "malformed").glob("*.toml"))
@@ -256,7 +256,7 @@ import sys
 import pytest
 import slimgate.plugin
 from pathlib import Path
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 load_suite(Path(sys.argv[1]).resolve())
 code = pytest.main(["bench", "--collect-only", "-q", "-p", "no:cacheprovider"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 
 def write_suite(bench: Path, text: str, *, reference: str = "published.md") -> Path:

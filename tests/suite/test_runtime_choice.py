@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.results.checks import TEACHER
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.runtime_choice import find_runtime
 from slimgate.suite.suite import Suite, find_kind
 

@@ -10,7 +10,7 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.suite.file import read_suite_text
-from slimgate.suite.load import load_suite
-from slimgate.suite.reader import Reader
+from slimgate.suite.reader import Reader, load_suite
 from slimgate.suite.suite import Suite
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, iterate_step_lists

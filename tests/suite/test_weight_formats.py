@@ -12,7 +12,7 @@ from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
 from slimgate.models.pretrained import train_tokenizer
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 RUNTIME = '''\

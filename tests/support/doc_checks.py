@@ -31,7 +31,7 @@ from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.suite import load_log_suite
 from slimgate.plugins.loading import load
 from slimgate.results.checks import LATENCY
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from support.doc_blocks import ROOT, split_commands
 from tools.site.formulas import format_math_block
 

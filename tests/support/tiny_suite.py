@@ -7,7 +7,7 @@ from pathlib import Path
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

@@ -10,7 +10,7 @@ from pyarrow import csv
 from fixtures.models.architectures import write_tiny
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = """
 [suite]

@@ -21,7 +21,7 @@ from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import predict_identical_copy
 from slimgate.steps.convert import to_gguf
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 pytest.importorskip("torch")
 

@@ -20,7 +20,7 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import plant_fault
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.tasks import sentence_similarity as task
 
 ROOT = Path(__file__).parents[2]

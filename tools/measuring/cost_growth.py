@@ -44,7 +44,7 @@ from slimgate.run.gate_results import (
     make_run_record,
 )
 from slimgate.run.measure.memory_worker import read_peak_bytes
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 METRICS = ("accuracy", "f1_macro")

@@ -24,7 +24,7 @@ from slimgate.record.run import VariantRecord, read_record
 from slimgate.results.quality import QualityFacts
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 SUITE = Path("bench/gguf.toml")
 CALLS, ANSWER_TOKENS, PROMPT_LENGTHS, THREADS = 5, 32, (128, 2048), (1, 2)

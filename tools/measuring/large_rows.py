@@ -126,7 +126,7 @@ def cut(suite: Path) -> ChildCost:
 def _cut_here(suite: Path, store: Path) -> None:
     from slimgate.run.rows import prepare_rows
     from slimgate.store.store import Store
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
 
     prepared = prepare_rows(load_suite(suite, suite.name), Store(store))
     digests = {name: report.digest for name, report in prepared.reports.items()}

@@ -28,7 +28,7 @@ from slimgate.run.cluster.schedule import Schedule, compute_chain_seconds
 from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 CHAINS, LENGTH, SINGLES = 5, 4, 30

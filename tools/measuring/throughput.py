@@ -40,7 +40,7 @@ from slimgate.plugins.rows import Rows
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 BARE, OURS = "bare forward", "slimgate"

@@ -35,7 +35,7 @@ from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
 from slimgate.store.store import Store, list_files
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from tools.peers.peer_case import Case, Result
 from tools.peers.peer_tools import PEERS
 

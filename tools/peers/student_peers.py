@@ -45,7 +45,7 @@ from slimgate.results.checks import TEACHER
 from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.runtimes.openvino import make_properties
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from tools.peers import student_tools
 
 MOST_POINTS = 5.0

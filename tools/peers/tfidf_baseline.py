@@ -17,7 +17,7 @@ import numpy as np
 from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 FEATURES: dict[str, dict[str, Any]] = {
     "words 1-2": {"ngram_range": (1, 2), "sublinear_tf": True},

@@ -162,7 +162,7 @@ def read_task_params(run: StoredRecord) -> Json:
 
 def _read_suite_params(path: Path, digest: str) -> Json | None:
     """The options of [task] in a suite file; None if its digest is another."""
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
     from slimgate.suite.suite import dump_params
 
     try:
@@ -219,7 +219,7 @@ def read_gate_rows(run: StoredRecord, store: Path) -> GateRows | str:
     """
     from slimgate.run.rows import prepare_rows
     from slimgate.store.store import Store
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
 
     path, gate = Path(run.record.suite.path), run.record.task.splits.get("gate")
     if not path.is_file():

@@ -31,7 +31,7 @@ from slimgate.run.budget_plan import GateGroups, PlannedBudget, count_gate_group
 from slimgate.run.rows import prepare_rows
 from slimgate.run.slice_plan import SLICE_CHANGES
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.schema import TITLE, make_suite_schema
 
 if TYPE_CHECKING:

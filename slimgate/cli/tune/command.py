@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _read_suite(path: Path) -> Suite:
     """The suite with its [tune]. Raises SuiteError if it has none."""
-    from slimgate.suite.load import load_suite
+    from slimgate.suite.reader import load_suite
 
     suite = load_suite(path.absolute(), str(path))
     if suite.tuning is None:

@@ -30,7 +30,7 @@ from slimgate.run.key_inputs import describe_software
 from slimgate.run.run import RunOptions, SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 # An entry of the store: its kind and its key, such as ("artifacts", DIGEST).
 EntryKey = tuple[str, str]

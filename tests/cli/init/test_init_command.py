@@ -21,7 +21,7 @@ from fixtures.models.encoder_decoders import make_last_word_rows
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 from slimgate.suite.schema import make_suite_schema
 
 

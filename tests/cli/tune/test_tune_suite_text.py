@@ -11,8 +11,7 @@ from slimgate.cli.tune.output import HEADER, check_free, choose_names, format_se
 from slimgate.cli.tune.search import Chosen, Searched
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
-from slimgate.suite.load import load_suite
-from slimgate.suite.reader import Reader
+from slimgate.suite.reader import Reader, load_suite
 from slimgate.suite.tune_space import iterate_step_lists
 
 TUNE = """

@@ -14,7 +14,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.registry import make_hub_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 pytest.importorskip("evaluate")
 

@@ -18,7 +18,7 @@ from slimgate.results.figures import SizeFacts
 from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 pytest.importorskip("torch")
 

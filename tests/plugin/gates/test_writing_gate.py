@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.gates import latency as gate
 from slimgate.results.latency import TimesFacts
 from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
-from slimgate.suite.load import load_suite
+from slimgate.suite.reader import load_suite
 
 LIMITS = "ttft_p95_ms_max = 150, tokens_per_second_min = 200, tpot_speedup_min = 2.0, p50_ms_max = 90"
 BUDGETS = f"[budgets.variants.int8]\nlatency = {{ {LIMITS} }}\n\n[measure]\nrounds = 60\n"

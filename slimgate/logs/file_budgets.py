@@ -31,9 +31,8 @@ from slimgate.suite.budget_units import ask_about_quality, ask_about_speed
 from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
 from slimgate.suite.errors import Loc, find_value, make_suite_error
 from slimgate.suite.file import read_suite_text
-from slimgate.suite.switched_off import read_switched_off
 from slimgate.suite.tables import SuiteFile
-from slimgate.suite.variant_budgets import SwitchedOff, VariantBudgets
+from slimgate.suite.variant_budgets import SwitchedOff, VariantBudgets, read_switched_off
 
 if TYPE_CHECKING:
     from slimgate.logs.comparisons import Comparison

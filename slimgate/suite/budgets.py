@@ -32,9 +32,8 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.errors import Loc, Place, convert_validation_error, find_value
-from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
-from slimgate.suite.variant_budgets import Family, VariantBudgets
+from slimgate.suite.variant_budgets import OFF, Family, VariantBudgets, read_switched_off
 
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {

@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.reader import Reader, load_suite
 from slimgate.suite.suite import Suite
-from slimgate.suite.tune_candidate import find_free_name, make_candidate
+from slimgate.suite.tune_reading import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, iterate_step_lists
 
 STEP = "{ prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }"

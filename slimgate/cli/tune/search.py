@@ -14,7 +14,7 @@ from slimgate.cli.tune.proposing import Proposer
 from slimgate.errors import SlimgateError, SuiteError, format_error
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant
-from slimgate.suite.tune_candidate import find_free_name, make_candidate
+from slimgate.suite.tune_reading import find_free_name, make_candidate
 from slimgate.suite.tune_space import Drawn
 
 # Impossible step lists cost no time and do not count as trials; this many of them in a row end a search.

@@ -24,7 +24,7 @@ from slimgate.plugins.loading import list_known_plugins, load, read_docstring
 from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
-from slimgate.suite.tune_tables import ChoiceTable, RangeTable
+from slimgate.suite.tune_space import ChoiceTable, RangeTable
 from slimgate.suite.variant_budgets import NOT_LIMITS, OFF
 
 if TYPE_CHECKING:

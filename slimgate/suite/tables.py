@@ -13,7 +13,7 @@ from slimgate.plugins.params import VARIANT_NAME, SuitePath, Table
 from slimgate.results.base import OnInconclusive
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.suite.cascade_table import CascadeTable
-from slimgate.suite.tune_tables import TuneTable
+from slimgate.suite.tune_space import TuneTable
 
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1

@@ -14,15 +14,18 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.suite.errors import Loc, convert_validation_error
 from slimgate.suite.tune_space import (
     Choice,
+    ChoiceTable,
     Drawn,
     Range,
+    RangeTable,
     Space,
+    SpaceTable,
     StepTemplate,
     Tier,
+    TuneTable,
     Tuning,
     iterate_step_lists,
 )
-from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
 from slimgate.suite.variant_budgets import SIZE
 
 if TYPE_CHECKING:

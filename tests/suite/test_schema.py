@@ -23,7 +23,7 @@ from slimgate.plugins.loading import list_known_plugins, load
 from slimgate.plugins.params import Table
 from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
-from slimgate.suite.tune_tables import ChoiceTable, RangeTable
+from slimgate.suite.tune_space import ChoiceTable, RangeTable
 
 ROOT = Path(__file__).parents[2]
 

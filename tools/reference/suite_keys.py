@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from slimgate.judge import budget_tables, latency_budgets
 from slimgate.suite import tables
-from slimgate.suite.tune_tables import TuneTable
+from slimgate.suite.tune_space import TuneTable
 from tools.reference.markdown import format_contents, format_options, format_plain_line
 
 HEAD = """\

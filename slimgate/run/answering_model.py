@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimgate.run.rows import PreparedRows
-from slimgate.store.artifact import Artifact
+from slimgate.store.store import Artifact
 from slimgate.suite.named_plugin import SuiteRuntime
 from slimgate.suite.suite import Suite
 

@@ -28,8 +28,7 @@ from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import BuildInputs
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
+from slimgate.store.store import Artifact, Entry, Store, list_files, make_scratch_folder
 
 if TYPE_CHECKING:
     from slimgate.plugins.models import Saved

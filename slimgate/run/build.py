@@ -24,8 +24,7 @@ from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import Artifact, Store
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant, dump_params

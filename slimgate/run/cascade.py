@@ -39,8 +39,7 @@ from slimgate.runtimes.cascade import (
     load_member,
     read_cascade,
 )
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import list_files
+from slimgate.store.store import Artifact, list_files
 from slimgate.suite.cascade_table import FROM_SELECTION
 from slimgate.suite.suite import Suite, Variant, dump_params
 

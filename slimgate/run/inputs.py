@@ -21,8 +21,7 @@ from slimgate.run.artifact_maker import ArtifactJob, BuildSettings
 from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 from slimgate.suite.suite import Suite
 
 # By kind of result. A variant that cannot be built has no digest, so none of its results are carried over.

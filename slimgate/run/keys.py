@@ -44,7 +44,7 @@ from slimgate.run.key_inputs import (
 )
 from slimgate.run.user_errors import explain_plugin_errors
 from slimgate.runtimes.endpoint import EndpointTable
-from slimgate.store.artifact import Artifact
+from slimgate.store.store import Artifact
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteStep, SuiteTask
 from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params

@@ -15,7 +15,7 @@ from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
-from slimgate.store.artifact import Artifact
+from slimgate.store.store import Artifact
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import Variant, dump_params
 

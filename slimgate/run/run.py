@@ -38,8 +38,7 @@ from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.run.workload_inputs import WorkloadInputs, make_workload_inputs
 from slimgate.runtimes.endpoint import StartedEndpoint
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store
+from slimgate.store.store import Artifact, Entry, Store
 from slimgate.suite.named_plugin import SuiteRuntime
 from slimgate.suite.runtime_choice import find_runtime
 from slimgate.suite.suite import Suite, Variant, dump_params

@@ -20,8 +20,7 @@ from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

@@ -17,8 +17,7 @@ from slimgate.plugins.rows import JUDGING
 from slimgate.plugins.step import Step
 from slimgate.run import keys
 from slimgate.run.rows import BuildInputs
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import Artifact, Store
 from slimgate.suite.named_plugin import SuiteStep
 
 

@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +42,7 @@ from slimgate._system.read_files import are_unchanged, describe_read_files
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Json
+from slimgate.plugins.loading import find_default_runtime, load_plugins
 from slimgate.store.holds import hold_entry, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
@@ -375,3 +377,44 @@ def list_files(folder: Path) -> list[str]:
     """The relative paths of the files below a folder, sorted, without the manifest."""
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != MANIFEST)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stored model: its folder, and its manifest (kind, digest, bytes, parameters, build log, …)."""
+
+    entry: Entry
+
+    @property
+    def folder(self) -> Path:
+        return self.entry.folder
+
+    @property
+    def kind(self) -> str:
+        return str(self.entry.manifest["kind"])
+
+    @property
+    def digest(self) -> str:
+        """Digest of the files' contents."""
+        return str(self.entry.manifest["digest"])
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.entry.manifest
+
+    @property
+    def loader(self) -> Callable[[Path, str], Any] | None:
+        """The function that loads artifacts of this kind for a step; None if no step can start from them."""
+        runtime = find_default_runtime(self.kind)
+        return runtime[1].load_model if runtime else None
+
+    def load(self, device: str) -> Any:
+        """Loads the model as it is judged. Raises BuildError if no runtime loads artifacts of this kind."""
+        loader = self.loader
+        if loader is None:
+            kinds = (
+                runtime.default_for for runtime in load_plugins("runtime").values() if runtime.load_model
+            )
+            known = ", ".join(sorted(frozenset[str]().union(*kinds)))
+            raise BuildError(f"{self.folder}: an artifact of unknown kind {self.kind}; known: {known}")
+        return loader(self.folder, device)

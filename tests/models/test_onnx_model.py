@@ -16,8 +16,7 @@ from slimgate.errors import BuildError
 from slimgate.models import onnx_model
 from slimgate.models.onnx_model import load_onnx_model
 from slimgate.steps.agreement import make_default_predictor
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 
 IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 

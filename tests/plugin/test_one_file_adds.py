@@ -20,8 +20,7 @@ from slimgate.models.model_ref import parse_model_ref
 from slimgate.plugins import loading
 from slimgate.run.environment import describe_machine
 from slimgate.run.run import SuiteRun
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 
 CODE = '''
 """Weights in a file of another name: a runtime, its model, and the step that makes one."""

@@ -26,8 +26,7 @@ from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import find_form
 from slimgate.runtimes.cascade import FILE, Member, read_cascade
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 from slimgate.suite.named_plugin import SuiteRuntime
 
 LOADER = "cascade.py"

@@ -36,8 +36,7 @@ from slimgate.report.card import make_card
 from slimgate.report.card_metadata import TAG
 from slimgate.report.tables import blocks, format_bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import list_files, make_scratch_folder
+from slimgate.store.store import Artifact, list_files, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteRuntime
 
 if TYPE_CHECKING:

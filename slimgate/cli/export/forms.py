@@ -27,7 +27,7 @@ from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
 from slimgate.steps.agreement import check_agreement, make_default_predictor, score_batches
-from slimgate.store.artifact import Artifact
+from slimgate.store.store import Artifact
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
 if TYPE_CHECKING:

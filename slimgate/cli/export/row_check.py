@@ -32,8 +32,7 @@ from slimgate.plugins.models import Predictor
 from slimgate.plugins.runtime import Runtime
 from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry
+from slimgate.store.store import Artifact, Entry
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from slimgate.plugins.rows import Rows
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Demands
-from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
-from slimgate.store.store import open_entry
+from slimgate.store.store import Artifact, open_entry
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 from slimgate.suite.suite import dump_params
 

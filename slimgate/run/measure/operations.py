@@ -9,8 +9,7 @@ from pathlib import Path
 from slimgate.errors import SlimgateError, to_one_line
 from slimgate.plugins.base import Arrays, Json
 from slimgate.run import keys
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import Artifact, Store
 from slimgate.suite.named_plugin import SuiteRuntime
 
 FACTS = "operations"

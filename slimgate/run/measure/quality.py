@@ -37,8 +37,7 @@ from slimgate.run.rows import check_task
 from slimgate.run.user_errors import format_error_place
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store
+from slimgate.store.store import Artifact, Entry, Store
 from slimgate.suite.named_plugin import SuiteRuntime, SuiteTask
 from slimgate.suite.suite import Suite
 from slimgate.tasks.parts.encoding import EncodedTexts

@@ -11,8 +11,7 @@ from slimgate.record.run import RowShapes
 from slimgate.run import keys
 from slimgate.run.measure.quality import SplitEncoder
 from slimgate.run.rows import PreparedRows
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import Artifact, Store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

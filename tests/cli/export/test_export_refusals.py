@@ -13,7 +13,7 @@ from support.exported_models import Run, apply_steps, make_classifier, store_mod
 from fixtures.models.kept_models import StoredRun
 from slimgate._system import requirements
 from slimgate.plugins.context import BuildContext
-from slimgate.store.artifact import Artifact
+from slimgate.store.store import Artifact
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,7 @@ from slimgate.models.write_answers import SamplingParams, write_answers
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
 from slimgate.steps.convert import gguf_draft, to_gguf
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, list_files
+from slimgate.store.store import Artifact, Entry, list_files
 from slimgate.tasks import text_generation
 
 PARAMS = gguf_draft.Params(draft="small", draft_tokens=3)

@@ -26,8 +26,7 @@ from slimgate.models.write_answers import SamplingParams, list_end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step
 from slimgate.steps.quantize import int8_dynamic
-from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, list_files
+from slimgate.store.store import Artifact, Entry, list_files
 
 LONG = {"max_position_embeddings": 128}
 SAMPLING = SamplingParams(max_new_tokens=20)

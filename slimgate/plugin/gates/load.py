@@ -100,10 +100,9 @@ def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> st
 def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> TimesFacts:
     """Percentiles over all requests; answered and good requests per second count only complete answers."""
     seconds = [row for name in contenders for row in times.list_seconds(name, load.part)]
-    rate = sum(map(times.count_per_second, contenders)) / len(contenders)
     fields = {
         **vars(summarise_times(seconds, 1)),
-        "throughput_per_s": rate if load.part == "answer" else None,
+        "throughput_per_s": times.count_per_second(contenders) if load.part == "answer" else None,
         **_describe_goodput(times, contenders, load),
     }
     failed = sum(map(times.count_failed, contenders))

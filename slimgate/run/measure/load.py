@@ -81,10 +81,11 @@ class LoadTimes:
         """The number of failed requests."""
         return sum(bool(request.failed) for block in self.requests[name] for request in block)
 
-    def count_per_second(self, name: str) -> float:
-        """Answered requests a second."""
-        answered = sum(request.failed is None for block in self.requests[name] for request in block)
-        return answered / sum(self.block_seconds[name])
+    def count_per_second(self, names: Sequence[str]) -> float:
+        """Answered requests of these contenders per second of all their blocks."""
+        blocks = [block for name in names for block in self.requests[name]]
+        answered = sum(request.failed is None for block in blocks for request in block)
+        return answered / sum(sum(self.block_seconds[name]) for name in names)
 
     def compute_speedup(self, part: LoadPart) -> Speedup:
         """The speed-up of the variant over the base, with the noise floor."""

@@ -45,8 +45,17 @@ def test_every_part_of_a_request_has_its_own_ratio() -> None:
     times = simulate(np.random.default_rng(0), 2.0)
     for part in LOAD_PARTS:
         assert times.compute_speedup(part).speedup == pytest.approx(0.5, rel=0.05)
-    assert times.count_per_second(BASE) == REQUESTS
+    assert times.count_per_second([BASE]) == REQUESTS
     assert len(times.list_seconds(COPY, "tpot")) == REQUESTS * BLOCKS
+
+
+def test_the_rate_of_two_is_all_requests_over_all_seconds() -> None:
+    """20 requests in 1 s and 12 of 16 in 3 s: 8 per second. The mean of the two rates is 12."""
+    answered, failed = Timed(0.1, 0.2, 0.01, 4), Timed(failed="status 500")
+    requests = {BASE: [[answered] * 20], COPY: [[answered] * 8, [answered] * 4 + [failed] * 4]}
+    times = LoadTimes(requests, {BASE: [1.0], COPY: [1.0, 2.0]})
+    assert times.count_per_second([BASE, COPY]) == 8
+    assert times.count_per_second([COPY]) == 4
 
 
 def test_good_requests_meet_every_limit_of_the_level() -> None:

@@ -84,7 +84,7 @@ class Runtime(WithParams[P]):
     times_writing: whether its predictors are TimedWriters, so that workloads with new_tokens can be timed.
     form: the form in which `slimgate export` writes its models; None: it cannot be exported.
     load_model(folder, device): loads a model of a kind in default_for, so that steps can start from it; None:
-        no step can.
+        no step can, and a folder that a suite names is judged as it is.
     export(model, batches, folder): writes a TorchModel in the form, and returns the written model. batches:
         two examples of inputs with different shapes.
     copy(artifact, folder): writes an artifact in the form; None: the files of the form are copied.

@@ -12,18 +12,20 @@ from slimgate.data.labels import find_output_order, format_label_map
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.config import list_model_labels
 from slimgate.models.example_batches import draw_example_batches
+from slimgate.models.folder_model import FolderModel
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.runtime import Runtime
+from slimgate.run.contents import list_model_files
 from slimgate.steps.agreement import make_default_predictor, score_batches
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from slimgate.plugins.models import Model
+    from slimgate.plugins.models import Saved
     from slimgate.plugins.task import Task
 
 
@@ -57,12 +59,16 @@ def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel,
             )
 
 
-def load_graph(ref: ModelRef, context: BuildContext) -> Model:
-    """The graph of a folder, such as an OnnxModel. Raises BuildError if its outputs do not fit the task."""
+def load_graph(ref: ModelRef, context: BuildContext) -> Saved:
+    """The graph of a folder, such as an OnnxModel. Raises BuildError if its outputs do not fit the task.
+
+    If only its runtime can read it, a FolderModel keeps it, and nobody counts its outputs here.
+    """
     assert ref.folder is not None
     runtime = find_graph_runtime(ref.kind)
+    context.log["graph"] = f"{ref.kind}, as it is in the folder"
     if runtime.load_model is None:
-        raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
+        return FolderModel(ref.kind, ref.folder, list_model_files(ref))
     model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
     sentence = getattr(model.config, "sentence", None)
     if sentence is not None and sentence["texts"] is None:
@@ -76,7 +82,6 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
                 f"{ref.text}: the graph gives {outputs.shape[-1]} scores, expected one for each of the "
                 f"{len(context.facts.classes)} labels"
             )
-    context.log["graph"] = f"{ref.kind}, as it is in the folder"
     return model
 
 

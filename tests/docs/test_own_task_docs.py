@@ -1,4 +1,4 @@
-"""The two tasks of docs/own_task.md run as they stand there: files, suites, verdicts, the planted fault."""
+"""The examples of docs/own_task.md run as they stand there: files, suites, verdicts, the planted fault."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.added_package import add_package
 from support.doc_blocks import list_blocks, read_files
+from transformers import AutoTokenizer
 
 from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.cli.main import main
+from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
+from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.rows import Rows
 from slimgate.results.base import Verdict
 from slimgate.run.planted_fault import judge_exchanged_answers
@@ -75,9 +79,46 @@ def run_of(repository: Path, suite: str) -> SuiteRun:
     return SuiteRun(load_suite(path, "own.toml"), Store(repository / "store"), device="cpu")
 
 
-def test_the_doc_holds_two_modules_each_with_its_suite() -> None:
-    assert list(CODE) == ["mytools/mails.py", "mytools/preferences.py"]
-    assert len(SUITES) == 2
+def test_the_doc_holds_three_modules_each_with_its_suite() -> None:
+    assert list(CODE) == ["mytools/mails.py", "mytools/preferences.py", "mytools/linear.py"]
+    assert len(SUITES) == 3
+
+
+def write_linear(folder: Path, outputs: int = 2) -> None:
+    """A folder of mytools/linear.py that counts good and bad words."""
+    folder.mkdir()
+    tokenizer = AutoTokenizer.from_pretrained(folder.parent / "model")
+    tokenizer.save_pretrained(folder)
+    weights = np.zeros((len(tokenizer), outputs), np.float32)
+    weights[tokenizer.convert_tokens_to_ids(list(GOOD)), 1] = 1.0
+    weights[tokenizer.convert_tokens_to_ids(list(BAD)), 0] = 1.0
+    np.savez(folder / "weights.npz", weights=weights)
+    (folder / "config.json").write_text(json.dumps({"id2label": {"0": "no", "1": "yes"}}))
+
+
+def test_a_folder_that_only_its_runtime_reads_is_judged(repository: Path) -> None:
+    write_linear(repository / "linear")
+    run = run_of(repository, SUITES[2])
+    ours = run.build("ours").artifact
+    weights = np.load(repository / "linear/weights.npz")["weights"]
+    tokenizer = AutoTokenizer.from_pretrained(repository / "model")
+    expected = [
+        weights[tokenizer(mail, truncation=True, max_length=64)["input_ids"]].sum(axis=0).argmax()
+        for mail in run.rows.gate.table["mail"].to_pylist()
+    ]
+    outcomes = run.measure_outcomes("ours")
+    assert isinstance(outcomes, ClassOutcomes)
+    assert outcomes.predictions.tolist() == expected
+    assert ours.manifest["parameters"] is None
+    assert ours.manifest["bytes"] > weights.nbytes
+    assert (ours.folder / "weights.npz").read_bytes() == (repository / "linear/weights.npz").read_bytes()
+
+
+def test_its_runtime_gives_a_wrong_number_of_scores(repository: Path) -> None:
+    write_linear(repository / "linear", outputs=3)
+    run = run_of(repository, SUITES[2])
+    with pytest.raises(MeasureError, match=r"probabilities have shape \(100, 3\), expected \(100, 2\)"):
+        run.measure_outcomes("ours")
 
 
 def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) -> None:

@@ -15,6 +15,7 @@ from slimgate.judge.budget_kinds import list_actions
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.find import read_log
 from slimgate.logs.judged import JudgedFiles, count_choices, make_base_record
+from slimgate.logs.models import has_parts
 from slimgate.logs.quotes import join_outcomes
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_run import LogFiles, check_sides
@@ -63,7 +64,7 @@ def judge_answer_files(
     verdicts: dict[str, LogVerdicts] = {}
     switched_off: dict[str, list[SwitchedOff]] = {}
     for name, paths in files.targets.items():
-        if not base.models:
+        if not has_parts(base):
             check_sides(files.base, paths)
         target = read_side(paths, files.format)
         explain(name, base, target)

@@ -63,7 +63,14 @@ def read_any_log(path: Path, reader_name: str | None = None) -> Log:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
     check_log(path, log)
-    return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
+    return _add_path(log, path)
+
+
+def _add_path(log: Log, path: Path) -> Log:
+    """The log, and its parts, with the path."""
+    models = tuple(_add_path(model, path) for model in log.models)
+    prompts = {name: _add_path(part, path) for name, part in log.prompts.items()}
+    return replace(log, path=path, models=models, prompts=prompts)
 
 
 def _refuse_other_format(path: Path, name: str | None) -> None:

@@ -1,7 +1,7 @@
 """A log is of one model; chooses the model of a file that holds answers of several.
 
-`promptfoo eval` asks several providers in one run and writes one file. `--model` chooses one of each side, so
-that two models of one file can be judged too.
+`promptfoo eval` asks several providers in one run, each under several prompts, and writes one file.
+`--model` chooses a provider, a prompt or both of each side. So two models or prompts of one file can be judged.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     """Both logs with one model each. choices: from `parse_models`.
 
     Raises DataError if a choice fits no model, if a log holds several models without a choice, or if both
-    sides are the same model of the same file.
+    sides are the same model of the same file under the same prompt.
     """
+    is_one_file = _is_same_file(base, target)
     unchosen = {
         side: log
         for side, log in ((BASE, base), (TARGET, target))
-        if log.models and not {side, ANY} & choices.keys()
+        if (log.models or (is_one_file and log.prompts)) and not {side, ANY} & choices.keys()
     }
     if unchosen:
-        raise DataError(_describe_unchosen(unchosen, choices, is_one_file=_is_same_file(base, target)))
+        raise DataError(_describe_unchosen(unchosen, choices, is_one_file=is_one_file))
     chosen = _choose(base, BASE, choices), _choose(target, TARGET, choices)
-    if base.models and target.models and _is_same_file(base, target) and chosen[0].model == chosen[1].model:
+    if has_parts(base) and is_one_file and chosen[0].model == chosen[1].model:
         raise DataError(
             f"{base.shown}: base and target are both {chosen[0].model}; choose two models by "
             f"{_suggest_choices({BASE: base, TARGET: target}, {})}"
@@ -51,9 +52,14 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     return chosen
 
 
+def has_parts(log: Log) -> bool:
+    """Whether `--model` can choose a part of the log."""
+    return bool(log.models or log.prompts)
+
+
 def choose_repeat_model(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
     """The log of `--repeat` with one model: the chosen model, or else that of the base."""
-    if repeat.models and not {REPEAT, ANY} & choices.keys() and base.model is not None:
+    if has_parts(repeat) and not {REPEAT, ANY} & choices.keys() and base.model is not None:
         choices = {**choices, REPEAT: base.model}
     return _choose(repeat, REPEAT, choices)
 
@@ -65,22 +71,29 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log:
 
 
 def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
-    name = choices.get(side, choices.get(ANY) if log.models else None)
+    name = choices.get(side, choices.get(ANY) if has_parts(log) else None)
     if name is None:
         return log
     written = quoted(name) if " " in name else name
     shown = f"--model {side}={written}" if side in choices else f"--model {written}"
-    if not log.models:
+    if not has_parts(log):
         if log.model != name:
             raise DataError(
                 f"{shown}: {log.shown} is a log of {log.model or 'a model that it does not name'}"
             )
         return log
-    models = {str(part.model): part for part in log.models}
-    if name not in models:
-        near = did_you_mean(name, models)
+    parts = _name_parts(log)
+    if name not in parts:
+        near = did_you_mean(name, parts)
         raise DataError(f"{shown}: no such model in {log.shown}; it has {_list_models(log)}{near}")
-    return models[name]
+    return parts[name]
+
+
+def _name_parts(log: Log) -> dict[str, Log]:
+    """What `--model` can choose, by name: each model, and each prompt of it."""
+    models = log.models or (log,)
+    by_prompt = {str(part.model): part for model in models for part in model.prompts.values()}
+    return {**log.prompts, **by_prompt, **{str(model.model): model for model in models}}
 
 
 def _is_same_file(base: Log, target: Log) -> bool:
@@ -94,9 +107,7 @@ def _resolve(log: Log) -> Path:
 def _describe_unchosen(unchosen: Mapping[str, Log], choices: Mapping[str, str], *, is_one_file: bool) -> str:
     """What the logs hold, each file once, and options that choose a model. unchosen: by side."""
     logs = {_resolve(log): log for log in unchosen.values()}
-    models_by_file = " and ".join(
-        f"{log.shown} has answers of {len(log.models)} models ({_list_models(log)})" for log in logs.values()
-    )
+    models_by_file = " and ".join(f"{log.shown} has answers {_describe_parts(log)}" for log in logs.values())
     has_table = any(log.tool == "table" for log in logs.values())
     other = "; rename the column model if it is something else" if has_table else ""
     return f"{models_by_file}: choose by {_suggest_choices(unchosen, choices if is_one_file else {})}{other}"
@@ -107,12 +118,25 @@ def _suggest_choices(logs: Mapping[str, Log], chosen: Mapping[str, str]) -> str:
     suggested = {(_resolve(log), name) for log in logs.values() for name in chosen.values()}
     options = []
     for side, log in logs.items():
-        names = [str(part.model) for part in log.models]
+        names = [str(part.model) for part in log.models] or list(log.prompts)
         name = next((name for name in names if (_resolve(log), name) not in suggested), names[0])
         suggested.add((_resolve(log), name))
         options.append(f'--model {side}="{name}"')
     return " ".join(options)
 
 
+def _describe_parts(log: Log) -> str:
+    """`of 2 models (large, small), each under 2 prompts (old, new; a prompt is chosen by "large, old")`."""
+    prompts = (log.models or (log,))[0].prompts
+    names = f"{len(prompts)} prompts ({list_names(list(prompts), _MOST_MODELS)}"
+    if not log.models:
+        return f"under {names})"
+    models = f"of {len(log.models)} models ({_list_models(log)})"
+    first = next((str(part.model) for part in prompts.values()), None)
+    return models if first is None else f'{models}, each under {names}; "{first}" is one prompt of a model)'
+
+
 def _list_models(log: Log) -> str:
-    return list_names([str(part.model) for part in log.models], _MOST_MODELS)
+    names = [str(part.model) for part in log.models]
+    prompts = (log.models or (log,))[0].prompts
+    return list_names(names or [*prompts, str(log.model)], _MOST_MODELS)

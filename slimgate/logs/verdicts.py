@@ -87,7 +87,7 @@ def judge_logs(
     Raises DataError if the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
-    has_models = bool(base.models or target.models)
+    has_models = bool(base.models or target.models or rules.models)
     base, target = choose_models(base, target, rules.models)
     named = f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}"
     base, target = choose_runs(base, target, rules.runs)

@@ -299,6 +299,8 @@ class Log:
         run (`--run`).
     models: the log of each model, if one file has several. Then there are no tasks until the user chooses a
         model (`--model`).
+    prompts: name of a prompt -> the log under this prompt alone, if the model answered under several. The
+        user may choose one (`--model`); `tasks` has the rows of all.
     environment: area in `environments.AREAS` -> versions, settings, hardware. Logs with other environments
         can be compared; `--explain-environment` shows the differences.
     further: more runs of the same model, which are judged together with this one.
@@ -314,6 +316,7 @@ class Log:
     time: str | None = None
     runs: tuple[Run, ...] = ()
     models: tuple[Log, ...] = ()
+    prompts: Mapping[str, Log] = field(default_factory=dict)
     environment: Environment = field(default_factory=dict)
     further: tuple[Log, ...] = ()
     kl: KlChunks | None = None

@@ -71,6 +71,60 @@ def test_two_models_of_one_file_are_judged(log_file: Path) -> None:
     assert [row.id for row in verdicts.base.tasks[""].rows()][:4] == ["0", "0.1", "1", "1.1"]
 
 
+def test_one_prompt_of_a_model_is_judged(log_file: Path) -> None:
+    log = read_log(log_file)
+    for prompt, worse in (("0", 0), ("1", 1)):
+        verdicts = judge(log, log, base=f"large, {prompt}", target=f"small, {prompt}")
+        assert {(row.counts.judged, row.worse) for row in verdicts.comparisons} == {(4, worse)}
+        assert [row.id for row in verdicts.base.tasks[""].rows()] == ["0", "1", "2", "3"]
+
+
+def write_two_prompts(path: Path) -> Path:
+    """One model under two prompts; it fails tests 0 and 1 under the second."""
+    rows = [
+        make_result(test, prompt, prompt, "m", not (prompt and test < 2))
+        for test in range(6)
+        for prompt in (0, 1)
+    ]
+    return write_promptfoo(path, rows, columns=2)
+
+
+def test_two_prompts_of_one_model_are_judged(tmp_path: Path) -> None:
+    log = read_log(write_two_prompts(tmp_path / "prompts.json"))
+    rules = Rules(models={"base": "0", "target": "1"}, allow=frozenset({"prompt"}))
+    verdicts = judge_logs(log, log, LogBudgets(), rules)
+    figures = {row.metric: (row.counts.judged, row.worse, row.better) for row in verdicts.comparisons}
+    assert figures == {"pass": (6, 2, 0), "score": (6, 2, 0)}
+    with pytest.raises(DataError, match="prompts differ in 6 of 6 samples"):
+        judge(log, log, base="0", target="1")
+
+
+def test_two_files_of_two_prompts_are_judged_whole(tmp_path: Path) -> None:
+    log, other = (read_log(write_two_prompts(tmp_path / name)) for name in ("a.json", "b.json"))
+    assert {row.counts.judged for row in judge(log, other).comparisons} == {12}
+    assert {row.counts.judged for row in judge(log, other, **{"": "1"}).comparisons} == {6}
+
+
+def test_the_choices_among_prompts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_two_prompts(tmp_path / "prompts.json")
+    assert main(["judge", str(file), str(file)]) == 4
+    expected = (
+        'prompts.json has answers under 2 prompts (0, 1): choose by --model base="0" --model target="1"'
+    )
+    assert expected in capsys.readouterr().err
+    assert main(["judge", str(file), "--model", "base=0", "--model", "target=2"]) == 4
+    assert "--model target=2: no such model" in (error := capsys.readouterr().err)
+    assert "it has 0, 1, m" in error
+
+
+def test_a_prompt_without_a_short_label_has_a_number(tmp_path: Path) -> None:
+    rows = [make_result(0, prompt, prompt, "m", True) for prompt in (0, 1)]
+    rows[0]["prompt"]["label"] = "Answer the question in one word.\nQuestion: {{x}}"
+    rows[1]["prompt"]["label"] = "short"
+    log = read_log(write_promptfoo(tmp_path / "prompts.json", rows, columns=2))
+    assert list(log.prompts) == ["prompt 1", "short"]
+
+
 def test_a_file_of_one_model_is_matched_by_its_prompts_texts(log_file: Path, tmp_path: Path) -> None:
     # split by a program: the columns are still those of both models
     rows = json.loads(log_file.read_text("utf-8"))["results"]["results"]
@@ -86,7 +140,8 @@ def test_a_model_that_is_not_chosen_is_asked_for(log_file: Path) -> None:
     with pytest.raises(DataError) as error:
         judge(log, log, base="large")
     assert str(error.value) == (
-        f'{log_file} has answers of 2 models (large, small): choose by --model target="small"'
+        f"{log_file} has answers of 2 models (large, small), each under 2 prompts (0, 1; "
+        '"large, 0" is one prompt of a model): choose by --model target="small"'
     )
     with pytest.raises(DataError, match=r"both\.json: base and target are both large; choose two models by"):
         judge(log, log, **{"": "large"})

@@ -1,14 +1,16 @@
 """promptfoo: the JSON of `promptfoo eval --output x.json`, `results.results` of version 3.
 
-A row is a test under a prompt; `score`, from 0 to 1, and every named score are metrics. A file with several
-providers holds several models, of which `--model` chooses one. promptfoo counts the pairs of prompt and
-provider, so prompts are numbered by their texts.
+A row is a test under a prompt. `score`, from 0 to 1, and every named score are metrics. A file with several
+providers holds several models; `--model` chooses one of them, or one prompt of one. promptfoo counts the
+pairs of prompt and provider, so prompts are numbered by their texts.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ _GENERATION = (
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed"),
     *("stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning"),
 )
+# Longer labels of prompts are the prompts themselves.
+_LONGEST_LABEL = 60
 # The key of the options that prompts or tests state.
 _PROMPTS = "of prompts and tests"
 # Types of assertions that score 1 if they pass, and otherwise 0 or less than 1.
@@ -66,21 +70,77 @@ class Promptfoo(Reader):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
         _check_names(path, table.get("prompts") or ())
         providers: list[str | None] = [*sorted({_read_provider(row) for row in rows})] or [None]
-        config = results.get("config") or {}
-        environment = _read_environment(config, results.get("metadata") or {})
-        logs = []
-        for provider in providers:
-            of_provider = [row for row in rows if provider is None or _read_provider(row) == provider]
-            task = TaskLog(
-                partial(_read_rows, path, provider),
-                settings=_read_settings(config, provider, of_provider),
-                optional_metrics=True,
-                ranges={"score": (0.0, 1.0)},
-                samples=_count_tests(table.get("prompts") or (), provider),
-                known_directions=dict.fromkeys(("score", *_list_pass_metrics(of_provider)), True),
-            )
-            logs.append(Log("promptfoo", str(path), {"": task}, provider, environment=environment))
+        file = _File(path, table, results.get("config") or {}, results.get("metadata") or {})
+        logs = [file.make_log(provider) for provider in providers]
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
+
+
+@dataclass(frozen=True)
+class _File:
+    """The content of an output file. table: its results."""
+
+    path: Path
+    table: Mapping[str, Any]
+    config: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return _number_prompts(self.table)
+
+    def make_log(self, provider: str | None) -> Log:
+        """The log of a provider, and its logs under each prompt if there are several prompts."""
+        rows = [row for row in self.table["results"] if provider is None or _read_provider(row) == provider]
+        prompts = _name_prompts(rows, self._numbers)
+        log = self._make_part(provider, rows, None)
+        if len(prompts) < 2:
+            return log
+        parts = {}
+        for number, name in prompts.items():
+            of_prompt = [row for row in rows if _find_number(row, self._numbers) == number]
+            part = self._make_part(provider, of_prompt, number)
+            parts[name] = replace(part, model=f"{provider}, {name}" if provider else name)
+        return replace(log, prompts=parts)
+
+    def _make_part(self, provider: str | None, rows: Sequence[Mapping[str, Any]], prompt: int | None) -> Log:
+        """The log of these rows. prompt: their number; None: of all prompts."""
+        columns = [
+            column
+            for at, column in enumerate(self.table.get("prompts") or ())
+            if prompt is None or self._numbers[at] == prompt
+        ]
+        task = TaskLog(
+            partial(_read_rows, self.path, provider, prompt),
+            settings=_read_settings(self.config, provider, rows),
+            optional_metrics=True,
+            ranges={"score": (0.0, 1.0)},
+            samples=_count_tests(columns, provider),
+            known_directions=dict.fromkeys(("score", *_list_pass_metrics(rows)), True),
+        )
+        environment = _read_environment(self.config, self.metadata)
+        return Log("promptfoo", str(self.path), {"": task}, provider, environment=environment)
+
+
+def _name_prompts(rows: Sequence[Mapping[str, Any]], numbers: Mapping[int, int]) -> dict[int, str]:
+    """The name of each prompt by its number: its label if that is short and no other prompt has it."""
+    labels = {
+        _find_number(row, numbers): str((row.get("prompt") or {}).get("label") or "").strip() for row in rows
+    }
+    counts = Counter(labels.values())
+
+    def is_name(label: str) -> bool:
+        return bool(label) and len(label) <= _LONGEST_LABEL and "\n" not in label and counts[label] == 1
+
+    return {
+        number: label if is_name(label) else f"prompt {number + 1}"
+        for number, label in sorted(labels.items())
+    }
+
+
+def _find_number(row: Mapping[str, Any], numbers: Mapping[int, int]) -> int:
+    """The number of a row's prompt."""
+    number: int = numbers.get(row["promptIdx"], row["promptIdx"])
+    return number
 
 
 def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
@@ -217,8 +277,11 @@ def _is_failed(row: Mapping[str, Any]) -> bool:
     return bool(response.get("error") or (row.get("error") and response.get("output") is None))
 
 
-def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
-    """The rows. provider: whose answers; None for a file without a row."""
+def _read_rows(path: Path, provider: str | None, only: int | None) -> Iterator[Row]:
+    """The rows. provider: whose answers; None for a file without a row. only: the number of the only prompt.
+
+    With one prompt, a row is called by its test, so that the rows of two prompts can be paired.
+    """
     table = read_object(path)["results"]
     numbers: dict[int, int] = {}
     for at, row in enumerate(table["results"]):
@@ -226,7 +289,9 @@ def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
             if provider != _read_provider(row):
                 continue
             numbers = numbers or _number_prompts(table)
-            number = numbers.get(row["promptIdx"], row["promptIdx"])
+            number = _find_number(row, numbers)
+            if only not in (None, number):
+                continue
             test, response = row.get("testCase") or {}, row.get("response") or {}
             prompt = convert_to_text((row.get("prompt") or {}).get("raw"))
             failed = _is_failed(row)
@@ -239,7 +304,7 @@ def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
             row_vars = row.get("vars") or {}
             inputs = [row.get("vars"), test.get("assert")]
             yield Row(
-                id=f"{row['testIdx']}.{number}" if number else f"{row['testIdx']}",
+                id=f"{row['testIdx']}.{number}" if number and only is None else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys=make_keys(
                     # tests that differ only in their prompts do not show what they ask

@@ -1,7 +1,7 @@
 """A log is of one model; chooses the model of a file that holds answers of several.
 
 `promptfoo eval` asks several providers in one run, each under several prompts, and writes one file.
-`--model` chooses a provider, a prompt or both of each side. So two models or prompts of one file can be judged.
+`--model` chooses a provider, a prompt or both of each side. So it can judge two prompts of one model.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def _judge_one_file(options: argparse.Namespace) -> int:
     if log is None:
         raise DataError(
             f"{options.teacher}: expected two files, BASE and TARGET. A single file can be a KL log, such "
-            "as the output of llama-perplexity --kl-divergence. It can also be a log of several models or prompts; "
-            "then choose two with --model base=NAME --model target=NAME"
+            "as the output of llama-perplexity --kl-divergence. It can also be a log of several models or "
+            "prompts; then choose two with --model base=NAME --model target=NAME"
         )
     return judge_kl_file(options, log)

@@ -144,6 +144,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "base": first.base.shown,
             "targets": [judged.target.shown for judged in verdicts],
             "files": digest_logs([first.base, *(judged.target for judged in verdicts)]),
+            "computed": [row.name for row in first.comparisons if _is_computed(row)],
         },
         real=True,
         classes=[],
@@ -157,6 +158,11 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             )
         },
     )
+
+
+def _is_computed(comparison: Comparison) -> bool:
+    """Whether slimgate computes the figure, from the answers or over a corpus, and not the tool."""
+    return comparison.metric in ANSWER_METRICS or comparison.corpus is not None
 
 
 def _describe_comparison(same: Sequence[Comparison], tool: str) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class JudgedLoadTests(JudgedFiles):
             source={
                 "name": self.base.tool,
                 "base": self.base.shown,
+                "targets": [log.shown for log in self.logs.values()],
                 **({} if self._repeat is None else {"repeat": self._repeat.shown}),
                 "files": digest_logs(
                     [self.base, *([] if self._repeat is None else [self._repeat]), *self.logs.values()]

@@ -6,7 +6,7 @@ The suite author's published figures are their own markdown, made harmless.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from slimgate._system.escape import escape, escape_invisible, fence_code
 from slimgate._system.number_text import (
@@ -17,9 +17,9 @@ from slimgate._system.number_text import (
     format_percent,
 )
 from slimgate._system.timestamps import format_moment
-from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.judge.score_metric import RECORD_KIND, RULES
 from slimgate.record.run import RunRecord
-from slimgate.record.task import Machine, SplitFacts
+from slimgate.record.task import PREDICTIONS, Machine, SplitFacts
 from slimgate.report.figures import add_note
 from slimgate.report.peaks import list_rate_lines
 from slimgate.report.since_baseline import name_baseline
@@ -33,6 +33,7 @@ from slimgate.report.tables import (
     make_pipe_table,
     remove_empty_columns,
 )
+from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 _GIBIBYTE = 1024**3
@@ -250,11 +251,17 @@ def _summarize_labels(split: str, counts: dict[str, int]) -> str:
 
 def describe_files(record: RunRecord) -> Iterator[str]:
     """`teacher.csv (SHA-256 6f1c…)`; `runs/base (digest 6f1c…)` for a folder; empty without digests."""
-    files = record.task.source.get("files")
-    if isinstance(files, Mapping):
-        for name, digest in files.items():
-            kind = "SHA-256" if len(digest) == _SHA256_DIGITS else "digest"
-            yield f"{escape(name)} ({kind} {escape(digest[:12])})"
+    for name in record.task.source.get("files") or {}:
+        yield describe_file(record, name)
+
+
+def describe_file(record: RunRecord, name: str) -> str:
+    """A judged file or folder with its digest, if the record has it."""
+    digest = (record.task.source.get("files") or {}).get(name)
+    if digest is None:
+        return escape(name)
+    kind = "SHA-256" if len(digest) == _SHA256_DIGITS else "digest"
+    return f"{escape(name)} ({kind} {escape(digest[:12])})"
 
 
 def describe_source(record: RunRecord) -> str:
@@ -290,10 +297,47 @@ def format_origin(record: RunRecord) -> str:
 
 
 def describe_run(record: RunRecord) -> str:
-    """Teacher, machine, baseline and self-test of a suite of models; for files, their paths and digests."""
-    if not record.task.is_of_files:
-        return " · ".join(_describe_run(record))
-    return " · ".join(describe_files(record))
+    """Teacher, machine, baseline and self-test of a suite of models.
+
+    For files: both sides with their models, paths and digests, where the scores come from, and which
+    differences between the logs the user allowed.
+    """
+    return " · ".join(_describe_judged(record) if record.task.is_of_files else _describe_run(record))
+
+
+def _describe_judged(record: RunRecord) -> Iterator[str]:
+    source, sides = record.task.source, record.task.sides
+    base, targets = source.get("base"), source.get("targets") or []
+    if base is None:
+        yield from describe_files(record)
+        return
+    of_predictions = record.task.kind == PREDICTIONS  # its files name no model
+    models = {model.name: None if of_predictions else model.parent for model in record.variants}
+    variants = [model for model in record.variants if model.name != TEACHER]
+    yield f"{sides.original}: {_describe_side(record, models.get(TEACHER), base)}"
+    for variant, file in zip(variants, targets, strict=False):
+        side = _describe_side(record, models[variant.name], file)
+        yield f"{sides.other} **{escape(variant.name)}**: {side}"
+    further = [name for name in source.get("files") or {} if name not in (base, *targets)]
+    yield from (f"further run: {describe_file(record, name)}" for name in others)
+    yield _describe_scores(record)
+    allowed = (record.task.params or {}).get(RULES, {}).get("allow")
+    if allowed is not None:
+        yield f"allowed differences: {escape(', '.join(allowed) or 'none')}"
+
+
+def _describe_side(record: RunRecord, model: str | None, file: str) -> str:
+    """`int4, logs/int4 (digest 6f1c…)`. model: as the log names it."""
+    return f"{escape(model)}, {describe_file(record, file)}" if model else describe_file(record, file)
+
+
+def _describe_scores(record: RunRecord) -> str:
+    """Who computed the figures that were judged."""
+    if record.task.kind == PREDICTIONS:
+        return "scores computed by slimgate from labels and predictions"
+    tool, computed = escape(str(record.task.source["name"])), record.task.source.get("computed")
+    line = f"{'scores' if record.task.has_rows else 'times'} as {tool} wrote them"
+    return f"{line}, except {escape(', '.join(computed))}, computed by slimgate" if computed else line
 
 
 def _describe_run(record: RunRecord) -> Iterator[str]:

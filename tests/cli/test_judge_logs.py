@@ -295,7 +295,7 @@ def test_what_to_ship_names_the_tasks_that_lost_most(judge: Judge, tmp_path: Pat
         tmp_path / "r",
     )
     line = next(
-        line for line in (tmp_path / "r/report.md").read_text("utf-8").splitlines() if "**target**:" in line
+        line for line in (tmp_path / "r/report.md").read_text("utf-8").splitlines() if "- **target**:" in line
     )
     assert re.fullmatch(r"- \*\*target\*\*: mmlu/acc .*\), gsm8k/acc .*\), 1 more that lost less\.", line)
 
@@ -350,6 +350,20 @@ def test_a_report_names_the_logs_with_digests_of_what_was_read(
         assert all(f"{log} (digest {files[str(log)][:12]})" in head for log in logs)
     assert digests[0][0] == digests[1][0]
     assert digests[0][1] != digests[1][1]
+
+
+def test_a_report_begins_with_both_sides_and_what_was_allowed(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    logs = write_lm_eval_pair(tmp_path, base, lose_answers(base, 4))
+    judge(*logs, "--drop-points", 4, "--allow", "shots", "--allow", "prompt", "--report", tmp_path / "report")
+    lines = (tmp_path / "report/report.md").read_text("utf-8").splitlines()
+    line = next(line for line in lines if line.startswith("base: "))
+    shown = re.sub(r"digest \w{12}", "digest", line)
+    assert shown == (
+        f"base: base, {logs[0]} (digest) · target **{logs[1].name}**: {logs[1].name}, {logs[1]} (digest) · "
+        "scores as lm_eval wrote them · allowed differences: prompt, shots"
+    )
 
 
 def test_a_target_that_is_much_better_may_be_the_base(judge: Judge, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_report_of_predictions_has_what_every_report_has(
     text = (folder / "report.md").read_text()
     assert "small: f1_macro 0.850 vs 1.000" in text
     digest = hashlib.sha256((tmp_path / "small.csv").read_bytes()).hexdigest()[:12]
-    assert f"small.csv (SHA-256 {digest})" in text
+    assert f"variant **small**: {tmp_path}/small.csv (SHA-256 {digest}) · scores computed by slimgate" in text
     assert re.search(r"\| metric +\| +n \| +teacher \| +variant \|", text)
     page = (folder / "report.html").read_text()
     for absent in ("real text", "suite report.toml", "torch", "**duel**", "later split", "**Memory**"):

@@ -91,7 +91,7 @@ def test_a_card_of_logs_names_base_and_files(
     assert "this model is worse than its base" in out
     assert "gate itself" not in out
     assert "Suite out.toml" not in out
-    assert re.search(r"base \(digest \w{12}\) · \S*int4 \(digest \w{12}\)\n$", out)
+    assert re.search(r"base \(digest \w{12}\) · target \*\*int4\*\*: int4, \S*int4 \(digest \w{12}\) · ", out)
 
 
 def test_a_card_has_the_verdicts_on_load_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

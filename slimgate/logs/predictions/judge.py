@@ -124,6 +124,7 @@ class JudgedPredictions(JudgedFiles):
             source={
                 "name": "prediction files",
                 "base": self._base,
+                "targets": [path.as_posix() for path in self._files[1:]],
                 "files": {path.as_posix(): file_sha256(path) for path in self._files},
             },
             real=True,

@@ -319,7 +319,7 @@ def _describe_judged(record: RunRecord) -> Iterator[str]:
         side = _describe_side(record, models[variant.name], file)
         yield f"{sides.other} **{escape(variant.name)}**: {side}"
     further = [name for name in source.get("files") or {} if name not in (base, *targets)]
-    yield from (f"further run: {describe_file(record, name)}" for name in others)
+    yield from (f"further run: {describe_file(record, name)}" for name in further)
     yield _describe_scores(record)
     allowed = (record.task.params or {}).get(RULES, {}).get("allow")
     if allowed is not None:

@@ -162,7 +162,7 @@ def _choose_suite_name(options: argparse.Namespace, files: DataFiles) -> str:
 def _make_draft(
     options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None
 ) -> Draft:
-    from slimgate.cli.init.draft import Draft, concat_parts
+    from slimgate.cli.init.draft import Draft, concat_parts, use_split_column
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
     from slimgate.data.guess_input import UserColumns
@@ -171,10 +171,12 @@ def _make_draft(
         options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)
     if options.model is None:
         raise DataError("--model is missing; give a folder, a hub id, or package:NAME/PATH")
-    model, parts = find_model(options.model, folder), files.read()
+    model = find_model(options.model, folder)
     stated = UserColumns(
         options.task, tuple(options.text), options.label, options.group, _split_list(options.names)
     )
+    named = (*stated.text, stated.label, stated.group)
+    files, parts = use_split_column(files, files.read(), [name for name in named if name is not None])
     table = concat_parts(parts)
     guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
     if ask is not None:

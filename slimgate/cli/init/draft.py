@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,13 +31,23 @@ from slimgate.run.budget_plan import GateGroups, count_groups
 
 Files = tuple[Path, ...]
 
+# The usual values of a column that names splits. Without test rows, validation rows are the gate.
+_PARTS: dict[files.PartName, frozenset[str]] = {
+    "train": frozenset({"train", "training"}),
+    "calibration": frozenset({"calibration", "calib"}),
+    "selection": frozenset({"validation", "valid", "val", "dev", "selection"}),
+    "gate": frozenset({"test", "testing", "eval", "evaluation", "gate"}),
+    "confirm": frozenset({"confirm", "holdout", "hold-out"}),
+}
+
 
 @dataclass(frozen=True)
 class DataFiles:
     """The files of --data, --gate or --by-label.
 
     data: files with all rows, or the train rows if `gate` has files. by_label: for each label a file with a
-    text on each line.
+    text on each line. split_column: the column of `data` that names the split of each row; splits: for each
+    part its values.
     """
 
     data: Files = ()
@@ -45,6 +55,8 @@ class DataFiles:
     by_label: Mapping[str, Files] | None = None
     encoding: str = "utf-8"
     quotes: bool = True
+    split_column: str | None = None
+    splits: Mapping[files.PartName, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if bool(self.data) == bool(self.by_label):
@@ -69,14 +81,19 @@ class DataFiles:
             paths = {"train": _make_relative(self.data, folder), "gate": _make_relative(self.gate, folder)}
         else:
             paths = {"path": _make_relative(self.data, folder)}
+        if self.split_column is not None:
+            paths |= {"split_column": self.split_column, "splits": dict(self.splits)}
         options: dict[str, Any] = {} if self.encoding == "utf-8" else {"encoding": self.encoding}
         if not self.quotes:
             options["quotes"] = False
         return {"name": "files", **paths, **options}
 
     def read(self) -> Mapping[str, pa.Table]:
-        """The rows of each part. Raises SlimgateError for files that are missing or cannot be read."""
-        source = self.make_source(Path("/"))
+        """The rows of each part, not yet divided by a split column.
+
+        Raises SlimgateError for files that are missing or cannot be read.
+        """
+        source = replace(self, split_column=None, splits={}).make_source(Path("/"))
         del source["name"]
         try:
             params = files.Params.model_validate(_make_absolute(source))
@@ -85,6 +102,44 @@ class DataFiles:
         files.source.columns(params)  # for a wrong header, its error is clearer than that of `read`
         with TemporaryDirectory(prefix="slimgate-") as scratch:
             return files.source.read(params, scratch=Path(scratch))
+
+
+def use_split_column(
+    data: DataFiles, parts: Mapping[str, pa.Table], stated: Collection[str]
+) -> tuple[DataFiles, Mapping[str, pa.Table]]:
+    """The files and the rows of each part, by a column that names the split of each row, if there is one.
+
+    A table of a data set often has train and test rows. A gate that is cut from all of them has rows that
+    the model was trained on.
+
+    parts: the rows as read. stated: columns for which the user stated another role.
+    """
+    if tuple(parts) != ("all",) or data.by_label:
+        return data, parts
+    for name in parts["all"].column_names:
+        splits = guess_splits(parts["all"][name]) if name not in stated else {}
+        if splits:
+            divided = files.select_parts(parts["all"], name, splits)
+            return replace(data, split_column=name, splits=splits), divided
+    return data, parts
+
+
+def guess_splits(column: pa.ChunkedArray) -> dict[files.PartName, list[str]]:
+    """For each part its values in the column; empty unless all values name splits, with train and a gate."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return {}
+    values = column.unique().to_pylist()
+    if len(values) > 10 or None in values:
+        return {}
+    splits = {
+        part: sorted(value for value in values if value.strip().lower() in names)
+        for part, names in _PARTS.items()
+    }
+    splits = {part: names for part, names in splits.items() if names}
+    if "gate" not in splits and "selection" in splits:
+        splits["gate"] = splits.pop("selection")
+    is_complete = sum(map(len, splits.values())) == len(values) and {"train", "gate"} <= set(splits)
+    return splits if is_complete else {}
 
 
 def _make_relative(paths: Files, folder: Path) -> str | list[str]:

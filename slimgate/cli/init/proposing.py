@@ -20,6 +20,7 @@ from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 # More rows cost more time than they are worth; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
+MOST_CALIBRATION, MOST_SELECTION = 512, 1_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 SHARES_ABOVE = (0.005, 0.01, 0.02, 0.05)
 # Documents of unequal length count as fewer rows, so a budget on a perplexity needs this many times more.
@@ -103,16 +104,20 @@ def list_onnx_int8_steps(model: ModelSettings) -> list[Json]:
 def choose_split_sizes(parts: Mapping[str, int]) -> Json:
     """The [task] splits. parts: the number of rows of each part of the source, such as "train" or "all"."""
     rows = parts.get("train", parts.get("all", 0))
-    calibration, selection = max(1, min(512, rows // 20)), max(1, min(1000, rows // 10))
-    train_rows = rows - calibration - selection
-    gate: int | str
-    if "gate" in parts:
-        gate = "rest" if parts["gate"] <= MOST_NAMED_GATE else MOST_NAMED_GATE
-    else:
-        gate = min(MOST_GATE, max(1, rows * 2 // 5))
-        train_rows -= gate
-    train: int | str = "rest" if train_rows <= MOST_TRAIN else MOST_TRAIN
-    return {"train": train, "calibration": calibration, "selection": selection, "gate": gate}
+    sizes: Json = {
+        "calibration": max(1, min(MOST_CALIBRATION, rows // 20)),
+        "selection": max(1, min(MOST_SELECTION, rows // 10)),
+        "gate": min(MOST_GATE, max(1, rows * 2 // 5)),
+    }
+    train = rows - sum(size for name, size in sizes.items() if name not in parts)
+    largest = {"calibration": MOST_CALIBRATION, "selection": MOST_SELECTION, "gate": MOST_NAMED_GATE}
+    named = {name: _choose_size(parts[name], size) for name, size in largest.items() if name in parts}
+    confirm = {"confirm": "rest"} if "confirm" in parts else {}
+    return {"train": _choose_size(train, MOST_TRAIN), **sizes, **named, **confirm}
+
+
+def _choose_size(rows: int, largest: int) -> int | str:
+    return "rest" if rows <= largest else largest
 
 
 def choose_max_tokens(lengths: Sequence[int], longest: int | None) -> int:

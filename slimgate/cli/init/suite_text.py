@@ -126,7 +126,9 @@ def _find_remark(draft: Draft, key: str) -> str | None:
 def describe_rows(draft: Draft) -> Iterator[str]:
     """Facts about the rows, one per line."""
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
-    where = f" in the files ({rows})" if rows else ""
+    column = draft.files.split_column
+    place = "in the files" if column is None else f"by the column {format_text(column)}"
+    where = f" {place} ({rows})" if rows else ""
     yield f"{draft.table.num_rows:,} rows{where}: {format_text(draft.guess.why)}."
     splits = ", ".join(f"{name} {report.n:,}" for name, report in draft.cut.reports.items())
     yield f"Splits: {splits}."

@@ -2,6 +2,8 @@
 
     { name = "files", path = "rows.csv" }                              one table: all splits are cut from it
     { name = "files", train = "a.csv", gate = ["b.csv", "c.csv"] }     named splits: one file each, or several
+    { name = "files", path = "rows.csv", split_column = "split", splits = { train = "train", gate = "test" } }
+                                                                       a column names the split of each row
     { name = "files", by_label = { pos = "a.txt", neg = "b.txt" } }    a row a line; columns text and label
     { name = "files", path = "rows.csv", images = ["image"] }          paths of images, from the file's folder
 
@@ -16,13 +18,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import file_sha256
+from slimgate.data.arrow import select_table_rows
 from slimgate.data.images import digest_images, read_images
 from slimgate.data.row_files import (
     SUFFIXES,
@@ -32,12 +36,9 @@ from slimgate.data.row_files import (
     read_column_names,
     require_file,
 )
-from slimgate.errors import DataError
+from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.source import Source
-
-# The parts that have a key of their own.
-NAMED_PARTS = ("train", "calibration", "selection", "gate", "confirm")
 
 
 def _wrap_in_tuple(value: object) -> Any:
@@ -54,6 +55,17 @@ Paths = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
 ]
+Values = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_wrap_in_tuple),
+    Field(min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+PartName = Literal["train", "calibration", "selection", "gate", "confirm"]
+# The parts that have a key of their own.
+NAMED_PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
 class Params(Table):
@@ -61,6 +73,10 @@ class Params(Table):
 
     path: Paths | None = None
     """One table, in one file or several files, from which all splits are cut."""
+    split_column: str | None = None
+    """Column of `path` that names the split of each row; `splits` says which values mean which split."""
+    splits: dict[PartName, Values] = Field(default_factory=dict)
+    """For each part the values of `split_column`, such as { train = "train", gate = ["test", "dev"] }."""
     train: Paths | None = None
     """File or files of the part train."""
     calibration: Paths | None = None
@@ -106,6 +122,19 @@ class Params(Table):
         return self
 
     @model_validator(mode="after")
+    def _check_split_column(self) -> Params:
+        if (self.split_column is None) == bool(self.splits) or (self.splits and not self.path):
+            raise _make_files_error(
+                'split_column needs path and splits, such as path = "rows.csv", split_column = "split", '
+                'splits = { train = "train", gate = "test" }'
+            )
+        values = [value for values in self.splits.values() for value in values]
+        repeated = next((value for value in values if values.count(value) > 1), None)
+        if repeated is not None:
+            raise _make_files_error(f'splits names the value "{repeated}" twice: its rows would be in both')
+        return self
+
+    @model_validator(mode="after")
     def _check_files(self) -> Params:
         try:
             # Encodes a text, because Python also knows codecs that are no encodings of text, such as rot13.
@@ -130,7 +159,7 @@ class Params(Table):
 
 class Files(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...]:
-        """The column names of all parts, in the order of the first file.
+        """The column names of all parts, in the order of the first file, without `split_column`.
 
         Raises SuiteError for a file that is not there, DataError for one that cannot be read, or if the
         files of one part have other columns.
@@ -143,10 +172,15 @@ class Files(Source[Params]):
         for part, _, path in _list_part_files(params):
             columns = FileColumns(path, read_column_names(_make_row_file(params, path)))
             _check_same_columns(params, columns, first_of_part.setdefault(part, columns))
-        return tuple(dict.fromkeys(name for columns in first_of_part.values() for name in columns.names))
+        names = tuple(dict.fromkeys(name for columns in first_of_part.values() for name in columns.names))
+        if params.split_column is not None:
+            _check_split_column_name(params.split_column, names)
+        return tuple(name for name in names if name != params.split_column)
 
     def parts(self, params: Params) -> tuple[str, ...]:
         """("all",), or the parts that are stated among train, calibration, selection, gate and confirm."""
+        if params.splits:
+            return tuple(part for part in NAMED_PARTS if part in params.splits)
         return tuple(dict.fromkeys(file.part for file in _list_part_files(params)))
 
     def is_real(self, params: Params) -> bool:
@@ -158,7 +192,8 @@ class Files(Source[Params]):
 
         If rows name images, it includes their bytes.
         """
-        total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
+        reading = [params.encoding, params.quotes, params.split_column, params.splits]
+        total = hashlib.sha256(json.dumps(reading).encode())
         for part, label, path in _list_part_files(params):
             require_file(path)
             total.update(
@@ -183,10 +218,53 @@ class Files(Source[Params]):
             _check_same_columns(params, columns, first_of_part.setdefault(part, columns))
             tables_of_part.setdefault(part, []).append(table)
         types = _find_common_types([table for tables in tables_of_part.values() for table in tables])
-        return {part: _concatenate_tables(tables, types) for part, tables in tables_of_part.items()}
+        parts = {part: _concatenate_tables(tables, types) for part, tables in tables_of_part.items()}
+        if params.split_column is None:
+            return parts
+        return select_parts(parts["all"], params.split_column, params.splits)
 
 
 source = Files()
+
+
+def select_parts(
+    table: pa.Table, column: str, splits: Mapping[PartName, Sequence[str]]
+) -> dict[str, pa.Table]:
+    """The rows of each part, without the column that names their split.
+
+    Args:
+        table: all rows.
+        column: the column that names the split of each row.
+        splits: for each part the values of this column. They are compared as text.
+
+    Raises:
+        DataError: a row has no value or a value that no part names, or no row has any value of a part.
+    """
+    _check_split_column_name(column, table.column_names)
+    names = [None if value is None else str(value) for value in table[column].to_pylist()]
+    part_of_value = {value: part for part, values in splits.items() for value in values}
+    unnamed = next((row for row, name in enumerate(names) if name not in part_of_value), None)
+    if unnamed is not None:
+        actual = "nothing" if names[unnamed] is None else f'"{names[unnamed]}"'
+        raise DataError(
+            f"row {unnamed + 1} has {actual} in split_column {column}, expected one of the values in splits: "
+            f"{', '.join(part_of_value)}; add the value to a part, or remove the row from the file"
+        )
+    rows: dict[PartName, list[int]] = {part: [] for part in NAMED_PARTS if part in splits}
+    for row, name in enumerate(names):
+        rows[part_of_value[str(name)]].append(row)
+    if (empty := next((part for part, numbers in rows.items() if not numbers), None)) is not None:
+        raise DataError(
+            f"no row is in part {empty}: split_column {column} never has {' or '.join(splits[empty])}; "
+            f"its values are {', '.join(dict.fromkeys(map(str, names)))}"
+        )
+    rest = table.drop_columns([column])
+    return {part: select_table_rows(rest, np.array(numbers)) for part, numbers in rows.items()}
+
+
+def _check_split_column_name(name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise DataError(f"split_column {name} is not a column of the rows{format_suggestion(name, names)}")
 
 
 def _make_files_error(message: str) -> PydanticCustomError:

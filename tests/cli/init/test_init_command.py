@@ -115,6 +115,51 @@ def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init
     }
 
 
+@pytest.mark.parametrize(
+    ("values", "splits"),
+    [
+        (
+            ("train", "validation", "test"),
+            {"train": ["train"], "selection": ["validation"], "gate": ["test"]},
+        ),
+        (("Train", "Dev", "Dev"), {"train": ["Train"], "gate": ["Dev"]}),
+        (("a", "b", "c"), None),
+        (("train", "test", "other"), None),
+    ],
+    ids=["three splits", "dev rows are the gate", "no splits", "a value that is no split"],
+)
+def test_a_column_of_splits_is_recognized_by_its_values(
+    repository: Path, init: Command, values: tuple[str, str, str], splits: dict[str, list[str]] | None
+) -> None:
+    """The column is last, where a label usually is; one row in five is validation, one in five is test."""
+    rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
+    names = [values[0], values[0], values[0], values[1], values[2]]
+    lines = [f"{row},{names[number // 4 % 5]}" for number, row in enumerate(rows[1:])]
+    (repository / "reviews.csv").write_text("\n".join([f"{rows[0]},part", *lines]) + "\n", "utf-8")
+    code, out, _ = init("--model", "model", "--data", "reviews.csv")
+    task = read_suite(repository, "reviews")["task"]
+    named = {} if splits is None else {"split_column": "part", "splits": splits}
+    assert (code, task["label"], task["source"]) == (
+        0,
+        "label",
+        {"name": "files", "path": "../reviews.csv", **named},
+    )
+    assert ("400 rows by the column part (train 240," in out) is (splits is not None)
+    if splits is not None:
+        suite = load_suite(repository / "bench/reviews.toml")
+        gate = prepare_rows(suite, Store(repository / "store")).splits["gate"]
+        assert len(gate) == sum(line.rsplit(",")[-1] in splits["gate"] for line in lines)
+
+
+def test_a_stated_label_is_not_taken_for_splits(repository: Path, init: Command) -> None:
+    text = (
+        (repository / "reviews.csv").read_text("utf-8").replace(",pos,", ",test,").replace(",neg,", ",train,")
+    )
+    (repository / "reviews.csv").write_text(text, "utf-8")
+    assert init("--model", "model", "--data", "reviews.csv", "--label", "label")[0] == 0
+    assert "split_column" not in read_suite(repository, "reviews")["task"]["source"]
+
+
 def test_a_language_model_and_text_alone(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)
     (repository / "notes.txt").write_text("\n".join(f"the film is good a {i}" for i in range(80)), "utf-8")

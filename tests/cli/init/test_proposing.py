@@ -68,6 +68,16 @@ def test_one_file_is_split_and_a_gate_of_its_own_stays_whole() -> None:
     small = choose_split_sizes({"all": 1000})
     assert small == {"train": "rest", "calibration": 50, "selection": 100, "gate": 400}
     assert choose_split_sizes({"train": 1000, "gate": 300})["gate"] == "rest"
+    named = choose_split_sizes(
+        {"train": 1000, "calibration": 600, "selection": 90, "gate": 300, "confirm": 7}
+    )
+    assert named == {
+        "train": "rest",
+        "calibration": 512,
+        "selection": "rest",
+        "gate": "rest",
+        "confirm": "rest",
+    }
     large = choose_split_sizes({"all": 1_000_000})
     assert large == {"train": 20_000, "calibration": 512, "selection": 1000, "gate": 6000}
 

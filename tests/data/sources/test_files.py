@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -57,6 +58,16 @@ def write(path: Path, content: str | bytes) -> str:
         ({"path": "a.csv", "by_label": {"x": "a.txt", "y": "b.txt"}}, "path and by_label given"),
         ({"by_label": {"x": "a.txt"}}, "at least two labels; found x"),
         ({"by_label": {"x": "a.txt", "y": "b.txt"}, "format": "csv"}, 'and format = "csv" was given'),
+        ({"path": "a.csv", "split_column": "split"}, "split_column needs path and splits"),
+        ({"path": "a.csv", "splits": {"gate": "test"}}, "split_column needs path and splits"),
+        (
+            {"train": "a.csv", "split_column": "split", "splits": {"gate": "test"}},
+            "split_column needs path and splits",
+        ),
+        (
+            {"path": "a.csv", "split_column": "split", "splits": {"gate": "test", "train": ["test"]}},
+            'splits names the value "test" twice',
+        ),
         ({"path": "a.xlsx"}, "suffix .xlsx does not show the format; known: .csv"),
         ({"train": "a.csv", "gate": "a.csv"}, "occurs twice, in train and in gate"),
         ({"path": "a.csv", "encoding": "utf-9"}, "encoding utf-9 is not known"),
@@ -309,6 +320,51 @@ def test_an_object_of_columns_is_refused(tmp_path: Path, name: str) -> None:
         read(tmp_path, path=path)
     message = write(tmp_path / f"b{name}", b'{"text": {"role": "user"}, "label": {"name": "x"}}')
     assert len(read(tmp_path, path=message)["all"]["text"]) == 1
+
+
+SPLIT_ROWS = "text,split\na,train\nb,dev\nc,test\nd,train\n"
+
+
+def test_a_column_names_the_split_of_each_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", SPLIT_ROWS)
+    options = {"path": path, "split_column": "split", "splits": {"gate": ["dev", "test"], "train": "train"}}
+    assert read(tmp_path, **options) == {"train": {"text": ["a", "d"]}, "gate": {"text": ["b", "c"]}}
+    params = params_of(**options)
+    assert files.source.parts(params) == ("train", "gate")
+    assert files.source.columns(params) == ("text",)
+    swapped = params_of(**{**options, "splits": {"gate": "train", "train": ["dev", "test"]}})
+    assert files.source.digest(swapped) != files.source.digest(params)
+
+
+@pytest.mark.parametrize(
+    ("column", "splits", "message"),
+    [
+        ("split", {"train": "train", "gate": "test"}, 'row 2 has "dev" in split_column split, expected one'),
+        (
+            "splitt",
+            {"train": "train"},
+            "split_column splitt is not a column of the rows. Did you mean split?",
+        ),
+        (
+            "split",
+            {"train": ["train", "dev", "test"], "gate": "gate"},
+            "no row is in part gate: split_column split never has gate; its values are train, dev, test",
+        ),
+    ],
+    ids=["value without a part", "unknown column", "part without rows"],
+)
+def test_split_values_and_parts_must_agree(
+    tmp_path: Path, column: str, splits: dict[str, Any], message: str
+) -> None:
+    path = write(tmp_path / "rows.csv", SPLIT_ROWS)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(tmp_path, path=path, split_column=column, splits=splits)
+
+
+def test_a_row_without_a_split_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", '{"text": "a", "split": "train"}\n{"text": "b"}\n')
+    with pytest.raises(DataError, match="row 2 has nothing in split_column split"):
+        read(tmp_path, path=path, split_column="split", splits={"train": "train"})
 
 
 def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def digest_code(module: str) -> str:
       its extras). If a distribution was installed from a folder, an archive or a repository, its files count.
     - The bytes count for each file that a string of a user's module names with its suffix or folder, from the
       module's folder or the current one, such as a list of words. A string with only a suffix names the file
-      that differs from the module in its suffix. (`read_files` sees what the code opens in other ways.)
+      that differs from the module in its suffix. (`code_reads` sees what the code opens in other ways.)
     - The value counts for each environment variable that a user's module reads by name, without secrets.
 
     Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from slimgate._system.code_reads import watch_reads
 from slimgate._system.digests import list_sources
-from slimgate._system.read_files import watch_reads
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.plugins.module_of import module_of
 

@@ -114,7 +114,7 @@ class SuiteRun:
         self._servers = Servers(options.server_logs)
         threads = max(1, suite.threads // options.workers)
         self.suite = attach_servers(replace(suite, threads=threads), self._servers)
-        self.store, self.device, self._baseline = store, device, baseline
+        self.store, self.device, self._baseline = store.make_view(), device, baseline
         self.watch, self.split, self.time_limit = options.watch, options.split, options.time_limit
         self._probe = options.probe
         self._started = time.perf_counter()
@@ -130,7 +130,7 @@ class SuiteRun:
         self.stored_answers: dict[str, str] = {}
         # By model and seed: why another process could not predict the answers.
         self._unanswered: dict[tuple[str, int], SlimgateError] = {}
-        self.past = PastTimes(store, suite)
+        self.past = PastTimes(self.store, suite)
 
     @property
     def baseline(self) -> Baseline:

@@ -8,7 +8,7 @@
         unfinished/             answers of servers so far, of entries that are not complete yet
         damaged/                damaged entries, kept so that a user can look at them
         holds/  used/           which process uses what, and when (holds.py)
-        looks/                  what was judged on which rows (record/looks_log.py)
+        row_use/                what was judged on which rows (record/row_use.py)
 
 An entry appears complete or not at all. It is made in tmp/, its manifest (with the sha256 of every file) is
 written last, and then the folder is renamed. If a process is killed, the next one that opens the store
@@ -21,6 +21,7 @@ An error of the disk (full, read-only, not permitted, without locks) becomes one
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import re
@@ -29,7 +30,7 @@ import shutil
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from slimgate._system.code_reads import FOLDER, describe_code_reads, list_changed_reads
 from slimgate._system.files import FULL
-from slimgate._system.read_files import are_unchanged, describe_read_files
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Json
@@ -52,8 +53,8 @@ _ELSEWHERE = "name another by --slimgate-store DIR"
 _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
-# The key of a manifest for what the user's code has read (read_files.py).
-_READ_FILES = "read_files"
+# The key of a manifest for what the user's code has read (code_reads.py).
+CODE_READS = "code_reads"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not
 # reach from machine to machine on every shared disk.
 _KEEP_OF_OTHERS_SECONDS = 24 * 60 * 60
@@ -145,6 +146,8 @@ class Store:
         for equality and not as times, so it works also if the clock was set back.
         """
         self.root = root
+        # The states of what the user's code has read for the entries that this object has returned.
+        self.code_reads: dict[str, str] = {}
         self._rebuild = rebuild
         with writing(root):
             for name in ("locks", "tmp"):
@@ -153,6 +156,12 @@ class Store:
             if not ignore.exists():
                 ignore.write_text("*\n", "utf-8")
             self._sweep()
+
+    def make_view(self) -> Store:
+        """The same store for one run, with code_reads of its own."""
+        view = copy.copy(self)
+        view.code_reads = {}
+        return view
 
     def _sweep(self) -> None:
         """Removes what killed processes left. An entry that is being made has a lock, and stays."""
@@ -169,8 +178,8 @@ class Store:
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry if it is complete, undamaged and not to be rebuilt; else None.
 
-        An entry whose manifest lists files that the user's code has read is to be rebuilt if one of them has
-        changed. From then on this process uses the entry, so no prune removes it. Raises
+        An entry is to be rebuilt if something has changed that the user's code has read (its manifest says).
+        From then on this process uses the entry, so no prune removes it. Raises
         BuildError if it cannot be read.
         """
         folder, name = self.root / kind / key, f"{kind}/{key}"
@@ -185,9 +194,10 @@ class Store:
                 return None
         if self._rebuild not in (None, manifest.get("rebuild")):
             return None
-        if not are_unchanged(manifest.get(_READ_FILES, {})):
+        if list_changed_reads(manifest.get(CODE_READS, {})):
             return None
         note_use(self.root, name)
+        self._note_reads(manifest.get(CODE_READS, {}))
         return Entry(folder, manifest, from_store=True)
 
     def make(
@@ -257,18 +267,36 @@ class Store:
         name = f"{kind}/{key}"
         with writing(self.root):
             work = self._make_work_folder(kind, key)
+        # While it is filled, the reads are those of the entries that it is made from.
+        earlier_reads, self.code_reads = self.code_reads, {}
         try:
             with filling(self.root, name):
                 facts = fill(work)
-            if read := describe_read_files(modules, self.root):
-                facts = {**facts, _READ_FILES: read}
+            self._note_reads(describe_code_reads(modules, self.root))
+            if self.code_reads:
+                facts = {**facts, CODE_READS: self.code_reads}
             with writing(self.root):
                 facts = dict(facts, key=key, created=format_now("microseconds"), rebuild=self._rebuild)
                 manifest = seal(work, name, facts)
                 hold_entry(self.root, name)
-                return self._publish(work, kind, key, manifest)
+                entry = self._publish(work, kind, key, manifest)
         finally:
+            reads, self.code_reads = self.code_reads, earlier_reads
             shutil.rmtree(work, ignore_errors=True)
+        self._note_reads(reads)
+        return entry
+
+    def _note_reads(self, reads: Mapping[str, str]) -> None:
+        """Notes what an entry depends on. Raises BuildError if another entry depends on another version.
+
+        A listed folder may get new files during a run, such as the reports, so folders are not compared.
+        """
+        for name, state in reads.items():
+            if self.code_reads.setdefault(name, state) != state and not state.startswith(FOLDER):
+                raise BuildError(
+                    f"{name}, which your code reads, changed during this run, so models would be compared by "
+                    "two versions; run again when nothing changes it"
+                )
 
     def _make_work_folder(self, kind: str, key: str) -> Path:
         """Makes an empty folder in tmp/. Removes what other processes left there of this key."""

@@ -1,12 +1,13 @@
-"""slimgate._system.read_files: what a user's code reads counts, however the code finds the file."""
+"""slimgate._system.code_reads: what a user's code reads counts, however the code finds its name."""
 
+import hashlib
 import sys
 from pathlib import Path
 
 import pytest
 from support.code_digests import forget_digests
 
-from slimgate._system.read_files import are_unchanged, describe_read_files, watch_reads
+from slimgate._system.code_reads import describe_code_reads, list_changed_reads, watch_reads
 
 MODULE = "reading_step"
 READERS = {
@@ -63,30 +64,30 @@ def run_code(body: str, folder: Path, *, imports: str = "") -> dict[str, str]:
     file = folder / f"{MODULE}.py"
     file.write_text(f"{IMPORTS}{imports}\n\ndef run():\n    {body}\n")
     __import__(MODULE).run()
-    return describe_read_files([MODULE], folder / "store")
+    return describe_code_reads([MODULE], folder / "store")
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_file_counts_however_its_name_is_formed(project: Path, reader: str) -> None:
     states = run_code(READERS[reader], project)
     assert "lists/a.txt" in states
-    assert are_unchanged(states)
+    assert list_changed_reads(states) == []
     (project / "lists/a.txt").write_text("two words\n")
-    assert not are_unchanged(states)
+    assert list_changed_reads(states) == ["lists/a.txt"]
 
 
 @pytest.mark.parametrize("reader", ["glob", "iterdir", "os.walk"])
 def test_a_new_file_in_a_listed_folder_counts(project: Path, reader: str) -> None:
     states = run_code(READERS[reader], project)
     (project / "lists/b.txt").write_text("two\n")
-    assert not are_unchanged(states)
+    assert list_changed_reads(states) == ["lists"]
 
 
 def test_a_file_that_was_missing_counts(project: Path) -> None:
     states = run_code("return run_path(f'{chr(97)}.cfg')", project, imports=TRY_TO_READ)
     assert states == {"a.cfg": "missing"}
     (project / "a.cfg").write_text("x")
-    assert not are_unchanged(states)
+    assert list_changed_reads(states) == ["a.cfg"]
 
 
 def test_a_file_that_was_read_at_import_counts(project: Path) -> None:
@@ -114,4 +115,62 @@ def test_what_is_no_input_does_not_count(project: Path, body: str) -> None:
 def test_another_modules_reads_do_not_count(project: Path) -> None:
     states = run_code("return 1", project)
     (project / "lists/a.txt").read_text()  # this test reads, and not the module
-    assert states == describe_read_files([MODULE], project / "store") == {}
+    assert states == describe_code_reads([MODULE], project / "store") == {}
+
+
+# Each reads the variable whose name is computed: the code does not contain it.
+VARIABLE_READERS = {
+    "subscript": "return os.environ[chr(65) + 'X']",
+    "get": "return os.environ.get(chr(65) + 'X')",
+    "getenv": "return os.getenv(chr(65) + 'X')",
+    "in": "return chr(65) + 'X' in os.environ",
+    "expandvars": "return os.path.expandvars('$' + chr(65) + 'X')",
+    "after a copy": "dict(os.environ); return os.environ[chr(65) + 'X']",
+    "helper": "return reading_helper.read_variable(chr(65) + 'X')",
+}
+HELPER = "import os\ndef read_variable(name):\n    return os.environ[name]\n"
+
+
+@pytest.mark.parametrize("reader", VARIABLE_READERS)
+def test_a_variable_counts_however_it_is_read(
+    project: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    (project / "reading_helper.py").write_text(HELPER)
+    monkeypatch.setenv("AX", "strict")
+    states = run_code(VARIABLE_READERS[reader], project)
+    assert states == {"$AX": hashlib.sha256(b"strict").hexdigest()}
+    monkeypatch.setenv("AX", "lenient")
+    assert list_changed_reads(states) == ["$AX"]
+    monkeypatch.delenv("AX")
+    assert list_changed_reads(states) == ["$AX"]
+
+
+def test_a_variable_that_was_not_set_counts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AX", raising=False)
+    states = run_code("return os.environ.get(chr(65) + 'X')", project)
+    assert states == {"$AX": "missing"}
+    monkeypatch.setenv("AX", "")
+    assert list_changed_reads(states) == ["$AX"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return dict(os.environ)",
+        "return {**os.environ}",
+        "return os.environ.copy() | os.environ",
+        "return list(os.environ.items()) + list(os.environ.values())",
+        "os.environ[chr(65) + 'X'] = 'x'; return os.environ[chr(65) + 'X']",
+        "return os.environ.get('API_KEY'), os.environ.get('PYTEST_' + 'CURRENT_TEST')",
+        "return tempfile.gettempdir()",
+    ],
+    ids=["dict", "unpacked", "copies", "items", "set", "secrets", "library"],
+)
+def test_a_variable_that_is_no_input_does_not_count(
+    project: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setenv("AX", "strict")
+    monkeypatch.setattr("tempfile.tempdir", None)  # so that tempfile reads TMPDIR
+    imports = "import tempfile\n"
+    states = run_code(body, project, imports=imports)
+    assert [name for name in states if name.startswith("$")] == []

@@ -30,6 +30,9 @@ from typing import Any
 
 from slimgate._system.digests import SECRET, digest_json, file_sha256, list_sources
 
+MISSING = "missing"
+# How the state of a folder begins.
+FOLDER = "folder "
 # The path of a source file -> what its code has read, and what it has written: absolute paths, and $NAME for
 # a variable.
 _READ: defaultdict[str, set[str]] = defaultdict(set)
@@ -44,9 +47,6 @@ _EVENTS = {
 _IMPORT = "<frozen importlib"
 # Modules of Python whose functions read a variable for their caller, such as os.getenv.
 _FOR_CALLERS = frozenset({"os", "collections.abc", "_collections_abc", "posixpath", "ntpath"})
-_MISSING = "missing"
-# How the state of a folder begins.
-FOLDER = "folder "
 # The names of a copy of all variables that a thread is making, from the next one on.
 _COPY = threading.local()
 
@@ -100,12 +100,12 @@ def describe_code_reads(modules: Iterable[str], store: Path) -> dict[str, str]:
     written = {name for source in sources for name in _WRITTEN[source]} | {os.path.abspath(store)}
     inputs = (name for name in read - sources if written.isdisjoint(_list_prefixes(name)))
     names = [_shorten(name) for name in sorted(inputs)]
-    return {name: _read_state(name) for name in names}
+    return {name: read_state(name) for name in names}
 
 
 def list_changed_reads(states: Mapping[str, str]) -> list[str]:
     """The files, folders and variables whose state differs from that of `describe_code_reads`."""
-    return [name for name, state in states.items() if _read_state(name) != state]
+    return [name for name, state in states.items() if read_state(name) != state]
 
 
 def _note_event(event: str, arguments: tuple[Any, ...]) -> None:
@@ -177,17 +177,20 @@ def _shorten(name: str) -> str:
     return name if short.startswith("$") else short
 
 
-def _read_state(name: str) -> str:
+def read_state(name: str) -> str:
+    """The state of a file, a folder or a variable now, as `describe_code_reads` returns it."""
     if name.startswith("$"):
         value = os.environ.get(name[1:])
-        return _MISSING if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
+        return MISSING if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
     path = Path(name)
     try:
         if path.is_dir():
-            names = sorted(name for name in os.listdir(path) if not name.startswith((".", "__")))
-            return f"{FOLDER}{digest_json(names)}"
+            names = [name for name in os.listdir(path) if not name.startswith((".", "__"))]
+            if Path.cwd().is_relative_to(path.absolute()):  # slimgate writes folders there, such as reports
+                names = [name for name in names if not (path / name).is_dir()]
+            return f"{FOLDER}{digest_json(sorted(names))}"
         return file_sha256(path)
     except (FileNotFoundError, NotADirectoryError):
-        return _MISSING
+        return MISSING
     except OSError as error:
         return f"unreadable: {error.strerror}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.code_reads import FOLDER, MISSING, read_state
 from slimgate._system.files import replacing, write_atomically
 from slimgate.errors import DataError
 from slimgate.record.answers import read_answers_of_record
@@ -132,6 +133,7 @@ def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
             "variants": variants,
             "followed": [],
             "separation": None,
+            "code_reads": {name: state for record in records for name, state in record.code_reads.items()},
             "self_test": self_test,
             "verdict": judge_record(variants, self_test, len(missing)),
             "this_run": None,
@@ -288,6 +290,7 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
             "variant is made from)",
             lambda record: {model.name: model.inputs_digests.get(MODEL) for model in record.variants},
         )
+    _check_code_reads(shards)
     _check_variants(shards)
     return sorted(shards, key=lambda run: get_shard(run).number)
 
@@ -307,6 +310,27 @@ def _check_equal(
             raise DataError(
                 f"{shards[0].file} and {run.file} are not shards of one run: different {name}{values}"
             )
+
+
+def _check_code_reads(shards: Sequence[StoredRecord]) -> None:
+    """Raises DataError if the user's code has read different versions, or a file has changed since.
+
+    This machine may lack files and variables of the shards' machines, so only files that exist are compared.
+    """
+    states: dict[str, tuple[Path, str]] = {}
+    for run in shards:
+        for name, state in run.record.code_reads.items():
+            file, first = states.setdefault(name, (run.file, state))
+            if first != state:
+                raise DataError(
+                    f"{file} and {run.file} are not shards of one run: {name}, which your code reads, "
+                    "changed between them; run all shards again"
+                )
+            is_file = not name.startswith("$") and not state.startswith(FOLDER)
+            if is_file and read_state(name) not in (state, MISSING):
+                raise DataError(
+                    f"{run.file}: {name}, which your code reads, has changed since; run all shards again"
+                )
 
 
 def _check_numbers(shards: Sequence[StoredRecord]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate._system.code_reads import list_changed_reads
 from slimgate._system.files import write_atomically
 from slimgate._system.number_text import format_count
 from slimgate._system.timestamps import format_now
@@ -20,6 +21,7 @@ from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.files import RECORD
 from slimgate.record.row_use import RowUse, RowUseLog, make_model_id, read_row_use
 from slimgate.record.run import (
+    CodeReads,
     ConfirmFacts,
     RunRecord,
     VariantRecord,
@@ -80,6 +82,7 @@ class Confirmation:
             for path, suite in session.suites.items()
         }
         self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
+        self._code_reads: dict[Path, dict[str, str]] = {}
         self._skipped: dict[Path, list[str]] = {}
         self._errors: dict[Path, list[str]] = {}
         self._logs: dict[Path, RowUseLog] = {}
@@ -100,6 +103,8 @@ class Confirmation:
         for result in results:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
+            elif isinstance(result.facts, CodeReads):
+                self._code_reads.setdefault(path, {}).update(result.facts.states)
             elif isinstance(result.facts, ErrorFacts):
                 self._errors.setdefault(path, []).append(result.facts.message)
         if path in self._verdicts:
@@ -168,7 +173,9 @@ class Confirmation:
             measured=format_now(),
         )
         judged = judge_record(models, record.self_test, record.verdict.missing)
-        return record.model_copy(update={"variants": models, "confirm": facts, "verdict": judged})
+        reads = {**self._code_reads.get(path, {}), **record.code_reads}
+        fields = {"variants": models, "confirm": facts, "verdict": judged, "code_reads": reads}
+        return record.model_copy(update=fields)
 
 
 def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
@@ -191,6 +198,11 @@ def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
         )
     if any(record.task.find_digest(split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
         raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
+    if changed_reads := list_changed_reads(record.code_reads):
+        raise SuiteError(
+            f"{where}: {', '.join(changed_reads)}, which your code reads, changed since {shown} was written; "
+            f"{again}"
+        )
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
         for model in list_inside_budgets(record)

@@ -376,6 +376,8 @@ def pytest_runtest_makereport(
         skipped = find_gate_check(item) if report.skipped and not results and not is_benchmark_only else None
         from slimgate.plugin.report_facts import attach_results
 
+        if results:
+            results = [*results, _describe_code_reads(item, suite)]
         attach_results(report, suite.path, item.name, results, skipped)
     return report
 
@@ -392,6 +394,16 @@ def _make_error_result(item: pytest.Item, error: BaseException | None, message: 
     model = str(next(iter(list_named_models(item)), TEACHER))
     facts = ErrorFacts(message=message, log=log, measured=format_now())
     return GateResult(ERROR, model, item.name, facts)
+
+
+def _describe_code_reads(item: pytest.Item, suite: Suite) -> GateResult:
+    """What the user's code has read in this process so far."""
+    from slimgate.record.run import CodeReads
+    from slimgate.results.checks import TEACHER
+    from slimgate.run.gate_results import CODE_READS, GateResult
+
+    reads = item.config.stash[SESSION].find_run(suite).code_reads
+    return GateResult(CODE_READS, TEACHER, "", CodeReads(states=reads))
 
 
 def _get_problem_code(state: Session) -> pytest.ExitCode:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import slimgate
+from slimgate._system.code_reads import list_changed_reads
 from slimgate._system.escape import escape_invisible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.number_text import format_count
@@ -346,6 +347,8 @@ class SuiteSession:
             return f"slimgate changed: {record.slimgate} → {slimgate.__version__}"
         if record.task.judged != make_task_facts(self.suite, self.run.rows).judged:
             return "the task, its rows or its labels changed"
+        if changed_reads := list_changed_reads(record.code_reads):
+            return f"what your code reads has changed: {', '.join(changed_reads)}"
         shard = self._settings.shard
         if [Shard(facts.number, facts.of) for facts in record.shards] != ([shard] if shard else []):
             return "another part of the suite ran (--slimgate-shard)"

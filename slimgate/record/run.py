@@ -105,6 +105,15 @@ class ConfirmFacts(Facts):
     measured: str
 
 
+class CodeReads(Facts):
+    """What the user's code has read for the results of a record.
+
+    states: by path, and by $NAME for an environment variable (`_system.code_reads.describe_code_reads`).
+    """
+
+    states: dict[str, str]
+
+
 class AnswerFacts(Facts):
     """One model's answer on one row.
 
@@ -241,6 +250,8 @@ class RunRecord(Facts):
     judged; None in a record from before this field. confirm: the rows that judged again what had passed; None
     if no run did that. separation: which gated variants differ; None if fewer than two have a budget on a
     metric. demands: what the suite demands; None for logs, which demand the budgets that were judged.
+    code_reads: the states of what the user's code has read (CodeReads). If one of them has changed, a later
+    run takes no result from this record.
     """
 
     schema_: Literal["slimgate.run/2"] = Field(default=SCHEMA, alias="schema")
@@ -263,6 +274,7 @@ class RunRecord(Facts):
     confirm: ConfirmFacts | None = None
     separation: SeparationFacts | None = None
     demands: Demands | None = None
+    code_reads: dict[str, str] = {}
 
     @property
     def has_suite_file(self) -> bool:

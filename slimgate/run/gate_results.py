@@ -6,7 +6,7 @@ The facts of a result are those of the record. A worker process sends a result a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import slimgate
@@ -14,7 +14,7 @@ from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import BehaviourBudgets
 from slimgate.record.build import BuildFacts, StagesFacts
-from slimgate.record.run import RowShapes, RunRecord, VariantRecord
+from slimgate.record.run import CodeReads, RowShapes, RunRecord, VariantRecord
 from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.task import Machine, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import CarriedResult, ErrorFacts
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
     from slimgate.suite.variant_budgets import VariantBudgets
 
-# What is reported of how a model was built; no check is named so.
-BUILD, STAGES, SHAPES = "build", "stages", "shapes"
+# What is reported of how a model was built, and of what the user's code has read; no check is named so.
+BUILD, STAGES, SHAPES, CODE_READS = "build", "stages", "shapes", "code_reads"
 # What judges or measures; a later run may carry it over.
 RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, LATENCY, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
@@ -57,6 +57,7 @@ _FACTS: Mapping[str, type[Facts]] = {
     BUILD: BuildFacts,
     STAGES: StagesFacts,
     SHAPES: RowShapes,
+    CODE_READS: CodeReads,
     ERROR: ErrorFacts,
 }
 
@@ -194,11 +195,16 @@ class GateResults:
             self._carried.add(result.key)
 
     def add(self, new: GateResult) -> None:
-        """Adds a result. If the artifact has changed, drops what was measured on the old one."""
+        """Adds a result. If the artifact has changed, drops what was measured on the old one.
+
+        What the user's code has read is added to what it has read before.
+        """
         old = self._map_by_name(new.kind, new.variant).get(new.name)
         builds = [result.facts for result in (old, new) if result and isinstance(result.facts, BuildFacts)]
         if len({build.artifact.digest for build in builds}) > 1:
             self._forget(new.variant)
+        if old is not None and isinstance(old.facts, CodeReads) and isinstance(new.facts, CodeReads):
+            new = replace(new, facts=CodeReads(states={**new.facts.states, **old.facts.states}))
         self._map_by_name(ERROR, new.variant).pop(EARLIER, None)
         self._carried.discard(new.key)
         self._results.setdefault(new.kind, {}).setdefault(new.variant, {})[new.name] = new
@@ -293,6 +299,8 @@ def split_record(record: RunRecord) -> list[GateResult]:
         if model.error is not None:  # last: a later result of the model would remove the error
             error = ErrorFacts(message=model.error, log=model.error_log, measured=model.error_measured)
             results.append(GateResult(ERROR, model.name, EARLIER, error))
+    if record.code_reads:
+        results.append(GateResult(CODE_READS, TEACHER, "", CodeReads(states=record.code_reads)))
     for name in SELF_TESTS:
         self_test = getattr(record.self_test, name)
         if self_test is not None:
@@ -323,6 +331,7 @@ def make_run_record(
     facts_by_test = {name: results.find_facts(SELF_TEST, TEACHER, name) for name in SELF_TESTS}
     self_test = SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})
     missing = sum(not results.has(key) for key in checks)
+    reads = results.find_facts(CODE_READS, TEACHER)
     return RunRecord(
         slimgate=slimgate.__version__,
         created=format_now(),
@@ -341,6 +350,7 @@ def make_run_record(
         self_test=self_test,
         verdict=judge_record(variants, self_test, missing),
         this_run=judge_this_run(variants, self_test, missing),
+        code_reads=reads.states if isinstance(reads, CodeReads) else {},
     )
 
 

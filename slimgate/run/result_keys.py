@@ -110,23 +110,34 @@ def make_metrics_key(suite: Suite) -> dict[str, str]:
     - each metric of a user or an installed package that is measured or has a budget; a package's metric by
       the module of its entry point
     """
+    package = "slimgate.judge.metrics"
+    files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
+    return {
+        package: digest_json([digest_code(f"{package}.{name}") for name in files]),
+        **{name: digest_code(module) for name, (module, *_) in _find_named_metrics(suite).items()},
+    }
+
+
+def _find_named_metrics(suite: Suite) -> dict[str, tuple[str, ...]]:
+    """Name -> modules of each metric of a user or an installed package that is measured or has a budget."""
     tables = (suite.teacher_budgets, *suite.budgets.values())
     budgeted = [
         metric
         for budgets in tables
         for metric in (*budgets.quality, *budgets.behaviour.sliced_metrics, *budgets.baseline)
     ]
-    named = {
+    return {
         name: modules
         for name in (*suite.metrics, *budgeted)
         if (modules := list_named_modules("metric", name))
     }
-    package = "slimgate.judge.metrics"
-    files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
-    return {
-        package: digest_json([digest_code(f"{package}.{name}") for name in files]),
-        **{name: digest_code(module) for name, (module, *_) in named.items()},
-    }
+
+
+def list_judging_modules(suite: Suite) -> set[str]:
+    """The modules of the metrics and measurements that users have written, or installed packages."""
+    metrics = (module for modules in _find_named_metrics(suite).values() for module in modules)
+    measurements = (module for name in suite.models for module in _digest_measurements(suite, name))
+    return {*metrics, *measurements}
 
 
 def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Path]]) -> str | None:

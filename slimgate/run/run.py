@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slimgate._system.code_reads import describe_code_reads
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.started_servers import Servers
 from slimgate.outcomes import Outcomes
@@ -35,6 +36,7 @@ from slimgate.run.model_handle import ModelHandle
 from slimgate.run.past_times import PastTimes, Work, digest_model
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
+from slimgate.run.result_keys import list_judging_modules
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.run.workload_inputs import WorkloadInputs, make_workload_inputs
 from slimgate.runtimes.endpoint import StartedEndpoint
@@ -151,6 +153,12 @@ class SuiteRun:
             with self.watch.stage(f"{self.suite.path.name} · read and split the rows"):
                 self._rows = prepare_rows(self.suite, self.store)
         return self._rows
+
+    @property
+    def code_reads(self) -> dict[str, str]:
+        """What the user's code has read in this process for the entries of the store, and to judge."""
+        judging = describe_code_reads(list_judging_modules(self.suite), self.store.root)
+        return {**judging, **self.store.code_reads}
 
     @property
     def has_rows(self) -> bool:

@@ -83,6 +83,14 @@ def test_a_new_file_in_a_listed_folder_counts(project: Path, reader: str) -> Non
     assert list_changed_reads(states) == ["lists"]
 
 
+def test_a_new_file_in_the_current_folder_counts_and_a_folder_does_not(project: Path) -> None:
+    states = run_code("return os.listdir()", project)
+    (project / "reports").mkdir()
+    assert list_changed_reads(states) == []
+    (project / "b.txt").write_text("two")
+    assert list_changed_reads(states) == ["."]
+
+
 def test_a_file_that_was_missing_counts(project: Path) -> None:
     states = run_code("return run_path(f'{chr(97)}.cfg')", project, imports=TRY_TO_READ)
     assert states == {"a.cfg": "missing"}

@@ -65,7 +65,8 @@ def separate_variants(
     outcomes_by_name = {
         model.name: outcomes
         for model in chosen
-        if (outcomes := _read_judged_outcomes(run, model, metric)) is not None
+        if (outcomes := _read_judged_outcomes(answers[model.name][1], metric, model.quality[name].value))
+        is not None
     }
     if len(outcomes_by_name) < 2:
         return None
@@ -90,9 +91,11 @@ def _find_shared_metric(record: RunRecord) -> tuple[str | None, list[VariantReco
     return None, []
 
 
-def _read_judged_outcomes(run: StoredRecord, model: VariantRecord, metric: Metric) -> Outcomes | None:
-    """The answers that the record judged; None if the file is missing or is of another run."""
-    file = run.make_outcomes_path(model.name)
+def _read_judged_outcomes(file: Path, metric: Metric, recorded: float) -> Outcomes | None:
+    """The answers that the record judged; None if the file is missing or is of another run.
+
+    recorded: the metric's value in the record.
+    """
     if not file.is_file():
         return None
     outcomes = read_outcomes(file)
@@ -102,4 +105,4 @@ def _read_judged_outcomes(run: StoredRecord, model: VariantRecord, metric: Metri
         value = compute_value(metric, outcomes)
     except MeasureError:  # the file lacks what the metric reads, so it is not of the run that measured it
         return None
-    return outcomes if is_same_value(value, model.quality[metric.name].value) else None
+    return outcomes if is_same_value(value, recorded) else None

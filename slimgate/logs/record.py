@@ -18,6 +18,7 @@ from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log
 from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.comparing.demands import read_judged_demands
+from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import BASE_LOGS, OUTCOMES, RECORD, digest_base_logs
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
@@ -27,6 +28,7 @@ from slimgate.record.verdicts import BaselineFacts
 from slimgate.results.checks import BEHAVIOUR, LOAD_TEST, QUALITY, Result
 from slimgate.results.self_test import SelfTest
 from slimgate.run.environment import describe_machine
+from slimgate.run.result_keys import make_separation_key
 
 # The field of VariantRecord with several results, by their kind. Another kind has one result, in the field of
 # its name.
@@ -77,6 +79,8 @@ def write_record(
     source = {**record.task.source, BASE_LOGS: digest_base_logs(folder)}
     task = record.task.model_copy(update={"source": source})
     record = record.model_copy(update={"baseline": baseline, "task": task})
+    separation = separate_variants(record, folder, to_key=make_separation_key)
+    record = record.model_copy(update={"separation": separation})
     # last: a run that is interrupted leaves no record next to the base of an earlier run
     write_atomically(folder / RECORD, format_record_json(record))
     return record

@@ -366,6 +366,21 @@ def test_a_report_begins_with_both_sides_and_what_was_allowed(
     )
 
 
+def test_the_targets_of_a_report_are_compared_with_each_other(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    lost = {"base": 0, "int8": 2, "int4": 60}
+    logs = [
+        write_lm_eval(tmp_path / name, {"a": base, "b": lose_answers(base, count)})
+        for name, count in lost.items()
+    ]
+    judge(*logs, "--metric", "b/acc", "--drop-points", 4, "--report", tmp_path / "report")
+    separation = read_record(tmp_path / "report/run.json").separation
+    assert separation is not None
+    assert (separation.metric, separation.groups) == ("b/acc", [["int8"], ["int4"]])
+    assert separation.pairs[0].by_points == pytest.approx(100 * 58 / len(base))
+
+
 def test_a_target_that_is_much_better_may_be_the_base(judge: Judge, tmp_path: Path) -> None:
     better = write_lm_eval(tmp_path / "better", {"gsm8k": [1.0] * 200})
     worse = write_lm_eval(tmp_path / "worse", {"gsm8k": [0.0] * 40 + [1.0] * 160})

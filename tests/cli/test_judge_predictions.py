@@ -209,6 +209,19 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
     assert line in report.splitlines()
 
 
+def test_the_targets_of_a_report_are_compared_with_each_other(tmp_path: Path) -> None:
+    teacher, worse = make_turned_rows(400, lost=60)
+    _, good = make_turned_rows(400, lost=1)
+    trio = files(tmp_path, base=teacher, worse=worse, good=good, again=good)
+    main(["judge", *trio, "--drop-points", "5", "--report", str(tmp_path / "report")])
+    separation = read_record(tmp_path / "report/run.json").separation
+    assert separation is not None
+    assert (separation.groups, separation.n) == ([["good", "again"], ["worse"]], 400)
+    assert separation.pairs[1].by_points == pytest.approx(100 * 59 / 400)
+    text = (tmp_path / "report/report.md").read_text("utf-8")
+    assert "**good cannot be told apart from again** by accuracy." in text
+
+
 def test_a_later_target_never_replaces_an_earlier_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

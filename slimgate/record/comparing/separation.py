@@ -9,9 +9,10 @@ from pathlib import Path
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.metrics import Metric, compute_value
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.separation import count_comparable_models, separate_models
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record.comparing.metrics import is_same_value, load_or_none
+from slimgate.record.comparing.metrics import is_same_value, load_known_metrics, load_or_none
 from slimgate.record.files import RECORD, StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
@@ -43,8 +44,11 @@ def separate_variants(
         stopped: the run was interrupted, so return `earlier` or nothing. Comparing may take a minute.
     """
     name, models = _find_shared_metric(record)
-    metric = None if name is None else load_or_none(name)
-    if metric is None or name is None:
+    if name is None:
+        return None
+    of_logs = record.task.kind == RECORD_KIND
+    metric = load_known_metrics(record)[name] if of_logs else load_or_none(name)
+    if metric is None:
         return None
     run = StoredRecord(folder / RECORD, record)
     answers = {

@@ -108,7 +108,8 @@ class BuildContext:
         if rows is None or not len(rows):
             raise DataError(
                 f"a build step needs rows of the split {split}, which has none; set [task] "
-                f'splits.{split}; a step of your own also names "{split}" in its `reads`'
+                f'splits.{split}, or give the source this part; a step of your own also names "{split}" '
+                "in its `reads`"
             )
         return rows
 

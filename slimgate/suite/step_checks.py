@@ -14,11 +14,11 @@ from slimgate.data.row_files import read_column_names
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError, format_suggestion
 from slimgate.models.config import read_max_positions
 from slimgate.models.families import check_family
-from slimgate.models.model_ref import read_model_config
+from slimgate.models.model_ref import TORCH, read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.loading import load_plugins, load_user_object
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import CALIBRATION, UNLABELLED
+from slimgate.plugins.rows import UNLABELLED
 from slimgate.plugins.runtime import Runtime
 from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
@@ -27,7 +27,9 @@ from slimgate.steps.training.transfer_params import choose_text_columns, make_ro
 from slimgate.suite.errors import Loc
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant
+from slimgate.tasks.parts.classifiers import remove_head
 
+SELECTION = "selection"
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
 
@@ -143,6 +145,7 @@ class ModelWalk:
         loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
         if variant.ref is not None:
             config = self._read_config(variant.ref, (*loc, "model"))
+            self._check_train_rows(variant.ref, config, (*loc, "model"))
             state = ModelState(
                 variant.ref.kind, config, folder=None if config is None else variant.ref.folder
             )
@@ -161,7 +164,9 @@ class ModelWalk:
                     "splits.unlabelled = 2000"
                 )
                 raise self.error_at(step_loc, problem)
-            self._check_calibration(step, step_loc)
+            for split in step.needs:
+                if split != SELECTION:  # drawn from where train is
+                    self._check_split(split, f"needs rows of the split {split}", step_loc)
             self._check_functions(step, step_loc)
             state = self._apply_step(step, state, variant.name, step_loc)
         return state
@@ -201,14 +206,30 @@ class ModelWalk:
             except (SlimgateError, ValueError) as error:
                 raise self.error_at(loc, str(error)) from None
 
-    def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:
-        """The split `calibration` has rows if a step needs them."""
-        if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
+    def _check_split(self, split: str, needs: str, loc: Loc) -> None:
+        """A split that a step or a model needs may have rows. needs: begins the message."""
+        setup = self.suite.setup
+        if setup.sizes.find_size(split) == 0:
+            problem = f"{needs}, and [task] splits.{split} = 0 was given; give it some, such as {split} = 512"
+            raise self.error_at(loc, problem)
+        parts = setup.source.object.parts(setup.source.params)
+        if not {split, "train", "all"} & set(parts):
+            missing = split if split == "train" else f"{split}, or train to draw it from"
             problem = (
-                "needs rows of the split calibration, and [task] splits.calibration = 0 was given; give it "
-                "some, such as calibration = 512"
+                f"{needs}, and [task] source has only the part {' and '.join(parts)}; give the source the "
+                f"part {missing}"
             )
             raise self.error_at(loc, problem)
+
+    def _check_train_rows(self, ref: ModelRef, config: Config | None, loc: Loc) -> None:
+        """The split train may have rows if the model gets a new head or a new tokenizer."""
+        task = self.suite.setup.task
+        if config is None or ref.kind != TORCH:
+            return
+        reads = task.object.load_reads(task.params, remove_head(config) if ref.new_head else config)
+        if ref.fresh or "train" in reads:
+            made = "its tokenizer is" if ref.fresh else f"{ref.text} has no head for this task, so one is"
+            self._check_split("train", f"{made} made from rows of the split train", loc)
 
     def _check_functions(self, step: SuiteStep, loc: Loc) -> None:
         """A user's own functions can be imported and called."""

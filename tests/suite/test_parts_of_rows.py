@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from slimgate.suite.load import load_suite
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import SuiteError
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
+from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
 
 SUITE = """

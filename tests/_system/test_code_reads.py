@@ -83,7 +83,7 @@ def test_a_new_file_in_a_listed_folder_counts(project: Path, reader: str) -> Non
     assert list_changed_reads(states) == ["lists"]
 
 
-def test_a_new_file_in_the_current_folder_counts_and_a_folder_does_not(project: Path) -> None:
+def test_of_the_current_folder_files_count_and_folders_do_not(project: Path) -> None:
     states = run_code("return os.listdir()", project)
     (project / "reports").mkdir()
     assert list_changed_reads(states) == []

@@ -60,9 +60,9 @@ def gate(repository: Path) -> Ran:
     return Ran(ran.code, ran.out, ran.seconds, repository, ran.lines, {"mine": ran.record("mine")})
 
 
-def change(gate: Ran, monkeypatch: pytest.MonkeyPatch, what: str) -> str:
+def change(gate: Ran, monkeypatch: pytest.MonkeyPatch, kind: str) -> str:
     """Changes the file or the variable, and returns its name in messages."""
-    if what == "file":
+    if kind == "file":
         (gate.folder / "settings/variable").write_text("ANOTHER_ONE")
         return "settings/variable"
     monkeypatch.setenv(VARIABLE, "strict")
@@ -103,14 +103,14 @@ def test_confirm_takes_results_of_unchanged_reads(gate: Ran) -> None:
     assert ran.record("mine")["code_reads"] == gate.record("mine")["code_reads"]
 
 
-@pytest.mark.parametrize("what", ["file", "variable"])
+@pytest.mark.parametrize("kind", ["file", "variable"])
 def test_shards_of_changed_reads_do_not_merge(
-    gate: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+    gate: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     monkeypatch.chdir(gate.folder)
     (gate.folder / "settings/variable").write_text(VARIABLE)
     shards = [run_shard(gate.folder, 1)]
-    name = change(gate, monkeypatch, what)
+    name = change(gate, monkeypatch, kind)
     shards.append(run_shard(gate.folder, 2))
     assert main(["merge", *map(str, shards), "--out", str(gate.folder / "merged")]) == 4
     assert f"{name}, which your code reads" in capsys.readouterr().err

@@ -70,7 +70,7 @@ class JudgedLoadTests(JudgedFiles):
         return PurePath(self.base.shown).name
 
     def build_base_record(self) -> VariantRecord:
-        return VariantRecord(name=TEACHER, parent=None)
+        return VariantRecord(name=TEACHER, parent=self.base.model)
 
     def build_task_facts(self) -> TaskFactsRecord:
         return TaskFactsRecord(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
+from pyarrow.types import is_large_string, is_string
 
 from slimgate._system.arrow_conversion import import_pandas_for, keep_pandas_unimported
 from slimgate._system.digests import digest_json
@@ -61,6 +64,13 @@ class BuildInputs:
     rows: PreparedRows
     device: str
     seed: int
+
+
+ALL = "all"
+# Values of a column that says for what each row is.
+_SPLIT_WORDS = frozenset(
+    {"train", "training", "test", "testing", "valid", "validation", "val", "dev", "eval", "evaluation"}
+)
 
 
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
@@ -169,8 +179,28 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         seed=suite.seed,
         read_columns=setup.task.object.columns(setup.task.params),
     )
+    if ALL in parts:
+        _refuse_split_column(parts[ALL], used=setup.task.object.columns(setup.task.params))
     write_splits(cut, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in cut.reports.items()}}
+
+
+def _refuse_split_column(table: pa.Table, *, used: Collection[str]) -> None:
+    """Raises DataError if a column says which rows are for training, because all rows are in one part.
+
+    Else rows that a model was trained on would become gate rows. used: the columns that the task reads.
+    """
+    for name in table.column_names:
+        if name in used or not (is_string(table[name].type) or is_large_string(table[name].type)):
+            continue
+        values = {str(value) for value in table[name].unique().to_pylist()}
+        if len(values) > 1 and {value.lower() for value in values} <= _SPLIT_WORDS:
+            raise DataError(
+                f'column "{name}" has only the values {", ".join(sorted(values))}, but the splits are cut from '
+                "all rows, so rows for training would become gate rows; write the rows of each value into a "
+                'file and name the files (source = { name = "files", train = …, gate = … }), or rename the '
+                "column if it is something else"
+            )
 
 
 def make_task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

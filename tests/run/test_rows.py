@@ -34,6 +34,32 @@ def test_rows_that_change_before_the_lock_are_an_error(tmp_path: Path) -> None:
     assert (len(prepared.gate), prepared.from_store) == (60, False)
 
 
+@pytest.mark.parametrize(
+    ("values", "is_refused"),
+    [(("train", "Test"), True), (("train", "shop"), False), (("train", "train"), False)],
+    ids=["splits", "another word", "one value"],
+)
+def test_one_file_with_a_column_of_splits_is_refused(
+    tmp_path: Path, values: tuple[str, str], is_refused: bool
+) -> None:
+    run = make_tiny_run(
+        tmp_path,
+        **{'train = "train.csv", gate = "gate.csv"': 'path = "train.csv"', "selection = 16": "selection = 8"},
+    )
+    lines = (tmp_path / "train.csv").read_text("utf-8").splitlines()
+    column = ["part", *(values[number % 2] for number in range(len(lines) - 1))]
+    rows = "".join(f"{line},{value}\n" for line, value in zip(lines, column, strict=True))
+    (tmp_path / "train.csv").write_text(rows, "utf-8")
+    store = Store(tmp_path / "other")
+    if not is_refused:
+        assert len(prepare_rows(run.suite, store).gate) > 0
+        return
+    with pytest.raises(
+        DataError, match='column "part" has only the values Test, train, but the splits are cut'
+    ):
+        prepare_rows(run.suite, store)
+
+
 @pytest.mark.parametrize("digest", [None, "", b"a"], ids=["nothing", "empty", "bytes"])
 def test_a_source_without_a_digest_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: object

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow.types import is_large_string, is_string
 
 from slimgate._system.arrow_conversion import import_pandas_for, keep_pandas_unimported
 from slimgate._system.digests import digest_json
+from slimgate._system.toml import format_toml_value
+from slimgate.data.sources.files import guess_splits
 from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
@@ -67,10 +68,6 @@ class BuildInputs:
 
 
 ALL = "all"
-# Values of a column that says for what each row is.
-_SPLIT_WORDS = frozenset(
-    {"train", "training", "test", "testing", "valid", "validation", "val", "dev", "eval", "evaluation"}
-)
 
 
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
@@ -191,15 +188,13 @@ def _refuse_split_column(table: pa.Table, *, used: Collection[str]) -> None:
     Else rows that a model was trained on would become gate rows. used: the columns that the task reads.
     """
     for name in table.column_names:
-        if name in used or not (is_string(table[name].type) or is_large_string(table[name].type)):
-            continue
-        values = {str(value) for value in table[name].unique().to_pylist()}
-        if len(values) > 1 and {value.lower() for value in values} <= _SPLIT_WORDS:
+        splits = guess_splits(table[name]) if name not in used else {}
+        if splits:
             raise DataError(
-                f'column "{name}" has only the values {", ".join(sorted(values))}, but the splits are cut from '
-                "all rows, so rows for training would become gate rows; write the rows of each value into a "
-                'file and name the files (source = { name = "files", train = …, gate = … }), or rename the '
-                "column if it is something else"
+                f'column "{name}" says which rows are for training, but the splits are cut from all rows, so '
+                "rows for training would become gate rows; add to the source split_column = "
+                f"{format_toml_value(name)}, splits = {format_toml_value(dict(splits))}, or rename the column "
+                "if it is something else"
             )
 
 

@@ -31,15 +31,6 @@ from slimgate.run.budget_plan import GateGroups, count_groups
 
 Files = tuple[Path, ...]
 
-# The usual values of a column that names splits. Without test rows, validation rows are the gate.
-_PARTS: dict[files.PartName, frozenset[str]] = {
-    "train": frozenset({"train", "training"}),
-    "calibration": frozenset({"calibration", "calib"}),
-    "selection": frozenset({"validation", "valid", "val", "dev", "selection"}),
-    "gate": frozenset({"test", "testing", "eval", "evaluation", "gate"}),
-    "confirm": frozenset({"confirm", "holdout", "hold-out"}),
-}
-
 
 @dataclass(frozen=True)
 class DataFiles:
@@ -117,29 +108,11 @@ def use_split_column(
     if tuple(parts) != ("all",) or data.by_label:
         return data, parts
     for name in parts["all"].column_names:
-        splits = guess_splits(parts["all"][name]) if name not in stated else {}
+        splits = files.guess_splits(parts["all"][name]) if name not in stated else {}
         if splits:
             divided = files.select_parts(parts["all"], name, splits)
             return replace(data, split_column=name, splits=splits), divided
     return data, parts
-
-
-def guess_splits(column: pa.ChunkedArray) -> dict[files.PartName, list[str]]:
-    """For each part its values in the column; empty unless all values name splits, with train and a gate."""
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
-        return {}
-    values = column.unique().to_pylist()
-    if len(values) > 10 or None in values:
-        return {}
-    splits = {
-        part: sorted(value for value in values if value.strip().lower() in names)
-        for part, names in _PARTS.items()
-    }
-    splits = {part: names for part, names in splits.items() if names}
-    if "gate" not in splits and "selection" in splits:
-        splits["gate"] = splits.pop("selection")
-    is_complete = sum(map(len, splits.values())) == len(values) and {"train", "gate"} <= set(splits)
-    return splits if is_complete else {}
 
 
 def _make_relative(paths: Files, folder: Path) -> str | list[str]:

@@ -66,6 +66,14 @@ Values = Annotated[
 PartName = Literal["train", "calibration", "selection", "gate", "confirm"]
 # The parts that have a key of their own.
 NAMED_PARTS: tuple[PartName, ...] = get_args(PartName)
+# The usual values of a column that names splits. Without test rows, validation rows are the gate.
+_USUAL_VALUES: dict[PartName, frozenset[str]] = {
+    "train": frozenset({"train", "training"}),
+    "calibration": frozenset({"calibration", "calib"}),
+    "selection": frozenset({"validation", "valid", "val", "dev", "selection"}),
+    "gate": frozenset({"test", "testing", "eval", "evaluation", "gate"}),
+    "confirm": frozenset({"confirm", "holdout", "hold-out"}),
+}
 
 
 class Params(Table):
@@ -260,6 +268,24 @@ def select_parts(
         )
     rest = table.drop_columns([column])
     return {part: select_table_rows(rest, np.array(numbers)) for part, numbers in rows.items()}
+
+
+def guess_splits(column: pa.ChunkedArray) -> dict[PartName, list[str]]:
+    """For each part its values in the column; empty unless all values name splits, with train and a gate."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return {}
+    values = column.unique().to_pylist()
+    if len(values) > 10 or None in values:
+        return {}
+    splits = {
+        part: sorted(value for value in values if value.strip().lower() in names)
+        for part, names in _USUAL_VALUES.items()
+    }
+    splits = {part: names for part, names in splits.items() if names}
+    if "gate" not in splits and "selection" in splits:
+        splits["gate"] = splits.pop("selection")
+    is_complete = sum(map(len, splits.values())) == len(values) and {"train", "gate"} <= set(splits)
+    return splits if is_complete else {}
 
 
 def _check_split_column_name(name: str, names: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ class Source(WithParams[P]):
         """
 
     def parts(self, params: P) -> tuple[str, ...]:
-        """The names of the parts that `read` gives with these options, without reading them.
+        """The names of the parts that `read` may give with these options, without reading them.
 
         slimgate calls it when it reads a suite, and refuses a suite whose steps need rows of a split that has
         none. For the rows themselves, it takes the parts that `read` returns.

@@ -190,10 +190,10 @@ def _refuse_split_column(table: pa.Table, *, used: Collection[str]) -> None:
     for name in table.column_names:
         splits = guess_splits(table[name]) if name not in used else {}
         if splits:
+            keys = f"split_column = {format_toml_value(name)}, splits = {format_toml_value(dict(splits))}"
             raise DataError(
-                f'column "{name}" says which rows are for training, but the splits are cut from all rows, so '
-                "rows for training would become gate rows; add to the source split_column = "
-                f"{format_toml_value(name)}, splits = {format_toml_value(dict(splits))}, or rename the column "
+                f'column "{name}" says which rows are for training, but splits are cut from all rows, so '
+                f"rows for training would become gate rows; add to the source {keys}, or rename the column "
                 "if it is something else"
             )
 

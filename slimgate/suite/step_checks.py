@@ -228,8 +228,8 @@ class ModelWalk:
             return
         reads = task.object.load_reads(task.params, remove_head(config) if ref.new_head else config)
         if ref.fresh or "train" in reads:
-            made = "its tokenizer is" if ref.fresh else f"{ref.text} has no head for this task, so one is"
-            self._check_split("train", f"{made} made from rows of the split train", loc)
+            product = "its tokenizer is" if ref.fresh else f"{ref.text} has no head for this task, so one is"
+            self._check_split("train", f"{product} made from rows of the split train", loc)
 
     def _check_functions(self, step: SuiteStep, loc: Loc) -> None:
         """A user's own functions can be imported and called."""

@@ -102,8 +102,8 @@ class LmEvalSource(Source[Params]):
         return COLUMNS
 
     def parts(self, params: Params) -> tuple[str, ...]:
-        """The gate, and train if a task has training documents; only `read` can find that out."""
-        return ("gate",)
+        """The gate, and train, which only a task with training documents has."""
+        return ("train", "gate")
 
     def is_real(self, params: Params) -> bool:
         """True: people write benchmarks, or help to write them."""

@@ -149,6 +149,85 @@ def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
     assert judge_files(base, write_lm_eval_log(tmp_path / "w8")).comparisons
 
 
+def write_task_config(folder: Path, options: Mapping[str, Any], /, **results: Any) -> Path:
+    configs = {"sums": {"task": "sums", "doc_to_choice": ["A", "B"], "target_delimiter": " ", **options}}
+    return write_lm_eval(folder, {"sums": [1.0, 0.0, 1.0]}, results={"configs": configs, **results})
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (
+            {"doc_to_choice": ["yes", "no"]},
+            '{"doc_to_choice": ["A", "B"]} and {"doc_to_choice": ["yes", "no"]}',
+        ),
+        ({"target_delimiter": ""}, '{"target_delimiter": " "} and {"target_delimiter": ""}'),
+        (
+            {"process_results": "def process_results(doc, results):\n    return {'acc': 1}\n"},
+            '{"process_results": null} and {"process_results": "def process_results(doc',
+        ),
+    ],
+    ids=["choices", "delimiter", "scoring"],
+)
+def test_the_configuration_of_a_task_is_compared(
+    tmp_path: Path, config: Mapping[str, Any], words: str
+) -> None:
+    version = {"lm_eval_version": "0.4.9"}
+    base = write_task_config(tmp_path / "base", {}, **version)
+    target = write_task_config(tmp_path / "int4", config, **version)
+    check_setting(base, target, "task_args", f"task arguments {words}")
+
+
+def test_what_no_prompt_or_score_depends_on_is_not_compared(tmp_path: Path) -> None:
+    files = [
+        write_task_config(
+            tmp_path / name,
+            {
+                "dataset_path": f"/data/{name}",
+                "metadata": {"model": name},
+                "process_docs": f"<function process_docs at 0x{address}>",
+                "task_alias": name,
+            },
+            lm_eval_version="0.4.9",
+        )
+        for name, address in (("base", "7f01"), ("int4", "7fa2"))
+    ]
+    assert judge_files(*files).comparisons
+
+
+def test_an_option_that_only_another_version_writes_is_a_note(tmp_path: Path) -> None:
+    base = write_task_config(tmp_path / "base", {}, lm_eval_version="0.4.5")
+    target = write_task_config(tmp_path / "int4", {"gen_prefix": "So"}, lm_eval_version="0.4.9")
+    words = 'task arguments that only one of the logs has, and that are not compared: gen_prefix = "So"'
+    assert any(words in note for note in judge_files(base, target).notes)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {"system_instruction": "Be brief."},
+        {"chat_template": "{{ messages }}"},
+        {"fewshot_as_multiturn": True},
+        {"config": {"gen_kwargs": {}, "apply_chat_template": True}},
+        {"config": {"gen_kwargs": {}, "fewshot_as_multiturn": True}},
+    ],
+    ids=["system instruction", "template", "multiturn", "argument", "multiturn argument"],
+)
+def test_all_statements_of_the_chat_template_are_compared(tmp_path: Path, results: dict[str, Any]) -> None:
+    base, target = write_task_config(tmp_path / "base", {}), write_task_config(tmp_path / "i", {}, **results)
+    name = list(results.get("config", results))[-1]
+    check_setting(base, target, "chat_template", f'{name}": ')
+
+
+@pytest.mark.parametrize(
+    "argument", ["chat_template", "add_bos_token", "system_instruction", "fewshot_as_multiturn"]
+)
+def test_arguments_that_change_prompts_are_compared(tmp_path: Path, argument: str) -> None:
+    base = write_lm_eval_log(tmp_path / "base", {"pretrained": "a"})
+    target = write_lm_eval_log(tmp_path / "int4", {"pretrained": "b", argument: "x"})
+    check_setting(base, target, "generation", f'{{"{argument}": null}} and {{"{argument}": "x"}}')
+
+
 def test_each_task_without_stated_settings_is_named(tmp_path: Path) -> None:
     base, target = (
         write_lm_eval(

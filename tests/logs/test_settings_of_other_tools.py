@@ -116,6 +116,30 @@ def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
     check_setting(base, target, "generation", 'generation settings {"temperature": 0.0} and')
 
 
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("testCase", {"threshold": 0.3}),
+        ("testCase", {"assertScoringFunction": "file://score.js"}),
+        ("testCase", {"options": {"transform": "output.trim()"}}),
+        ("defaultTest", {"threshold": 0.3}),
+        ("derivedMetrics", [{"name": "f1", "value": "a + b"}]),
+        ("providers", [{"id": "int4", "config": {"temperature": 0.0}, "transform": "output.trim()"}]),
+    ],
+    ids=["threshold", "score", "transform", "default threshold", "derived", "provider"],
+)
+def test_what_changes_a_score_of_promptfoo_is_compared(tmp_path: Path, place: str, options: Any) -> None:
+    base, target = (write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
+    log = json.loads(target.read_text("utf-8"))
+    if place == "testCase":
+        log["results"]["results"][0][place] = options
+    elif place == "defaultTest":
+        log["config"][place] |= options
+    else:
+        log["config"][place] = options
+    check_setting(base, write_json(target, log), "scorers", "scorers {")
+
+
 @pytest.mark.parametrize("form", ["by id", "prompt", "test"])
 def test_other_places_of_options_of_promptfoo_are_compared(tmp_path: Path, form: str) -> None:
     files = [write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4")]
@@ -148,6 +172,4 @@ def test_the_graders_of_single_tests_of_promptfoo_are_compared(tmp_path: Path) -
     base, target = (write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
     log = json.loads(target.read_text("utf-8"))
     log["results"]["results"][0]["testCase"] = {"options": {"provider": "other"}}
-    check_setting(
-        base, write_json(target, log), "scorers", '{"tests": {"provider": ["other"], "rubricPrompt": []}}'
-    )
+    check_setting(base, write_json(target, log), "scorers", '{"tests": {"provider": ["other"]}}')

@@ -10,7 +10,11 @@ OWN_MODEL = "(the model)"
 # Arguments of models that change the answers: limits, and how prompts and answers are made.
 _ANSWER_ARGS = (
     *("max_gen_toks", "max_length", "truncation", "truncate", "truncation_side"),
-    *("enable_thinking", "think_end_token", "chat_template_args", "add_bos_token", "prefix_token_id"),
+    *("enable_thinking", "think_end_token", "think_start_token", "add_bos_token", "prefix_token_id"),
+    *("chat_template", "chat_template_args", "chat_template_kwargs", "apply_chat_template"),
+    *("system_instruction", "system_prompt", "fewshot_as_multiturn", "add_special_tokens", "eos_string"),
+    *("interleave", "max_images", "image_width", "image_height", "image_max_side"),
+    *("min_pixels", "max_pixels"),
 )
 # Names that other tools and models have for one of these arguments.
 _OTHER_NAMES = dict.fromkeys(("max_model_len", "max_model_length", "context_length"), "max_length")

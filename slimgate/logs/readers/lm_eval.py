@@ -7,6 +7,8 @@ Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -39,13 +41,14 @@ from slimgate.plugins.environments import (
     make_environment,
     read_collected_env,
 )
-from slimgate.plugins.reader import FILTERS, GENERATION, SCORERS, Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import FILTERS, GENERATION, SCORERS, TASK_ARGS, Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
 # Metrics that lm-eval averages over samples unless a task states otherwise.
 _MEANS = frozenset({"acc", "acc_norm", "exact_match"})
 # Keys of `config` in the results file.
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+_CHAT_ARGS = ("apply_chat_template", "system_instruction", "fewshot_as_multiturn")
 _MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
 # Keys of the results file itself.
 _TOKENIZER_KEYS = (
@@ -57,6 +60,18 @@ _TOKENIZER_KEYS = (
 )
 # The generation settings in a task's configuration, and those of the request in samples without results.
 _GENERATION_KWARGS, _OF_REQUEST = "generation_kwargs", "request"
+# Keys of a task's configuration that are compared in another way: by samples, shots, filters, metrics and
+# settings of generation. The rest changes prompts or scores. The name of the model is in `metadata`.
+_NOT_TASK_ARGS = frozenset(
+    (
+        *("task", "task_alias", "tag", "group", "metadata", "unsafe_code", "output_type"),
+        *("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset", "training_split"),
+        *("validation_split", "test_split", "num_fewshot", "metric_list", "filter_list", "repeats"),
+        *(_GENERATION_KWARGS, "should_decontaminate", "doc_to_decontamination_query"),
+    )
+)
+# The address of a function in the memory of the process that wrote the log.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Entries of a metric that are not its options.
 _NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
 
@@ -217,6 +232,7 @@ def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog
         higher_is_better=_read_directions(read_entry("higher_is_better") or {}, config),
         settings=settings,
         partial_settings=partial_settings,
+        shared_options=(TASK_ARGS,),
         samples=(read_entry("n-samples") or {}).get("effective"),
         means=_read_means(read_entry("results") or {}, config),
         filters=_list_stated_filters(read_entry("results") or {}),
@@ -301,7 +317,16 @@ def _read_settings(
         settings["version"] = version
     if results:
         names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
-        settings["chat_template"] = {name: results.get(name) for name in names}
+        settings["chat_template"] = {
+            **{name: results.get(name) for name in names},
+            # a version that states the texts in place of their digests, or among the arguments of the run
+            **{
+                name: text
+                for name in ("chat_template", "system_instruction")
+                if not results.get(f"{name}_sha") and (text := results.get(name))
+            },
+            **{f"config.{name}": run_config[name] for name in _CHAT_ARGS if run_config.get(name)},
+        }
     if config:
         settings[GENERATION] = {
             _GENERATION_KWARGS: config.get(_GENERATION_KWARGS),
@@ -316,6 +341,8 @@ def _read_settings(
             for entry in _list_metrics(config)
         }
         settings[FILTERS] = config.get("filter_list")
+        task_args = {name: value for name, value in config.items() if name not in _NOT_TASK_ARGS}
+        settings[TASK_ARGS] = json.loads(_ADDRESS.sub("", json.dumps(task_args)))
     return settings
 
 

@@ -41,8 +41,9 @@ _PASS_OR_FAIL = frozenset(
         *("latency", "cost"),
     )
 )
-# Options of a test that change its scores.
-_GRADER = ("provider", "rubricPrompt")
+# Keys of a test, and of its options, that change its scores. Its assertions are part of the document.
+_OF_TEST = ("threshold", "assertScoringFunction")
+_OF_OPTIONS = ("provider", "rubricPrompt", "transform", "postprocess")
 # Keys of a line of `--output x.jsonl`.
 _OF_LINES = frozenset({"promptIdx", "testIdx", "gradingResult"})
 
@@ -218,19 +219,29 @@ def _read_settings(
     entries += [
         {"id": name, **part} for entry in entries for name, part in entry.items() if isinstance(part, dict)
     ]
-    configs = [
-        entry.get("config") or {} for entry in entries if provider in (entry.get("label"), entry.get("id"))
-    ]
+    entries_of_provider = [entry for entry in entries if provider in (entry.get("label"), entry.get("id"))]
+    configs = [entry.get("config") or {} for entry in entries_of_provider]
     # A text is the name of a file with the options, such as file://options.yaml.
     options = [config for config in configs if isinstance(config, Mapping)]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
     if replaced := _list_replaced(rows):
         generation = {**(generation or {}), _PROMPTS: replaced}
+    tests = [row.get("testCase") or {} for row in rows]
+    test_options = [test.get("options") or {} for test in tests]
     return {
         FILTERS: shared.get("assert"),
         SCORERS: {
-            "defaultTest": drop_unset_options(shared.get("options") or {}),
-            "tests": {name: sorted(_list_options(rows, name)) for name in _GRADER},
+            "defaultTest": drop_unset_options(
+                {**(shared.get("options") or {}), **{name: shared.get(name) for name in _OF_TEST}}
+            ),
+            "tests": drop_unset_options(
+                {
+                    **{name: _list_values(tests, name) for name in _OF_TEST},
+                    **{name: _list_values(test_options, name) for name in _OF_OPTIONS},
+                }
+            ),
+            "derivedMetrics": config.get("derivedMetrics"),
+            "providers": _list_values(entries_of_provider, "transform"),
         },
         **({} if generation is None else {GENERATION: generation}),
     }
@@ -247,10 +258,9 @@ def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [] if texts == {"{}"} else sorted(texts)
 
 
-def _list_options(rows: Sequence[Mapping[str, Any]], name: str) -> set[str]:
-    """The values of an option that tests state, as text."""
-    options = ((row.get("testCase") or {}).get("options") or {} for row in rows)
-    return {text for stated in options if (text := convert_to_text(stated.get(name))) is not None}
+def _list_values(tables: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """The values of a key in some tables, as text, each once."""
+    return sorted({text for table in tables if (text := convert_to_text(table.get(name))) is not None})
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:

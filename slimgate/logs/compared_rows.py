@@ -8,9 +8,9 @@ import pyarrow as pa
 from slimgate._system.number_text import format_count
 from slimgate.logs.base_log import cut_text
 from slimgate.logs.columns import Samples
-from slimgate.logs.differences import Differences
 from slimgate.logs.predictions.codes import ROWS_AT_ONCE
 from slimgate.logs.predictions.files import format_examples
+from slimgate.logs.rules import Differences
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,

@@ -8,10 +8,9 @@ from typing import Any
 
 from slimgate._system.json_text import convert_to_json
 from slimgate.errors import list_names
-from slimgate.logs.differences import Differences, prefix_place
 from slimgate.logs.json_lines import convert_to_text
 from slimgate.logs.pair_notes import LONGEST_QUOTE
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules, prefix_place
 from slimgate.plugins.environments import HARNESS
 from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, Log, TaskLog
 

@@ -29,7 +29,6 @@ from slimgate.logs.changed_rows import (
 )
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import ScoreEnds, check_scores, list_scores
-from slimgate.logs.differences import Differences, prefix_place
 from slimgate.logs.directions import (
     add_directions,
     describe_contradictions,
@@ -40,7 +39,7 @@ from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import score_sample_passes
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules, prefix_place
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, format_comparison_name, pair_scores
 from slimgate.outcomes import Floats, Ints, Texts

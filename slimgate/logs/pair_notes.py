@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import Samples
-from slimgate.logs.differences import prefix_place
 from slimgate.logs.predictions.codes import TEXT, list_missing
 from slimgate.logs.predictions.files import format_examples
+from slimgate.logs.rules import prefix_place
 from slimgate.plugins.reader import PER_SAMPLE, Log, TaskLog
 
 # The place of a log without tasks.

@@ -15,7 +15,6 @@ from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_rows import compare_keys
 from slimgate.logs.compared_settings import compare_settings, is_same_version
-from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
     ALL_SAMPLES,
     describe_missing_samples,
@@ -29,7 +28,7 @@ from slimgate.logs.pair_notes import (
 from slimgate.logs.predictions.codes import find_ids, match_ids
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.row_groups import share_groups
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import OWN_NAMES, STATED, Samples
-from slimgate.logs.differences import Differences
 from slimgate.logs.predictions.files import format_examples
+from slimgate.logs.rules import Differences
 from slimgate.logs.same_documents import join_groups
 from slimgate.outcomes import Ints
 

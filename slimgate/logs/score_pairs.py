@@ -25,12 +25,11 @@ from slimgate.errors import DataError
 from slimgate.judge.named_scores import Range, find_known_cap, format_range
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.columns import NO_METRIC, Samples
-from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place, read_error
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.codes import list_missing
 from slimgate.logs.predictions.files import format_examples
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.outcomes import Floats, Ints
 
 # What happens to samples without a score, for notes: by the value of --missing.

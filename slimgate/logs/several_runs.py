@@ -19,11 +19,11 @@ import pyarrow as pa
 from slimgate._system.number_text import format_count
 from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples
-from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
 from slimgate.logs.predictions.codes import find_ids, list_missing, sort_by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
+from slimgate.logs.rules import Differences
 from slimgate.logs.runs import check_one_model
 from slimgate.logs.same_run import is_copy, is_same_run
 from slimgate.logs.sample_fields import Field, Value

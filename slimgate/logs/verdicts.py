@@ -24,13 +24,12 @@ from slimgate.logs.comparison_lines import (
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.correction import correct_failures, correct_slices, name_comparisons
 from slimgate.logs.declared_ranges import find_declared_ranges
-from slimgate.logs.differences import Differences
 from slimgate.logs.directions import check_directions_used, describe_assumed, describe_unknown
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import list_shared_tasks, pair_task
 from slimgate.logs.pooled import pool_comparisons
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.same_run import check_repeat_rows, check_target_runs
 from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs, number_epochs

@@ -15,10 +15,9 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.budgets import LogBudgets
-from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
 from slimgate.logs.pairs import list_shared_tasks
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 from slimgate.record.run import read_record

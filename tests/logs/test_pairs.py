@@ -9,9 +9,8 @@ import pytest
 from support.paired_logs import make_differences, make_log, make_rows, pair_rows, read_refusal
 
 from slimgate.errors import DataError
-from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import list_shared_tasks, pair_task
-from slimgate.logs.rules import Rules, check_allowed
+from slimgate.logs.rules import Differences, Rules, check_allowed
 from slimgate.logs.score_pairs import format_comparison_name, pair_scores
 from slimgate.plugins.reader import Digest, Row
 

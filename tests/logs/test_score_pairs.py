@@ -15,9 +15,8 @@ from support.paired_logs import Scores, make_differences, make_log, make_rows, p
 from slimgate.errors import DataError
 from slimgate.judge.named_scores import Range
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import pair_task
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.logs.score_pairs import Counts, pair_scores
 from slimgate.plugins.reader import Row
 

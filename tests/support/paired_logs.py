@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from slimgate.errors import DataError
-from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import PairedTask, pair_task
-from slimgate.logs.rules import Rules
+from slimgate.logs.rules import Differences, Rules
 from slimgate.plugins.reader import Log, Row, TaskLog
 
 Scores = Sequence[float | None]

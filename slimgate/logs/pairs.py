@@ -13,8 +13,7 @@ from slimgate.judge.named_scores import SHARE, Range, find_known_direction
 from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.columns import Samples, digest_column, read_samples
-from slimgate.logs.compared_rows import compare_keys
-from slimgate.logs.compared_settings import compare_settings, is_same_version
+from slimgate.logs.compared_settings import compare_keys, compare_settings, is_same_version
 from slimgate.logs.pair_notes import (
     ALL_SAMPLES,
     describe_missing_samples,

@@ -39,8 +39,8 @@ from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import score_sample_passes
+from slimgate.logs.row_groups import group_rows
 from slimgate.logs.rules import Differences, Rules, prefix_place
-from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, format_comparison_name, pair_scores
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind

@@ -26,9 +26,8 @@ from slimgate.logs.pair_notes import (
 )
 from slimgate.logs.predictions.codes import find_ids, match_ids
 from slimgate.logs.predictions.files import format_examples
-from slimgate.logs.row_groups import share_groups
+from slimgate.logs.row_groups import digest_documents, share_groups
 from slimgate.logs.rules import Differences, Rules
-from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (

@@ -15,7 +15,7 @@ from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_samples
 from slimgate.logs.comparisons import Comparison, ScoreRows, judge_scores
-from slimgate.logs.same_documents import group_rows
+from slimgate.logs.row_groups import group_rows
 from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
 

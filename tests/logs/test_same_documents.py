@@ -13,8 +13,8 @@ from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.logs.budgets import LogBudgets, make_drop_budgets
 from slimgate.logs.columns import digest, read_samples
+from slimgate.logs.row_groups import digest_documents, group_rows
 from slimgate.logs.rules import Rules
-from slimgate.logs.same_documents import digest_documents, group_rows
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 def make_schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of one of KINDS."""
-    from slimgate.logs.schema import make_logs_schema
+    from slimgate.logs.suite import make_logs_schema
     from slimgate.suite.schema import make_suite_schema
 
     return {SUITE: make_suite_schema, LOGS: make_logs_schema, RUN: _make_run_schema}[kind]()

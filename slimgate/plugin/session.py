@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.results.checks import CheckKey
     from slimgate.run.baseline import Baseline
     from slimgate.run.gate_results import GateResult
-    from slimgate.run.inputs import Digests
+    from slimgate.run.result_keys import Digests
     from slimgate.run.run import SuiteRun
     from slimgate.suite.suite import Suite
 

@@ -43,8 +43,7 @@ from slimgate.run.gate_results import (
     make_run_record,
     split_record,
 )
-from slimgate.run.inputs import Digests, digest_inputs
-from slimgate.run.result_keys import KINDS, MODEL, make_separation_key
+from slimgate.run.result_keys import KINDS, MODEL, Digests, digest_inputs, make_separation_key
 from slimgate.run.rows import make_task_facts
 from slimgate.run.run import RunOptions, SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts

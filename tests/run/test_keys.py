@@ -318,7 +318,7 @@ def test_a_file_that_a_users_module_names_counts(site: Path, code: str) -> None:
 
 def all_keys(run: Any) -> dict[str, str]:
     """The keys of artifacts, of outcomes and of results, by what they are of."""
-    from slimgate.run.inputs import _make_answer_keys, digest_inputs
+    from slimgate.run.result_keys import _make_answer_keys, digest_inputs
 
     keys_by_name = {f"answers {name}": key for name, key in _make_answer_keys(run.suite, run).items()}
     digests_by_name = digest_inputs(run, threads=run.suite.threads)

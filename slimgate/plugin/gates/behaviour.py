@@ -26,14 +26,13 @@ from slimgate.record.run import RowShapes
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import BEHAVIOUR
-from slimgate.run.fault_location import locate_fault
 from slimgate.run.followed_rows import find_least_sure
 from slimgate.run.gate_results import SHAPES, STAGES, GateResult
 from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import ModelStage, SuiteRun, list_stages
 from slimgate.run.slicing import find_column_slices
-from slimgate.run.token_kl import measure_token_kl
+from slimgate.run.token_kl import locate_fault, measure_token_kl
 from slimgate.suite.suite import Suite
 
 LOSS = "log_loss"

@@ -31,9 +31,15 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
-from slimgate.run.damaged_layer import KINDS, NothingToDamage
 from slimgate.run.model_handle import ModelHandle
-from slimgate.run.selftest import ROUNDING, DamageRows, plant_fault, predict_damaged_copy
+from slimgate.run.selftest import (
+    KINDS,
+    ROUNDING,
+    DamageRows,
+    NothingToDamage,
+    plant_fault,
+    predict_damaged_copy,
+)
 
 # Noise as a multiple of the matrix's standard deviation. The next one is used until every metric has lost
 # twice its budget.

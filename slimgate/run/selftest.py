@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -17,13 +17,69 @@ from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
 from slimgate.store.store import Artifact, Entry
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from slimgate.models.torch_model import TorchModel
+
+
+# The kinds of artifact that hold a network of PyTorch with float weights.
+KINDS = ("torch",)
+
+
+class NothingToDamage(MeasureError):
+    """A model without a matrix that can be damaged here."""
+
+
+def damage_largest_matrix_(network: nn.Module, *, strength: float, seed: int) -> str:
+    """Adds noise to the largest matrix, and returns the name of its layer.
+
+    strength: standard deviation of the noise, as a multiple of that of the matrix's values. Embeddings are
+    left out, because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
+    """
+    import torch
+
+    name, weight = _find_largest_matrix(network)
+    matrix = weight.detach()
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(matrix.shape, generator=generator) * (strength * float(matrix.float().std()))
+    matrix.add_(noise.to(matrix.device, matrix.dtype))
+    return name
+
+
+def _find_largest_matrix(network: nn.Module) -> tuple[str, torch.Tensor]:
+    """The layer's name and its weight (convolutions count as matrices); the first of equally large ones."""
+    from torch import nn
+
+    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
+    embedding_weights = {id(module.weight) for module in embeddings}
+    weights = [(name, getattr(module, "weight", None)) for name, module in network.named_modules()]
+    matrices: list[tuple[str, torch.Tensor]] = [
+        (name, weight)
+        for name, weight in weights
+        if _is_float_matrix(weight) and id(weight) not in embedding_weights  # also of a layer tied to one
+    ]
+    if not matrices:
+        raise NothingToDamage("the network has no float matrix to damage")
+    return max(matrices, key=lambda pair: pair[1].numel())
+
+
+def _is_float_matrix(weight: object) -> TypeGuard[torch.Tensor]:
+    """Whether it is a parameter of plain floats: quantized layers hold tensors of their own types."""
+    import torch
+
+    return (
+        type(weight) is torch.nn.Parameter
+        and type(weight.data) is torch.Tensor
+        and weight.is_floating_point()
+        and weight.ndim >= 2
+    )
+
 
 ROWS = 500
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1

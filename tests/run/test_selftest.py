@@ -19,7 +19,6 @@ from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
 from slimgate.run import planted_fault
-from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.run.planted_fault import (
     is_decidable,
     judge_damaged_layer,
@@ -27,7 +26,13 @@ from slimgate.run.planted_fault import (
     judge_exchanged_gain,
     judge_fault,
 )
-from slimgate.run.selftest import make_default_budget, plant_fault, predict_identical_copy
+from slimgate.run.selftest import (
+    NothingToDamage,
+    damage_largest_matrix_,
+    make_default_budget,
+    plant_fault,
+    predict_identical_copy,
+)
 from slimgate.runtimes.eager import EagerPredictor
 
 METRICS = [

@@ -35,7 +35,7 @@ from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
 from slimgate.run import contents
-from slimgate.run.key_inputs import (
+from slimgate.run.contents import (
     PACKAGES,
     describe_arithmetic,
     describe_platform,

@@ -21,7 +21,7 @@ from slimgate.run import keys
 from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.artifact_maker import ArtifactJob, BuildSettings
 from slimgate.run.build import Builder
-from slimgate.run.key_inputs import describe_arithmetic
+from slimgate.run.contents import describe_arithmetic
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Artifact, Entry
 from slimgate.suite.suite import Suite

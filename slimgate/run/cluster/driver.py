@@ -26,7 +26,7 @@ from slimgate.run.cluster.schedule import (
 )
 from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
 from slimgate.run.cluster.worker import EntryKey, Report, RunSpec, check_machine, do_task, remove_own_store
-from slimgate.run.key_inputs import describe_software
+from slimgate.run.contents import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun

@@ -26,7 +26,7 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.loading import add_import_folder
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask
-from slimgate.run.key_inputs import describe_software
+from slimgate.run.contents import describe_software
 from slimgate.run.run import RunOptions, SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Store

@@ -29,7 +29,7 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run import contents, keys
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.key_inputs import describe_suite_processor
+from slimgate.run.contents import describe_suite_processor
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.process_state import guard_process_state

@@ -20,7 +20,7 @@ from slimgate.run.cluster.needs import RequestedNeeds
 from slimgate.run.cluster.packing import pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask, TaskId
 from slimgate.run.cluster.worker import RunSpec, check_machine, do_task
-from slimgate.run.key_inputs import describe_software
+from slimgate.run.contents import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store

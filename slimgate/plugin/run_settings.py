@@ -15,7 +15,7 @@ from slimgate.plugins.rows import GATE
 from slimgate.run.progress import UNWATCHED, Watch
 
 if TYPE_CHECKING:
-    from slimgate.run.peak_rates import PeakProbe
+    from slimgate.run.environment import PeakProbe
     from slimgate.run.shards import Shard
     from slimgate.store.store import Store
 
@@ -67,6 +67,6 @@ class RunSettings:
     @cached_property
     def probe(self) -> PeakProbe:
         """The measurements of the CPU's peak rates."""
-        from slimgate.run.peak_rates import PeakProbe
+        from slimgate.run.environment import PeakProbe
 
         return PeakProbe()

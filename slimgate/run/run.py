@@ -23,6 +23,7 @@ from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.artifact_maker import BuildSettings
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
+from slimgate.run.environment import PeakProbe
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
@@ -34,7 +35,6 @@ from slimgate.run.measure.quality import (
 )
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.past_times import PastTimes, Work, digest_model
-from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.result_keys import list_judging_modules
 from slimgate.run.rows import PreparedRows, prepare_rows

@@ -14,9 +14,9 @@ from support.tiny_suite import make_tiny_run
 from slimgate.plugin.run_settings import measure_other_load
 from slimgate.record.task import PeakRates, Rates
 from slimgate.run import peak_rates
+from slimgate.run.environment import PeakProbe
 from slimgate.run.measure import peak_rates_worker
 from slimgate.run.measure.peak_rates_worker import measure_peak, measure_rates, time_fastest
-from slimgate.run.peak_rates import PeakProbe
 
 FIGURES = ("float32_gflop_per_s", "bfloat16_gflop_per_s", "int8_gop_per_s", "memory_gb_per_s")
 

@@ -13,8 +13,7 @@ from slimgate.plugin.config import find_project_root
 from slimgate.plugin.session import Session
 from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.cluster import ADDRESS, check_installed
-from slimgate.run.cluster.needs import OPTION, parse_needs
-from slimgate.run.cluster.tasks import Goal
+from slimgate.run.cluster.tasks import OPTION, Goal, parse_needs
 from slimgate.suite.suite import Suite
 
 # Gates that use no answers of models. Any other test may use them.

@@ -23,9 +23,8 @@ from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate._system.timestamps import format_now
 from slimgate.results.checks import TEACHER
 from slimgate.run.cluster.driver import RayRequest, RayResult, build_on_ray
-from slimgate.run.cluster.needs import RequestedNeeds
 from slimgate.run.cluster.schedule import Schedule, compute_chain_seconds
-from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
+from slimgate.run.cluster.tasks import Goal, ModelTask, RequestedNeeds, TaskId, list_tasks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.reader import load_suite

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from slimgate.errors import BuildError, MissingExtra, to_one_line
-from slimgate.run.cluster.needs import OPTION, Needs
+from slimgate.run.cluster.tasks import OPTION, Needs
 
 ADDRESS = "--slimgate-ray-address"
 # How long an address may take to answer, and processes of our own cluster to end.

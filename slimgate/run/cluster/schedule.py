@@ -11,8 +11,7 @@ from statistics import mean
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.cluster.needs import Needs
-from slimgate.run.cluster.tasks import ModelTask, TaskId
+from slimgate.run.cluster.tasks import ModelTask, Needs, TaskId
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import Lookup, NotStored, PlannedModel, plan_models

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.run.cluster.needs import Needs, RequestedNeeds, parse_needs
+from slimgate.run.cluster.tasks import Needs, RequestedNeeds, parse_needs
 
 MODELS = ("teacher", "student", "distilled")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import make_tiny_run
 
-from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.schedule import Schedule, choose_startable, compute_chain_seconds
-from slimgate.run.cluster.tasks import Goal, ModelTask, TaskId, list_tasks
+from slimgate.run.cluster.tasks import Goal, ModelTask, Needs, TaskId, list_tasks
 from slimgate.suite.suite import Suite
 from tools.measuring import schedule_against_ideal as against
 

@@ -15,7 +15,6 @@ from uuid import uuid4
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Progress
 from slimgate.run.cluster.cluster import check_fits, connect, list_machines
-from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.schedule import (
     Schedule,
     StoreLookup,
@@ -24,7 +23,17 @@ from slimgate.run.cluster.schedule import (
     find_missing_tasks,
 )
 from slimgate.run.cluster.tasks import OPTION, Goal, ModelTask, Needs, RequestedNeeds, TaskId, list_tasks
-from slimgate.run.cluster.worker import EntryKey, Report, RunSpec, check_machine, do_task, remove_own_store
+from slimgate.run.cluster.worker import (
+    EntryKey,
+    Packed,
+    Report,
+    RunSpec,
+    check_machine,
+    do_task,
+    pack_entry,
+    publish_entry,
+    remove_own_store,
+)
 from slimgate.run.contents import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.progress import UNWATCHED, Watch

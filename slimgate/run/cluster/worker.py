@@ -7,6 +7,7 @@ bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -17,20 +18,69 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import add_import_folder
-from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask
 from slimgate.run.contents import describe_software
 from slimgate.run.run import RunOptions, SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
-from slimgate.store.store import Entry, Store
+from slimgate.store.store import Entry, Store, list_files
 from slimgate.suite.reader import load_suite
+
+# Fields of a manifest that each store writes itself.
+_STORE_FIELDS = ("key", "created", "rebuild", "entry", "sizes", "sha256", "seal")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An entry as bytes. files: name -> (bytes,) uint8, which Ray passes without a copy; sums: sha256."""
+
+    kind: str
+    key: str
+    manifest: Json
+    files: Mapping[str, npt.NDArray[np.uint8]]
+    sums: Mapping[str, str]
+
+
+def pack_entry(entry: Entry) -> Packed:
+    """The bytes of a complete entry."""
+    folder, names = entry.folder, list_files(entry.folder)
+    return Packed(
+        kind=folder.parent.name,
+        key=folder.name,
+        manifest={name: value for name, value in entry.manifest.items() if name not in _STORE_FIELDS},
+        files={name: np.fromfile(folder / name, np.uint8) for name in names},
+        sums=entry.manifest["sha256"],
+    )
+
+
+def publish_entry(packed: Packed, store: Store) -> Entry:
+    """The entry in another store, written if it is missing. Raises BuildError for damaged bytes."""
+    for name, content in packed.files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise BuildError(f"{packed.kind} {packed.key}: its file {name} is outside of its folder")
+        if hashlib.sha256(content.data).hexdigest() != packed.sums.get(name):
+            raise BuildError(
+                f"{packed.kind} {packed.key}: {name} was damaged on the network (its sha256 differs); run "
+                "again"
+            )
+
+    def fill(folder: Path) -> Json:
+        for name, content in packed.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            content.tofile(folder / name)
+        return packed.manifest
+
+    return store.make(packed.kind, packed.key, fill)
+
 
 # An entry of the store: its kind and its key, such as ("artifacts", DIGEST).
 EntryKey = tuple[str, str]

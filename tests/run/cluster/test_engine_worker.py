@@ -16,9 +16,8 @@ from support.tiny_suite import make_tiny_run
 from slimgate.errors import BuildError
 from slimgate.run.cluster import worker
 from slimgate.run.cluster.driver import RayRequest, _make_spec
-from slimgate.run.cluster.packing import pack_entry, publish_entry
 from slimgate.run.cluster.tasks import ModelTask, RequestedNeeds, TaskId
-from slimgate.run.cluster.worker import RunSpec, check_machine, do_task
+from slimgate.run.cluster.worker import RunSpec, check_machine, do_task, pack_entry, publish_entry
 from slimgate.run.contents import describe_software
 from slimgate.run.keys import make_splits_key
 from slimgate.run.run import SuiteRun

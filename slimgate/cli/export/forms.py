@@ -179,7 +179,7 @@ def _count_texts(config: PreTrainedConfig) -> int:
 
 
 def _export_torch_model(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
-    from slimgate.models.static_modules import compute_weighted_rows, save_static_modules
+    from slimgate.models.static_encoder import compute_weighted_rows, save_static_modules
     from slimgate.models.stock import read_auto_class
 
     form = _choose_torch_form(model, form)

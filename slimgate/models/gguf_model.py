@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, MeasureError, to_one_line
@@ -27,11 +27,19 @@ from slimgate.models.divergence import count_common_prefix
 from slimgate.models.gguf_file import link_alone, read_gguf_header
 from slimgate.models.graph import Graph
 from slimgate.models.llama_cpp_library import LlamaModel
-from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, load_tokenizer, save_tokenizer
+from slimgate.models.saved_files import (
+    DESCRIPTION,
+    SPECULATIVE_GGUF,
+    has_tokenizer,
+    load_tokenizer,
+    read_description,
+    save_tokenizer,
+)
 from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
 
 KIND = "gguf"
 LIMIT_SECONDS = 3600.0
@@ -145,3 +153,48 @@ def check_tokens(model: LlamaModel, tokenizer: PreTrainedTokenizerBase, texts: S
             f"{text[:_SHOWN]!r} is {read_pieces} for llama.cpp, and {row_pieces} for the rows, so its scores "
             "would be for a different text; convert the file again with the model's own tokenizer"
         )
+
+
+NOTE = FOLDER = "draft"
+
+
+class DraftFile(NamedTuple):
+    """The file of a draft model. tokens: the number that it proposes for each pass of the decoder."""
+
+    file: Path
+    tokens: int
+
+
+@dataclass
+class SpeculativeGguf(GgufModel):
+    """A decoder and its draft model. draft_tokens: the number of tokens that it proposes for each pass."""
+
+    draft: GgufModel = field(kw_only=True)
+    draft_tokens: int = field(kw_only=True)
+    kind: str = SPECULATIVE_GGUF
+
+    def measure_size(self) -> dict[str, int]:
+        """The sizes of both models together."""
+        main, draft = super().measure_size(), self.draft.measure_size()
+        return {name: main[name] + draft[name] for name in main}
+
+    def select_counted_files(self, names: list[str]) -> list[str]:
+        """Both GGUF files."""
+        return [*super().select_counted_files(names), f"{FOLDER}/{self.draft.file.name}"]
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact."""
+        super().save(folder)
+        (folder / FOLDER).mkdir()
+        copy = folder / FOLDER / self.draft.file.name
+        shutil.copyfile(self.draft.file, copy)
+        self.draft.file = copy
+        note = {"file": copy.relative_to(folder).as_posix(), "tokens": self.draft_tokens}
+        description = {**read_description(folder), NOTE: note}
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def find_draft_file(folder: Path) -> DraftFile | None:
+    """The draft in an artifact's folder; None if it has none."""
+    note = read_description(folder).get(NOTE)
+    return None if note is None else DraftFile(folder / note["file"], note["tokens"])

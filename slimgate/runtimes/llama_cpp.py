@@ -39,9 +39,8 @@ from slimgate.plugins.runtime import Runtime
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.gguf_model import GgufModel
+    from slimgate.models.gguf_model import DraftFile, GgufModel
     from slimgate.models.speculative import SpeculativeAnswer
-    from slimgate.models.speculative_gguf import DraftFile
     from slimgate.models.write_answers import SamplingParams
     from slimgate.plugins.base import Json
 
@@ -366,7 +365,7 @@ class LlamaCpp(Runtime[Params]):
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> LlamaPredictor:
         """The file of an artifact's folder, on `threads` threads. Raises BuildError off the CPU."""
-        from slimgate.models.speculative_gguf import find_draft_file
+        from slimgate.models.gguf_model import find_draft_file
 
         _check_device(device)
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -400,7 +399,7 @@ class LlamaCpp(Runtime[Params]):
 
     def open_model(self, model: GgufModel, context: BuildContext) -> LlamaPredictor:
         """A GgufModel, ready to predict."""
-        from slimgate.models.speculative_gguf import DraftFile, SpeculativeGguf
+        from slimgate.models.gguf_model import DraftFile, SpeculativeGguf
 
         _check_device(context.device)
         draft = (

@@ -31,8 +31,7 @@ from slimgate.plugins.step import Step
 from slimgate.steps.convert import speculative_decoding
 
 if TYPE_CHECKING:
-    from slimgate.models.gguf_model import GgufModel
-    from slimgate.models.speculative_gguf import SpeculativeGguf
+    from slimgate.models.gguf_model import GgufModel, SpeculativeGguf
 
 
 class Params(speculative_decoding.Params):
@@ -51,7 +50,7 @@ class GgufDraft(Step[Params]):
     changes_weights = False
     teacher_option = "draft"
     packages = (DISTRIBUTION, "gguf")
-    code_modules = ("slimgate.models.speculative_gguf", "slimgate.runtimes.llama_cpp")
+    code_modules = ("slimgate.models.gguf_model", "slimgate.runtimes.llama_cpp")
 
     def learns_from(self, params: Params) -> str:
         """The draft, which is built first."""
@@ -59,7 +58,7 @@ class GgufDraft(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> SpeculativeGguf:
         """The model with its draft. Raises BuildError if the two do not fit, or if answers are drawn."""
-        from slimgate.models.speculative_gguf import SpeculativeGguf
+        from slimgate.models.gguf_model import SpeculativeGguf
         from slimgate.steps.answer_agreement import check_answers
 
         load_library("step gguf_draft")
@@ -88,9 +87,8 @@ def _open(model: Any, owner: str, scratch: Path) -> GgufModel:
 
     owner: what an error calls the model.
     """
-    from slimgate.models.gguf_model import GgufModel, open_gguf_model
+    from slimgate.models.gguf_model import GgufModel, SpeculativeGguf, open_gguf_model
     from slimgate.models.served import Served, find_gguf_file
-    from slimgate.models.speculative_gguf import SpeculativeGguf
 
     if isinstance(model, SpeculativeGguf):
         raise BuildError(f"{owner} already has a draft, expected a single GGUF file")

@@ -14,9 +14,8 @@ from fixtures.models.building import load_tiny, save_model
 from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError
-from slimgate.models.gguf_model import open_gguf_model
+from slimgate.models.gguf_model import SpeculativeGguf, find_draft_file, open_gguf_model
 from slimgate.models.served import find_gguf_file
-from slimgate.models.speculative_gguf import SpeculativeGguf, find_draft_file
 from slimgate.models.write_answers import SamplingParams, write_answers
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp

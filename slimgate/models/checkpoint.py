@@ -27,8 +27,14 @@ from slimgate.errors import BuildError, to_one_line
 from slimgate.models.dequantize import dequantize_folder
 from slimgate.models.integer_packing import Packing, find_packing
 from slimgate.models.quantized_files import CHECKPOINT, read_method_name
-from slimgate.models.saved_files import COPIED, DESCRIPTION, load_tokenizer, read_description, save_tokenizer
-from slimgate.models.saved_weights import read_stored_tensors
+from slimgate.models.saved_files import (
+    COPIED,
+    DESCRIPTION,
+    load_tokenizer,
+    read_description,
+    read_stored_tensors,
+    save_tokenizer,
+)
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Json
 from slimgate.store.seal import MANIFEST

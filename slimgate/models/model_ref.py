@@ -27,8 +27,7 @@ from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
 from slimgate.models.model_files import check_model_files, check_no_pointers
 from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
-from slimgate.models.saved_files import has_tokenizer
-from slimgate.models.saved_weights import list_safetensors
+from slimgate.models.saved_files import has_tokenizer, list_safetensors
 from slimgate.plugins.loading import list_graph_forms
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import suite_path

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, to_one_line
 from slimgate.models.gguf_file import link_alone
-from slimgate.models.saved_files import check_tokenizer, has_tokenizer
-from slimgate.models.saved_weights import describe_names, find_main_dtype
+from slimgate.models.saved_files import check_tokenizer, describe_names, find_main_dtype, has_tokenizer
 from slimgate.models.special_tokens import keep_end_tokens_
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef

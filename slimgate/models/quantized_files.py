@@ -18,7 +18,7 @@ from typing import Any
 
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.integer_packing import Packing, find_packing, read_bits, read_group_size
-from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
+from slimgate.models.saved_files import Stored, describe_names, read_stored_tensors
 
 # Kinds of artifacts: a folder that another tool has quantized, and a folder that a step wrote for servers
 # (served.py). A runtime says which formats of weights it computes (Runtime.formats).

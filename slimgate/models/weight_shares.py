@@ -26,8 +26,7 @@ from slimgate.models.graph_weights import ONNX, OPENVINO, find_graph, read_graph
 from slimgate.models.integer_packing import find_packing
 from slimgate.models.model_ref import GGUF, TORCH, parse_model_ref, read_model_config
 from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, read_method_name
-from slimgate.models.saved_files import read_description
-from slimgate.models.saved_weights import Stored, read_stored_tensors
+from slimgate.models.saved_files import Stored, read_description, read_stored_tensors
 
 # Kinds of artifacts whose files say the precision of their weights.
 _KINDS_OF_GRAPHS = frozenset({"onnx", "onnx_genai", "openvino", "openvino_decoder"})

@@ -27,7 +27,7 @@ from slimgate._system.digests import (
     read_versions,
 )
 from slimgate.errors import DataError
-from slimgate.models.saved_weights import find_main_dtype
+from slimgate.models.saved_files import find_main_dtype
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.models import ModelRef

@@ -32,7 +32,7 @@ from slimgate.models.gguf_model import load_gguf_tokenizer
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.pretrained import load_or_train_tokenizer
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.models.saved_weights import read_stored_tensors
+from slimgate.models.saved_files import read_stored_tensors
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes import eager
 from slimgate.tasks import causal_lm

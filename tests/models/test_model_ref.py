@@ -12,7 +12,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.models.model_ref import digest_weights, parse_model_ref, read_config
-from slimgate.models.saved_weights import read_weight_shapes
+from slimgate.models.saved_files import read_weight_shapes
 from slimgate.plugins.params import Located
 
 

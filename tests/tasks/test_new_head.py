@@ -17,7 +17,7 @@ from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.task_rows import TASKS
 from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.saved_weights import read_weight_shapes
+from slimgate.models.saved_files import read_weight_shapes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.models import ModelRef

@@ -23,8 +23,7 @@ from slimgate.errors import SuiteError
 from slimgate.models.config import check_positions, list_model_labels
 from slimgate.models.model_ref import TORCH
 from slimgate.models.pretrained import load_weights, require_weights
-from slimgate.models.saved_files import check_tokenizer
-from slimgate.models.saved_weights import read_weight_shapes
+from slimgate.models.saved_files import check_tokenizer, read_weight_shapes
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef

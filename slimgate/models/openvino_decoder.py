@@ -22,8 +22,7 @@ import numpy.typing as npt
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.cache_argument import CACHE_NAMES, make_cache_keyword
-from slimgate.models.openvino_model import OUTPUT
-from slimgate.models.openvino_package import load_openvino
+from slimgate.models.openvino_model import OUTPUT, load_openvino
 
 if TYPE_CHECKING:
     import openvino

@@ -14,8 +14,7 @@ import torch
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, to_one_line
 from slimgate.models.onnx_export import LogitsOnly, exportable
-from slimgate.models.openvino_model import OUTPUT
-from slimgate.models.openvino_package import load_openvino
+from slimgate.models.openvino_model import OUTPUT, load_openvino
 from slimgate.plugins.base import Arrays
 
 if TYPE_CHECKING:

@@ -224,7 +224,7 @@ def make_predictor(
 
 def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: str) -> ov.CompiledModel:
     """Compiles a graph. Raises BuildError if the device is not the CPU, or if OpenVINO fails."""
-    from slimgate.models.openvino_package import make_compiling_core
+    from slimgate.models.openvino_model import make_compiling_core
 
     if device.partition(":")[0] != "cpu":
         raise BuildError(f"OpenVINO runs on the CPU, not on {device}; choose --slimgate-device cpu")

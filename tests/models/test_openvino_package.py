@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = """\
 import logging
 import transformers
-from slimgate.models.openvino_package import load_nncf
+from slimgate.models.openvino_model import load_nncf
 load_nncf("this test")
 later = logging.getLogger("another.module")
 later.warning_once("%s", "told")
@@ -26,7 +26,7 @@ def test_later_loggers_of_other_libraries_are_not_those_of_nncf() -> None:
 CONVERSION = """\
 import sys
 import torch
-from slimgate.models.openvino_package import load_openvino
+from slimgate.models.openvino_model import load_openvino
 sys.addaudithook(lambda event, _: print(event) if event in ("os.fork", "socket.connect") else None)
 openvino = load_openvino("this test")
 graph = openvino.convert_model(torch.nn.Linear(2, 3), example_input=torch.ones(1, 2))

@@ -83,7 +83,7 @@ class OpenVinoInt8(Step[Params]):
 
     def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
-        from slimgate.models.openvino_package import load_nncf
+        from slimgate.models.openvino_model import load_nncf
         from slimgate.steps.convert._openvino_quantization import (
             Validation,
             find_output_layer,

@@ -67,7 +67,7 @@ class OpenVinoWeights(Step[Params]):
 
     def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
-        from slimgate.models.openvino_package import load_nncf
+        from slimgate.models.openvino_model import load_nncf
         from slimgate.steps.convert._openvino_quantization import make_single_rows, quantize_model
 
         nncf = load_nncf("openvino_weights")

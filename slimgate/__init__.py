@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from slimgate.logs.within import assert_budgets, assert_within
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
-    from slimgate.models.cut_layers import cut_linear
     from slimgate.models.graph import Graph
+    from slimgate.models.linear_layers import cut_linear
     from slimgate.models.replace_modules import replace_modules_
     from slimgate.models.saved_files import load_companions
     from slimgate.models.torch_model import TorchModel, load_torch_model
@@ -111,7 +111,7 @@ HOMES = {
     "calibration_batches": "slimgate.steps.calibration",
     "input_norms": "slimgate.steps.calibration",
     "blocks": "slimgate.models.blocks",
-    "cut_linear": "slimgate.models.cut_layers",
+    "cut_linear": "slimgate.models.linear_layers",
     "replace_modules_": "slimgate.models.replace_modules",
     "TorchModel": "slimgate.models.torch_model",
     "load_torch_model": "slimgate.models.torch_model",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_
+from slimgate.models.linear_layers import cut_embedding, cut_linear, cut_norm_
 from slimgate.steps.layers.int8_linear import Int8Linear
 
 

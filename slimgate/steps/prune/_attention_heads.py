@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from slimgate.models.blocks import Attention
-from slimgate.models.cut_layers import cut_linear, find_part_to_cut
+from slimgate.models.linear_layers import cut_linear, find_part_to_cut
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

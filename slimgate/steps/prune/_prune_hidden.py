@@ -19,7 +19,8 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, blocks, find_only_block_list
-from slimgate.models.cut_layers import (
+from slimgate.models.families import find_family
+from slimgate.models.linear_layers import (
     check_embedding,
     cut_embedding,
     cut_linear,
@@ -27,7 +28,6 @@ from slimgate.models.cut_layers import (
     find_part_to_cut,
     narrow_embedding_,
 )
-from slimgate.models.families import find_family
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs

@@ -23,7 +23,7 @@ from torch.nn.utils import parametrize
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, Block, blocks, find_only_block_list, read_layer_size
-from slimgate.models.cut_layers import check_linear, cut_linear
+from slimgate.models.linear_layers import check_linear, cut_linear
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.steps.layers.removed import NoAttention, NoLinear
 from slimgate.steps.prune._attention_heads import cut_attention

@@ -64,7 +64,7 @@ class PruneFfn(Step[Params]):
         """The model with narrower feed-forward layers."""
         from slimgate.models.block_choice import select_blocks
         from slimgate.models.blocks import blocks
-        from slimgate.models.cut_layers import check_linear, cut_linear
+        from slimgate.models.linear_layers import check_linear, cut_linear
         from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.steps.prune._unit_choice import check_some_go, choose_units
@@ -102,7 +102,7 @@ def _score_neurons(
     import torch
     from torch import nn
 
-    from slimgate.models.cut_layers import find_part_to_cut
+    from slimgate.models.linear_layers import find_part_to_cut
     from slimgate.steps.importance import compute_mask_importance
 
     if params.importance == "gradient":

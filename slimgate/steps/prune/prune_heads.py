@@ -69,7 +69,7 @@ class PruneHeads(Step[Params]):
         """The model without those heads."""
         from slimgate.models.block_choice import select_blocks
         from slimgate.models.blocks import blocks
-        from slimgate.models.cut_layers import check_linear
+        from slimgate.models.linear_layers import check_linear
         from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.steps.prune._attention_heads import cut_attention

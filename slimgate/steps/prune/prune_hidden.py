@@ -67,7 +67,7 @@ class PruneHidden(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a narrower residual stream."""
-        from slimgate.models.cut_layers import check_linear
+        from slimgate.models.linear_layers import check_linear
         from slimgate.models.plain_layers import convert_scaled_tables_, convert_to_linear_
         from slimgate.steps.prune._prune_hidden import (
             compute_stream_importance,

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from slimgate.models.torch_model import TorchModel
-    from slimgate.steps.layers.sparse_integers import (
+    from slimgate.steps.layers.sparse_linear import (
         SparseInt8Linear,
         SparseInt8StaticLinear,
         SparsePackedLinear,
+        SparseState,
+        Values,
     )
-    from slimgate.steps.layers.sparse_linear import SparseState, Values
 
 
 class Params(Table):
@@ -99,7 +100,7 @@ def _list_integer_forms() -> Mapping[
     from slimgate.steps.layers.int8_linear import Int8Linear
     from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
     from slimgate.steps.layers.packed import PackedLinear
-    from slimgate.steps.layers.sparse_integers import (
+    from slimgate.steps.layers.sparse_linear import (
         SparseInt8Linear,
         SparseInt8StaticLinear,
         SparsePackedLinear,

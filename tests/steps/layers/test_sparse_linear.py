@@ -23,8 +23,12 @@ from slimgate.steps.layers.grid import Scheme
 from slimgate.steps.layers.int8_linear import Int8Linear, quantize_weight
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 from slimgate.steps.layers.packed import PackedLinear
-from slimgate.steps.layers.sparse_integers import SparseInt8Linear, SparseInt8StaticLinear, SparsePackedLinear
-from slimgate.steps.layers.sparse_linear import SparseLinear
+from slimgate.steps.layers.sparse_linear import (
+    SparseInt8Linear,
+    SparseInt8StaticLinear,
+    SparseLinear,
+    SparsePackedLinear,
+)
 
 INPUTS = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(1))
 

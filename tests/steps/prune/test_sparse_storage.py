@@ -18,8 +18,7 @@ from slimgate.models.linear_layers import find_linear_layers
 from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.loading import load
 from slimgate.steps.layers.grid import dequantize
-from slimgate.steps.layers.sparse_integers import SparseInt8Linear
-from slimgate.steps.layers.sparse_linear import SparseLinear
+from slimgate.steps.layers.sparse_linear import SparseInt8Linear, SparseLinear
 from slimgate.steps.prune import magnitude_prune, sparse_storage
 
 build = partial(make_tiny_classifier, calibration=12)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
-from slimgate.steps.layers.binary_training import LatentEmbedding, LatentLinear
+from slimgate.steps.layers.binary_linear import LatentEmbedding, LatentLinear
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

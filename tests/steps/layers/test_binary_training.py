@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.steps.layers.binary_training import (
+from slimgate.steps.layers.binary_linear import (
     LatentEmbedding,
     LatentLinear,
     binarize_values,

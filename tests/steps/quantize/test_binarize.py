@@ -22,8 +22,7 @@ from fixtures.models.building import (
     save_model,
 )
 from slimgate.errors import SuiteError
-from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear
-from slimgate.steps.layers.binary_training import LatentLinear
+from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear, LatentLinear
 from slimgate.steps.layers.packed import PackedEmbedding
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from slimgate.steps.layers import int8_in_graph
-from slimgate.steps.layers.int8_in_graph import (
+from slimgate.steps.layers.int8_linear import (
+    Int8Embedding,
     Int8EmbeddingInGraph,
+    Int8Linear,
     Int8LinearInGraph,
     use_integer_operators_,
 )
-from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
 
 def _products(_: str, inputs: Any, **__: Any) -> torch.Tensor:

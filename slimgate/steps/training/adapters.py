@@ -26,8 +26,7 @@ from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.sparsity import list_pruned_layers
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
-from slimgate.steps.layers.straight_through import gradients_through
+from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear, gradients_through
 from slimgate.steps.training.params import LoraParams
 
 if TYPE_CHECKING:

@@ -9,8 +9,12 @@ from torch import nn
 from slimgate.errors import BuildError
 from slimgate.steps.layers.binary_linear import BinaryLinear
 from slimgate.steps.layers.int8_linear import Int8Linear
-from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
-from slimgate.steps.layers.straight_through import compute_float_weight, gradients_through
+from slimgate.steps.layers.lora_linear import (
+    LoraLinear,
+    SparseLoraLinear,
+    compute_float_weight,
+    gradients_through,
+)
 
 
 def set_adapter(layer: LoraLinear) -> LoraLinear:

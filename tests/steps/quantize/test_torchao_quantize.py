@@ -20,8 +20,7 @@ from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import lora
-from slimgate.steps.layers.lora_linear import LoraLinear
-from slimgate.steps.layers.straight_through import gradients_through
+from slimgate.steps.layers.lora_linear import LoraLinear, gradients_through
 from slimgate.steps.layers.torchao_linear import TorchaoLinear
 from slimgate.steps.quantize import torchao_quantize
 from slimgate.steps.quantize.torchao_quantize import Params

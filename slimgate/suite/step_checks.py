@@ -23,7 +23,7 @@ from slimgate.plugins.runtime import Runtime
 from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
 from slimgate.runtimes import eager
-from slimgate.steps.training.transfer_params import choose_text_columns, make_row_file
+from slimgate.steps.training.params import choose_text_columns, make_row_file
 from slimgate.suite.errors import Loc
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant

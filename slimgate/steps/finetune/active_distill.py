@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.finetune._active_choice import Strategy
-from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
+from slimgate.steps.training.params import DistillationStep, OneTeacherParams
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

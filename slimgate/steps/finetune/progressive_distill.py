@@ -21,7 +21,7 @@ from slimgate.errors import SuiteError
 from slimgate.models.config import count_blocks
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
+from slimgate.steps.training.params import InnerParams, TaughtStep
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
+from slimgate.steps.training.params import InnerParams, TaughtStep
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

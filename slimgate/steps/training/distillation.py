@@ -21,9 +21,8 @@ from slimgate.errors import BuildError
 from slimgate.models.module_outputs import Outputs, watch_outputs
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
-from slimgate.steps.training.distillation_params import InnerParams
 from slimgate.steps.training.matching import HiddenMatch, Match
-from slimgate.steps.training.params import AnswerParams
+from slimgate.steps.training.params import AnswerParams, InnerParams, TransferParams
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     compute_teacher_answers,
@@ -32,7 +31,6 @@ from slimgate.steps.training.teacher_answers import (
 )
 from slimgate.steps.training.trainer import train
 from slimgate.steps.training.transfer import make_transfer_rows
-from slimgate.steps.training.transfer_params import TransferParams
 from slimgate.tasks.parts.objectives import (
     Labelled,
     Objective,

@@ -26,7 +26,7 @@ from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, blocks, list_block_names
 from slimgate.models.module_outputs import Outputs
 from slimgate.models.seeding import isolated_seed
-from slimgate.steps.training.distillation_params import InnerParams, LayerMapping, map_layers
+from slimgate.steps.training.params import InnerParams, LayerMapping, map_layers
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

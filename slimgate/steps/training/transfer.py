@@ -27,7 +27,7 @@ from slimgate.models.special_tokens import find_start_token
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load_object
 from slimgate.plugins.rows import UNLABELLED, Rows
-from slimgate.steps.training.transfer_params import (
+from slimgate.steps.training.params import (
     Augment,
     Generate,
     TransferParams,

@@ -23,7 +23,7 @@ from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, fine_tune, sequence_distill
-from slimgate.steps.training.transfer_params import Generate
+from slimgate.steps.training.params import Generate
 from slimgate.steps.training.written_answers import COLUMN, generate_answers, learn_from_written_answers
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_labelled_rows, encode_training_rows

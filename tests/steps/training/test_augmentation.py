@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from slimgate.steps.training.params import Augment
 from slimgate.steps.training.transfer import augment_texts
-from slimgate.steps.training.transfer_params import Augment
 
 TEXTS = ["a b c d e f g h", "i", "j k  l"]
 

@@ -17,8 +17,8 @@ from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps.finetune.distill import Params
 from slimgate.steps.training.distillation import DistillationLoss, ReadRows, describe_mismatch
-from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
+from slimgate.steps.training.params import map_layers
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows
 
 

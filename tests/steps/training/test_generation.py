@@ -17,8 +17,8 @@ from slimgate.plugins.models import ComparedModel
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.training.distillation import DistillationLoss, ReadRows, describe_mismatch
+from slimgate.steps.training.params import Generate, TransferParams
 from slimgate.steps.training.transfer import _select_first_tokens, generate_texts, make_transfer_rows
-from slimgate.steps.training.transfer_params import Generate, TransferParams
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import encode_labelled_rows
 from slimgate.tasks.parts.text_diversity import compute_diversity, compute_written_figures

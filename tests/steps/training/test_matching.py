@@ -16,7 +16,6 @@ from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks, list_block_names
 from slimgate.models.module_outputs import Outputs, watch_outputs
-from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import (
     AttentionMatch,
     AttentionOutputs,
@@ -25,6 +24,7 @@ from slimgate.steps.training.matching import (
     RelationMatch,
     compute_relation_loss,
 )
+from slimgate.steps.training.params import map_layers
 
 IDS = torch.tensor([[2, 6, 7, 9, 3], [2, 8, 3, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])

@@ -12,8 +12,8 @@ from fixtures.models.building import make_tiny_context
 from slimgate.errors import BuildError, DataError
 from slimgate.plugins.rows import Rows
 from slimgate.steps.finetune import distill
+from slimgate.steps.training.params import Augment, TransferParams
 from slimgate.steps.training.transfer import make_transfer_rows
-from slimgate.steps.training.transfer_params import Augment, TransferParams
 from slimgate.tasks import text_classification
 
 TOKENIZER = SimpleNamespace(mask_token="[MASK]")

@@ -5,6 +5,7 @@ A killed run leaves nothing behind: the step starts again from the beginning.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import distributed, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from slimgate.errors import BuildError
@@ -22,13 +23,101 @@ from slimgate.models.precision import resolve_precision
 from slimgate.models.seeding import isolated_seed
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.callbacks import ATTACHED, EpochTracker, HookCallback, KeepZeros, TrainingHook
-from slimgate.steps.training.data_parallel import Workers
 from slimgate.steps.training.options import with_frozen_layers, with_regularization
 from slimgate.steps.training.params import TrainingParams
 from slimgate.tasks.parts.objectives import Labelled, Objective, encode_labelled_rows
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The group that this process trains in: its rank, and the number of processes."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, processes: int, objective: Objective) -> Workers:
+        """The group of this process. Raises BuildError if it does not have `processes`, or cannot be used."""
+        workers = cls()
+        if distributed.is_available() and distributed.is_initialized():
+            workers = cls(distributed.get_rank(), distributed.get_world_size())
+        if workers.count != processes:
+            raise BuildError(
+                f"processes = {processes}, but this step runs in {workers.count}: only a step in a `steps` "
+                "list of the suite can start processes; set processes = 1"
+            )
+        if workers.count > 1 and objective.across_rows:
+            raise BuildError(
+                f"processes = {processes}: the loss compares all rows of a batch with each other, so a "
+                "batch cannot be split; set processes = 1"
+            )
+        return workers
+
+    def select_local_rows(self, positions: Sequence[int]) -> list[int]:
+        """This process's part of a batch, every n-th row; the first row if nothing is left for it."""
+        return list(positions[self.rank :: self.count]) or list(positions[:1])
+
+    def share(
+        self, objective: Objective, batch_labels: torch.Tensor, rows: int, local_labels: torch.Tensor
+    ) -> float:
+        """The part of the batch's answers that this process has.
+
+        batch_labels, local_labels: labels of the batch, and of this process. rows: of the batch.
+        """
+        if self.count == 1:
+            return 1.0
+        if self.rank >= rows:  # it has the first row only as a placeholder
+            return 0.0
+        return _count_answers(objective, local_labels) / max(_count_answers(objective, batch_labels), 1)
+
+    def broadcast_weights_(self, network: nn.Module) -> None:
+        """Gives all processes the weights of the first process."""
+        if self.count > 1:
+            for tensor in network.state_dict().values():
+                distributed.broadcast(tensor, 0)
+
+    def add_gradients_(self, network: nn.Module) -> None:
+        """Sums the gradients of all processes; a parameter without gradients keeps none."""
+        if self.count == 1:
+            return
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        has_gradient = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
+        distributed.all_reduce(has_gradient, distributed.ReduceOp.MAX)  # in any process
+        for parameter in itertools.compress(parameters, has_gradient.tolist()):
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            distributed.all_reduce(parameter.grad)
+
+    def sum_over_workers(self, value: float) -> float:
+        """The sum over all processes."""
+        if self.count == 1:
+            return value
+        summed = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(summed)
+        return float(summed)
+
+    @contextmanager
+    def own_draws(self, seed: int, step: int) -> Iterator[None]:
+        """Inside, dropout differs between processes: a separate generator for this step draws it.
+
+        The common generator is the same in all processes. It draws what must be equal, such as the order of
+        the rows.
+        """
+        if self.count == 1:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(hash((seed, step, self.rank)) % 2**63)
+            yield
+
+
+def _count_answers(objective: Objective, labels: torch.Tensor) -> int:
+    """The number of answers that the labels have, as the objective counts them."""
+    return len(objective.flat(labels[..., None].float(), labels)[1])
+
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.steps.training.data_parallel import Workers
+from slimgate.steps.training.trainer import Workers
 from slimgate.tasks.parts.embedding_objective import ContrastiveObjective
 
 OBJECTIVE = ContrastiveObjective()

@@ -52,7 +52,7 @@ class Chat(TorchWorld):
                 },
                 "teacher": {"model": f"../{TEACHER}"},
                 "variants": {"rel": {"model": "../models/rel"}},
-                "budgets": {"same_answers": {"drop_points": 6.0}, "truncated": {"drop_points": 20.0}},
+                "budgets": {"same_answers": {"drop_points": 6.0}, "looping": {"drop_points": 20.0}},
             },
         )
 

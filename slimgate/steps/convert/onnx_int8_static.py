@@ -44,8 +44,12 @@ class OnnxInt8Static(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with static int8 products in place of float products with a fixed matrix."""
         from slimgate.steps.convert._onnx_graph import Graph
-        from slimgate.steps.convert._onnx_quantization import Quantizing, quantize_tables
-        from slimgate.steps.convert._onnx_static import compute_value_ranges, quantize_products_
+        from slimgate.steps.convert._onnx_quantization import (
+            Quantizing,
+            compute_value_ranges,
+            quantize_products_,
+            quantize_tables,
+        )
 
         work = Quantizing.start(
             model, context, output_layer=params.output_layer, embeddings=params.embeddings

@@ -22,13 +22,13 @@ from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.artifact_maker import ArtifactJob, BuildSettings
 from slimgate.run.build import Builder
 from slimgate.run.contents import describe_arithmetic
-from slimgate.run.run import SuiteRun
 from slimgate.store.store import Artifact, Entry
 from slimgate.suite.suite import Suite
 from slimgate.suite.variant_budgets import VariantBudgets
 
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
+    from slimgate.run.run import SuiteRun
 
 
 KINDS = (

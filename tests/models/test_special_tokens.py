@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context, save_and_load
 from slimgate.models.special_tokens import decode_answer, keep_end_tokens_, list_end_tokens, list_ends
-from slimgate.steps.factorize._vocabulary import _renumber
+from slimgate.steps.factorize._trim_vocabulary import _renumber
 from slimgate.tasks import causal_lm
 
 

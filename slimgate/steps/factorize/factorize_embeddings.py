@@ -126,7 +126,7 @@ def _compute_token_weights(model: TorchModel, params: Params, context: BuildCont
     """(vocab_size,) how much each token's error counts. 1 is added, so that unseen tokens count too."""
     import torch
 
-    from slimgate.steps.factorize._vocabulary import count_tokens
+    from slimgate.steps.factorize._trim_vocabulary import count_tokens
 
     if params.weighting == "none":
         return torch.ones(model.config.vocab_size)
@@ -151,7 +151,7 @@ def _make_narrow_heads(
 
     The mean of a centred table is left out, because it adds the same number to every token's logit.
     """
-    from slimgate.steps.factorize._vocabulary import list_token_heads
+    from slimgate.steps.factorize._trim_vocabulary import list_token_heads
 
     heads = {name: m for name, m in list_token_heads(model.network).items() if m.weight is table.weight}
     return {name: _factorize_head(head, factorized) for name, head in heads.items()}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
@@ -16,21 +19,127 @@ from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import Moments, calibration_batches, compute_input_moments
-from slimgate.steps.factorize._svd import (
-    Decomposition,
-    allot_ranks,
-    choose_even_ranks,
-    compute_energy_share,
-    decompose,
-    find_energy_rank,
-    is_factorization_smaller,
-)
 from slimgate.steps.importance import compute_gradient_moments
 from slimgate.steps.layers.low_rank import LowRankLinear
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.steps.factorize.low_rank import Params
+
+
+Values = npt.NDArray[np.float64]
+# A share of the mean second moment that makes it invertible if inputs do not span the space.
+_DAMPING = 1e-8
+_GRADIENT_DAMPING = 1e-6
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """In float64: left (out, k), values (k,), largest first, projected (k, in); left @ projected is W."""
+
+    left: Tensor
+    values: Values
+    projected: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.left.shape[0], self.projected.shape[1]
+
+    def make_factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """up (out, rank) and down (rank, in); their product is the best of that rank."""
+        root = np.sqrt(np.maximum(self.values[:rank], 1e-12 * self.values[0] + 1e-300))
+        scale = torch.from_numpy(root).to(self.left)
+        return self.left[:, :rank] * scale, self.projected[:rank] / scale.unsqueeze(1)
+
+
+@torch.no_grad()
+def decompose(
+    weight: Tensor, moments: Tensor | None = None, gradients: Tensor | None = None
+) -> Decomposition:
+    """The singular value decomposition of a weight (out, in), or of its effect on outputs, or on the loss.
+
+    moments: (in, in), second moment or covariance of the inputs; gradients: (out, out), second moment of the
+    loss's gradients by the outputs. With moments = L L' and gradients = R' R, it decomposes R W L = U S V'.
+    The best W of rank r is R⁻¹ U_r U_r' R W, so L need not be inverted.
+    """
+    weight = weight.detach().double()
+    target = weight if moments is None else weight @ _compute_root(moments)
+    if gradients is None:
+        left, values, _ = torch.linalg.svd(target, full_matrices=False)
+        return Decomposition(left, values.cpu().numpy(), left.t() @ weight)
+    gradient_root = _compute_root(gradients, _GRADIENT_DAMPING).t()
+    left, values, _ = torch.linalg.svd(gradient_root @ target, full_matrices=False)
+    left_of_weight = torch.linalg.solve_triangular(gradient_root, left, upper=True)
+    return Decomposition(left_of_weight, values.cpu().numpy(), left.t() @ gradient_root @ weight)
+
+
+def _compute_root(moments: Tensor, damping: float = _DAMPING) -> Tensor:
+    """Lower Cholesky factor of moments plus the least damping that makes them positive definite."""
+    if not bool(torch.isfinite(moments).all()):
+        raise BuildError("the inputs or gradients of a layer are NaN or infinite")
+    scale = float(moments.diagonal().mean())
+    if not scale > 0:
+        raise BuildError("the inputs or gradients of a layer are only zeros or constants")
+    while True:
+        damped = moments + damping * scale * torch.eye(len(moments)).to(moments)
+        lower, failed = torch.linalg.cholesky_ex(damped)
+        if not int(failed):
+            return lower  # type: ignore[no-any-return]
+        damping *= 10
+
+
+def compute_energy_share(values: Values, rank: int) -> float:
+    """Share of the squared singular values among the first `rank`, in [0, 1]."""
+    squares = values**2
+    return float(squares[:rank].sum() / squares.sum()) if squares.any() else 1.0
+
+
+def find_energy_rank(values: Values, energy: float) -> int:
+    """The smallest rank that keeps this share of the squared singular values."""
+    squares = np.cumsum(values**2)
+    return min(int(np.searchsorted(squares, energy * squares[-1])) + 1, len(values))
+
+
+def is_factorization_smaller(shape: tuple[int, int], rank: int) -> bool:
+    """Whether two factors of this rank have fewer parameters than the matrix (out, in)."""
+    return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
+
+
+def choose_even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
+    """The rank at which each matrix keeps this share of its parameters, at least 1."""
+    return {
+        name: max(1, int(parameter_ratio * np.prod(each.shape) / sum(each.shape)))
+        for name, each in decompositions.items()
+    }
+
+
+def allot_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
+    """A rank for each matrix so that all together keep this share of their parameters.
+
+    It buys one singular direction after another, the one with the greatest square per number first, so the
+    singular values of all matrices must have the same unit, such as the loss. A matrix whose factors would be
+    as large as itself costs its own size. Every matrix gets at least rank 1. Raises BuildError if that
+    exceeds the share.
+    """
+    prices = {name: float(sum(each.shape)) for name, each in decompositions.items()}
+    sizes = {name: float(np.prod(each.shape)) for name, each in decompositions.items()}
+    worth = {name: each.values**2 / prices[name] for name, each in decompositions.items()}
+    offers = np.sort(np.concatenate(list(worth.values())))[::-1]
+
+    def ranks(bought: int) -> dict[str, int]:
+        least = offers[bought - 1] if bought else np.inf
+        return {name: max(1, int((each >= least).sum())) for name, each in worth.items()}
+
+    def cost(bought: int) -> float:
+        return sum(min(rank * prices[name], sizes[name]) for name, rank in ranks(bought).items())
+
+    budget = parameter_ratio * sum(sizes.values())
+    if cost(0) > budget:
+        raise BuildError(
+            f"parameter_ratio = {parameter_ratio} leaves less than rank 1 of {len(decompositions)} matrices; "
+            f"expected at least {cost(0) / budget * parameter_ratio:.3g}"
+        )
+    return ranks(bisect_right(range(1, len(offers) + 1), budget, key=cost))
 
 
 def factorize_layers_(model: TorchModel, params: Params, context: BuildContext) -> Json:

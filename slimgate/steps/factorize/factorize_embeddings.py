@@ -68,7 +68,11 @@ step = FactorizeEmbeddings()
 def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the token table; returns the log. Raises BuildError if it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
-    from slimgate.steps.factorize._svd import compute_energy_share, find_energy_rank, is_factorization_smaller
+    from slimgate.steps.factorize._low_rank import (
+        compute_energy_share,
+        find_energy_rank,
+        is_factorization_smaller,
+    )
 
     name, table = _find_table(model)
     weights = _compute_token_weights(model, params, context).to(table.weight.device)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.steps.factorize._svd import (
+from slimgate.steps.factorize._low_rank import (
     Decomposition,
     allot_ranks,
     choose_even_ranks,

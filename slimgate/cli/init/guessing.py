@@ -27,6 +27,11 @@ PAIRS = (
 
 Columns = Mapping[str, Column]
 
+_RETRIEVAL = "sentence_embedding"
+# Names of columns by which tables of a retrieval benchmark are joined.
+_QUERY_IDS = frozenset({"query_id", "queryid", "qid", "corpus_id"})
+_DOCUMENT_IDS = frozenset({"doc_id", "docid", "document_id", "passage_id", "_id"})
+
 
 @dataclass(frozen=True)
 class ExaminedTable:
@@ -256,6 +261,7 @@ def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder
         if stated.task
         else _guess_first_task(examined, _list_guessing_tasks())
     )
+    _refuse_retrieval_table(examined, guess_made)
     if guess_made is None:
         raise _make_guess_error(examined)
     if stated.group in guess_made.columns:
@@ -320,6 +326,24 @@ def make_task_params(name: str, task: Task[Any], options: Mapping[str, object]) 
             f"{problem['loc'][0] if problem['loc'] else ''}: {problem['msg']}" for problem in error.errors()
         )
         raise DataError(f"a task {name} cannot use these columns: {problems}") from None
+
+
+def _refuse_retrieval_table(examined: ExaminedTable, guess_made: Guess | None) -> None:
+    """Raises DataError for a table of queries, of documents or of their relevance, which has ids to join by.
+
+    The ids of documents may also be groups, so they count only if no task fits.
+    """
+    if examined.stated.task or examined.stated.label or (guess_made and guess_made.kind == _RETRIEVAL):
+        return
+    ids = _QUERY_IDS if guess_made else _QUERY_IDS | _DOCUMENT_IDS
+    column = next((name for name in examined.columns if name.lower().replace("-", "_") in ids), None)
+    if column is not None:
+        raise DataError(
+            f'column "{column}": this looks like a table of queries, of documents or of their relevance '
+            "(qrels); join the tables into one with a row for each query, the text of the query and the text "
+            "of its document, and give that as --data. If it is something else, name the label column with "
+            "--label, or the task with --task"
+        )
 
 
 def _make_guess_error(examined: ExaminedTable) -> DataError:

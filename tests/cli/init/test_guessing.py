@@ -204,6 +204,28 @@ def test_options_take_precedence_over_guesses() -> None:
     assert (guessed.options["score"], guessed.left) == ("stars", ("shop",))
 
 
+RETRIEVAL = {
+    "queries": {"query_id": [f"q{i}" for i in range(N)], "text": TEXT, "kind": CLASS},
+    "documents": {"doc_id": [f"d{i}" for i in range(N)], "text": TEXT},
+    "qrels": {"query-id": [f"q{i}" for i in range(N)], "corpus-id": TEXT, "score": [1, 0] * (N // 2)},
+}
+
+
+@pytest.mark.parametrize("rows", RETRIEVAL.values(), ids=list(RETRIEVAL))
+def test_tables_of_a_retrieval_benchmark_are_to_be_joined(rows: dict[str, list[object]]) -> None:
+    message = f'column "{next(iter(rows))}": this looks like a table of queries.*join the tables into one'
+    with pytest.raises(DataError, match=message):
+        guess(pa.table(rows), UserColumns(), causal=False)
+
+
+def test_a_table_with_ids_is_read_if_it_has_both_texts_or_a_named_label() -> None:
+    ids = {"query_id": [f"q{i}" for i in range(N)], "text": TEXT}
+    pairs = pa.table({**ids, "document": [f"{text} again" for text in TEXT]})
+    assert guess(pairs, UserColumns(), causal=False).kind == "sentence_embedding"
+    labelled = pa.table({**ids, "kind": CLASS})
+    assert guess(labelled, UserColumns(label="kind"), causal=False).kind == "text_classification"
+
+
 def test_a_column_of_documents_is_the_group() -> None:
     rows = pa.table({"text": TEXT, "label": CLASS, "document": [f"d{i // 4}" for i in range(N)]})
     assert guess(rows, UserColumns(), causal=False).group == "document"

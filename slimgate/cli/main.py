@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "compare": ("slimgate.cli.compare:add_arguments", "Compare two releases"),
     "accept": ("slimgate.cli.accept:add_arguments", "Keep a run as a baseline"),
-    "merge": ("slimgate.cli.merge:add_arguments", "Join the shards of one run"),
+    "merge": ("slimgate.cli.merge.command:add_arguments", "Join the shards of one run"),
     "report": ("slimgate.cli.runs:add_report", "Write the reports of a finished run again"),
     "card": ("slimgate.cli.runs:add_card", "Write a model card for a variant"),
     "export": (

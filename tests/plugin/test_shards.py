@@ -12,7 +12,7 @@ import pytest
 from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
-from slimgate.cli.merge import list_failures
+from slimgate.cli.merge.shards import list_failures
 from slimgate.record.run import VariantRecord, read_record
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.sample_record import make_sample_record
 
-from slimgate.cli.merge import _copy_logs, list_failures, merge_records, sort_shards
+from slimgate.cli.merge.shards import _copy_logs, list_failures, merge_records, sort_shards
 from slimgate.errors import DataError
 from slimgate.record.comparing.demands import CODE
 from slimgate.record.files import StoredRecord

@@ -1,11 +1,18 @@
-"""`slimgate merge RECORD… --out DIR`: the shards of one run as one record with its reports."""
+"""Merges the shards of a run into one record, with its verdict, outcomes and reports.
+
+Each variant was judged in its own shard, with the teacher of that machine. No verdict depends on several
+variants (Holm's correction is over the slices of one variant; a suite with [budgets] family refuses shards),
+so verdicts stay as they are. Everything that covers all variants, such as counts, the recommendation and
+plots, is computed again.
+
+It first checks that the records are shards of one run: each exactly once, with the same suite, rows, code and
+teacher.
+"""
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,50 +35,6 @@ from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 from slimgate.run.followed_rows import QuoteRows, describe_followed_rows, open_gate_texts
 from slimgate.run.result_keys import MODEL, make_separation_key
-
-DESCRIPTION = """\
-Joins the records of `pytest --slimgate-shard 1/N`, `2/N` … into one record with its outcomes, verdict and
-reports. The result is the same as that of a run without shards. Pass every shard once. All shards must have
-the same suite, rows and code. Exit codes: 0 all budgets hold; 1 a budget does not hold, is undecided (unless
-the suite says warn) or was not judged, a model has an error, or the self-test did not run; 4 wrong usage or
-input.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the description and the arguments of the command."""
-    parser.description = DESCRIPTION
-    parser.add_argument(
-        "records",
-        type=Path,
-        nargs="+",
-        metavar="RECORD",
-        help="A shard's run.json, or its folder, such as shard-2/support",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="Folder for run.json, outcomes/ and reports, such as reports/latest/support",
-    )
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import escape_invisible
-    from slimgate.record.files import read_record_file
-    from slimgate.report.terminal.summary import join_line, list_summary_lines
-
-    merged = merge([read_record_file(path) for path in options.records], options.out)
-    lines = list_summary_lines(merged.record, (options.out / "report.md").as_posix())
-    why = list_failures(merged.record)
-    sys.stdout.writelines(f"{join_line(line)}\n" for line in lines)
-    if why and merged.record.verdict.status != "FAIL":
-        sys.stdout.write(f"does not pass: {escape_invisible('; '.join(why))}\n")
-    return int(bool(why))
-
 
 # Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.results.base import Facts
+from slimgate.results.facts import Facts
 
 
 class StepFacts(Facts):

@@ -22,7 +22,6 @@ from slimgate.record.verdicts import (
     RunVerdict,
     SwitchedOffBudget,
 )
-from slimgate.results.base import Facts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,
@@ -38,6 +37,7 @@ from slimgate.results.checks import (
     SPEEDUP,
     Result,
 )
+from slimgate.results.facts import Facts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts, SeparationFacts, SinceFacts

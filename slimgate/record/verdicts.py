@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slimgate.results.base import Facts, OnInconclusive
+from slimgate.results.base import OnInconclusive
 from slimgate.results.counts import Status, has_judged_budget, is_failed_run
+from slimgate.results.facts import Facts
 
 # The effect of an undecided budget on a run, before and now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]

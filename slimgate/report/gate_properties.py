@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.results.base import Facts
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,
@@ -20,6 +19,7 @@ from slimgate.results.checks import (
     SPEEDUP,
     JudgedFacts,
 )
+from slimgate.results.facts import Facts
 from slimgate.results.figures import MeasurementFacts, MemoryFacts
 from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.results.quality import QualityFacts, SinceFacts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Facts, Verdict, find_worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
+from slimgate.results.facts import Facts
 
 
 class QuotedRow(Facts):

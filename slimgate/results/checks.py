@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from slimgate.results.base import Facts
 from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.facts import Facts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.results.quality import QualityFacts, SinceFacts

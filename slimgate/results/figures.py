@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Facts, Verdict
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.facts import Facts
 
 
 class SizeFacts(Facts):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from slimgate.budgets.base import Unit
-from slimgate.results.base import BudgetFacts, Facts, OnInconclusive, Verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict
+from slimgate.results.facts import Facts
 
 
 class PairFacts(Facts):

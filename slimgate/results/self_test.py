@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import Facts, Verdict
+from slimgate.results.base import Verdict
+from slimgate.results.facts import Facts
 
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.plugins.workloads import LoadPart
-from slimgate.results.base import BudgetFacts, Facts, Verdict
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.facts import Facts
 
 
 class LoadRunFacts(Facts):

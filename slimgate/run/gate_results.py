@@ -18,7 +18,7 @@ from slimgate.record.run import CodeReads, RowShapes, RunRecord, VariantRecord
 from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.task import Machine, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import CarriedResult, ErrorFacts
-from slimgate.results.base import Facts, Verdict
+from slimgate.results.base import Verdict
 from slimgate.results.checks import (
     BASELINE,
     BEHAVIOUR,
@@ -37,6 +37,7 @@ from slimgate.results.checks import (
     TEACHER,
     CheckKey,
 )
+from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts, SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS, PlantedDelay, SelfTest
 from slimgate.run.claims import check_speed_claims

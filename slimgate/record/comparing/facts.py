@@ -11,8 +11,9 @@ from pydantic import Field
 
 from slimgate.budgets.base import Unit
 from slimgate.record.verdicts import UndecidedChange, Weakening
-from slimgate.results.base import Facts, Verdict
+from slimgate.results.base import Verdict
 from slimgate.results.counts import Status
+from slimgate.results.facts import Facts
 from slimgate.results.quality import SeparationFacts
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"

@@ -95,7 +95,8 @@ def _describe_left_out(suite_run: SuiteRun, name: str) -> list[str]:
 def _judge_answers(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
     """A line for each budget on the answers, compared with the teacher's; whether all of them hold."""
     from slimgate.judge.behaviour import judge_behaviour
-    from slimgate.judge.message import format_behaviour_message, format_message
+    from slimgate.judge.behaviour_message import format_behaviour_message
+    from slimgate.judge.message import format_message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.results.base import Verdict
@@ -128,8 +129,8 @@ def _compare_processors(
 ) -> tuple[list[str], bool]:
     """The changes between two processors, and whether a budget on flips holds for them."""
     from slimgate.judge.behaviour import judge_behaviour
+    from slimgate.judge.behaviour_message import format_behaviour_message
     from slimgate.judge.budget_tables import BehaviourBudgets
-    from slimgate.judge.message import format_behaviour_message
     from slimgate.results.base import Verdict
 
     changed = int(outcomes.changed_rows(other_outcomes).sum())

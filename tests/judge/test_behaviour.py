@@ -10,8 +10,8 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import Verdict
 from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_tables import BehaviourBudgets, FlipsBudget, SliceBudget, SliceName
-from slimgate.judge.message import format_behaviour_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import ClassOutcomes, Outcomes

@@ -15,8 +15,8 @@ from slimgate.judge.behaviour import (
     list_actions_by_kind,
     make_behaviour_facts,
 )
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.message import format_behaviour_message
 from slimgate.judge.token_kl import TokenKl, compute_quantile, judge_tokens, make_kl_facts
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict

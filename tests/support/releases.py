@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import BehaviourBudgets, FlipsBudget, SliceBudget
 from slimgate.judge.facts import make_quality_facts
-from slimgate.judge.message import format_behaviour_message, format_message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes

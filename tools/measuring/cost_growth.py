@@ -20,10 +20,11 @@ import numpy as np
 from slimgate._system.timestamps import format_now
 from slimgate.judge import judge_quality
 from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import BehaviourBudgets
 from slimgate.judge.facts import make_quality_facts
-from slimgate.judge.message import format_behaviour_message, format_message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice, decide_all_slices, judge_slices
 from slimgate.outcomes import ClassOutcomes, Outcomes

@@ -17,10 +17,11 @@ from slimgate.judge.behaviour import (
     make_behaviour_facts,
     measure_behaviour,
 )
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided, list_actions
 from slimgate.judge.budget_tables import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.facts import make_quality_facts
-from slimgate.judge.message import format_behaviour_message, format_message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import Metric, list_known_metrics, load_metric
 from slimgate.judge.metrics.classes import find_positive_label
 from slimgate.judge.near_chance import describe_near_chance, describe_useless_pass

@@ -15,9 +15,9 @@ from slimgate.judge.behaviour import (
     make_behaviour_facts,
     measure_behaviour,
 )
+from slimgate.judge.behaviour_message import describe_fault_location, format_behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import SLICED, TOKEN_KINDS
-from slimgate.judge.message import describe_fault_location, format_behaviour_message
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.token_kl import add_kl
 from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_builds

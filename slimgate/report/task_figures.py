@@ -19,7 +19,7 @@ from slimgate._system.number_text import (
     format_percent,
     format_significant,
 )
-from slimgate.judge.message import describe_fault_location
+from slimgate.judge.behaviour_message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import format_drop
 from slimgate.report.status import list_budgeted_metrics, list_model_metrics, list_variants

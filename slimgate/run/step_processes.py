@@ -1,4 +1,4 @@
-"""Applies a step in several processes that train together (data_parallel.py); one of them saves the model.
+"""Applies a step in several processes that train together (training/trainer.py); one of them saves the model.
 
     model = apply_in_processes(StepJob(…), processes=2)
 

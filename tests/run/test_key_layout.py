@@ -28,7 +28,6 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
 from slimgate.run import contents as typed_contents
-from slimgate.run import key_inputs
 from slimgate.run import keys as typed_keys
 from slimgate.run import result_keys as typed_result_keys
 from slimgate.run.answering_model import AnsweringModel
@@ -103,7 +102,7 @@ def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
         "describe_arithmetic": lambda: {"bits": "all"},
     }
     for name, function in replaced.items():
-        for module in (keys, result_keys, key_inputs, contents):
+        for module in (keys, result_keys, contents):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, function)
     monkeypatch.setattr(contents, "digest_option_files", lambda options: f"files of {json.dumps(options)}")
@@ -652,7 +651,7 @@ def test_what_tells_variants_apart(tmp_path: Path) -> None:
 
 
 def test_software() -> None:
-    state = key_inputs.describe_software()
+    state = contents.describe_software()
     assert {name: state[name] for name in CORE} == CORE
     assert state["python"] == ".".join(map(str, sys.version_info[:3]))
     assert state["slimgate"] == f"{slimgate.__version__} (code of )"
@@ -663,13 +662,13 @@ def test_software() -> None:
 
 def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for name in key_inputs.ARITHMETIC:
+    for name in contents.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
-    assert key_inputs.describe_arithmetic() == {}
-    for name in key_inputs.ARITHMETIC:
+    assert contents.describe_arithmetic() == {}
+    for name in contents.ARITHMETIC:
         monkeypatch.setenv(name, f"{name} is set")
-    assert key_inputs.describe_arithmetic() == {name: os.environ[name] for name in key_inputs.ARITHMETIC}
-    assert set(key_inputs.ARITHMETIC) == {
+    assert contents.describe_arithmetic() == {name: os.environ[name] for name in contents.ARITHMETIC}
+    assert set(contents.ARITHMETIC) == {
         "DNNL_DEFAULT_FPMATH_MODE",
         "NVIDIA_TF32_OVERRIDE",
         "ONEDNN_DEFAULT_FPMATH_MODE",
@@ -679,20 +678,20 @@ def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torchs_precision_of_products_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for name in key_inputs.ARITHMETIC:
+    for name in contents.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    key_inputs._read_matmul_precision.cache_clear()
+    contents._read_matmul_precision.cache_clear()
     try:
-        assert key_inputs.describe_arithmetic() == {"float32_matmul_precision": "medium"}
+        assert contents.describe_arithmetic() == {"float32_matmul_precision": "medium"}
     finally:
-        key_inputs._read_matmul_precision.cache_clear()
+        contents._read_matmul_precision.cache_clear()
 
 
 def test_without_torch_nothing_sets_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    key_inputs._read_matmul_precision.cache_clear()
+    contents._read_matmul_precision.cache_clear()
     try:
-        assert key_inputs._read_matmul_precision() == "highest"
+        assert contents._read_matmul_precision() == "highest"
     finally:
-        key_inputs._read_matmul_precision.cache_clear()
+        contents._read_matmul_precision.cache_clear()

@@ -13,7 +13,7 @@ from support.tiny_suite import make_tiny_run
 
 from slimgate.plugin.run_settings import measure_other_load
 from slimgate.record.task import PeakRates, Rates
-from slimgate.run import peak_rates
+from slimgate.run import environment
 from slimgate.run.environment import PeakProbe
 from slimgate.run.measure import peak_rates_worker
 from slimgate.run.measure.peak_rates_worker import measure_peak, measure_rates, time_fastest
@@ -45,7 +45,7 @@ def test_a_number_of_threads_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
         calls.append((threads, seconds))
         return PeakRates(all_threads=Rates(threads=threads), seconds=0.1, measured="now")
 
-    monkeypatch.setattr(peak_rates, "_measure_rates", measured)
+    monkeypatch.setattr(environment, "_measure_rates", measured)
     probe = PeakProbe()
     assert probe.find(2) is None
     assert probe.measure(2, max_seconds=1.0) is probe.measure(2, max_seconds=1.0) is probe.find(2)
@@ -57,7 +57,7 @@ def test_a_number_of_threads_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_probe_that_fails_leaves_its_reason() -> None:
-    rates = peak_rates._measure_rates(-1, 0.01)  # PyTorch refuses such a number of threads
+    rates = environment._measure_rates(-1, 0.01)  # PyTorch refuses such a number of threads
     assert (rates.one_thread, rates.all_threads) == (None, None)
     (note,) = rates.notes
     assert note.startswith("nothing was measured: RuntimeError: ")
@@ -65,15 +65,18 @@ def test_a_probe_that_fails_leaves_its_reason() -> None:
 
 @pytest.mark.parametrize(
     ("serve", "patience", "why"),
-    [(len, 60.0, "the process: it ended with code 1"), (peak_rates.serve, 0.0, "the process gave no answer")],
+    [
+        (len, 60.0, "the process: it ended with code 1"),
+        (environment.serve, 0.0, "the process gave no answer"),
+    ],
     ids=["dies", "hangs"],
 )
 def test_so_does_a_probe_that_dies_or_hangs(
     monkeypatch: pytest.MonkeyPatch, serve: Any, patience: float, why: str
 ) -> None:
-    monkeypatch.setattr(peak_rates, "serve", serve)
-    monkeypatch.setattr(peak_rates, "PATIENCE_SECONDS", patience)
-    (note,) = peak_rates._measure_rates(1, 0.01).notes
+    monkeypatch.setattr(environment, "serve", serve)
+    monkeypatch.setattr(environment, "PATIENCE_SECONDS", patience)
+    (note,) = environment._measure_rates(1, 0.01).notes
     assert note.startswith(f"nothing was measured: {why}")
 
 

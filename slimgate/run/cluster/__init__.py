@@ -1,9 +1,7 @@
 """Builds models of a run on other machines, with Ray.
 
-    needs.py      the resources that a task needs, from the command line
     tasks.py      the models of a suite as tasks, each after those that it is built from
     schedule.py   the tasks that the store has no results of, their expected times, and which to start next
-    packing.py    an entry of the store as bytes, for machines that do not see the store
     worker.py     runs a task on the other machine
     cluster.py    connects to Ray and disconnects
     driver.py     sends tasks to Ray and stores their results

@@ -4,7 +4,7 @@
 
 `state_dict` holds `pattern` (uint8) and `values` in place of `weight`; sparse_code.py describes them. Loading
 unpacks them once into a dense `weight`, which is not saved. So artifacts are smaller, and a forward pass
-costs the same as in a dense layer. The weights take no gradients. For integer layers see sparse_integers.py.
+costs the same as in a dense layer. The weights take no gradients.
 """
 
 from __future__ import annotations

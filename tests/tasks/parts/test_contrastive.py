@@ -38,10 +38,10 @@ def test_rows_without_labels_have_their_own_caption() -> None:
 
 
 def test_a_batch_cannot_be_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimgate.steps.training import data_parallel
+    from slimgate.steps.training import trainer
 
-    monkeypatch.setattr(data_parallel.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(data_parallel.distributed, "get_rank", lambda: 0)
-    monkeypatch.setattr(data_parallel.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(trainer.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(trainer.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(trainer.distributed, "get_world_size", lambda: 2)
     with pytest.raises(BuildError, match="compares all rows of a batch with each other"):
         Workers.join(2, OBJECTIVE)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.family import compute_family_bound, withhold_family_pass
+from slimgate.judge.family import compute_family_bound, withhold_family_fails, withhold_family_pass
+from slimgate.judge.group_sequential import InterimAnalysis
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.paired import compute_tango_z
@@ -77,3 +79,39 @@ def test_a_budget_that_fails_alone_fails_in_its_family(counted: Counted) -> None
         load_metric("accuracy"), *counted(4000, 400, 50), [QualityBudget("drop_points", 2.0)]
     )
     assert withhold_family_pass(judgement, [1.0], 12).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("p_values", "fails"),
+    [
+        ((0.05,), (True,)),
+        ((0.0501,), (False,)),
+        # 0.025 is at 0.05 / 2, so 0.05 is compared with 0.05 / 1
+        ((0.05, 0.025), (True, True)),
+        ((0.05, 0.0251), (False, False)),
+        ((0.03, 0.016, 0.04), (False, True, False)),
+    ],
+)
+def test_budgets_of_one_model_fail_by_holm(
+    counted: Counted, p_values: tuple[float, ...], fails: tuple[bool, ...]
+) -> None:
+    judged = judge_drop(counted)
+    failed = [
+        replace(judged, budgets=(replace(judged.budgets[0], verdict=Verdict.FAIL, p_holds=p),))
+        for p in p_values
+    ]
+    verdicts = [judgement.verdict for judgement in withhold_family_fails(failed)]
+    assert verdicts == [Verdict.FAIL if fail else Verdict.INCONCLUSIVE for fail in fails]
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, Verdict.PASS), (1.01, Verdict.INCONCLUSIVE)], ids=["at it", "above it"]
+)
+def test_a_p_value_at_the_level_of_its_analysis_passes(
+    counted: Counted, factor: float, verdict: Verdict
+) -> None:
+    judged, analysis = judge_drop(counted), InterimAnalysis(1, 2, 2000, 4000)
+    budget = replace(judged.budgets[0], p_value=factor * analysis.compute_level())
+    [decided] = withhold_family_fails([replace(judged, budgets=(budget,))], [analysis])
+    assert budget.verdict is Verdict.PASS
+    assert decided.verdict is verdict

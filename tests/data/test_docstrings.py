@@ -56,9 +56,17 @@ def test_docstrings_are_read_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("source", ["def f(:\n", "\x00", 'def f():\n    "\\d invalid escape"\n'])
-def test_other_peoples_source_neither_fails_nor_warns(source: str) -> None:
-    list(list_docstrings(source))
+@pytest.mark.parametrize(
+    ("source", "docstrings"),
+    [
+        ("def f(:\n", []),
+        ("\x00", []),
+        ('def f():\n    "\\d invalid escape"\n', ["\\d invalid escape"]),
+    ],
+    ids=["no Python", "a zero byte", "an invalid escape"],
+)
+def test_other_peoples_source_neither_fails_nor_warns(source: str, docstrings: list[str]) -> None:
+    assert list(list_docstrings(source)) == docstrings
 
 
 DOCSTRING = """A first sentence

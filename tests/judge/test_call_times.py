@@ -182,3 +182,12 @@ def test_the_first_token_is_judged_by_its_95th_percentile() -> None:
     judged = judge_call_times(ms, [LimitBudget(TTFT_P95, 60.0), LimitBudget(TTFT_P95, 9.0)])
     assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.FAIL]
     assert "first token p95" in format_call_times("int8", "p128n64b1-ttft", judged)
+
+
+def test_a_bound_at_the_limit_passes_and_does_not_fail() -> None:
+    limit = [LimitBudget("p50_ms_max", 10.0)]
+    [equal] = judge_call_times(np.full(100, 10.0), limit, noise=0.0).budgets
+    mixed = np.random.default_rng(0).permutation(np.repeat([10.0, 20.0], [52, 48]))
+    [between] = judge_call_times(mixed, limit, noise=0.0).budgets
+    assert (equal.verdict, equal.interval) == (Verdict.PASS, (10.0, 10.0))
+    assert (between.verdict, between.interval) == (Verdict.INCONCLUSIVE, (10.0, 20.0))

@@ -16,6 +16,7 @@ from slimgate.judge.paired import (
     compute_paired_p_value,
     compute_tango_interval,
     compute_tango_z,
+    has_few_changes,
 )
 
 
@@ -109,3 +110,7 @@ def test_a_true_drop_of_the_margin_passes_in_at_most_5_percent(margin: float) ->
                     if chance > 1e-9 and compute_paired_p_value(b, c, n, margin) <= 0.05:
                         total += chance
             assert total <= 0.0515, (n, gained)
+
+
+def test_the_exact_chance_counts_up_to_60_changes() -> None:
+    assert [has_few_changes(30, lost) for lost in (30, 31)] == [True, False]

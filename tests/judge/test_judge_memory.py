@@ -82,3 +82,13 @@ def test_the_line_does_not_round_a_reading_to_its_budget() -> None:
     memory = compute_memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
     line = format_memory_message("int8", memory, judge_memory(memory, 0.6, None))
     assert "0.5950 of the teacher's [0.5900, 0.6002] (n=6 processes), budget 0.6: INCONCLUSIVE" in line
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(1.2, Verdict.PASS), (1.19, Verdict.INCONCLUSIVE), (1.1, Verdict.INCONCLUSIVE), (1.09, Verdict.FAIL)],
+)
+def test_a_limit_at_an_end_of_the_spread(limit: float, verdict: Verdict) -> None:
+    memory = compute_memory_ratio([1000] * READINGS, [1100, *[1150] * (READINGS - 2), 1200])
+    assert memory.spread == (1.1, 1.2)
+    assert judge_memory(memory, limit, None).verdict is verdict

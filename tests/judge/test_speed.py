@@ -319,3 +319,24 @@ def test_an_estimate_is_the_median_of_the_rounds_ratios() -> None:
     assert (measured.speedup, measured.threads) == (pytest.approx(2.0), 3)
     assert measured.interval[0] <= 2.0 <= measured.interval[1]
     assert (measured.of_minima, measured.noise_floor, measured.rounds) == (2.1, LAYOUT, 12)
+
+
+def test_the_copys_distance_counts_twice_in_the_noise_floor() -> None:
+    teacher = np.ones(20)
+    measured = estimate_speedup(teacher, teacher * np.exp(0.05), teacher, of_minima=1.0)
+    assert measured.noise_floor == pytest.approx(0.10)
+
+
+def test_half_a_thread_that_waits_is_not_crowded_and_more_is() -> None:
+    crowded = [Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20, 2, queued).is_crowded for queued in (0.5, 0.51)]
+    assert crowded == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("level", "bounds"), [(1 - 2**-5, (1, 6)), (1 - 2**-6, (0, np.inf))], ids=["just enough", "too few"]
+)
+def test_six_rounds_bound_a_ratio_at_a_level_of_2_of_64(level: float, bounds: tuple[float, float]) -> None:
+    """All six ratios are on one side of the true median in 2 of 64 duels."""
+    teacher = np.array([3.0, 1.0, 2.0, 6.0, 5.0, 4.0])
+    _, low, high = compute_log_ratio_interval(teacher, np.ones(6), level=level)
+    assert (np.exp(low), np.exp(high)) == pytest.approx(bounds)

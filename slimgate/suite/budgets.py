@@ -28,6 +28,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import list_known_metrics, load_metric
+from slimgate.judge.metrics.registry import suggest_metric
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.results.checks import MEASUREMENTS
@@ -354,7 +355,7 @@ def _check_metric(name: str, place: Place, known: Sequence[str]) -> None:
         except SuiteError as error:
             raise place.make_error(str(error)) from error.__cause__
     elif name not in list_known_metrics():
-        raise place.make_error(f"no such metric{format_suggestion(name, known)}")
+        raise place.make_error(f"no such metric{suggest_metric(name, known)}")
 
 
 def _check_is_table(table: object, example: str, place: Place) -> None:

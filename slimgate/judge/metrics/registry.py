@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from math import isfinite, nan
 
@@ -97,8 +97,16 @@ def load_metric(name: str) -> Metric:
             raise SuiteError(f'metric "{name}": {path} is named {metric.name}; expected the same name')
         return metric
     if name not in _import_metrics():
-        raise SuiteError(f'"{name}": no such metric{format_suggestion(name, list_known_metrics())}')
+        raise SuiteError(f'"{name}": no such metric{suggest_metric(name, list_known_metrics())}')
     return _import_metrics()[name]
+
+
+def suggest_metric(name: str, known: Iterable[str]) -> str:
+    """How a user's own metric is named if the name has a dot; else the nearest of the known names, or all."""
+    module, _, attribute = name.rpartition(".")
+    return (
+        f'. Did you mean "{module}:{attribute}"?' if module and attribute else format_suggestion(name, known)
+    )
 
 
 def _load_user_metric(name: str) -> Metric:

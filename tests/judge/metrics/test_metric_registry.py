@@ -33,6 +33,11 @@ def test_unknown_metric_suggests_the_nearest() -> None:
         load_metric("f1_makro")
 
 
+def test_a_name_with_a_dot_is_a_users_own_metric() -> None:
+    with pytest.raises(SuiteError, match=r'no such metric\. Did you mean "mytools\.quality:careful"\?$'):
+        load_metric("mytools.quality.careful")
+
+
 @pytest.fixture
 def added_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A further folder of metric files, found as if its files were slimgate's own."""

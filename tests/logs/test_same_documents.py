@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.logs.budgets import LogBudgets, make_drop_budgets
 from slimgate.logs.columns import digest, read_samples
+from slimgate.logs.find import read_log
 from slimgate.logs.row_groups import digest_documents, group_rows
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
+from slimgate.results.base import Verdict
 
 NONE = np.array([-1, -1, -1, -1])
 POOLED = LogBudgets((), (QualityBudget("drop_points", 2.0),))
@@ -239,3 +242,20 @@ def test_equal_answers_are_noted() -> None:
     assert (
         line not in judged({"a": make_rows(RIGHT, "{}")}, {"a": make_rows(RIGHT, "{}")}, LogBudgets()).notes
     )
+
+
+@pytest.mark.parametrize("column", ["question", "input", "query", "text", "document"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_rows_of_a_table_with_one_question_are_one_group(tmp_path: Path, column: str, suffix: str) -> None:
+    """Three of 100 questions are lost. Each has 30 rows, which are no 3,000 independent rows."""
+    for name, damaged in (("base", 0), ("target", 3)):
+        rows = [{"id": k, "score": float(k % 100 >= damaged), column: f"q{k % 100}"} for k in range(3000)]
+        if suffix == "jsonl":
+            lines = [json.dumps(row) for row in rows]
+        else:
+            lines = [f"id,score,{column}", *(",".join(map(str, row.values())) for row in rows)]
+        (tmp_path / f"{name}.{suffix}").write_text("\n".join(lines))
+    files = [read_log(tmp_path / f"{name}.{suffix}") for name in ("base", "target")]
+    budgets = LogBudgets((("*", (QualityBudget("drop_points", 4.0),)),), ranges=(("*", (0.0, 1.0)),))
+    [comparison] = judge_logs(*files, budgets, Rules(directions={"*": True})).comparisons
+    assert (comparison.judged.groups, comparison.judged.verdict) == (100, Verdict.INCONCLUSIVE)

@@ -1,9 +1,10 @@
 """Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number per row.
 
-These further columns are read if they exist: model, task, filter, metric, epoch, group, prompt, answer,
-target, error, answer_tokens, truncated. Any other column is a field to slice by. Without a score, label and
-prediction give it: 1 if they are equal, as the metric accuracy. The column higher_is_better (true or false)
-states the direction of a metric; without it, a known name does.
+These further columns are read if they exist: model, task, filter, metric, epoch, group, document, prompt,
+answer, target, error, answer_tokens, truncated. Without document and prompt, the column question, input,
+query or text is the document. Any other column is a field to slice by. Without a score, label and prediction
+give it: 1 if they are equal, as the metric accuracy. The column higher_is_better (true or false) states the
+direction of a metric; without it, a known name does.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, 
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50
+# Columns that have the document of a row, if there is no column document or prompt. Rows of one document are
+# not independent.
+_QUESTIONS = ("question", "input", "query", "text")
 # Columns that name a sample in its task.
 _SAMPLE = ("id", "filter", "epoch")
 # Columns that do not describe the sample itself.
@@ -309,11 +313,13 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     group = normalize_group(_format_label(row.get("group")) or "") or None
     prompt = convert_to_text(row.get(PROMPT))
     target = convert_to_text(row.get(TARGET) if row.get(TARGET) is not None else row.get("label"))
+    stated = (DOCUMENT,) if DOCUMENT in row or PROMPT in row else _QUESTIONS
+    document = next((text for key in stated if (text := convert_to_text(row.get(key))) is not None), None)
     return Row(
         id=name if epoch is None else name_epoch(name, epoch),
         scores=scores,
         filter=str(row.get("filter") or ""),
-        keys=make_keys(document=convert_to_text(row.get(DOCUMENT)), prompt=prompt, target=target),
+        keys=make_keys(document=document, prompt=prompt, target=target),
         cluster=group if group is not None else None if epoch is None else name,
         error=convert_to_text(row.get("error")) or None,
         prompt=prompt,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import hypot, sqrt
+from math import ceil, hypot, sqrt
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from scipy.stats import t
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import OWN_VALUE, make_drop_contrast
+from slimgate.judge.decision import POWER_FACTOR
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.message import format_message
-from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs, measure_spread
+from slimgate.judge.over_runs import OverRuns, RunScores, RunsNeeded, combine_runs, measure_spread
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints
@@ -140,6 +141,18 @@ def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     (budget,) = result.budgets
     assert (result.verdict, budget.n_needed) == (Verdict.INCONCLUSIVE, None)
     assert format_message("int4", result).endswith("runs of each would decide; more rows alone would not")
+
+
+def test_more_rows_and_more_runs_may_be_needed_together() -> None:
+    """With 6 runs the spread of the runs alone is too large; with 7 it leaves room for the samples."""
+    runs = crossed(shifted(0.0, 0.01), shifted(0.0, 0.01, seed=1))
+    value, high = runs.compute_value(DROP), runs.rows.compute_interval(DROP)[1]
+    room = ((0.02 - value) / POWER_FACTOR) ** 2
+    reach = [t.ppf(0.95, 2 * count - 2) ** 2 * np.var([0.0, 0.01], ddof=1) * 2 / count for count in (6, 7)]
+    rows = ceil(N * (high - value) ** 2 / (room - reach[1]))
+    assert reach[0] > room
+    assert rows > N
+    assert runs.compute_needed(DROP, 0.02) == RunsNeeded(rows, 7, needs_both=True)
 
 
 def test_as_many_runs_as_the_line_says_decide() -> None:

@@ -42,7 +42,8 @@ class Source(WithParams[P]):
 
         Returns:
             ("all",), from which slimgate draws every split, or some of train, calibration, selection, confirm
-            and gate. The part `unlabelled` may be added to either. The default is ("all",).
+            and gate. The part `unlabelled` may be added to either. The default is ("all",). A part
+            that only `read` can find is among them.
         """
         return ("all",)
 

@@ -23,8 +23,8 @@ from slimgate.suite.variant_budgets import VariantBudgets
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
 _FUNCTION = (
     ": it is a function of one answer, which [task] scores of text_generation takes; make it a function of "
-    'all answers and their weights, and name NAME = slimgate.Metric(statistic=FUNCTION, …) instead ("Your own '
-    'metric" in docs/own_step.md has an example)'
+    'all answers and their weights, and name NAME = slimgate.Metric(statistic=FUNCTION, …) instead ("Your '
+    'own metric" in docs/own_step.md has an example)'
 )
 
 

@@ -218,7 +218,7 @@ def test_tables_of_a_retrieval_benchmark_are_to_be_joined(rows: dict[str, list[o
         guess(pa.table(rows), UserColumns(), causal=False)
 
 
-def test_a_table_with_ids_is_read_if_it_has_both_texts_or_a_named_label() -> None:
+def test_ids_do_no_harm_to_pairs_and_to_a_named_label() -> None:
     ids = {"query_id": [f"q{i}" for i in range(N)], "text": TEXT}
     pairs = pa.table({**ids, "document": [f"{text} again" for text in TEXT]})
     assert guess(pairs, UserColumns(), causal=False).kind == "sentence_embedding"

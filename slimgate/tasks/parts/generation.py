@@ -45,7 +45,7 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, number_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
-from slimgate.tasks.parts.answer_figures import compute_similarities
+from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.chat_rows import format_json_text, has_objects
 
 if TYPE_CHECKING:

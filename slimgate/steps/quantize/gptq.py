@@ -20,7 +20,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
-from slimgate.steps.quantize._packing import PackedParams, WeightGridParams
+from slimgate.steps.quantize._params import PackedParams, WeightGridParams
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

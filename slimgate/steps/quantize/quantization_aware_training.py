@@ -23,7 +23,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.finetune import distill
-from slimgate.steps.quantize._packing import WeightGridParams
+from slimgate.steps.quantize._params import WeightGridParams
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,7 +16,7 @@ from fixtures.models.tiny_decoders import PARAMS, compute_answers, encode_prompt
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.write_answers import SamplingParams
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.steps.agreement import check_answers
+from slimgate.steps.answer_agreement import check_answers
 from slimgate.tasks import text_generation
 
 

@@ -22,7 +22,8 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
-from slimgate.steps.agreement import AnswersBefore, check_answers, make_default_predictor
+from slimgate.steps.agreement import AnswersBefore, make_default_predictor
+from slimgate.steps.answer_agreement import check_answers
 
 if TYPE_CHECKING:
     import numpy.typing as npt

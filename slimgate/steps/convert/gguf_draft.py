@@ -59,7 +59,7 @@ class GgufDraft(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> SpeculativeGguf:
         """The model with its draft. Raises BuildError if the two do not fit, or if answers are drawn."""
         from slimgate.models.gguf_model import SpeculativeGguf
-        from slimgate.steps.agreement import check_answers
+        from slimgate.steps.answer_agreement import check_answers
 
         load_library("step gguf_draft")
         speculative_decoding.refuse_drawn_answers(context)

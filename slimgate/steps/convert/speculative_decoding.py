@@ -77,7 +77,7 @@ class SpeculativeDecoding(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> SpeculativeModel:
         """The model with its draft. Raises BuildError if the two do not fit, or if answers are drawn."""
         from slimgate.models.speculative_model import add_draft
-        from slimgate.steps.agreement import check_answers
+        from slimgate.steps.answer_agreement import check_answers
 
         self.check(params, model.config.to_dict())
         refuse_drawn_answers(context)

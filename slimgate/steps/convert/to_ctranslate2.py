@@ -70,7 +70,7 @@ class ToCTranslate2(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> CTranslate2Model:
         """A CTranslate2Model. Raises BuildError if CTranslate2 cannot hold it, MissingExtra."""
-        from slimgate.steps.agreement import check_answers, check_converted
+        from slimgate.steps.answer_agreement import check_answers, check_converted
         from slimgate.steps.convert._to_ctranslate2 import convert
 
         self.check(params, model.config.to_dict())

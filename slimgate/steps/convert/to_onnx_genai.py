@@ -94,7 +94,7 @@ class ToOnnxGenai(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxGenaiModel:
         """Converts the model. Raises BuildError if the builder cannot convert it, and MissingExtra."""
-        from slimgate.steps.agreement import check_converted
+        from slimgate.steps.answer_agreement import check_converted
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.model_dump(exclude={"tolerance"}), context)

@@ -57,7 +57,7 @@ class ToOpenVinoDecoder(Step[Params]):
         from slimgate.models.openvino_decoder import export_decoder
         from slimgate.models.openvino_model import OpenVinoModel
         from slimgate.models.special_tokens import list_end_tokens
-        from slimgate.steps.agreement import check_converted
+        from slimgate.steps.answer_agreement import check_converted
 
         self.check(params, model.config.to_dict())
         if not can_write(model.network):

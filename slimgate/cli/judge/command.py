@@ -105,7 +105,7 @@ def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
 
 
 def _judge_one_file(options: argparse.Namespace) -> int:
-    from slimgate.cli.judge.logs import judge_kl_file
+    from slimgate.cli.judge.tool_files import judge_kl_file
     from slimgate.errors import DataError
     from slimgate.logs.find import find_kl_log
 

@@ -8,10 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import norm
-from slimgate.judge.group_sequential import InterimAnalysis
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.family import compute_family_bound, withhold_family_fails, withhold_family_pass
+from slimgate.judge.family import (
+    InterimAnalysis,
+    compute_family_bound,
+    withhold_family_fails,
+    withhold_family_pass,
+)
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.paired import compute_tango_z

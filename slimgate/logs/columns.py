@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from itertools import islice
 from math import exp, isfinite, isnan, nan
 from numbers import Real
@@ -22,7 +22,7 @@ from slimgate._system.names import normalize_group
 from slimgate.errors import DataError
 from slimgate.judge.named_scores import LARGEST_SCORE
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
-from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
+from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, digest_text, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import check_id_spellings, format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
@@ -269,9 +269,7 @@ def find_answer_digest(row: Row) -> int | None:
 
 def digest(text: str | Digest) -> int:
     """48 bits that are the same in every process."""
-    if isinstance(text, Digest):
-        return text
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
+    return text if isinstance(text, Digest) else digest_text(text)
 
 
 def digest_column(values: Ints | Floats) -> str:

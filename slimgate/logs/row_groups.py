@@ -16,14 +16,12 @@ import pyarrow as pa
 
 from slimgate._system.number_text import format_count
 from slimgate.logs.columns import OWN_NAMES, STATED, Samples, digest
+from slimgate.logs.predictions.codes import drop_negligible_groups, group_equal, number_groups
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Differences
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET
 
-# Groups that make the variance of a mean larger by at most this share are ignored: a budget that passes
-# wrongly in 5 % of runs passes in 5.2 %, and independent rows have the more powerful test.
-_NEGLIGIBLE = 0.02
 # The digests of no text.
 _NO_TEXT = (0, digest(""))
 
@@ -48,23 +46,11 @@ def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
     clusters: (rows,) equal for rows that the log itself calls dependent, such as epochs of a sample.
     documents: (rows,) from `digest_documents`, of one task or of several.
     """
-    explicit = None if clusters is None else _number_codes(clusters)
-    shared = None
-    if documents.max(initial=-1) >= 0:
-        # every negative digest belongs to a single row
-        shared = _number_codes(np.where(documents < 0, -1 - np.arange(len(documents)), documents))
-    if shared is None:
-        return explicit
-    if explicit is not None:
-        return join_groups(explicit, shared)
-    sizes = np.bincount(shared)
-    return None if (sizes**2).sum() <= (1 + _NEGLIGIBLE) * len(shared) else shared
-
-
-def _number_codes(codes: Ints) -> Ints | None:
-    """(rows,) the codes as numbers from 0; None if no two rows have the same code."""
-    values, numbers = np.unique(codes, return_inverse=True)
-    return None if len(values) == len(codes) else numbers
+    explicit = None if clusters is None else number_groups(clusters)
+    shared = group_equal(documents)
+    if explicit is None or shared is None:
+        return drop_negligible_groups(shared) if explicit is None else explicit
+    return join_groups(explicit, shared)
 
 
 def join_groups(codes: Ints, further: Ints) -> Ints:

@@ -10,7 +10,8 @@ are not sorted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,9 @@ ROWS_AT_ONCE = 500_000
 # whereas text of a fixed width takes 4 bytes a character.
 LONGEST_ID = 64
 SHOWN_ID = np.dtypes.StringDType()
+# Groups that make the variance of a mean larger by at most this share are ignored: a budget that passes
+# wrongly in 5 % of runs passes in 5.2 %, and independent rows have the more powerful test.
+_NEGLIGIBLE = 0.02
 
 
 def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
@@ -143,3 +147,39 @@ def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints
     places = np.empty(len(ids), np.int64)
     places[order] = other_order
     return places
+
+
+def digest_text(text: str) -> int:
+    """48 bits that are the same in every process."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
+
+
+def digest_texts(values: Iterable[object]) -> Ints:
+    """(rows,) a digest of each text or whole number; -1 for any other value, and for a text of blanks."""
+    digests = [
+        digest_text(text) if isinstance(value, str | int) and (text := str(value).strip()) else -1
+        for value in values
+    ]
+    return np.array(digests, np.int64)
+
+
+def group_equal(digests: Ints) -> Ints | None:
+    """(rows,) from 0: equal for rows with the same digest; None if no two rows have the same.
+
+    A row with a negative digest is a group of its own.
+    """
+    return number_groups(np.where(digests < 0, -1 - np.arange(len(digests)), digests))
+
+
+def number_groups(codes: Ints) -> Ints | None:
+    """(rows,) the codes as numbers from 0; None if no two rows have the same code."""
+    values, numbers = np.unique(codes, return_inverse=True)
+    return None if len(values) == len(codes) else numbers
+
+
+def drop_negligible_groups(groups: Ints | None) -> Ints | None:
+    """The groups; None if they are so few or so small that rows are nearly independent."""
+    if groups is None:
+        return None
+    sizes = np.bincount(groups)
+    return None if (sizes**2).sum() <= (1 + _NEGLIGIBLE) * len(groups) else groups

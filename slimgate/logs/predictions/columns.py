@@ -1,4 +1,4 @@
-"""The columns of a prediction file for id, label, prediction, group and probabilities."""
+"""The columns of a prediction file for id, label, prediction, group, text and probabilities."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from slimgate.errors import DataError, format_suggestion
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from slimgate.outcomes import Ints
+
 Role = Literal["id", "label", "prediction", "group"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIXES = ("prob_", "p_")
 NESTED = "probabilities"
+# Columns that have the text of a row. Without groups, rows with the same text are a group.
+_TEXTS = ("document", "prompt", "question", "input", "query", "text")
 # Names of columns of weights, which are not used.
 _WEIGHTS = ("weight", "weights", "sample_weight")
 
@@ -49,17 +53,19 @@ class Layout:
     """Which columns of a file are read. roles: role -> column. probabilities: class -> column.
 
     nested: the column that holds a list or a mapping of all probabilities, instead of a column per class.
+    text: the column of the rows' texts, if the file has no groups.
     """
 
     roles: Mapping[str, str]
     probabilities: Mapping[str, str] = field(default_factory=dict)
     nested: str | None = None
+    text: str | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns to read; the others are ignored."""
-        nested = [] if self.nested is None else [self.nested]
-        return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *nested]))
+        further = [name for name in (self.nested, self.text) if name is not None]
+        return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *further]))
 
 
 class StatedClasses(NamedTuple):
@@ -73,13 +79,14 @@ class StatedClasses(NamedTuple):
 class FileColumns(NamedTuple):
     """The columns of a file, in blocks of rows.
 
-    names: of all its columns. texts: role -> Arrow text or codes. probabilities: class -> float64. stated:
-    None for another tool's file.
+    names: of all its columns. texts: role -> Arrow text or codes. probabilities: class -> float64. digests:
+    of the rows' texts; empty if they are not read. stated: None for another tool's file.
     """
 
     names: list[str]
     texts: dict[str, list[pa.Array]]
     probabilities: dict[str, list[pa.Array]]
+    digests: list[Ints]
     stated: StatedClasses | None = None
 
 
@@ -103,7 +110,8 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
         is_needed = role != "prediction" or not (nested or by_class) or role in names.by_user
         if role not in roles and is_needed:
             raise DataError(_describe_missing(shown, role, names, rest))
-    return Layout(roles, by_class, nested)
+    text = next((name for name in _TEXTS if name in rest and name not in by_class.values()), None)
+    return Layout(roles, by_class, nested, None if "group" in roles else text)
 
 
 def _find_class_columns(shown: str, columns: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, to_one_line
 from slimgate.logs.predictions.codes import (
     TEXT,
+    digest_texts,
     encode_blocks,
     find_duplicates,
     find_id_spellings,
@@ -142,6 +143,7 @@ class Predictions:
     names: of its columns.
     columns: all columns of the file.
     ids, groups: (rows,) Arrow text.
+    digests: (rows,) of the rows' texts, -1 for none; None if they are not read.
     by_id: (rows,) positions in the order of the ids, which are distinct.
     labels, predictions: (rows,) codes; no predictions if the file leaves them to the most probable class.
     probabilities: (rows, len(classes)) float64, each row summing to 1.
@@ -157,6 +159,7 @@ class Predictions:
     labels: pa.DictionaryArray
     predictions: pa.DictionaryArray | None
     groups: pa.Array | None
+    digests: Ints | None
     probabilities: Floats | None
     classes: tuple[str, ...]
     label_set: tuple[str, ...] | None = None
@@ -177,7 +180,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     shown = str(path)
     try:
         read = {"jsonl": read_jsonl, "parquet": _read_parquet}.get(file.format, _read_csv)
-        columns, texts, numbers, stated = read(file, names)
+        columns, texts, numbers, digests, stated = read(file, names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
         ragged = _RAGGED.search(str(error)) if path.is_file() else None
         if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
@@ -207,6 +210,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         labels=flat["label"],
         predictions=flat.get("prediction"),
         groups=flat.get("group"),
+        digests=np.concatenate(digests) if digests else None,
         probabilities=probabilities,
         classes=probability_names,
         label_set=None if stated is None else stated.label_set,
@@ -254,7 +258,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> FileColumns:
             f'{file.path}: column "{layout.nested}" of a {file.format} file: give one column per class, '
             "p_<class>"
         )
-    kinds = dict.fromkeys(layout.roles.values(), TEXT)
+    kinds = dict.fromkeys([*layout.roles.values(), *filter(None, [layout.text])], TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
     with open_csv(file.path, file.format, layout.columns, kinds) as reader:
         return FileColumns(columns, *_read_blocks(reader, layout))
@@ -264,15 +268,22 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> FileColumns:
     with open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
+        if layout.text is not None and not _is_text_or_number(schema.field(layout.text).type):
+            layout = replace(layout, text=None)
         flat = [column for column in layout.columns if column != layout.nested]
-        texts, numbers = _read_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
+        texts, numbers, digests = _read_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
         if layout.nested is not None:  # read whole, because its lists must have the same length
             column = parquet.read(columns=[layout.nested])[layout.nested]
             unnested = _unnest(str(file.path), layout.nested, column)
             numbers = {name: values.chunks for name, values in unnested.items()}
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
     stated = _read_stated_classes(str(file.path), schema.metadata or {}) if is_index else None
-    return FileColumns(schema.names, texts, numbers, stated)
+    return FileColumns(schema.names, texts, numbers, digests, stated)
+
+
+def _is_text_or_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_integer))
 
 
 def _read_stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
@@ -292,14 +303,17 @@ def _read_stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedC
 
 def _read_blocks(
     batches: Iterable[pa.RecordBatch], layout: Layout
-) -> tuple[dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
-    """`texts` and `probabilities` of FileColumns.
+) -> tuple[dict[str, list[pa.Array]], dict[str, list[pa.Array]], list[Ints]]:
+    """`texts`, `probabilities` and `digests` of FileColumns.
 
     Whole floats become texts without ".0", because pandas turns integers with missing values into floats.
     """
     texts: dict[str, list[pa.Array]] = {role: [] for role in layout.roles}
     numbers: dict[str, list[pa.Array]] = {name: [] for name in layout.probabilities}
+    digests: list[Ints] = []
     for batch in batches:
+        if layout.text is not None:
+            digests.append(digest_texts(batch.column(layout.text).to_pylist()))
         for role, column in layout.roles.items():
             values = batch.column(column)
             if pa.types.is_floating(values.type):  # NaN is how pandas writes a missing value
@@ -308,7 +322,7 @@ def _read_blocks(
             texts[role].append(text.dictionary_encode() if role in CODED else text)
         for name, column in layout.probabilities.items():
             numbers[name].append(pc.cast(batch.column(column), pa.float64()))
-    return texts, numbers
+    return texts, numbers, digests
 
 
 def _unnest(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:

@@ -14,9 +14,11 @@ import pyarrow as pa
 from slimgate._system.json_text import HALF_PAIR, NOT_JSON, describe_json_error, parse_json
 from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
+from slimgate.logs.predictions.codes import digest_texts
 from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, find_columns
 
 if TYPE_CHECKING:
+    from slimgate.outcomes import Ints
     from slimgate.plugins.base import Json
 
 BLOCK = 50_000
@@ -37,12 +39,15 @@ def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
     layout = find_columns(str(path), columns, names)
     texts: dict[str, list[pa.Array]] = {role: [] for role in layout.roles}
     numbers: dict[str, list[pa.Array]] = {}
+    digests: list[Ints] = []
     lines, rows = itertools.chain([first], lines), 0
     while block := list(itertools.islice(lines, BLOCK)):
         for role, column in layout.roles.items():
             texts[role].append(
                 pa.array([_read_text(path, line, row.get(column)) for line, row in block], pa.large_string())
             )
+        if layout.text is not None:
+            digests.append(digest_texts(row.get(layout.text) for _, row in block))
         probabilities = _read_probabilities(path, layout, block, first[1])
         for name in probabilities.keys() - numbers.keys():
             numbers[name] = [pa.array(np.zeros(rows))] if rows else []
@@ -50,7 +55,8 @@ def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
             values = probabilities.get(name)
             blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
-    return FileColumns(columns, texts, {name: numbers[name] for name in _sort_classes(numbers, layout)})
+    by_class = {name: numbers[name] for name in _sort_classes(numbers, layout)}
+    return FileColumns(columns, texts, by_class, digests)
 
 
 def _sort_classes(names: Iterable[str], layout: Layout) -> list[str]:

@@ -20,8 +20,10 @@ from slimgate.logs.predictions.codes import (
     ROWS_AT_ONCE,
     SHOWN_ID,
     TEXT,
+    drop_negligible_groups,
     find_different,
     find_places,
+    group_equal,
     list_distinct,
     list_missing,
     match_ids,
@@ -221,7 +223,10 @@ def _check_same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) 
 
 
 def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
-    """(rows,) int64, equal for rows of one group; None without groups. Raises DataError if they differ."""
+    """(rows,) int64, equal for rows of one group; None without groups. Raises DataError if they differ.
+
+    If neither file has groups, rows with the same text are a group. One file may lack the texts.
+    """
     teacher_groups = None if teacher.groups is None else _normalize_groups(teacher.groups)
     variant_groups = (
         None if variant.groups is None else _normalize_groups(variant.groups).take(pa.array(order))
@@ -229,7 +234,11 @@ def _match_groups(teacher: Predictions, variant: Predictions, order: Ints) -> In
     if teacher_groups is not None and variant_groups is not None:
         _check_same("group", teacher.ids, (teacher, teacher_groups), (variant, variant_groups))
     groups = variant_groups if teacher_groups is None else teacher_groups
-    return None if groups is None else groups.dictionary_encode().indices.to_numpy().astype(np.int64)
+    if groups is not None:
+        return np.asarray(groups.dictionary_encode().indices.to_numpy(), dtype=np.int64)
+    if teacher.digests is not None:
+        return drop_negligible_groups(group_equal(teacher.digests))
+    return None if variant.digests is None else drop_negligible_groups(group_equal(variant.digests[order]))
 
 
 def _normalize_groups(groups: pa.Array) -> pa.Array:

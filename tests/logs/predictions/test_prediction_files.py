@@ -10,12 +10,17 @@ import pytest
 from support.prediction_rows import shuffle_rows, write_predictions
 from support.small_predictions import NAMES, PLAIN, SCORES, pair_rows, read_rows
 
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.files import read_predictions
-from slimgate.logs.predictions.pairs import pair_predictions, read_pair
+from slimgate.logs.predictions.pairs import Pair, pair_predictions, read_pair
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.outcome_files import write_outcomes
+from slimgate.results.base import Verdict
 
+BUDGET = QualityBudget("drop_points", 4.0)
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -185,6 +190,53 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert (file.ids[0].as_py(), file.labels[0].as_py()) == ("a", "x")
     assert file.groups is not None
     assert file.groups.to_pylist() == ["d"]
+
+
+def _pair_repeated_texts(folder: Path, suffix: str, **columns: list[Any]) -> Pair:
+    """3,000 rows of 100 texts. The target is wrong about all rows of three texts."""
+    rows = {"id": list(range(3000)), "label": ["x", "y"] * 1500, "prediction": ["x", "y"] * 1500, **columns}
+    damaged = {**rows, "prediction": ["xy"[(k + (k % 100 < 3)) % 2] for k in range(3000)]}
+    files = [
+        write_predictions(folder / f"{name}{suffix}", columns)
+        for name, columns in (("base", rows), ("target", damaged))
+    ]
+    return read_pair(files[0], files[1], ColumnNames())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("column", ["text", "question"])
+def test_rows_with_the_same_text_are_a_group(tmp_path: Path, suffix: str, column: str) -> None:
+    """3,000 independent rows would show that a drop of 3.0 points is within 4 points."""
+    pair = _pair_repeated_texts(tmp_path, suffix, **{column: [f"t{k % 100}" for k in range(3000)]})
+    judged = judge_quality(load_metric("accuracy"), pair.teacher, pair.variant, (BUDGET,), seed=0)
+    assert (judged.groups, judged.verdict) == (100, Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"text": [f"t{k}" for k in range(3000)]},
+        {"text": ["t0", "t0", *(f"t{k}" for k in range(2, 3000))]},
+        {"text": [" "] * 3000},
+        {"text": [["t"]] * 3000},
+        {"text": ["t"] * 3000, "group": list(range(3000))},
+    ],
+    ids=["all differ", "one text twice", "no texts", "no text or number", "groups are stated"],
+)
+def test_other_rows_are_independent(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
+    pair = _pair_repeated_texts(tmp_path, ".parquet", **columns)
+    judged = judge_quality(load_metric("accuracy"), pair.teacher, pair.variant, (BUDGET,), seed=0)
+    assert (judged.groups, judged.verdict) == (None, Verdict.PASS)
+
+
+def test_one_file_may_lack_the_texts(tmp_path: Path) -> None:
+    """The rows of the target are in another order."""
+    columns = {**PLAIN, "text": ["t", "t", "u"]}
+    order = [2, 0, 1]
+    shuffled = {name: [values[k] for k in order] for name, values in columns.items()}
+    groups = pair_rows(tmp_path, PLAIN, shuffled).teacher.groups
+    assert groups is not None
+    assert groups[0] == groups[1] != groups[2]
 
 
 def test_a_group_in_another_spelling_is_the_same_group(tmp_path: Path) -> None:

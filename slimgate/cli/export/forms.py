@@ -264,7 +264,7 @@ def _write_network(runtime: Runtime[Any], model: Any, batches: Any, folder: Path
         from slimgate.models.stock import save_stock
 
         return replace(model, network=save_stock(model, folder)), TOLERANCE
-    from slimgate.steps.layers.int8_linear import use_integer_operators_
+    from slimgate.steps.layers.int8_in_graph import use_integer_operators_
 
     integers = use_integer_operators_(model.network)
     return runtime.export(model, batches, folder), INTEGER_TOLERANCE if integers else TOLERANCE

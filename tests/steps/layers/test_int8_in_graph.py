@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.steps.layers import int8_linear
-from slimgate.steps.layers.int8_linear import (
-    Int8Embedding,
+from slimgate.steps.layers import int8_in_graph
+from slimgate.steps.layers.int8_in_graph import (
     Int8EmbeddingInGraph,
-    Int8Linear,
     Int8LinearInGraph,
     use_integer_operators_,
 )
+from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
 
 def _products(_: str, inputs: Any, **__: Any) -> torch.Tensor:
@@ -27,7 +26,7 @@ def _products(_: str, inputs: Any, **__: Any) -> torch.Tensor:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
 def test_a_layer_gives_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, bias: bool, scale: float) -> None:
-    monkeypatch.setattr(int8_linear.torch.onnx.ops, "symbolic", _products)
+    monkeypatch.setattr(int8_in_graph.torch.onnx.ops, "symbolic", _products)
     torch.manual_seed(0)
     layer = Int8Linear.from_linear(nn.Linear(64, 24, bias=bias))
     inputs = scale * torch.randn(3, 7, 64)

@@ -9,8 +9,8 @@ No audit event shows which variables are read, so os.environ gets a class that n
 only if the user's code itself reads it. If the code copies all variables, such as for another process, none
 is noted (`source_code.list_variables` counts the strings of such code as names).
 
-It does not see what libraries open outside of Python (Arrow, safetensors, SQLite), or what other processes
-open or read.
+It does not see what libraries open outside of Python (Arrow, safetensors, SQLite), what other processes
+open or read, or which variables are read after the process has compiled a model.
 """
 
 from __future__ import annotations
@@ -81,7 +81,20 @@ class _WatchedVariables(os._Environ[str]):
 def watch_reads() -> None:
     """Watches what the code of users reads, from now until the process ends."""
     sys.addaudithook(_note_event)
+    watch_variables()
+
+
+def watch_variables() -> None:
+    """Notes from now on which environment variables the code of users reads."""
     os.environ.__class__ = _WatchedVariables  # the same object, because other modules have imported it
+
+
+def stop_watching_variables() -> None:
+    """Gives os.environ its own class again, until the process ends.
+
+    torch.compile cannot trace the class that notes reads: it ends a graph where a model reads a variable.
+    """
+    os.environ.__class__ = os._Environ
 
 
 def describe_code_reads(modules: Iterable[str], store: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from slimgate._system.code_reads import stop_watching_variables
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError, to_one_line
 from slimgate.plugins.base import Arrays
@@ -258,6 +259,7 @@ def compile_in_process(user: str, device: str) -> Iterator[None]:
     user: the name of the runtime or step in errors. Raises BuildError in one line if there is no C++
     compiler, and for any error of the compiler.
     """
+    stop_watching_variables()
     with silent(logging.WARNING):
         from torch._inductor import config
 

@@ -1,13 +1,20 @@
 """slimgate._system.code_reads: what a user's code reads counts, however the code finds its name."""
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from support.code_digests import forget_digests
 
-from slimgate._system.code_reads import describe_code_reads, list_changed_reads, watch_reads
+from slimgate._system.code_reads import (
+    describe_code_reads,
+    list_changed_reads,
+    stop_watching_variables,
+    watch_reads,
+    watch_variables,
+)
 
 MODULE = "reading_step"
 READERS = {
@@ -53,6 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     watch_reads()
+    watch_variables()  # a test before may have compiled a model
     return tmp_path
 
 
@@ -182,3 +190,10 @@ def test_a_variable_that_is_no_input_does_not_count(
     imports = "import tempfile\n"
     states = run_code(body, project, imports=imports)
     assert [name for name in states if name.startswith("$")] == []
+
+
+def test_after_a_compilation_no_variable_is_noted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AX", "1")
+    stop_watching_variables()
+    assert type(os.environ) is os._Environ
+    assert run_code("return os.environ[chr(65) + 'X']", project) == {}

@@ -7,6 +7,7 @@ import pytest
 from support.code_digests import forget_digests
 from support.tiny_suite import make_tiny_run
 
+from slimgate._system.code_reads import watch_variables
 from slimgate.errors import BuildError
 from slimgate.store.store import Store
 
@@ -73,6 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path / "own")
     monkeypatch.delitem(__import__("sys").modules, "reading_steps", raising=False)
     forget_digests()
+    watch_variables()  # a test before may have compiled a model
     return tmp_path
 
 

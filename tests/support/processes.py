@@ -10,7 +10,7 @@ def is_running(pid: int) -> bool:
     """Whether it runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it has ended before or while it is read
         return False
     return state != "Z"
 

@@ -178,7 +178,7 @@ def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestc
         ("latency b1", "speedup"),
         ("latency b1", "latency"),
     ]
-    record = SimpleNamespace(variants=[model], self_test=SimpleNamespace(identical=None))
+    record = SimpleNamespace(variants=[model], self_test=SimpleNamespace(identical=None), code_reads={})
     record.self_test.planted_fault = record.self_test.planted_delay = None
     again = GateResults(split_record(record)).merge_latency("pruned")  # type: ignore[arg-type]
     assert again == latency

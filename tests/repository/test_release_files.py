@@ -304,3 +304,9 @@ def test_the_recipe_has_the_python_commands_and_license() -> None:
     assert RECIPE["build"]["python"]["entry_points"] == scripts_
     assert RECIPE["about"]["license"] == project["license"]
     assert RECIPE["about"]["summary"] in project["description"]
+
+
+@pytest.mark.parametrize("file", ["tox.ini", "pyproject.toml", ".ci/run", ".ci/samples", ".ci/wheel_tests"])
+def test_the_tests_that_a_file_names_exist(file: str) -> None:
+    named = set(re.findall(r"\btests/[\w/]+(?:\.py)?", (ROOT / file).read_text("utf-8")))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

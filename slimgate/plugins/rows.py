@@ -13,14 +13,15 @@ import pyarrow as pa
 from slimgate._system.names import normalize_group
 from slimgate.plugins.base import Arrays
 
-UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"
+UNLABELLED, CALIBRATION, SELECTION = "unlabelled", "calibration", "selection"
+CONFIRM, GATE = "confirm", "gate"
 # The splits that every suite has.
-SPLITS = ("train", CALIBRATION, "selection", GATE)
+SPLITS = ("train", CALIBRATION, SELECTION, GATE)
 # The splits that only judge: no step may read them.
 JUDGING = (CONFIRM, GATE)
 # If a row could be in two splits, it is in the later one of these. The gate is last, so that its rows are the
 # same with and without a split confirm.
-SPLIT_ORDER = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
+SPLIT_ORDER = (UNLABELLED, "train", CALIBRATION, SELECTION, CONFIRM, GATE)
 
 
 @dataclass(frozen=True)

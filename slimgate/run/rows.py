@@ -67,9 +67,6 @@ class BuildInputs:
     seed: int
 
 
-ALL = "all"
-
-
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     keep_pandas_unimported()
@@ -167,6 +164,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         raise DataError(
             f'task "{setup.task.name}": its text_columns returned no column, expected at least one'
         )
+    used = setup.task.object.columns(setup.task.params)
     cut = cut_splits(
         parts,
         setup.sizes,
@@ -174,10 +172,10 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         label_column=setup.task.object.label_column(setup.task.params),
         group_column=setup.group,
         seed=suite.seed,
-        read_columns=setup.task.object.columns(setup.task.params),
+        read_columns=used,
     )
-    if ALL in parts:
-        _refuse_split_column(parts[ALL], used=setup.task.object.columns(setup.task.params))
+    if "all" in parts:
+        _refuse_split_column(parts["all"], used=used)
     write_splits(cut, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in cut.reports.items()}}
 

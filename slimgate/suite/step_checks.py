@@ -18,7 +18,7 @@ from slimgate.models.model_ref import TORCH, read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.loading import load_plugins, load_user_object
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.rows import UNLABELLED
+from slimgate.plugins.rows import SELECTION, UNLABELLED
 from slimgate.plugins.runtime import Runtime
 from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
@@ -29,7 +29,6 @@ from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant
 from slimgate.tasks.parts.classifiers import remove_head
 
-SELECTION = "selection"
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
 

@@ -47,22 +47,15 @@ def _wrap_in_tuple(value: object) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Paths = Annotated[
-    tuple[SuitePath, ...],
+_ONE_OR_SEVERAL = (
     BeforeValidator(_wrap_in_tuple),
     Field(min_length=1),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
-]
-Values = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_wrap_in_tuple),
-    Field(min_length=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-]
+)
+Paths = Annotated[tuple[SuitePath, ...], *_ONE_OR_SEVERAL]
+Values = Annotated[tuple[str, ...], *_ONE_OR_SEVERAL]
 PartName = Literal["train", "calibration", "selection", "gate", "confirm"]
 # The parts that have a key of their own.
 NAMED_PARTS: tuple[PartName, ...] = get_args(PartName)

@@ -18,8 +18,10 @@ Role = Literal["id", "label", "prediction", "group"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIXES = ("prob_", "p_")
 NESTED = "probabilities"
-# Columns that have the text of a row. Without groups, rows with the same text are a group.
-_TEXTS = ("document", "prompt", "question", "input", "query", "text")
+# Columns that have the document of a row, if there is no column document or prompt. Rows of one document are
+# not independent.
+QUESTIONS = ("question", "input", "query", "text")
+_TEXTS = ("document", "prompt", *QUESTIONS)
 # Names of columns of weights, which are not used.
 _WEIGHTS = ("weight", "weights", "sample_weight")
 

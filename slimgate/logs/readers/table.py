@@ -24,7 +24,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import convert_to_text, read_objects
-from slimgate.logs.predictions.columns import NESTED, PREFIXES, note_unused_weights
+from slimgate.logs.predictions.columns import NESTED, PREFIXES, QUESTIONS, note_unused_weights
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._rows import CUT_OFF, ENDED, make_keys
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling, name_metric
@@ -32,9 +32,6 @@ from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, 
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50
-# Columns that have the document of a row, if there is no column document or prompt. Rows of one document are
-# not independent.
-_QUESTIONS = ("question", "input", "query", "text")
 # Columns that name a sample in its task.
 _SAMPLE = ("id", "filter", "epoch")
 # Columns that do not describe the sample itself.
@@ -313,7 +310,7 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     group = normalize_group(_format_label(row.get("group")) or "") or None
     prompt = convert_to_text(row.get(PROMPT))
     target = convert_to_text(row.get(TARGET) if row.get(TARGET) is not None else row.get("label"))
-    stated = (DOCUMENT,) if DOCUMENT in row or PROMPT in row else _QUESTIONS
+    stated = (DOCUMENT,) if DOCUMENT in row or PROMPT in row else QUESTIONS
     document = next((text for key in stated if (text := convert_to_text(row.get(key))) is not None), None)
     return Row(
         id=name if epoch is None else name_epoch(name, epoch),

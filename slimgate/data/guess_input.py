@@ -5,8 +5,8 @@
             return None
         return {"text": sample.texts(), "score": "stars"}, 'numbers in "stars"'
 
-This module has the types and the usual names of label columns. slimgate/cli/init/guessing.py guesses the
-role of each column.
+This module has the types, and the usual names of columns of labels and of pairs of texts.
+slimgate/cli/init/guessing.py guesses the role of each column.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ Kind = Literal["text", "number", "flag", "list", "other"]
 LABELS = (
     *("label", "class", "category", "intent", "target", "topic", "sentiment", "polarity", "gold", "answer"),
     *("same", "is_duplicate", "duplicate", "paraphrase", "entailment", "y"),
+)
+# Usual names of two columns of text that are one input.
+PAIRS = (
+    *(("question1", "question2"), ("sentence1", "sentence2"), ("premise", "hypothesis")),
+    *(("text1", "text2"), ("text_a", "text_b"), ("query", "document"), ("query", "passage")),
+    *(("anchor", "positive"), ("summary", "body"), ("question", "answer")),
 )
 
 

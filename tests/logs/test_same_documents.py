@@ -244,16 +244,25 @@ def test_equal_answers_are_noted() -> None:
     )
 
 
-@pytest.mark.parametrize("column", ["question", "input", "query", "text", "document"])
+@pytest.mark.parametrize("columns", ["question", "input", "query", "text", "document", "premise,hypothesis"])
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_rows_of_a_table_with_one_question_are_one_group(tmp_path: Path, column: str, suffix: str) -> None:
+def test_rows_of_a_table_with_one_question_are_one_group(tmp_path: Path, columns: str, suffix: str) -> None:
     """Three of 100 questions are lost. Each has 30 rows, which are no 3,000 independent rows."""
     for name, damaged in (("base", 0), ("target", 3)):
-        rows = [{"id": k, "score": float(k % 100 >= damaged), column: f"q{k % 100}"} for k in range(3000)]
+        rows = [
+            {
+                "id": k,
+                "score": float(k % 100 >= damaged),
+                # of two columns, the last one tells the texts apart
+                **dict.fromkeys(columns.split(","), "q"),
+                columns.rpartition(",")[2]: f"q{k % 100}",
+            }
+            for k in range(3000)
+        ]
         if suffix == "jsonl":
             lines = [json.dumps(row) for row in rows]
         else:
-            lines = [f"id,score,{column}", *(",".join(map(str, row.values())) for row in rows)]
+            lines = [f"id,score,{columns}", *(",".join(map(str, row.values())) for row in rows)]
         (tmp_path / f"{name}.{suffix}").write_text("\n".join(lines))
     files = [read_log(tmp_path / f"{name}.{suffix}") for name in ("base", "target")]
     budgets = LogBudgets((("*", (QualityBudget("drop_points", 4.0),)),), ranges=(("*", (0.0, 1.0)),))

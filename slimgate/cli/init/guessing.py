@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from slimgate.data.guess_input import LABELS, Column, Kind, UserColumns
+from slimgate.data.guess_input import LABELS, PAIRS, Column, Kind, UserColumns
 from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.loading import list_known_plugins, load, suggest_task
 from slimgate.plugins.task import Task
@@ -19,11 +19,6 @@ from slimgate.plugins.task import Task
 SCORES = ("score", "similarity", "rating", "similarity_score", "relatedness", "stars", "target", "label")
 GROUPS = ("group", "file", "document", "doc", "doc_id", "document_id", "user", "user_id", "author", "session")
 TEXTS = ("text", "sentence", "content", "body", "review", "question", "comment", "message", "document")
-PAIRS = (
-    *(("question1", "question2"), ("sentence1", "sentence2"), ("premise", "hypothesis")),
-    *(("text1", "text2"), ("text_a", "text_b"), ("query", "document"), ("query", "passage")),
-    *(("anchor", "positive"), ("summary", "body"), ("question", "answer")),
-)
 
 Columns = Mapping[str, Column]
 

@@ -154,13 +154,16 @@ def digest_text(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
 
 
-def digest_texts(values: Iterable[object]) -> Ints:
-    """(rows,) a digest of each text or whole number; -1 for any other value, and for a text of blanks."""
-    digests = [
-        digest_text(text) if isinstance(value, str | int) and (text := str(value).strip()) else -1
-        for value in values
-    ]
-    return np.array(digests, np.int64)
+def digest_texts(*columns: Iterable[object]) -> Ints:
+    """(rows,) a digest of the text or whole number in each column; -1 for a row in which all are blank.
+
+    A value of any other type counts as blank.
+    """
+    rows = (
+        [str(value).strip() if isinstance(value, str | int) else "" for value in values]
+        for values in zip(*columns, strict=True)
+    )
+    return np.array([digest_text("\0".join(texts)) if any(texts) else -1 for texts in rows], np.int64)
 
 
 def group_equal(digests: Ints) -> Ints | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from slimgate.data.guess_input import PAIRS
 from slimgate.errors import DataError, format_suggestion
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ Role = Literal["id", "label", "prediction", "group"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIXES = ("prob_", "p_")
 NESTED = "probabilities"
-# Columns that have the document of a row, if there is no column document or prompt. Rows of one document are
-# not independent.
-QUESTIONS = ("question", "input", "query", "text")
-_TEXTS = ("document", "prompt", *QUESTIONS)
+# The column that has the document of a row, or the two columns, if there is no column document or prompt.
+# Rows of one document are not independent.
+QUESTIONS = (*((name,) for name in ("question", "input", "query", "text")), *PAIRS)
+_TEXTS = (("document",), ("prompt",), *QUESTIONS)
 # Names of columns of weights, which are not used.
 _WEIGHTS = ("weight", "weights", "sample_weight")
 
@@ -55,18 +56,18 @@ class Layout:
     """Which columns of a file are read. roles: role -> column. probabilities: class -> column.
 
     nested: the column that holds a list or a mapping of all probabilities, instead of a column per class.
-    text: the column of the rows' texts, if the file has no groups.
+    texts: the column of the rows' texts, or the two columns of pairs, if the file has no groups.
     """
 
     roles: Mapping[str, str]
     probabilities: Mapping[str, str] = field(default_factory=dict)
     nested: str | None = None
-    text: str | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """The columns to read; the others are ignored."""
-        further = [name for name in (self.nested, self.text) if name is not None]
+        further = [*([] if self.nested is None else [self.nested]), *self.texts]
         return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *further]))
 
 
@@ -112,8 +113,9 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
         is_needed = role != "prediction" or not (nested or by_class) or role in names.by_user
         if role not in roles and is_needed:
             raise DataError(_describe_missing(shown, role, names, rest))
-    text = next((name for name in _TEXTS if name in rest and name not in by_class.values()), None)
-    return Layout(roles, by_class, nested, None if "group" in roles else text)
+    others = set(rest) - {*by_class.values(), nested}
+    texts = next((texts for texts in _TEXTS if others.issuperset(texts)), ())
+    return Layout(roles, by_class, nested, () if "group" in roles else texts)
 
 
 def _find_class_columns(shown: str, columns: Sequence[str]) -> dict[str, str]:

@@ -258,7 +258,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> FileColumns:
             f'{file.path}: column "{layout.nested}" of a {file.format} file: give one column per class, '
             "p_<class>"
         )
-    kinds = dict.fromkeys([*layout.roles.values(), *filter(None, [layout.text])], TEXT)
+    kinds = dict.fromkeys([*layout.roles.values(), *layout.texts], TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
     with open_csv(file.path, file.format, layout.columns, kinds) as reader:
         return FileColumns(columns, *_read_blocks(reader, layout))
@@ -268,8 +268,8 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> FileColumns:
     with open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
-        if layout.text is not None and not _is_text_or_number(schema.field(layout.text).type):
-            layout = replace(layout, text=None)
+        if not all(_is_text_or_number(schema.field(name).type) for name in layout.texts):
+            layout = replace(layout, texts=())
         flat = [column for column in layout.columns if column != layout.nested]
         texts, numbers, digests = _read_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
         if layout.nested is not None:  # read whole, because its lists must have the same length
@@ -312,8 +312,8 @@ def _read_blocks(
     numbers: dict[str, list[pa.Array]] = {name: [] for name in layout.probabilities}
     digests: list[Ints] = []
     for batch in batches:
-        if layout.text is not None:
-            digests.append(digest_texts(batch.column(layout.text).to_pylist()))
+        if layout.texts:
+            digests.append(digest_texts(*(batch.column(name).to_pylist() for name in layout.texts)))
         for role, column in layout.roles.items():
             values = batch.column(column)
             if pa.types.is_floating(values.type):  # NaN is how pandas writes a missing value

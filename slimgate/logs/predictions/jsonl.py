@@ -46,8 +46,8 @@ def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
             texts[role].append(
                 pa.array([_read_text(path, line, row.get(column)) for line, row in block], pa.large_string())
             )
-        if layout.text is not None:
-            digests.append(digest_texts(row.get(layout.text) for _, row in block))
+        if layout.texts:
+            digests.append(digest_texts(*([row.get(name) for _, row in block] for name in layout.texts)))
         probabilities = _read_probabilities(path, layout, block, first[1])
         for name in probabilities.keys() - numbers.keys():
             numbers[name] = [pa.array(np.zeros(rows))] if rows else []

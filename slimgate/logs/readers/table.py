@@ -2,16 +2,16 @@
 
 These further columns are read if they exist: model, task, filter, metric, epoch, group, document, prompt,
 answer, target, error, answer_tokens, truncated. Without document and prompt, the column question, input,
-query or text is the document. Any other column is a field to slice by. Without a score, label and prediction
-give it: 1 if they are equal, as the metric accuracy. The column higher_is_better (true or false) states the
-direction of a metric; without it, a known name does.
+query or text is the document, or two columns such as premise and hypothesis. Any other column is a field to
+slice by. Without a score, label and prediction give it: 1 if they are equal, as the metric accuracy. The
+column higher_is_better (true or false) states the direction of a metric; without it, a known name does.
 """
 
 from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -310,8 +310,8 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     group = normalize_group(_format_label(row.get("group")) or "") or None
     prompt = convert_to_text(row.get(PROMPT))
     target = convert_to_text(row.get(TARGET) if row.get(TARGET) is not None else row.get("label"))
-    stated = (DOCUMENT,) if DOCUMENT in row or PROMPT in row else QUESTIONS
-    document = next((text for key in stated if (text := convert_to_text(row.get(key))) is not None), None)
+    stated = ((DOCUMENT,),) if DOCUMENT in row or PROMPT in row else QUESTIONS
+    document = next((text for names in stated if (text := _join_texts(row, names)) is not None), None)
     return Row(
         id=name if epoch is None else name_epoch(name, epoch),
         scores=scores,
@@ -326,6 +326,12 @@ def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
         truncated=_is_cut_off(path, row),
     )
+
+
+def _join_texts(row: Values, names: Sequence[str]) -> str | None:
+    """The text of one column, or of two columns; None if the row has no value in one of them."""
+    texts = [convert_to_text(row.get(name)) for name in names]
+    return None if None in texts else "\n".join(map(str, texts))
 
 
 def _read_epoch(path: Path, row: Values) -> int | None:

@@ -220,13 +220,30 @@ def test_rows_with_the_same_text_are_a_group(tmp_path: Path, suffix: str, column
         {"text": [" "] * 3000},
         {"text": [["t"]] * 3000},
         {"text": ["t"] * 3000, "group": list(range(3000))},
+        {"premise": ["p"] * 3000, "hypothesis": list(range(3000))},
+        {"premise": ["p"] * 3000},
     ],
-    ids=["all differ", "one text twice", "no texts", "no text or number", "groups are stated"],
+    ids=[
+        *("all differ", "one text twice", "no texts", "no text or number", "groups are stated"),
+        *("pairs that share a text", "one text of a pair"),
+    ],
 )
 def test_other_rows_are_independent(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
     pair = _pair_repeated_texts(tmp_path, ".parquet", **columns)
     judged = judge_quality(load_metric("accuracy"), pair.teacher, pair.variant, (BUDGET,), seed=0)
     assert (judged.groups, judged.verdict) == (None, Verdict.PASS)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("names", [("premise", "hypothesis"), ("sentence1", "sentence2")], ids=" ".join)
+def test_rows_with_the_same_two_texts_are_a_group(
+    tmp_path: Path, suffix: str, names: tuple[str, str]
+) -> None:
+    """Rows of 100 pairs; ten premises have ten hypotheses each, and pairs that share one text differ."""
+    columns = {names[0]: [f"p{k % 10}" for k in range(3000)], names[1]: [f"h{k % 100}" for k in range(3000)]}
+    pair = _pair_repeated_texts(tmp_path, suffix, **columns)
+    judged = judge_quality(load_metric("accuracy"), pair.teacher, pair.variant, (BUDGET,), seed=0)
+    assert (judged.groups, judged.verdict) == (100, Verdict.INCONCLUSIVE)
 
 
 def test_one_file_may_lack_the_texts(tmp_path: Path) -> None:

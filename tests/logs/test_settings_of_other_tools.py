@@ -34,6 +34,16 @@ def test_a_threshold_and_judge_of_deepeval_are_compared(
     check_setting(base, target, "scorers", f'scorers {{"Match": [{{"{key}": {json.dumps(before)}}}]}}')
 
 
+def test_thresholds_that_cases_of_deepeval_swapped_are_compared(tmp_path: Path) -> None:
+    files = [write_deepeval_log(tmp_path / f"{name}.json", success=True) for name in ("base", "int4")]
+    for file, thresholds in zip(files, ((0.9, 0.9, 0.1), (0.9, 0.1, 0.9)), strict=True):
+        log = json.loads(file.read_text("utf-8"))
+        for case, threshold in zip(log["testCases"], thresholds, strict=True):
+            case["metricsData"][0]["threshold"] = threshold
+        write_json(file, log)
+    check_setting(*files, "scorers", 'scorers {"Match": {"case 0": [{"threshold": 0.9}], "case 1": [{"thr')
+
+
 def write_helm_log(folder: Path, adapter: Mapping[str, Any], **spec: Any) -> Path:
     run = folder / f"boolq:model={folder.name}"
     stat = {"name": {"name": "exact_match", "split": "test"}, "mean": 1.0}
@@ -173,3 +183,30 @@ def test_the_graders_of_single_tests_of_promptfoo_are_compared(tmp_path: Path) -
     log = json.loads(target.read_text("utf-8"))
     log["results"]["results"][0]["testCase"] = {"options": {"provider": "other"}}
     check_setting(base, write_json(target, log), "scorers", '{"tests": {"provider": ["other"]}}')
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "words"),
+    [
+        ([{"threshold": 0.9}, {"threshold": 0.1}], "scorers", '{"threshold": {"0": ["0.9"], "1": ["0.1"]}}'),
+        ([{"options": {"provider": "a"}}, {}], "scorers", '{"provider": {"0": ["a"]}}'),
+        (
+            [{"options": {"temperature": 1.0}}, {"options": {"temperature": 0.0}}],
+            "generation",
+            '{"0": ["{\\"temperature\\": 1.0}"],',
+        ),
+    ],
+    ids=["threshold", "grader", "temperature"],
+)
+def test_options_that_tests_of_promptfoo_swapped_are_compared(
+    tmp_path: Path, values: list[dict[str, Any]], name: str, words: str
+) -> None:
+    files = [write_promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4")]
+    for file, tests in zip(files, (values, values[::-1]), strict=True):
+        log = json.loads(file.read_text("utf-8"))
+        [row] = log["results"]["results"]
+        log["results"]["results"] = [
+            {**row, "testIdx": number, "testCase": test} for number, test in enumerate(tests)
+        ]
+        write_json(file, log)
+    check_setting(*files, name, words)

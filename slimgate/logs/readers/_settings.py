@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from slimgate.logs.json_lines import convert_to_text
 
 # In place of the name or path of the model itself, which always differs between two logs.
 OWN_MODEL = "(the model)"
@@ -52,6 +54,21 @@ def drop_unset_options(value: Any) -> Any:
         options = {str(name): drop_unset_options(part) for name, part in value.items()}
         return {name: part for name, part in options.items() if part not in (None, "", [], {})}
     return [drop_unset_options(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def group_by_sample(stated: Sequence[tuple[str, Any]]) -> list[Any] | dict[str, list[Any]]:
+    """The value that all samples have, or the values of each sample, because two samples may swap theirs.
+
+    stated: (sample, value). A sample has several values if it occurs several times. None: nothing is stated.
+    """
+    by_text = {convert_to_text(value): value for _, value in stated}
+    if len(by_text) < 2:
+        return [value for value in by_text.values() if value is not None]
+    by_sample: dict[str, set[str]] = {}
+    for sample, value in stated:
+        if (text := convert_to_text(value)) is not None:
+            by_sample.setdefault(sample, set()).add(text)
+    return {sample: [by_text[text] for text in sorted(texts)] for sample, texts in by_sample.items()}
 
 
 def number_names(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:

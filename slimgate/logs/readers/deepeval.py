@@ -6,7 +6,7 @@ A row is a test case; every metric of `metricsData` is a metric: its score, from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
-from slimgate.logs.readers._settings import number_names
+from slimgate.logs.readers._settings import group_by_sample, number_names
 from slimgate.plugins.reader import SCORERS, Log, Reader, Row, TaskLog
 
 # The fields of a test case in addition to its metadata.
@@ -66,17 +66,20 @@ def _list_metrics(path: Path) -> list[str]:
     ]
 
 
-def _read_scorers(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The settings of each metric: one entry, or several if they differ between test cases."""
-    settings: dict[str, list[dict[str, Any]]] = {}
-    for case in _read_run(path)["testCases"]:
+def _read_scorers(path: Path) -> dict[str, Any]:
+    """The settings of each metric, as `group_by_sample`."""
+    settings: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for at, case in enumerate(_read_run(path)["testCases"]):
         metrics = case.get("metricsData") if isinstance(case, dict) else None
         for metric in metrics or ():
             if isinstance(metric, dict) and "name" in metric:
                 stated = {name: metric[name] for name in _OF_SCORER if metric.get(name) is not None}
-                known = settings.setdefault(str(metric["name"]), [])
-                known += [stated] if stated not in known else []
-    return {name: sorted(known, key=str) for name, known in settings.items()}
+                settings.setdefault(str(metric["name"]), []).append((_name_case(at, case), stated))
+    return {name: group_by_sample(stated) for name, stated in settings.items()}
+
+
+def _name_case(at: int, case: Mapping[str, Any]) -> str:
+    return str(case.get("name") or at)
 
 
 def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -98,7 +101,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
             prompt, target = convert_to_text(case.get("input")), convert_to_text(case.get("expectedOutput"))
             context = convert_to_text(case.get("context"))
             yield Row(
-                id=str(case.get("name") or at),
+                id=_name_case(at, case),
                 scores=scores,
                 keys=make_keys(
                     # the retrieved texts (retrievalContext) are the system's answer, not the document

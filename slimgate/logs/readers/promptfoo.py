@@ -17,7 +17,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_first_keys, read_object
 from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
-from slimgate.logs.readers._settings import drop_unset_options
+from slimgate.logs.readers._settings import drop_unset_options, group_by_sample
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import FILTERS, GENERATION, SCORERS, Log, Reader, Row, TaskLog
 
@@ -224,10 +224,10 @@ def _read_settings(
     # A text is the name of a file with the options, such as file://options.yaml.
     options = [config for config in configs if isinstance(config, Mapping)]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
-    if replaced := _list_replaced(rows):
+    if replaced := _read_replaced(rows):
         generation = {**(generation or {}), _PROMPTS: replaced}
-    tests = [row.get("testCase") or {} for row in rows]
-    test_options = [test.get("options") or {} for test in tests]
+    tests = [(str(row.get("testIdx")), row.get("testCase") or {}) for row in rows]
+    test_options = [(number, test.get("options") or {}) for number, test in tests]
     return {
         FILTERS: shared.get("assert"),
         SCORERS: {
@@ -236,31 +236,32 @@ def _read_settings(
             ),
             "tests": drop_unset_options(
                 {
-                    **{name: _list_values(tests, name) for name in _OF_TEST},
-                    **{name: _list_values(test_options, name) for name in _OF_OPTIONS},
+                    **{name: _read_values(tests, name) for name in _OF_TEST},
+                    **{name: _read_values(test_options, name) for name in _OF_OPTIONS},
                 }
             ),
             "derivedMetrics": config.get("derivedMetrics"),
-            "providers": _list_values(entries_of_provider, "transform"),
+            "providers": _read_values([("", entry) for entry in entries_of_provider], "transform"),
         },
         **({} if generation is None else {GENERATION: generation}),
     }
 
 
-def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options of the provider that prompts or tests replace, as text; empty if none does."""
-    texts = set()
+def _read_replaced(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The options of the provider that prompts or tests replace, as `group_by_sample`; empty if none does."""
+    texts = []
     for row in rows:
         stated = [(row.get("prompt") or {}).get("config"), (row.get("testCase") or {}).get("options")]
         # a text is the path of a file that the log does not contain
         merged = {key: value for part in stated if isinstance(part, dict) for key, value in part.items()}
-        texts.add(convert_to_text({name: merged[name] for name in _GENERATION if name in merged}) or "")
-    return [] if texts == {"{}"} else sorted(texts)
+        options = {name: merged[name] for name in _GENERATION if name in merged}
+        texts.append((str(row.get("testIdx")), convert_to_text(options) if options else None))
+    return group_by_sample(texts)
 
 
-def _list_values(tables: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """The values of a key in some tables, as text, each once."""
-    return sorted({text for table in tables if (text := convert_to_text(table.get(name))) is not None})
+def _read_values(tables: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> Any:
+    """The values of a key, as text. tables: each with the number of its test."""
+    return group_by_sample([(number, convert_to_text(table.get(name))) for number, table in tables])
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:

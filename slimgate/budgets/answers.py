@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from slimgate.budgets.base import BudgetKind
 
+FLIPS_MAX_PERCENT = "flips_max_percent"
 KINDS = (
     BudgetKind(
-        name="flips_max_percent",
+        name=FLIPS_MAX_PERCENT,
         table="flips",
         limit_text="at most {:g} % of the rows right to wrong",
         title="flips",

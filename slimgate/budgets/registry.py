@@ -34,3 +34,15 @@ def find_kind(name: str, table: str | None = None) -> BudgetKind | None:
     if table is not None:
         return kinds.get((table, name))
     return kinds.get((METRIC, name)) or next((kind for kind in kinds.values() if kind.name == name), None)
+
+
+def is_in_points(kind: str) -> bool:
+    """Whether the limit of a kind is percentage points of a metric's drop."""
+    known = list_metric_kinds().get(kind)
+    return known is not None and known.in_points
+
+
+def is_two_sided_kind(kind: str) -> bool:
+    """Whether a kind limits a gain as it limits a drop."""
+    known = list_metric_kinds().get(kind)
+    return known is not None and known.two_sided

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from slimgate.budgets.base import BudgetKind
 
+COMPRESSION_MIN = "compression_min"
 KINDS = (
     BudgetKind(
-        name="compression_min",
+        name=COMPRESSION_MIN,
         table="size",
         limit_text="at least {:g}× smaller",
         is_minimum=True,

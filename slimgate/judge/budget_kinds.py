@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Literal, Protocol
 
 from slimgate.budgets.base import MetricProperties
-from slimgate.budgets.registry import list_metric_kinds
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind, list_metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
 from slimgate.results.base import OnInconclusive
@@ -139,18 +139,6 @@ class Limited(Protocol):
     def kind(self) -> str: ...
     @property
     def limit(self) -> float: ...
-
-
-def is_in_points(kind: str) -> bool:
-    """Whether the limit of a kind is percentage points of a metric's drop."""
-    known = list_metric_kinds().get(kind)
-    return known is not None and known.in_points
-
-
-def is_two_sided_kind(kind: str) -> bool:
-    """Whether a kind limits a gain as it limits a drop."""
-    known = list_metric_kinds().get(kind)
-    return known is not None and known.two_sided
 
 
 def format_kind(kind: str) -> str:

@@ -32,7 +32,7 @@ def make_quality_facts(
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
     budgets = add_actions(judged.budgets, on_undecided or [None] * len(judged.budgets))
-    facts = QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
+    facts = QualityFacts(**{**dict(figures), "budgets": budgets, "message": message}, measured=measured)
     if among is None:
         return facts
     return facts.replace(among=among, bound_among=compute_family_bound(judged, among))
@@ -45,13 +45,12 @@ def make_since_facts(
     changed = judged.changed
     figures = DropFigures.model_validate(judged, from_attributes=True)
     return SinceFacts(
-        **{**dict(figures), "budgets": add_actions(judged.budgets, on_undecided)},
+        **{**dict(figures), "budgets": add_actions(judged.budgets, on_undecided), "message": message},
         baseline=judged.teacher,
         value=judged.value,
         n=judged.n,
         right_to_wrong=changed and changed.right_to_wrong,
         wrong_to_right=changed and changed.wrong_to_right,
-        message=message,
         measured=measured,
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.number_text import count_digits_apart, format_significant
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.judge.capped import WORST
 from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.over_runs import MOST_RUNS

@@ -12,9 +12,9 @@ from math import ceil, isfinite
 import numpy as np
 
 from slimgate.budgets.base import MetricProperties
-from slimgate.budgets.registry import list_metric_kinds
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind, list_metric_kinds
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import QualityBudget, is_in_points, is_two_sided_kind
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,

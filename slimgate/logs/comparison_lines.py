@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate.budgets.registry import is_in_points
 from slimgate.errors import list_names
-from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.message import format_message
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge

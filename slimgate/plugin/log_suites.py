@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
     from slimgate.logs.suite import LogSuite
     from slimgate.record.run import RunRecord
-    from slimgate.results.checks import JudgedFacts
+    from slimgate.results.facts import JudgedFacts
     from slimgate.run.baseline import Baseline, BaselineSource
 
 _NAME = "test_logs"

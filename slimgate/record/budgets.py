@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import NamedTuple
 
-from slimgate.budgets.registry import find_kind
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
-from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget, SizeBudget
+from slimgate.budgets.registry import find_kind, is_two_sided_kind
+from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict, is_run_ending
-from slimgate.results.behaviour import BehaviourFacts, Flips
-from slimgate.results.checks import BEHAVIOUR, KL_LOG, JudgedFacts, Result
-from slimgate.results.figures import SizeFacts
-from slimgate.results.latency import LatencyFacts
-from slimgate.results.quality import QualityFacts, SinceFacts
+from slimgate.results.checks import BEHAVIOUR, KL_LOG, Result
+from slimgate.results.facts import JudgedFacts
 
 PERPLEXITY = "perplexity"
 
@@ -61,7 +56,7 @@ def list_confirmed_budgets(model: VariantRecord) -> list[Judged]:
 
 
 def _make_judged(subject: str, detail: str | None, facts: JudgedFacts, budget: BudgetFacts) -> Judged:
-    return Judged(subject, detail, budget, *_find_value_and_interval(facts, budget), facts.message)
+    return Judged(subject, detail, budget, *facts.find_limited_value(budget), facts.message)
 
 
 def _name_limited(result: Result, budget: BudgetFacts) -> str:
@@ -75,35 +70,6 @@ def name_behaviour_budget(kind: str) -> str:
     if kind == FlipsBudget.kind:
         return "flips"
     return next((name for name, table in TOKEN_TABLES.items() if kind in table.kinds), "slices")
-
-
-def _find_value_and_interval(
-    facts: JudgedFacts, budget: BudgetFacts
-) -> tuple[float | None, tuple[float, float] | None]:
-    """The value that a budget limits, and its interval."""
-    match facts:
-        case QualityFacts() | SinceFacts() if is_in_points(budget.kind) and budget.value is None:
-            return facts.drop_points, facts.interval
-        case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
-            return flips.percent, flips.interval
-        case SizeFacts() if budget.kind == SizeBudget.kind:
-            return facts.compression, None
-        case LatencyFacts():
-            return facts.speedup, _compute_deciding_interval(facts)
-    return budget.value, budget.interval  # None for slices, because no single figure decides
-
-
-def _compute_deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
-    """The interval of a speed-up, wider by the factor by which it must clear a budget.
-
-    It is without end if no factor is enough.
-    """
-    if times.speedup_interval is None:
-        return None
-    if times.clearance is None:
-        return 0.0, inf
-    low, high = times.speedup_interval
-    return low / times.clearance, high * times.clearance
 
 
 def is_ended_by_undecided(record: RunRecord) -> bool:

@@ -14,8 +14,7 @@ from pydantic import Field
 from slimgate.budgets.base import Unit
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.checks import JudgedFacts
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, JudgedFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts, SinceFacts
 

@@ -37,7 +37,7 @@ from slimgate.results.checks import (
     SPEEDUP,
     Result,
 )
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, JudgedFacts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts, SeparationFacts, SinceFacts
@@ -45,6 +45,19 @@ from slimgate.results.self_test import SelfTest
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
+# The fields of a model with results that budgets judge on the gate rows, in the order of reports.
+_RESULT_FIELDS = {
+    QUALITY: "quality",
+    SINCE: "since_baseline",
+    BEHAVIOUR: "behaviour",
+    SIZE: "size",
+    MEMORY: "memory",
+    FLOPS: "flops",
+    MEASUREMENT: "measurements",
+    SPEEDUP: "latency",
+    LOAD_TEST: "load_tests",
+    KL_LOG: "kl_log",
+}
 
 
 class ShardFacts(Facts):
@@ -221,24 +234,14 @@ class VariantRecord(Facts):
 
     def results(self) -> Iterator[Result]:
         """All results that a budget can judge on the gate rows and on this machine, each with its check."""
-        yield from (Result(QUALITY, metric, facts) for metric, facts in self.quality.items())
-        yield from (Result(SINCE, metric, facts) for metric, facts in self.since_baseline.items())
-        if self.behaviour is not None:
-            yield Result(BEHAVIOUR, "", self.behaviour)
-        if self.size is not None:
-            yield Result(SIZE, "", self.size)
-        if self.memory is not None:
-            yield Result(MEMORY, "", self.memory)
-        if self.flops is not None:
-            yield Result(FLOPS, "", self.flops)
-        yield from (Result(MEASUREMENT, name, facts) for name, facts in self.measurements.items())
-        for workload, times in self.latency.items():
-            yield Result(SPEEDUP, workload, times)
-            if times.limits is not None:
-                yield Result(LATENCY, workload, times.limits)
-        yield from (Result(LOAD_TEST, load, facts) for load, facts in self.load_tests.items())
-        if self.kl_log is not None:
-            yield Result(KL_LOG, "", self.kl_log)
+        for kind, field in _RESULT_FIELDS.items():
+            facts = getattr(self, field)
+            by_name: dict[str, JudgedFacts | None] = facts if isinstance(facts, dict) else {"": facts}
+            for name, result in by_name.items():
+                if result is not None:
+                    yield Result(kind, name, result)
+                if isinstance(result, LatencyFacts) and result.limits is not None:
+                    yield Result(LATENCY, name, result.limits)
 
 
 class RunRecord(Facts):

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterator, Sequence
 from slimgate.record.run import VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.base import OnInconclusive, Verdict
-from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, TEACHER, CheckKey, JudgedFacts, Result
+from slimgate.results.checks import CONFIRMED, ERROR, SELF_TEST, TEACHER, CheckKey, Result
 from slimgate.results.counts import BudgetCounts
+from slimgate.results.facts import JudgedFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import format_fixed
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
+from slimgate.budgets.registry import is_in_points
+from slimgate.judge.budget_kinds import is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, blocks, make_pipe_table

@@ -16,8 +16,8 @@ from slimgate._system.number_text import (
     format_significant,
 )
 from slimgate._system.processor import has_saturating_sums
+from slimgate.budgets.registry import is_in_points
 from slimgate.errors import list_names
-from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import choose_band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record.build import ArtifactFacts

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slimgate._system.number_text import MEGABYTE
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, list_tradeoffs, select_changed_cells
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, list_courses

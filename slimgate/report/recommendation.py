@@ -7,7 +7,8 @@ from math import inf
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import format_count, format_int, format_significant
-from slimgate.judge.budget_kinds import is_in_points, measure_harm
+from slimgate.budgets.registry import is_in_points
+from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import add_note, describe_duel, format_bounded_drop, format_metric_value

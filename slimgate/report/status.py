@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate._system.escape import escape
-from slimgate.budgets.registry import find_kind
-from slimgate.judge.budget_kinds import is_in_points, measure_harm
+from slimgate.budgets.registry import find_kind, is_in_points
+from slimgate.judge.budget_kinds import measure_harm
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget

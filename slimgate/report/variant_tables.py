@@ -18,7 +18,8 @@ from slimgate._system.number_text import (
     format_percent,
     format_significant,
 )
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record.build import ArtifactFacts, CascadeFacts
 from slimgate.record.run import RunRecord, VariantRecord

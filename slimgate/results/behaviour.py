@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from slimgate.budgets.answers import FLIPS_MAX_PERCENT
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
 
 
 class QuotedRow(Facts):
@@ -191,7 +192,7 @@ class SliceGapFacts(Facts):
     variant_points: float
 
 
-class BehaviourFacts(Facts):
+class BehaviourFacts(JudgedFacts):
     """How a variant's answers differ from its teacher's; fields with _teacher hold the teacher's own figures.
 
     findings: what is wrong with the prompts of a model, in sentences. changed_answers: some rows that are
@@ -223,7 +224,13 @@ class BehaviourFacts(Facts):
     confusion_cells: list[tuple[int, int, int, int]] | None = None
     slices: list[SliceFacts] | None = None
     slice_gaps: list[SliceGapFacts] | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str | None = None
+
+    @property
+    def figure(self) -> Figure | None:
+        return self.flips and Figure("flips_percent", self.flips.percent, self.flips.interval)
+
+    def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
+        if budget.kind == FLIPS_MAX_PERCENT and self.flips is not None:
+            return self.flips.percent, self.flips.interval
+        return budget.value, budget.interval

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from slimgate.results.behaviour import BehaviourFacts
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, JudgedFacts
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
-from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
+from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.results.quality import QualityFacts, SinceFacts
 from slimgate.results.self_test import SelfTestFacts
-from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 # The kinds of results. They are also the names of checks.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
@@ -40,19 +39,6 @@ class CheckKey(NamedTuple):
     name: str
 
 
-JudgedFacts = (
-    QualityFacts
-    | SinceFacts
-    | BehaviourFacts
-    | SizeFacts
-    | MemoryFacts
-    | FlopsFacts
-    | MeasurementFacts
-    | SpeedupFacts
-    | TimeLimitFacts
-    | LoadTestFacts
-    | KlLogFacts
-)
 # The facts of each kind of result that a suite can have.
 FACTS: Mapping[str, type[Facts]] = {
     QUALITY: QualityFacts,

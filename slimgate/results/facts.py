@@ -1,10 +1,14 @@
-"""The base of all that a record holds."""
+"""The bases of all that a record holds, and of the results that budgets limit."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from slimgate.results.base import BudgetFacts, Verdict
+
+Interval = tuple[float, float]
 
 
 class Facts(BaseModel):
@@ -33,3 +37,40 @@ class Facts(BaseModel):
             pydantic.ValidationError: for a name that is no field, and a value of another type.
         """
         return type(self)(**{**dict(self), **changes})
+
+
+class Figure(NamedTuple):
+    """The main figure of a result. name: as in the JUnit properties, such as `drop_points`."""
+
+    name: str
+    value: float | None
+    interval: Interval | None = None
+
+
+class JudgedFacts(Facts):
+    """A result that budgets may limit.
+
+    verdict: the worst of its budgets; None without a budget. message: the line of the gate; None if nothing
+    was compared.
+    named_by: the noun for the name of the result; None if a model has only one result of the class.
+    has_figure_per_budget: whether each budget limits another figure, so that each has its own value.
+    """
+
+    named_by: ClassVar[str | None] = None
+    has_figure_per_budget: ClassVar[bool] = False
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+
+    @property
+    def figure(self) -> Figure | None:
+        """The main figure with its interval; None if no single figure describes the result."""
+        return None
+
+    def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
+        """The value that one of its budgets limits, and its interval, in the unit of the limit.
+
+        The value is None if no single figure decides, as for slices. The interval is None if the value is
+        exact.
+        """
+        return budget.value, budget.interval

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.facts import Facts
+from slimgate.budgets.sizes import COMPRESSION_MIN
+from slimgate.results.base import BudgetFacts
+from slimgate.results.facts import Figure, Interval, JudgedFacts
 
 
-class SizeFacts(Facts):
+class SizeFacts(JudgedFacts):
     """The judged size of a variant.
 
     compression: teacher bytes / variant bytes.
     """
 
     compression: float | None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
 
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("compression", self.compression)
 
-class MemoryFacts(Facts):
+    def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
+        return (self.compression, None) if budget.kind == COMPRESSION_MIN else (budget.value, budget.interval)
+
+
+class MemoryFacts(JudgedFacts):
     """Memory of a fresh process that loads the artifact and predicts a workload; medians of `readings`.
 
     It is resident memory. It includes mapped files, and what the process has before it imports the runtime
@@ -39,13 +44,14 @@ class MemoryFacts(Facts):
     peaks: list[int] = []
     ratio: float | None = None
     spread: tuple[float, float] | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
 
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("ratio", self.ratio, self.spread)
 
-class FlopsFacts(Facts):
+
+class FlopsFacts(JudgedFacts):
     """Operations of one call with one row, which has the teacher's median length.
 
     macs: multiply-adds of matrix products, convolutions and attention, whatever their number type; flops: two
@@ -60,13 +66,14 @@ class FlopsFacts(Facts):
     tokens: int | None = None
     note: str | None = None
     ratio: float | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
 
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("ratio", self.ratio)
 
-class MeasurementFacts(Facts):
+
+class MeasurementFacts(JudgedFacts):
     """One figure of a variant and of the teacher, measured in turns. A smaller value is better.
 
     title, unit: as the measurement states them. teacher, value: medians of the readings, (rounds,) values of
@@ -74,6 +81,8 @@ class MeasurementFacts(Facts):
     None if there are too few rounds for one, or if the figure is counted.
     """
 
+    named_by = "measurement"
+    has_figure_per_budget = True
     title: str
     unit: str = ""
     teacher: float
@@ -82,7 +91,8 @@ class MeasurementFacts(Facts):
     readings: list[float]
     ratio: float
     interval: tuple[float, float] | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
+
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("ratio", self.ratio, self.interval)

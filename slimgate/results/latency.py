@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
 
 
-class TimeLimitFacts(Facts):
+class TimeLimitFacts(JudgedFacts):
     """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
 
     An interval is a 90 % interval, 3 % wider on both sides, because another process may be that much faster
@@ -14,17 +16,17 @@ class TimeLimitFacts(Facts):
     successive calls have similar times.
     """
 
+    named_by = "workload"
+    has_figure_per_budget = True
     rounds: int
     counted: int
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
 
 
-class SpeedupFacts(Facts):
+class SpeedupFacts(JudgedFacts):
     """The duel of a variant with its teacher on one workload, and its budget; see LatencyFacts."""
 
+    named_by = "workload"
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None
@@ -32,10 +34,23 @@ class SpeedupFacts(Facts):
     clearance: float | None = 1.0
     duel_rounds: int | None = None
     duel_threads: int | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     duel_measured: str | None = None
+
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("speedup", self.speedup, self.speedup_interval)
+
+    def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
+        """The speed-up, and its interval, wider by the factor by which it must clear a budget.
+
+        The interval is without end if no factor is enough.
+        """
+        if self.speedup_interval is None:
+            return self.speedup, None
+        if self.clearance is None:
+            return self.speedup, (0.0, inf)
+        low, high = self.speedup_interval
+        return self.speedup, (low / self.clearance, high * self.clearance)
 
 
 class TimesFacts(Facts):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from slimgate.budgets.base import Unit
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict
-from slimgate.results.facts import Facts
+from slimgate.budgets.registry import is_in_points
+from slimgate.results.base import BudgetFacts, OnInconclusive
+from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
 
 
 class PairFacts(Facts):
@@ -46,22 +47,31 @@ class SeparationFacts(Facts):
     digest: str | None = None
 
 
-class DropFigures(Facts):
+class DropFigures(JudgedFacts):
     """The drop of a metric between two models on the same rows, and the budgets on it; see QualityFacts.
 
     level: the level of the interval. method: how the interval was computed. n_needed: the number of rows that
     would decide the budgets; None if they are decided, or if no number of rows would decide them.
     """
 
+    named_by = "metric"
     drop_points: float | None = None
     interval: tuple[float, float] | None = None
     level: float | None = None
     method: str | None = None
     n_needed: int | None = None
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
     warnings: list[str] = []
     unit: Unit = "points"
+
+    @property
+    def figure(self) -> Figure | None:
+        return Figure("drop_points", self.drop_points, self.interval)
+
+    def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
+        """The drop for a budget in points, unless the budget is over builds and has a value of its own."""
+        if is_in_points(budget.kind) and budget.value is None:
+            return self.drop_points, self.interval
+        return budget.value, budget.interval
 
 
 class QualityFigures(DropFigures):
@@ -121,7 +131,6 @@ class QualityFacts(QualityFigures):
     builds: BuildsFacts | None = None
     among: int | None = None
     bound_among: float | None = None
-    message: str | None = None
     near_chance: str | None = None
     answered_on: str | None = None
     measured: str
@@ -153,5 +162,4 @@ class SinceFacts(DropFigures):
     new: bool = False
     note: str | None = None
     waiting: list[WaitingBudget] = []
-    message: str | None = None
     measured: str

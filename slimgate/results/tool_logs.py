@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.plugins.workloads import LoadPart
-from slimgate.results.base import BudgetFacts, Verdict
-from slimgate.results.facts import Facts
+from slimgate.results.facts import Facts, JudgedFacts
 
 
 class LoadRunFacts(Facts):
@@ -39,19 +38,18 @@ class TimeRatioFacts(Facts):
     counted: tuple[int, int]
 
 
-class LoadTestFacts(Facts):
+class LoadTestFacts(JudgedFacts):
     """One load of a server, in a load test of the target and in one of the base.
 
     repeated: whether there is a second run of the base, which shows how much its runs differ.
     """
 
+    named_by = "workload"
+    has_figure_per_budget = True
     base: LoadRunFacts
     target: LoadRunFacts
     repeated: bool
     times: list[TimeRatioFacts]
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str
 
 
@@ -67,7 +65,7 @@ class KlFigure(Facts):
     uncapped: float | None = None
 
 
-class KlLogFacts(Facts):
+class KlLogFacts(JudgedFacts):
     """The figures that `llama-perplexity --kl-divergence` printed.
 
     chunks: how many chunks of text; they are the units of the intervals. figures: by the kind of budget that
@@ -75,10 +73,8 @@ class KlLogFacts(Facts):
     token), increase_relative (growth of the perplexity). quantiles: of the KL of all tokens.
     """
 
+    has_figure_per_budget = True
     chunks: int
     figures: dict[str, KlFigure]
     quantiles: dict[str, float] = {}
-    budgets: list[BudgetFacts] = []
-    verdict: Verdict | None = None
-    message: str | None = None
     measured: str

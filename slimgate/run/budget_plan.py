@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import (
     QualityBudget,
     compute_allowed_drop,
-    is_in_points,
-    is_two_sided_kind,
     list_point_limits,
 )
 from slimgate.judge.budget_tables import LimitBudget

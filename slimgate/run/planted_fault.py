@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import (
     QualityBudget,
     compute_allowed_drop,
     format_kind,
-    is_in_points,
-    is_two_sided_kind,
 )
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.metrics import compute_value, load_metric

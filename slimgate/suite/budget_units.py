@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from slimgate.judge.budget_kinds import is_in_points
+from slimgate.budgets.registry import is_in_points
 
 if TYPE_CHECKING:
     from slimgate.judge.budget_tables import Budget, LimitBudget

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from slimgate.budgets.registry import is_two_sided_kind
 from slimgate.cli.tune.clock import Clock
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, is_two_sided_kind
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup

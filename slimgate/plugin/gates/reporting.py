@@ -12,7 +12,7 @@ from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACK
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.record.build import ArtifactFacts, BuildFacts, ClaimFacts, StepFacts, StoredFacts, WeightFacts
 from slimgate.results.base import has_run_ending_budget
-from slimgate.results.checks import JudgedFacts
+from slimgate.results.facts import JudgedFacts
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
 from slimgate.run.gate_results import BUILD, GateResult

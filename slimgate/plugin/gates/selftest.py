@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, is_two_sided_kind
+from slimgate.budgets.registry import is_two_sided_kind
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop
 from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import exp
 
-from slimgate.judge.budget_kinds import is_in_points
+from slimgate.budgets.registry import is_in_points
 from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.comparing.answers import has_same_gate_rows

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.number_text import MISSING, format_apart
 from slimgate.budgets.base import BudgetKind, MetricBudgetKind
-from slimgate.budgets.registry import find_kind
+from slimgate.budgets.registry import find_kind, is_in_points
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
-from slimgate.judge.budget_kinds import is_in_points, list_point_limits
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget, is_slices_kind
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import select_budget_slices
@@ -131,9 +131,7 @@ def _format_quantized_percent(budget: BudgetFacts) -> str:
 
 
 def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> BudgetLine:
-    value, interval = budget.value, budget.interval
-    if value is None and is_in_points(budget.kind):
-        value, interval = facts.drop_points, facts.interval
+    value, interval = facts.find_limited_value(budget)
     limits = list_point_limits([budget]) or [budget.limit]
     words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
     if is_in_points(budget.kind) and budget.value is not None:
@@ -150,9 +148,7 @@ def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: Bu
 
 def make_behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> BudgetLine:
     """A budget on flips, slices, calibration or the tokens of a language model."""
-    value, interval = budget.value, budget.interval
-    if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
-        value, interval = behaviour.flips.percent, behaviour.flips.interval
+    value, interval = behaviour.find_limited_value(budget)
     unit = " %" if "percent" in budget.kind else ""
     words = MISSING if value is None else format_with_bounds(value, interval, unit, [budget.limit])
     if value is None and (sliced := select_budget_slices(behaviour.slices or [], budget.kind)):

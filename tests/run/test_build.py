@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.tiny_suite import CLASSIFICATION
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -27,20 +28,7 @@ from slimgate.tasks import text_classification
 pytestmark = pytest.mark.slow
 
 TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'
-SUITE = """
-[suite]
-title = "tiny"
-seed = SEED
-threads = 1
-
-[task]
-kind = "text_classification"
-source = { name = "files", train = "train.csv", gate = "gate.csv" }
-text = ["text"]
-label = "label"
-max_tokens = 32
-splits = { train = "rest", calibration = 0, selection = 16 }
-
+MODELS = """\
 [teacher]
 model = "hub"
 steps = [TRAIN]
@@ -48,6 +36,7 @@ steps = [TRAIN]
 [variants]
 VARIANTS
 """
+SUITE = CLASSIFICATION.replace("threads", "seed = SEED\nthreads") + MODELS
 VARIANTS = """
 student = { steps = [{ keep_layers = [0, 2] }, TRAIN] }
 distilled = { steps = [{ keep_layers = [0, 2] }, { distill = { precision = "float32" } }] }

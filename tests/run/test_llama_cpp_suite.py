@@ -6,31 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.tiny_suite import CAUSAL, make_run, write_tiny_rows
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
 from fixtures.models.gguf_models import make_byte_level_llama
-from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
-from slimgate.run.run import SuiteRun
 from slimgate.steps.convert import to_gguf
-from slimgate.store.store import Store
-from slimgate.suite.reader import load_suite
 
 pytest.importorskip("torch")
 
 pytestmark = [pytest.mark.slow, needs_llama_cpp]
-SUITE = """
-[suite]
-title = "gguf"
-threads = 1
-[task]
-kind = "causal_lm"
-source = { name = "files", train = "train.csv", gate = "gate.csv" }
-text = ["text"]
-group = "file"
-max_tokens = 32
-splits = { train = "rest", calibration = 8, selection = 8 }
+MODELS = """\
 [teacher]
 model = "llama.gguf"
 runtime = { name = "llama_cpp", kv_cache = "f32", flash_attention = "off" }
@@ -41,6 +28,7 @@ model = "xverse.gguf"
 [measure]
 workloads = [{ batch = 1 }]
 """
+SUITE = CAUSAL + MODELS
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifact = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
     (artifact.folder / "model.gguf").rename(path / "llama.gguf")
     copy_gguf(path / "llama.gguf", path / "xverse.gguf", architecture="xverse")
-    write_rows(path / "train.csv", 64, seed=1)
-    write_rows(path / "gate.csv", 40, seed=2, prefix="g")
+    write_tiny_rows(path)
     return path
 
 
-def run_of(folder: Path, text: str = SUITE) -> SuiteRun:
-    (folder / "suite.toml").write_text(text, "utf-8")
-    return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
-
-
 def test_kernels_and_unpacked_weights_give_the_same_perplexity(folder: Path) -> None:
-    run = run_of(folder)
+    run = make_run(folder, SUITE)
     kinds = {name: run.build(name).artifact.kind for name in ("teacher", "unpacked", "of-its-own")}
     assert kinds == {"teacher": "gguf", "unpacked": "quantized_checkpoint", "of-its-own": "gguf"}
     assert run.suite.model("of-its-own").runtime.name == "llama_cpp"
@@ -84,10 +66,10 @@ def test_a_dtype_for_llama_cpp_is_one_line(folder: Path) -> None:
     with pytest.raises(
         SuiteError, match=r"llama\.cpp cannot change the number types of a GGUF file; leave dtype out"
     ):
-        run_of(folder, text)
+        make_run(folder, text)
 
 
 def test_no_step_takes_the_file(folder: Path) -> None:
     text = SUITE + "[variants.pruned]\nsteps = [{ magnitude_prune = { sparsity = 0.5 } }]\n"
     with pytest.raises(SuiteError, match="cannot start from an artifact of kind gguf"):
-        run_of(folder, text)
+        make_run(folder, text)

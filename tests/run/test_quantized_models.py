@@ -6,28 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.tiny_suite import CAUSAL, make_run, write_tiny_rows
 
 from fixtures.models.quantized import WRITERS, write_tiny_llama
-from fixtures.models.tiny import write_rows
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.run.run import SuiteRun
-from slimgate.store.store import Store
-from slimgate.suite.reader import load_suite
 
-SUITE = """
-[suite]
-title = "quantized"
-threads = 1
-[task]
-kind = "causal_lm"
-source = { name = "files", train = "train.csv", gate = "gate.csv" }
-text = ["text"]
-group = "file"
-max_tokens = 32
-splits = { train = "rest", calibration = 0, selection = 16 }
+MODELS = """\
 [teacher]
 model = "llama"
 [variants.w8]
@@ -40,6 +28,7 @@ steps = [{ int8_dynamic = {} }]
 [measure]
 workloads = [{ batch = 1 }]
 """
+SUITE = CAUSAL + MODELS
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("suite")
     source = write_tiny_llama(path / "llama")
     WRITERS["compressed_tensors_w8a8"](source, path / "w8")
-    write_rows(path / "train.csv", 64, seed=1)
-    write_rows(path / "gate.csv", 40, seed=2, prefix="g")
+    write_tiny_rows(path)
     return path
 
 
@@ -56,8 +44,7 @@ def run_of(folder: Path, more: str = "", **replaced: str) -> SuiteRun:
     text = SUITE
     for old, new in replaced.items():
         text = text.replace(old, new)
-    (folder / "suite.toml").write_text(text + more, "utf-8")
-    return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
+    return make_run(folder, text + more)
 
 
 def test_an_artifact_has_the_bytes_of_its_files(folder: Path) -> None:

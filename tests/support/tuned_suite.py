@@ -5,20 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
+from support.tiny_suite import CLASSIFICATION
 
-SUITE = """\
-[suite]
-title = "tiny"
-threads = 1
-
-[task]
-kind = "text_classification"
-source = { name = "files", train = "train.csv", gate = "gate.csv" }
-text = ["text"]
-label = "label"
-max_tokens = 16
-splits = { train = "rest", calibration = 0, selection = 200 }
-
+_TASK = CLASSIFICATION.replace("max_tokens = 32", "max_tokens = 16").replace("16 }", "200 }")
+_MODELS = """\
 [teacher]
 model = "model"
 
@@ -42,6 +32,7 @@ steps = [
   { prune_ffn = { pruning_ratio = 0.001, importance = "magnitude" }, optional = true },
 ]
 """
+SUITE = _TASK + _MODELS
 
 
 def write_repository(folder: Path, text: str = SUITE, *, gate_seed: int = 2) -> Path:

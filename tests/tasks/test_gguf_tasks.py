@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from support.tiny_suite import make_run
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
@@ -20,8 +21,6 @@ from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import predict_identical_copy
 from slimgate.steps.convert import to_gguf
-from slimgate.store.store import Store
-from slimgate.suite.reader import load_suite
 
 pytest.importorskip("torch")
 
@@ -140,8 +139,7 @@ def write_questions(file: Path, count: int, seed: int) -> None:
 
 
 def run_of(folder: Path, task: str, models: str = MODELS) -> SuiteRun:
-    (folder / "suite.toml").write_text(SUITE.format(task=task, models=models), "utf-8")
-    return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
+    return make_run(folder, SUITE.format(task=task, models=models))
 
 
 def test_answers_are_those_of_the_network(folder: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tiny_suite import CAUSAL, make_run, write_tiny_rows
 
 from fixtures.models.quantized import WRITERS, write_tiny_llama
-from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates.figures import test_size as size_gate
 from slimgate.record.build import WeightFacts
@@ -17,22 +17,10 @@ from slimgate.results.checks import TEACHER
 from slimgate.results.figures import SizeFacts
 from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.run.run import SuiteRun
-from slimgate.store.store import Store
-from slimgate.suite.reader import load_suite
 
 pytest.importorskip("torch")
 
-SUITE = """
-[suite]
-title = "precision"
-threads = 1
-[task]
-kind = "causal_lm"
-source = { name = "files", train = "train.csv", gate = "gate.csv" }
-text = ["text"]
-group = "file"
-max_tokens = 32
-splits = { train = "rest", calibration = 8, selection = 16 }
+MODELS = """\
 [teacher]
 model = "llama"
 [variants.w4]
@@ -46,6 +34,7 @@ steps = [{ weight_only = { bits = 3, group_size = 16, embeddings = 8 } }]
 [budgets]
 size = { quantized_share_min = 0.95 }
 """
+SUITE = CAUSAL + MODELS
 OFF = 'size = { quantized_share_min = "off", reason = "kind torch_aoti" }'
 GROUP = {"targets": ["re:.*qkv_proj$"], "weights": {"num_bits": 4, "group_size": 32, "type": "int"}}
 CLAIM = {
@@ -64,14 +53,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = write_tiny_llama(path / "claims", dtype="float32") / "config.json"
     stated = {**json.loads(config.read_text("utf-8")), "quantization_config": CLAIM}
     config.write_text(json.dumps(stated), "utf-8")
-    write_rows(path / "train.csv", 64, seed=1)
-    write_rows(path / "gate.csv", 40, seed=2, prefix="g")
+    write_tiny_rows(path)
     return path
 
 
 def run_of(folder: Path, more: str = "") -> SuiteRun:
-    (folder / "suite.toml").write_text(SUITE + more, "utf-8")
-    return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
+    return make_run(folder, SUITE + more)
 
 
 def judge(run: SuiteRun, name: str) -> tuple[SizeFacts, WeightFacts]:

@@ -1,4 +1,6 @@
-"""Files and folders that a reader sees complete: the old one or the new one, never half. Disk space.
+"""Writes files and folders that a reader sees complete: the old one or the new one, never half.
+
+Also disk space, and why a path does not exist.
 
 Space is allocated before a file is written through a memory map: a mapped file has holes until it is written.
 If the disk is full by then, the kernel ends the process (SIGBUS) without an error message.
@@ -14,6 +16,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+
+from slimgate.errors import did_you_mean
+
+
+def explain_missing_path(path: Path) -> str:
+    """`, and no folder logs/v2. Did you mean v1?`; empty if all folders above the path exist."""
+    if os.sep == "/" and "\\" in str(path):
+        return "; write / between folders, which also works on Windows"
+    missing = [folder for folder in path.parents if not folder.is_dir()]
+    if not missing:
+        return ""
+    first = missing[-1]
+    siblings = [entry.name for entry in first.parent.iterdir() if entry.is_dir()]
+    return f", and no folder {first}{did_you_mean(first.name, siblings)}"
+
 
 # The error numbers of a disk, a quota or a limit of the process that is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,4 +1,4 @@
-"""The processor, as far as it affects results.
+"""The device of a run, and the processor, as far as they affect results.
 
     describe_processor("cpu", threads=2)    "AMD EPYC (family 25, model 17) (avx2 avx512f), 2 threads"
     describe_processor("cuda", threads=2)   "NVIDIA H200 (compute capability 9.0), 2 threads"
@@ -16,6 +16,25 @@ from collections.abc import Collection
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from slimgate.errors import SuiteError, to_one_line
+
+
+def require_device(device: str) -> None:
+    """Raises SuiteError unless PyTorch can compute on the device here."""
+    # without PyTorch, each model that needs it reports the missing package
+    if device.partition(":")[0] == "cpu" or find_spec("torch") is None:
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise SuiteError(
+            f"--slimgate-device {device}: PyTorch {torch.__version__} cannot compute there "
+            f"({to_one_line(error)}); leave it out for the CPU"
+        ) from error
+
 
 CPUINFO = Path("/proc/cpuinfo")
 # The instructions by which libraries choose the kernels of matrix products.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from slimgate._system.missing_paths import explain_missing_path
+from slimgate._system.files import explain_missing_path
 from slimgate.data.joined_rows import refuse_joined_rows
 from slimgate.data.json_rows import (
     Object,

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from slimgate._system.escape import is_blank
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
 from slimgate.judge.named_scores import Range

@@ -1,12 +1,21 @@
-"""The base of models whose files define the whole computation: ONNX, OpenVINO, a package of AOTInductor."""
+"""Models whose files define the whole computation: ONNX, OpenVINO, a package of AOTInductor, a user's folder.
+
+An exported graph is compared with its network on batches of random tokens."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.models.saved_files import save_companions
+import numpy as np
+
+from slimgate.models.saved_files import DESCRIPTION, save_companions
+from slimgate.plugins.base import Arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -56,3 +65,69 @@ class Graph(ABC):
         """
         self.write(folder)
         save_companions(folder, self, **self.description())
+
+
+ROWS = (3, 5)
+TOKENS = (12, 9)
+PADDED = 3
+SEED = 0
+
+
+def draw_example_batches(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+) -> tuple[Arrays, Arrays]:
+    """Two batches that differ in rows and in tokens; the last row of each ends in padding.
+
+    Their names are those of the tokenizer's outputs: (rows, tokens) int64.
+    """
+    generator = np.random.default_rng(SEED)
+    names = list(tokenizer("a"))
+    first, other = (
+        _draw_batch(tokenizer, config, names, generator, (rows, tokens))
+        for rows, tokens in zip(ROWS, TOKENS, strict=True)
+    )
+    return first, other
+
+
+def _draw_batch(
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    names: list[str],
+    generator: np.random.Generator,
+    shape: tuple[int, int],
+) -> Arrays:
+    padding = tokenizer.pad_token_id
+    known = np.arange(min(len(tokenizer), config.vocab_size))
+    ids = generator.choice(known[known != padding], shape)
+    mask = np.ones(shape, dtype=np.int64)
+    end = slice(-PADDED, None) if tokenizer.padding_side == "right" else slice(None, PADDED)
+    ids[-1, end], mask[-1, end] = padding, 0
+    arrays = {"input_ids": ids.astype(np.int64), "attention_mask": mask}
+    return {name: arrays.get(name, np.zeros(shape, dtype=np.int64)) for name in names}
+
+
+@dataclass
+class FolderModel:
+    """A model whose runtime has no `load_model`. No step can start from it.
+
+    kind: of its artifacts. folder: of the user, only read. files: those that count, relative to it.
+    """
+
+    kind: str
+    folder: Path
+    files: Sequence[str]
+
+    def measure_size(self) -> dict[str, int | None]:
+        """No parameters are known; the record has the bytes of the files."""
+        return dict.fromkeys(("parameters", "nonzero_parameters", "state_bytes"))
+
+    def code_modules(self) -> list[str]:
+        """None: the key of its answers has the code of the runtime."""
+        return []
+
+    def save(self, folder: Path) -> None:
+        """Copies the files, and writes slimgate.json."""
+        for name in self.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folder / name, folder / name)
+        (folder / DESCRIPTION).write_text(json.dumps({"kind": self.kind}, indent=1), "utf-8")

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, to_one_line
 
 PACKAGE, EXTRA = "llama_cpp", "llama-cpp"

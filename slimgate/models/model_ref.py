@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.files import explain_missing_path
 from slimgate._system.json_text import read_json
-from slimgate._system.missing_paths import explain_missing_path
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
 from slimgate.models.model_files import check_model_files, check_no_pointers

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, to_one_line
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.rows import Encoded

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
+from slimgate._system.requirements import import_extra
 from slimgate._system.signals import handle_on_own_stack
 from slimgate.errors import BuildError, to_one_line
 from slimgate.models.graph import Graph

@@ -114,7 +114,7 @@ SETTINGS = "tokenizer_config.json"
 DESCRIPTION = "slimgate.json"
 # The entry of slimgate.json about a copied checkpoint of quantized weights (checkpoint.py).
 COPIED = "checkpoint"
-# The kinds of artifacts that also hold a draft model (speculative_model.py, gguf_model.py).
+# The kinds of artifacts that also hold a draft model (speculative.py, gguf_model.py).
 SPECULATIVE = "speculative"
 SPECULATIVE_GGUF = "speculative_gguf"
 

@@ -210,7 +210,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         if suites and not planned:
             state.require_writable_reports()
             if config.getoption("slimgate_engine") == "local":  # workers of Ray have devices of their own
-                from slimgate._system.devices import require_device
+                from slimgate._system.processor import require_device
 
                 require_device(state.settings.device)
             _start_timing_server(session)

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from slimgate._system.digests import digest_json, file_sha256
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.errors import DataError, to_one_line
 from slimgate.record.files import StoredRecord
 from slimgate.record.lines import Line, make_lines

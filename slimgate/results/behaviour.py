@@ -228,7 +228,9 @@ class BehaviourFacts(JudgedFacts):
 
     @property
     def figure(self) -> Figure | None:
-        return self.flips and Figure("flips_percent", self.flips.percent, self.flips.interval)
+        if self.flips is None:
+            return None
+        return Figure("flips_percent", self.flips.percent, self.flips.interval)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         if budget.kind == FLIPS_MAX_PERCENT and self.flips is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.budgets.sizes import COMPRESSION_MIN
+from slimgate.budgets.figures import COMPRESSION_MIN
 from slimgate.results.base import BudgetFacts
 from slimgate.results.facts import Figure, Interval, JudgedFacts
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import digest_json
-from slimgate._system.time_limit import OPTION, time_limit
+from slimgate._system.signals import OPTION, time_limit
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext, refuse_held_out

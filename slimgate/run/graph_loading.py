@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.data.labels import find_output_order, format_label_map
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.config import list_model_labels
-from slimgate.models.example_batches import draw_example_batches
-from slimgate.models.folder_model import FolderModel
+from slimgate.models.graph import FolderModel, draw_example_batches
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime

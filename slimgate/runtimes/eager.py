@@ -187,7 +187,7 @@ class Eager(Runtime[Params]):
         """The artifact's network, on `threads` threads. Raises BuildError for a draft with a static cache."""
         import torch
 
-        from slimgate.models.speculative_model import find_draft
+        from slimgate.models.speculative import find_draft
 
         torch.set_num_threads(threads)
         model, is_static = self.load_model(folder, device), params.cache == "static"
@@ -207,7 +207,7 @@ class Eager(Runtime[Params]):
 
             return load_checkpoint(folder, device=device)
         from slimgate.models.served import load_served
-        from slimgate.models.speculative_model import NOTE, load_speculative
+        from slimgate.models.speculative import NOTE, load_speculative
         from slimgate.models.torch_model import load_torch_model
 
         if description.get("kind") == SERVED:
@@ -227,7 +227,7 @@ class Eager(Runtime[Params]):
 
     def open_model(self, model: TorchModel, context: BuildContext) -> EagerPredictor:
         """The network of a TorchModel that a step has made."""
-        from slimgate.models.speculative_model import find_draft
+        from slimgate.models.speculative import find_draft
 
         return EagerPredictor(model.network.eval(), context.device, draft=find_draft(model))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, to_one_line
 from slimgate.models.onnx_model import DATA, KIND, MODEL
 from slimgate.plugins.base import Arrays

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, MeasureError, to_one_line
 from slimgate.models.onnx_genai_model import (
     CONFIG,

@@ -13,7 +13,7 @@ max_tokens = 512               # longer prompts are cut on the left
 The score of a choice is the log-likelihood of its tokens after the prompt, as in lm-evaluation-harness.
 Probabilities are the softmax of the scores that `normalize` names, and a prediction is the choice with the
 highest probability, so all metrics of a classification apply. acc, acc_norm and acc_norm_tokens
-(judge/metrics/choices.py) do not depend on `normalize`: they use the log-likelihood as it is, per byte and
+(judge/metrics/answers.py) do not depend on `normalize`: they use the log-likelihood as it is, per byte and
 per token.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimgate._system.devices import require_device
+from slimgate._system.processor import require_device
 from slimgate.errors import SuiteError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, MissingExtra
 
 

@@ -14,7 +14,7 @@ GONE = """
 import ctypes, mmap, signal, time
 from slimgate.errors import BuildError
 from slimgate._system.signals import handle_on_own_stack
-from slimgate._system.time_limit import time_limit
+from slimgate._system.signals import time_limit
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p

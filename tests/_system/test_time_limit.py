@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slimgate._system.time_limit import time_limit
+from slimgate._system.signals import time_limit
 from slimgate.errors import BuildError
 
 

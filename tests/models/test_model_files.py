@@ -20,7 +20,7 @@ from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import parse_model_ref, read_config
 from slimgate.models.pretrained import forbid_code, load_weights
 from slimgate.models.quantized_files import read_method_name, read_quantization, read_quantized
-from slimgate.models.sentence_layout import read_sentence_layout
+from slimgate.tasks.parts.sentence_models import read_sentence_layout
 from tools.trust.hostile.models import Bomb
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.models.building import make_tiny_classifier
-from slimgate.models.stock import find_stock_difference
+from slimgate.models.served import find_stock_difference
 from slimgate.plugins.loading import load
 
 

@@ -24,8 +24,7 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
-from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
-from slimgate.tasks.parts.answer_similarity import compute_similarities
+from slimgate.tasks.parts.answer_figures import compute_similarities, find_faults, make_answer_figures
 from slimgate.tasks.parts.endpoint_prompts import EndpointPrompts
 from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER

@@ -37,7 +37,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.models import onnx_model, openvino_model
-from slimgate.models.stock import save_plain
+from slimgate.models.served import save_plain
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END

@@ -18,7 +18,7 @@ from slimgate._system.requirements import describe_missing
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
 from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
-from slimgate.models.example_batches import draw_example_batches
+from slimgate.models.graph import draw_example_batches
 from slimgate.models.model_ref import TORCH
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
 from slimgate.models.served import Served, copy_served, find_gguf_file, read_quant_method
@@ -179,8 +179,8 @@ def _count_texts(config: PreTrainedConfig) -> int:
 
 
 def _export_torch_model(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
+    from slimgate.models.served import read_auto_class
     from slimgate.models.static_encoder import compute_weighted_rows, save_static_modules
-    from slimgate.models.stock import read_auto_class
 
     form = _choose_torch_form(model, form)
     pad_(model.tokenizer)
@@ -215,7 +215,7 @@ def _choose_torch_form(model: TorchModel, form: str | None) -> str:
 
     Raises MissingExtra if a package for the form is missing.
     """
-    from slimgate.models.stock import find_stock_difference
+    from slimgate.models.served import find_stock_difference
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(
@@ -261,7 +261,7 @@ def _require_packages(form: str, name: str) -> None:
 def _write_network(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
     """Writes the model; returns it, and the tolerance of its answers."""
     if runtime.export is None:
-        from slimgate.models.stock import save_stock
+        from slimgate.models.served import save_stock
 
         return replace(model, network=save_stock(model, folder)), TOLERANCE
     from slimgate.steps.layers.int8_in_graph import use_integer_operators_

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate._system.devices import require_device
+from slimgate._system.processor import require_device
 from slimgate.cli.parser import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.cli.tune.measuring import State, Trial
 from slimgate.plugins.base import Json
 from slimgate.suite.tune_space import Choice, Dimension, Drawn, Range, Space, draw_steps, iterate_step_lists

@@ -1,4 +1,4 @@
-"""Answers that a model writes: one metric for each score of judge/scores, and eight of how answers behave.
+"""Answers that a model writes or chooses: scores, how written answers behave, and the likeliest choice.
 
 | name                | value                                                                                |
 |---------------------|--------------------------------------------------------------------------------------|
@@ -14,6 +14,20 @@
 | acceptance_length   | the mean tokens that a pass of a model keeps, when it verifies the tokens of a draft |
 
 If a row has several sampled answers, their mean counts, so each prompt counts once.
+
+Of multiple choice, the share of rows whose likeliest choice is right, by lm-evaluation-harness's names:
+
+| name            | the likeliest choice is the one with the highest |
+|-----------------|--------------------------------------------------|
+| acc             | log-likelihood                                   |
+| acc_norm        | log-likelihood per byte of its text in UTF-8     |
+| acc_norm_tokens | log-likelihood per token                         |
+
+lm-evaluation-harness divides acc_norm by characters, which gives the same for ASCII text. Long choices have
+low likelihoods, so the three metrics differ if the choices differ in length.
+
+task_score is the score of a document, from 0 to 1, by the metric that a task of lm-evaluation-harness
+defines.
 """
 
 from __future__ import annotations
@@ -143,4 +157,5 @@ METRICS: Mapping[str, Metric] = {
     ACCEPTANCE_LENGTH: make_acceptance_length(),
     SIMILAR_ANSWERS: make_mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
     **{name: make_mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
+    **{name: make_mean_score(name) for name in ("acc", "acc_norm", "acc_norm_tokens", "task_score")},
 }

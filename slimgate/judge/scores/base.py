@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from slimgate._system.import_extra import check_extra, import_extra
+from slimgate._system.requirements import check_extra, import_extra
 from slimgate.plugins.base import WithParams
 
 P = TypeVar("P", bound=BaseModel)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from slimgate._system.time_limit import time_limit
+from slimgate._system.signals import time_limit
 from slimgate.errors import BuildError
 from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.plugins.params import Table

@@ -29,7 +29,6 @@ from slimgate.results.checks import Result
 from slimgate.results.figures import FlopsFacts, MeasurementFacts, MemoryFacts, SizeFacts
 from slimgate.results.latency import SpeedupFacts, TimeLimitFacts
 from slimgate.results.quality import QualityFacts, SinceFacts
-from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
@@ -110,7 +109,7 @@ def _make_budget(result: Result, budget: BudgetFacts) -> BudgetLine:
             unit = "" if known is None else known.unit
             words = format_with_bounds(budget.value, budget.interval, f" {unit}", [budget.limit])
             return _make_drawn_budget(name, words, budget, budget.value, budget.interval)
-        case LoadTestFacts() | KlLogFacts():
+        case _:  # of files of other tools
             words = format_with_bounds(budget.value, budget.interval, limits=[budget.limit])
             name = f"{result.title}, {describe_budget(budget.kind)}"
             return _make_drawn_budget(escape(name), words, budget, budget.value, budget.interval)

@@ -18,8 +18,15 @@ from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import list_weight_files
 from slimgate.models.pretrained import load_weights, require_weights
 from slimgate.models.saved_files import load_tokenizer
-from slimgate.models.served import Served, copy_served, find_gguf_file, load_written, read_quant_method
-from slimgate.models.stock import read_auto_class, save_plain
+from slimgate.models.served import (
+    Served,
+    copy_served,
+    find_gguf_file,
+    load_written,
+    read_auto_class,
+    read_quant_method,
+    save_plain,
+)
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
+from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, format_error
 from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
 from slimgate.models.generate import can_write
+from slimgate.models.served import save_plain
 from slimgate.models.special_tokens import list_end_tokens
-from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import is_encoder_decoder
 from slimgate.models.write_by_length import check_length
 from slimgate.plugins.base import Json

@@ -30,7 +30,7 @@ from slimgate.plugins.step import Step
 if TYPE_CHECKING:
     from torch import nn
 
-    from slimgate.models.speculative_model import SpeculativeModel
+    from slimgate.models.speculative import SpeculativeModel
     from slimgate.models.torch_model import TorchModel
 
 
@@ -59,7 +59,7 @@ class SpeculativeDecoding(Step[Params]):
     uses_teacher = True
     changes_weights = False
     teacher_option = "draft"
-    code_modules = ("slimgate.models.speculative_model",)
+    code_modules = ("slimgate.models.speculative",)
 
     def learns_from(self, params: Params) -> str:
         """The draft, which is built first."""
@@ -76,7 +76,7 @@ class SpeculativeDecoding(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> SpeculativeModel:
         """The model with its draft. Raises BuildError if the two do not fit, or if answers are drawn."""
-        from slimgate.models.speculative_model import add_draft
+        from slimgate.models.speculative import add_draft
         from slimgate.steps.answer_agreement import check_answers
 
         self.check(params, model.config.to_dict())

@@ -40,15 +40,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from slimgate._system.requirements import require_package
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
 from slimgate.models.llama_cpp_names import digest_checkout, find_unknown_architecture
-from slimgate.models.llm_packages import require_package
 from slimgate.models.quantized_files import SERVED
-from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -263,6 +262,8 @@ def _write_model(model: TorchModel, folder: Path) -> None:
         folder.mkdir()
         write_encoder(model, folder)
     else:
+        from slimgate.models.served import save_plain
+
         save_plain(model, folder)
 
 

@@ -25,13 +25,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
+from slimgate._system.requirements import import_extra
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.config import compute_head_size
 from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
-from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -109,6 +108,7 @@ step = ToOnnxGenai()
 def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGenaiModel:
     """Converts the model with the options of the step. Raises BuildError if the builder cannot convert it."""
     from slimgate.models.generate import can_write
+    from slimgate.models.served import save_plain
 
     import_extra(PACKAGE, KIND, "to_onnx_genai")
     if not can_write(model.network):

@@ -15,11 +15,11 @@ from torch import nn
 
 from slimgate.errors import BuildError, DataError
 from slimgate.models.config import OFFSET_POSITIONS
+from slimgate.models.linear_layers import find_token_embeddings
 from slimgate.models.plain_layers import convert_scaled_tables_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.saved_files import load_tokenizer
 from slimgate.models.static_encoder import StaticEncoder
-from slimgate.models.token_embeddings import find_token_embeddings
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.factorize._tokenizer_json import (

@@ -111,7 +111,7 @@ def compute_weighted_directions(
 
 
 def _find_table(model: TorchModel) -> tuple[str, nn.Embedding]:
-    from slimgate.models.token_embeddings import make_plain_embeddings
+    from slimgate.models.linear_layers import make_plain_embeddings
     from slimgate.steps.layers.low_rank import FactorizedEmbedding
 
     factored = {

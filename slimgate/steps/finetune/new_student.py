@@ -146,7 +146,7 @@ def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
     import torch
     from torch import nn
 
-    from slimgate.models.token_embeddings import find_token_embeddings
+    from slimgate.models.linear_layers import find_token_embeddings
 
     tables = {name: module for name, module in old.named_modules() if isinstance(module, nn.Embedding)}
     tokens = next(iter(find_token_embeddings(old).values()))

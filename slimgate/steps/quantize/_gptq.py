@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from slimgate.models.linear_layers import group_by_block
+from slimgate.models.linear_layers import find_token_embeddings, group_by_block
 from slimgate.models.sparsity import list_pruned_layers
-from slimgate.models.token_embeddings import find_token_embeddings
 from slimgate.steps.calibration import Batch, Moments, compute_input_moments, compute_inverse_factor
 from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from slimgate.models.linear_layers import make_plain_embeddings
 from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-from slimgate.models.token_embeddings import make_plain_embeddings
 from slimgate.steps.layers.grid import dequantize
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.steps.quantize._params import WeightGridParams

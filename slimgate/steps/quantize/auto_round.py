@@ -28,11 +28,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate._system.requirements import require_package
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_names import digest_checkout
-from slimgate.models.llm_packages import require_package
-from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -142,6 +141,8 @@ step = AutoRound()
 
 def round_in_worker(model: TorchModel, request: Json, rows: int, context: BuildContext) -> Path:
     """The written folder. request: from Params.make_request. Raises BuildError, MissingExtra."""
+    from slimgate.models.served import save_plain
+
     require_package("auto_round", "auto_round")
     auto = model.architecture.partition(":")[2]
     if auto != CAUSAL:

@@ -67,8 +67,8 @@ class Binarize(Step[Params]):
         """The model with binary layers, trained."""
         from torch import nn
 
+        from slimgate.models.linear_layers import make_plain_embeddings
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.quantize._binarize import (
             Ramp,
             compute_flipped_share,

@@ -51,10 +51,9 @@ class Cast(Step[Params]):
         """The model with its matrices in 16 bits."""
         from torch import nn
 
-        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, find_tied_heads, share_buffers
         from slimgate.models.plain_layers import convert_scaled_tables_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.models.token_embeddings import find_tied_heads, share_buffers
         from slimgate.steps.layers.half_linear import HalfEmbedding, HalfLinear
 
         compute = choose_product_format(params, context.device)

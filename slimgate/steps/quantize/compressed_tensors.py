@@ -30,10 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from slimgate._system.quiet import silent
+from slimgate._system.requirements import require_package
 from slimgate.errors import BuildError
-from slimgate.models.llm_packages import require_package
 from slimgate.models.saved_files import save_tokenizer
-from slimgate.models.stock import find_stock_difference
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -124,6 +123,7 @@ def round_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
     import torch
 
     from slimgate.models.linear_layers import find_linear_layers
+    from slimgate.models.served import find_stock_difference
     from slimgate.steps.layers.float_layers import list_quantized_layers, make_float_layer
 
     require_package("compressed_tensors", "compressed_tensors")

@@ -39,9 +39,13 @@ class Int8Dynamic(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with int8 layers in place of float ones."""
-        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.linear_layers import (
+            find_linear_layers,
+            find_tied_heads,
+            make_plain_embeddings,
+            share_buffers,
+        )
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import find_tied_heads, make_plain_embeddings, share_buffers
         from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
         tables = make_plain_embeddings(model) if params.embeddings else {}

@@ -61,9 +61,8 @@ class Int8Static(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with static int8 layers in place of float ones that calibration rows reach."""
-        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, make_plain_embeddings
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.int8_linear import Int8Embedding
         from slimgate.steps.layers.int8_static_linear import Int8StaticLinear

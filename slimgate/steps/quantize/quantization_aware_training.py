@@ -57,9 +57,8 @@ class QuantizationAwareTraining(distill.Distill[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training, its weights on the grid."""
-        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, make_plain_embeddings
         from slimgate.models.sparsity import list_pruned_layers
-        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.quantize._quantization_aware_training import with_fake_quantization
 
         linear = find_linear_layers(model, inside="network", output=params.output_layer)

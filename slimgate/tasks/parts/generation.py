@@ -45,7 +45,6 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, number_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
-from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.chat_rows import format_json_text, has_objects
 
 if TYPE_CHECKING:
@@ -316,6 +315,8 @@ class GenerationTask(Task[G]):
 
         same_answers: the share of equal answers; similar_answers, with an encoder: the mean cosine.
         """
+        from slimgate.tasks.parts.answer_figures import compute_similarities
+
         first, second = (_split_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:

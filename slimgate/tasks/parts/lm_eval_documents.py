@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import digest_json, file_sha256
-from slimgate._system.import_extra import import_extra
+from slimgate._system.requirements import import_extra
 from slimgate.errors import DataError, MeasureError, format_error, format_suggestion
 from slimgate.models.saved_files import load_tokenizer
 from slimgate.models.seeding import isolated_seed

@@ -20,8 +20,7 @@ from fixtures.models.building import load_tiny, save_model
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.speculative import Draft, make_network_answer
-from slimgate.models.speculative_model import SpeculativeModel, add_draft
+from slimgate.models.speculative import Draft, SpeculativeModel, add_draft, make_network_answer
 from slimgate.models.write_answers import SamplingParams, list_end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step

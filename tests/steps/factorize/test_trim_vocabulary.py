@@ -89,7 +89,7 @@ def test_unused_tokens_go_and_answers_stay_to_the_bit(tmp_path: Path, case: str)
 
 
 def tables(model: Any) -> dict[str, Any]:
-    from slimgate.models.token_embeddings import find_token_embeddings
+    from slimgate.models.linear_layers import find_token_embeddings
 
     return find_token_embeddings(model.network)
 

@@ -10,7 +10,7 @@ import torch
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import MeasureError
-from slimgate.tasks.parts.answer_similarity import compute_similarities
+from slimgate.tasks.parts.answer_figures import compute_similarities
 
 ANSWERS = ["good film", "nice plot the movie is very fun", "", "bad"]
 OTHERS = ["nice movie", "nice plot the movie is very fun", "film", "bad film not good"]

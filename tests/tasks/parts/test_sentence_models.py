@@ -16,10 +16,9 @@ from fixtures.models.building import load_tiny
 from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, make_embedding_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.models.sentence_layout import read_sentence_layout
 from slimgate.plugins.models import ModelRef
 from slimgate.run.contents import list_model_files
-from slimgate.tasks.parts.sentence_models import check_sentence_model
+from slimgate.tasks.parts.sentence_models import check_sentence_model, read_sentence_layout
 from slimgate.tasks.sentence_embedding import Params
 
 FLAGS = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}

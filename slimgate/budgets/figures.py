@@ -1,4 +1,4 @@
-"""Budgets on the size of the model, its memory and its operations."""
+"""Budgets on figures of a model: its size, its memory, its operations, and those of measurements."""
 
 from __future__ import annotations
 
@@ -28,5 +28,17 @@ KINDS = (
         name="ratio_max",
         table="flops",
         limit_text="at most {:g} of the teacher's FLOPs",
+    ),
+    BudgetKind(
+        name="value_max",
+        table="measurements",
+        limit_text="at most {:g}",
+        title="value",
+    ),
+    BudgetKind(
+        name="value_ratio_max",
+        table="measurements",
+        limit_text="at most {:g} of the teacher's",
+        title="ratio",
     ),
 )

@@ -20,7 +20,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.evidence import make_contrast_evidence
+from slimgate.judge.evidence import Evidence, make_contrast_evidence
 from slimgate.judge.group_sizes import add_groups
 from slimgate.judge.metrics.regression import (
     METRICS,
@@ -77,8 +77,26 @@ def judge_correlation(
     )[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rank_values(scores) for scores in scores_by_name.values())
-    added, groups = add_extreme_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
-    columns = list(map(prepare, added))
+    evidence = _weigh_pairs(kind, (gold, teacher, variant), groups, seed=seed, resamples=resamples)
+    warnings = (f"{len(gold)} rows, under {_FEW}",) if len(gold) < _FEW else ()
+    judged = judge_evidence(metric, float(before), float(after), evidence, budgets, warnings=warnings)
+    if kind == "spearman" or not budgets:
+        return judged
+    return replace(withhold_pass(judged, NO_PASS), warnings=(*warnings, NO_PASS))
+
+
+def _weigh_pairs(
+    kind: Correlation,
+    scores: tuple[Floats, Floats, Floats],
+    groups: Ints | None,
+    *,
+    seed: int,
+    resamples: int,
+) -> Evidence:
+    """The evidence of random weights. scores: of gold, teacher and variant; ranks for Spearman."""
+    is_ranked = kind == "spearman"
+    added, groups = add_extreme_pairs(scores, groups, has_ends=is_ranked)
+    columns = list(map(prepare_ranks if is_ranked else prepare_values, added))
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(member.max()) + 1
     weights = draw_weights(
@@ -89,19 +107,13 @@ def judge_correlation(
         rng=np.random.default_rng(seed),
         resamples=resamples,
     )
-    n = len(gold)
-    evidence = make_contrast_evidence(
+    return make_contrast_evidence(
         weights,
-        n=n,
+        n=len(scores[0]),
         method=WEIGHTS_METHOD if groups is None else f"{WEIGHTS_METHOD}, grouped",
         higher_is_better=True,
         groups=None if groups is None else units - 2,
     )
-    warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
-    judged = judge_evidence(metric, float(before), float(after), evidence, budgets, warnings=warnings)
-    if kind == "spearman" or not budgets:
-        return judged
-    return replace(withhold_pass(judged, NO_PASS), warnings=(*warnings, NO_PASS))
 
 
 def add_extreme_pairs(

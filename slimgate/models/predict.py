@@ -12,6 +12,7 @@ from slimgate.errors import DataError, MeasureError
 from slimgate.plugins.base import Arrays, Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
+from slimgate.plugins.task import AnswerPlan
 
 ReadOutput = Callable[[npt.NDArray[np.float32], Arrays], npt.NDArray[Any]]
 
@@ -60,6 +61,21 @@ def predict_scores(
     result = np.empty_like(scores)
     result[order] = scores
     return result if encoded.row_of is None else _sum_parts(result, encoded.row_of)
+
+
+def predict_by_plan(
+    predictor: Predictor, encoded: Encoded, plan: AnswerPlan, read: ReadOutput
+) -> npt.NDArray[Any]:
+    """The scores of every row, in the batches and the order of a plan."""
+    return predict_scores(
+        predictor,
+        encoded,
+        batch_size=plan.batch_size,
+        batch_tokens=plan.batch_tokens,
+        order=plan.order,
+        progress=plan.progress,
+        read=read,
+    )
 
 
 def _forward(predictor: Predictor, prepared: Any) -> Any:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, cast
@@ -217,20 +218,12 @@ class MultipleChoice(TokenTask[Params]):
         plan: AnswerPlan,
     ) -> npt.NDArray[np.float64]:
         """(rows, choices, 2) as from `read_output`; for a server, requests get them."""
-        from slimgate.models.predict import predict_scores
+        from slimgate.models.predict import predict_by_plan
         from slimgate.tasks.parts.endpoint_prompts import ask_for_choices
 
         if isinstance(predictor, EndpointPredictor):
             return ask_for_choices(predictor, cast("EndpointPrompts", encoded), plan)
-        return predict_scores(
-            predictor,
-            encoded,
-            batch_size=plan.batch_size,
-            batch_tokens=plan.batch_tokens,
-            order=plan.order,
-            progress=plan.progress,
-            read=lambda output, batch: self.read_output(params, output, batch),
-        )
+        return predict_by_plan(predictor, encoded, plan, partial(self.read_output, params))
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None

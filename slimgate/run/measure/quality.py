@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from slimgate._system.number_text import format_percent
 from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, format_error
-from slimgate.models.predict import predict_scores
+from slimgate.models.predict import predict_by_plan
 from slimgate.outcomes import FAILED, Ints, Outcomes
 from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.loading import list_code_modules
@@ -307,12 +307,4 @@ def _predict_scores(
 ) -> npt.NDArray[Any]:
     if task.object.answer is not None:
         return np.asarray(task.object.answer(task.params, predictor, encoded, plan))
-    return predict_scores(
-        predictor,
-        encoded,
-        batch_size=plan.batch_size,
-        batch_tokens=plan.batch_tokens,
-        order=plan.order,
-        progress=plan.progress,
-        read=lambda output, batch: task.object.read_output(task.params, output, batch),
-    )
+    return predict_by_plan(predictor, encoded, plan, partial(task.object.read_output, task.params))

@@ -1,17 +1,44 @@
-"""Which units (heads, neurons) stay, by their scores: a share of every layer, or the model's best."""
+"""Units of blocks (heads, neurons): what their pruning steps share, and which units stay by their scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
+from slimgate.models.config import check_numbers, count_blocks
+from slimgate.plugins.base import Json
 
 Scores = npt.NDArray[np.float64]
 Scope = Literal["global", "layer"]
+
+
+class UnitParams(Protocol):
+    """The options of a step that prunes units of blocks."""
+
+    @property
+    def importance(self) -> Literal["gradient", "magnitude"]: ...
+    @property
+    def blocks(self) -> tuple[int, ...]: ...
+
+
+class PrunesUnits:
+    """What the steps that prune units of blocks have in common."""
+
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: UnitParams, config: Json) -> dict[str, Any]:
+        """Returns the configuration. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.blocks, count_blocks(config), "blocks")
+        return config
+
+    def does_without(self, params: UnitParams) -> tuple[str, ...]:
+        """The calibration rows, if only the weights are used."""
+        return ("calibration",) if params.importance == "magnitude" else ()
 
 
 def choose_units(

@@ -62,7 +62,7 @@ class CofiPrune(Step[Params]):
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
         from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_, with_gates
         from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
-        from slimgate.steps.training.trainer import train
+        from slimgate.steps.training.trainer import Attached, train
 
         student, teacher, targets = load_student_and_teacher(model, context)
         before = model.measure_size()["parameters"]
@@ -89,8 +89,7 @@ class CofiPrune(Step[Params]):
                 context,
                 loss=loss,
                 hooks=[schedule],
-                attached=target,
-                attached_learning_rate=params.gates_learning_rate,
+                attached=Attached(target, params.gates_learning_rate),
             )
             schedule.settle()
         remove_closed_parts_(model, gates)

@@ -66,7 +66,7 @@ class MovementPrune(Step[Params]):
         from slimgate.models.sparsity import note_pruned_layers
         from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
         from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
-        from slimgate.steps.training.trainer import train
+        from slimgate.steps.training.trainer import Attached, train
 
         student, teacher, targets = load_student_and_teacher(model, context)
         loss = DistillationLoss(student, teacher, params, context, targets=targets)
@@ -84,8 +84,7 @@ class MovementPrune(Step[Params]):
                 context,
                 loss=loss,
                 hooks=[schedule],
-                attached=nn.ModuleList(masks),
-                attached_learning_rate=params.scores_learning_rate,
+                attached=Attached(nn.ModuleList(masks), params.scores_learning_rate),
             )
         _zero_weights(layers, groups, params.sparsity)
         context.log.update(note_pruned_layers(model, "movement_prune", layers))

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
+from slimgate.models.config import BlockNumbers
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.prune._unit_choice import PrunesUnits, check_some_go, choose_units
 
 if TYPE_CHECKING:
     from slimgate.models.blocks import FeedForward
     from slimgate.models.torch_model import TorchModel
-    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -46,19 +46,8 @@ class Params(Table):
     """Indices (from 0) of the blocks whose neurons may be removed; default: all."""
 
 
-class PruneFfn(Step[Params]):
-    reads = ("calibration",)
-    claims = ("smaller", "fewer_parameters", "faster")
+class PruneFfn(PrunesUnits, Step[Params]):
     changes = ("neurons",)
-
-    def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """Returns the configuration. Raises SuiteError for a block that the model does not have."""
-        check_numbers(params.blocks, count_blocks(config), "blocks")
-        return config
-
-    def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, if only the weights are used."""
-        return ("calibration",) if params.importance == "magnitude" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrower feed-forward layers."""
@@ -67,7 +56,6 @@ class PruneFfn(Step[Params]):
         from slimgate.models.linear_layers import check_linear, cut_linear
         from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.prune._unit_choice import check_some_go, choose_units
 
         convert_to_linear_(model)
         before = [block.feed_forward.width for block in blocks(model.network)]

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
+from slimgate.models.config import BlockNumbers
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.prune._unit_choice import PrunesUnits, check_some_go, choose_units, select_best_units
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from slimgate.models.blocks import Attention
     from slimgate.models.torch_model import TorchModel
-    from slimgate.plugins.base import Json
 
 
 class Params(Table):
@@ -51,19 +51,8 @@ class Params(Table):
     """Indices (from 0) of the blocks whose heads may be removed; default: all."""
 
 
-class PruneHeads(Step[Params]):
-    reads = ("calibration",)
-    claims = ("smaller", "fewer_parameters", "faster")
+class PruneHeads(PrunesUnits, Step[Params]):
     changes = ("heads",)
-
-    def check(self, params: Params, config: Json) -> dict[str, Any]:
-        """Returns the configuration. Raises SuiteError for a block that the model does not have."""
-        check_numbers(params.blocks, count_blocks(config), "blocks")
-        return config
-
-    def does_without(self, params: Params) -> tuple[str, ...]:
-        """The calibration rows, if only the weights are used."""
-        return ("calibration",) if params.importance == "magnitude" else ()
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without those heads."""
@@ -73,7 +62,6 @@ class PruneHeads(Step[Params]):
         from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.steps.prune._attention_heads import cut_attention
-        from slimgate.steps.prune._unit_choice import check_some_go
 
         convert_to_linear_(model)
         before = [block.attention.heads for block in blocks(model.network)]
@@ -130,7 +118,6 @@ def _choose_heads(
     params: Params, scores: Mapping[str, npt.NDArray[np.float64]], attentions: Mapping[str, Attention]
 ) -> dict[str, list[int]]:
     from slimgate.errors import BuildError
-    from slimgate.steps.prune._unit_choice import choose_units, select_best_units
 
     if params.heads is None:
         assert params.pruning_ratio is not None

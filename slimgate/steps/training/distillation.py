@@ -29,7 +29,7 @@ from slimgate.steps.training.teacher_answers import (
     count_stored_bytes,
     has_all_labels,
 )
-from slimgate.steps.training.trainer import train
+from slimgate.steps.training.trainer import Attached, train
 from slimgate.steps.training.transfer import make_transfer_rows
 from slimgate.tasks.parts.objectives import (
     Labelled,
@@ -166,7 +166,7 @@ class DistillationLoss:
 
     @property
     def modules_to_train(self) -> nn.Module | None:
-        """The projections to train with the student, for `train(attached=…)`."""
+        """The projections to train with the student; None if there are none."""
         modules = {match.name: match.module for match in self._matches if match.module is not None}
         return nn.ModuleDict(modules) if modules else None
 
@@ -315,6 +315,7 @@ def train_by_distillation(
 
     targets: the labels of the loss's rows. hooks: as for `train`.
     """
+    projections = loss.modules_to_train
     train(
         loss.student.model,
         (loss.student.encoded, targets),
@@ -322,8 +323,7 @@ def train_by_distillation(
         context,
         loss=loss,
         hooks=hooks,
-        attached=loss.modules_to_train,
-        attached_learning_rate=params.projection_learning_rate,
+        attached=None if projections is None else Attached(projections, params.projection_learning_rate),
     )
     context.log["loss_parts"] = loss.compute_mean_parts()
 

@@ -122,6 +122,17 @@ def _count_answers(objective: Objective, labels: torch.Tensor) -> int:
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 
 
+@dataclass(frozen=True)
+class Attached:
+    """Weights that are trained with a network and then dropped, such as projections and masks.
+
+    They have no weight decay. learning_rate: None for that of the network.
+    """
+
+    module: nn.Module
+    learning_rate: float | None = None
+
+
 def make_label_loss(objective: Objective) -> Loss:
     """The plain loss of a batch by its labels: the mean over the answers that have a label."""
 
@@ -145,8 +156,7 @@ def train(
     *,
     loss: Loss | None = None,
     hooks: Sequence[TrainingHook] = (),
-    attached: nn.Module | None = None,
-    attached_learning_rate: float | None = None,
+    attached: Attached | None = None,
 ) -> None:
     """Trains `model.network` in place. The rows of `selection` are evaluated after each epoch.
 
@@ -155,8 +165,7 @@ def train(
     the seconds of training and evaluating.
     loss(network, inputs, labels, positions) -> scalar; positions are the rows' positions in `data`. Default:
     the task's own loss, by the labels.
-    hooks: called around every optimizer step. attached: further weights that are trained too and then
-    dropped (projections, masks), without weight decay, at attached_learning_rate (default: the same).
+    hooks: called around every optimizer step. attached: further weights that are trained too.
     Weights that a pruning step set to zero stay zero. Raises BuildError if the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
@@ -170,13 +179,12 @@ def train(
         with_frozen_layers(
             model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers
         ) as trained,
-        _with_module(model.network, attached),
+        _with_attached(model.network, attached),
     ):
         trainer = _Trainer(
             loss=loss or make_label_loss(epochs.objective),
             workers=workers,
             attached=attached,
-            attached_learning_rate=attached_learning_rate,
             model=model.network,
             args=_make_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
@@ -235,14 +243,14 @@ def _make_arguments(
 
 
 @contextmanager
-def _with_module(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
-    """Inside, the module is a part of the network, so that it is trained too."""
-    if module is not None:
-        network.add_module(ATTACHED, module)
+def _with_attached(network: nn.Module, attached: Attached | None) -> Iterator[None]:
+    """Inside, the attached module is a part of the network, so that it is trained too."""
+    if attached is not None:
+        network.add_module(ATTACHED, attached.module)
     try:
         yield
     finally:
-        if module is not None:
+        if attached is not None:
             delattr(network, ATTACHED)
 
 
@@ -305,7 +313,7 @@ def _collate(
 class _Trainer(Trainer):  # type: ignore[misc]
     """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch.
 
-    attached, attached_learning_rate: as for `train`. options: of transformers' Trainer.
+    attached: as for `train`. options: of transformers' Trainer.
     """
 
     def __init__(
@@ -313,23 +321,21 @@ class _Trainer(Trainer):  # type: ignore[misc]
         *,
         loss: Loss,
         workers: Workers,
-        attached: nn.Module | None,
-        attached_learning_rate: float | None,
+        attached: Attached | None,
         **options: object,
     ) -> None:
         super().__init__(**options)
-        self.loss, self.workers = loss, workers
-        self.attached, self.attached_learning_rate = attached, attached_learning_rate
+        self.loss, self.workers, self.attached = loss, workers, attached
         self.losses: list[float] = []
 
     def create_optimizer(self, *args: object, **kwargs: object) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
         if self.attached is not None:
-            parameters = list(self.attached.parameters())
+            parameters = list(self.attached.module.parameters())
             ids = {id(parameter) for parameter in parameters}
             for group in optimizer.param_groups:
                 group["params"] = [p for p in group["params"] if id(p) not in ids]
-            rate = self.attached_learning_rate or self.args.learning_rate
+            rate = self.attached.learning_rate or self.args.learning_rate
             optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": 0.0})
         return optimizer
 

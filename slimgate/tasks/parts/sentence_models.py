@@ -1,8 +1,8 @@
-"""Models of sentence embeddings: their folders, loading, storage cost, and similarity to the teacher's embeddings.
+"""Models of sentence embeddings: folders, loading, storage cost, and similarity to the teacher's embeddings.
 
-A model is a folder of transformers or sentence-transformers. Of the latter, modules.json names the folders of
-pooling, dense layers and normalization; slimgate reads their settings. The module does not import torch, because
-`check_sentence_model` checks a suite before torch loads.
+A model is a folder of transformers or sentence-transformers. A folder of sentence-transformers has
+modules.json, which names the folders of pooling, dense layers and normalization; slimgate reads their
+settings. The module does not import torch, because `check_sentence_model` checks a suite before torch loads.
 """
 
 from __future__ import annotations

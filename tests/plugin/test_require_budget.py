@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.tiny_suite import ONE_FILE
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import SuiteError
 from slimgate.plugin.hooks import require_budgets
 from slimgate.suite.reader import load_suite
 
-SUITE = """
-[suite]
-title = "which is it"
-[task]
-kind = "text_classification"
-source = {{ name = "files", path = "rows.csv", real = false }}
-text = ["text"]
-label = "label"
-max_tokens = 32
-splits = {{ train = 100, calibration = 8, selection = 20, gate = 100 }}
+MODELS = """
 [teacher]
 model = "model"
 [variants]
@@ -51,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_a_suite_that_gates_nothing_is_refused(folder: Path, gated: str, budgets: str, why: str) -> None:
     path = folder / "suite.toml"
-    path.write_text(SUITE.format(gated=gated, budgets=budgets))
+    path.write_text(ONE_FILE + MODELS.format(gated=gated, budgets=budgets))
     with pytest.raises(
         SuiteError, match=f"suite.toml: --slimgate-require-budget: nothing would be .*, since {why}"
     ):
@@ -60,6 +52,6 @@ def test_a_suite_that_gates_nothing_is_refused(folder: Path, gated: str, budgets
 
 def test_a_suite_with_a_budget_is_taken(folder: Path) -> None:
     path = folder / "suite.toml"
-    path.write_text(SUITE.format(gated="", budgets="[budgets]\naccuracy = { drop_points = 2.0 }"))
+    path.write_text(ONE_FILE + MODELS.format(gated="", budgets="[budgets]\naccuracy = { drop_points = 2.0 }"))
     suites = {path: load_suite(path, "suite.toml")}
     assert require_budgets(suites) is None  # type: ignore[func-returns-value]

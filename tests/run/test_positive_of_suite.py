@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.tiny_suite import ONE_FILE
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
@@ -16,16 +17,7 @@ from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.reader import load_suite
 
-SUITE = """
-[suite]
-title = "which are fraud"
-[task]
-kind = "text_classification"
-source = {{ name = "files", path = "rows.csv", real = false }}
-text = ["text"]
-label = "label"
-max_tokens = 32
-splits = {{ train = 100, calibration = 8, selection = 20, gate = 100 }}
+MODELS = """\
 {task}
 [teacher]
 model = "model"
@@ -49,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepared(folder: Path, metric: str, task: str = "") -> PreparedRows:
     path = folder / "suite.toml"
-    path.write_text(SUITE.format(metric=metric, task=task))
+    path.write_text(ONE_FILE + MODELS.format(metric=metric, task=task))
     return prepare_rows(load_suite(path, "suite.toml"), Store(folder / "store"))
 
 

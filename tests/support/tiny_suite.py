@@ -31,6 +31,19 @@ group = "file"
 max_tokens = 32
 splits = {{ train = "rest", calibration = 8, selection = 16 }}
 """
+# The rows of one file, which slimgate splits.
+ONE_FILE = """\
+[suite]
+title = "tiny"
+
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv", real = false }
+text = ["text"]
+label = "label"
+max_tokens = 32
+splits = { train = 100, calibration = 8, selection = 20, gate = 100 }
+"""
 _MODELS = """\
 group = "file"
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,15 +27,8 @@ from slimgate.steps.convert.openvino_int8 import Params
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def tiny(openvino_tiny: tuple[Any, Any]) -> tuple[Any, Any]:
-    """An exported BERT of two blocks of width 32, and a context."""
-    model, context = openvino_tiny
-    return model, replace(context, log={})
-
-
-def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
-    model, context = tiny
+def applied(exported: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
+    model, context = exported
     context.log = {}
     return openvino_int8.step.apply(model, Params.model_validate(options), context), context.log
 
@@ -48,10 +40,10 @@ def alternate_stack() -> bytes:
     return stack.raw[:24]
 
 
-def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
-    quantized, log = applied(tiny)
+def test_linear_layers_become_int8(exported: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    quantized, log = applied(exported)
     assert capfd.readouterr() == ("", "")
-    model, _ = tiny
+    model, _ = exported
     # two blocks of four 32 x 32 projections and two 32 x 64 of the FFN, and BERT's pooler
     assert count_weight_types(quantized.graph)["i8"] == 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
     # bias correction gives layers without one a bias
@@ -64,18 +56,18 @@ def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureF
     assert log["left_in_float"] == len(list_embedding_lookups(model.graph)) + 1
 
 
-def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) -> None:
-    plain = count_weight_types(applied(tiny)[0].graph)
+def test_embeddings_and_the_output_layer_where_asked_for(exported: tuple[Any, Any]) -> None:
+    plain = count_weight_types(applied(exported)[0].graph)
     more = count_weight_types(
-        applied(tiny, embeddings=True, output_layer=True, preset="performance")[0].graph
+        applied(exported, embeddings=True, output_layer=True, preset="performance")[0].graph
     )
-    vocabulary = tiny[0].config.vocab_size * 32
+    vocabulary = exported[0].config.vocab_size * 32
     assert more["i8"] >= plain["i8"] + vocabulary + 2 * 32
 
 
-def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) -> None:
-    quantized, _ = applied(tiny, smooth_alpha=False, bias_correction=False, rows=8)
-    context = tiny[1]
+def test_a_row_has_nearly_the_same_scores_in_any_batch(exported: tuple[Any, Any]) -> None:
+    quantized, _ = applied(exported, smooth_alpha=False, bias_correction=False, rows=8)
+    context = exported[1]
     predictor = make_default_predictor(quantized, context)
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), quantized.tokenizer)
     together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
@@ -85,30 +77,32 @@ def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the alternate stack is asked for as Linux has it")
-def test_nncf_leaves_no_stack_that_signals_would_be_handled_on(tiny: tuple[Any, Any]) -> None:
+def test_nncf_leaves_no_stack_that_signals_would_be_handled_on(exported: tuple[Any, Any]) -> None:
     """It is of a Core that is gone; a handler of anybody's would end the process."""
-    applied(tiny, rows=8)  # compiles in slimgate's own Core, which stays
+    applied(exported, rows=8)  # compiles in slimgate's own Core, which stays
     before = alternate_stack()
-    applied(tiny, accuracy_control={"max_drop_points": 50.0, "max_rounds": 1}, rows=8)
+    applied(exported, accuracy_control={"max_drop_points": 50.0, "max_rounds": 1}, rows=8)
     assert alternate_stack() == before
 
 
-def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
+def test_accuracy_control_judges_by_selection(exported: tuple[Any, Any]) -> None:
     control = {"max_drop_points": 50.0, "max_rounds": 1}
-    quantized, log = applied(tiny, accuracy_control=control, rows=8)
+    quantized, log = applied(exported, accuracy_control=control, rows=8)
     assert count_weight_types(quantized.graph)["i8"] > 0
     assert (log["controlled_metric"], log["controlled_split"]) == ("accuracy", "selection")
     float_value, int8_value = log["values"][:2]
-    labels = np.asarray([label == "pos" for label in tiny[1].rows("selection").table["label"].to_pylist()])
-    assert float_value == pytest.approx(np.mean(compute_model_scores(*tiny).argmax(1) == labels))
+    labels = np.asarray(
+        [label == "pos" for label in exported[1].rows("selection").table["label"].to_pylist()]
+    )
+    assert float_value == pytest.approx(np.mean(compute_model_scores(*exported).argmax(1) == labels))
     assert float_value - int8_value <= 0.5
     params = Params.model_validate({"accuracy_control": control})
     assert openvino_int8.step.also_reads(params) == ("selection",)
     assert openvino_int8.step.also_reads(Params()) == ()
 
 
-def test_the_output_layer_and_single_rows_are_found(tiny: tuple[Any, Any]) -> None:
-    model, context = tiny
+def test_the_output_layer_and_single_rows_are_found(exported: tuple[Any, Any]) -> None:
+    model, context = exported
     name = find_output_layer(model.graph)
     (node,) = [node for node in model.graph.get_ops() if node.get_friendly_name() == name]
     assert list(node.input_value(1).get_shape()) == [2, 32]
@@ -116,15 +110,15 @@ def test_the_output_layer_and_single_rows_are_found(tiny: tuple[Any, Any]) -> No
     assert len(make_single_rows(model, context, 5)) == 5
 
 
-def test_a_pattern_that_fits_nothing_is_one_line(tiny: tuple[Any, Any]) -> None:
+def test_a_pattern_that_fits_nothing_is_one_line(exported: tuple[Any, Any]) -> None:
     with pytest.raises(BuildError, match=r"nncf: .*no_such_layer") as caught:
-        applied(tiny, ignored=("no_such_layer",))
+        applied(exported, ignored=("no_such_layer",))
     assert "\n" not in str(caught.value)
 
 
-def test_a_disagreement_past_the_tolerance_is_an_error(tiny: tuple[Any, Any]) -> None:
+def test_a_disagreement_past_the_tolerance_is_an_error(exported: tuple[Any, Any]) -> None:
     with pytest.raises(BuildError, match="disagrees with the one it was made from"):
-        applied(tiny, rows=4, smooth_alpha=False, bias_correction=False, tolerance=1e-9)
+        applied(exported, rows=4, smooth_alpha=False, bias_correction=False, tolerance=1e-9)
 
 
 def test_options_that_mean_nothing_are_refused() -> None:
@@ -134,12 +128,12 @@ def test_options_that_mean_nothing_are_refused() -> None:
         Params.model_validate({"accuracy_control": {"max_drop_points": 0.0}})
 
 
-def test_without_selection_rows_accuracy_control_says_so(tiny: tuple[Any, Any]) -> None:
-    context = tiny[1]
+def test_without_selection_rows_accuracy_control_says_so(exported: tuple[Any, Any]) -> None:
+    context = exported[1]
     splits = context.splits
     context.splits = {"calibration": splits["calibration"]}
     try:
         with pytest.raises(DataError, match="split selection, which has none"):
-            applied(tiny, accuracy_control={})
+            applied(exported, accuracy_control={})
     finally:
         context.splits = splits

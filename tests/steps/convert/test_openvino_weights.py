@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,16 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def tiny(openvino_tiny: tuple[Any, Any]) -> tuple[Any, Any]:
-    """An exported BERT of two blocks of width 32, and a context."""
-    model, context = openvino_tiny
-    return model, replace(context, log={})
-
-
-def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
-    model, context = tiny
+def applied(exported: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
+    model, context = exported
     context.log = {}
     return openvino_weights.step.apply(model, Params(**options), context), context.log
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("int8_asym", "u8"), ("int8_sym", "i8")])
-def test_int8_takes_every_matrix(tiny: tuple[Any, Any], mode: Any, kind: str) -> None:
-    quantized, log = applied(tiny, mode=mode)
-    before, after = tiny[0].measure_size(), quantized.measure_size()
+def test_int8_takes_every_matrix(exported: tuple[Any, Any], mode: Any, kind: str) -> None:
+    quantized, log = applied(exported, mode=mode)
+    before, after = exported[0].measure_size(), quantized.measure_size()
     assert log["weights"][kind] > 0.9 * before["parameters"]
     assert after["parameters"] == pytest.approx(before["parameters"], rel=0.01)
     assert after["nonzero_parameters"] > 0.9 * after["parameters"]
@@ -44,28 +36,30 @@ def test_int8_takes_every_matrix(tiny: tuple[Any, Any], mode: Any, kind: str) ->
     assert log["max_difference_relative"] < 0.5
 
 
-def test_int4_takes_the_blocks(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
-    quantized, log = applied(tiny, mode="int4_sym", group_size=16)
+def test_int4_takes_the_blocks(exported: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    quantized, log = applied(exported, mode="int4_sym", group_size=16)
     assert capfd.readouterr() == ("", "")
-    model, context = tiny
+    model, context = exported
     assert log["weights"]["i4"] >= 2 * (4 * 32 * 32 + 2 * 32 * 64)
     assert quantized.measure_size()["parameters"] == pytest.approx(
         model.measure_size()["parameters"], rel=0.01
     )
-    everything, _ = applied(tiny, mode="int4_sym", group_size=16, all_layers=True)
+    everything, _ = applied(exported, mode="int4_sym", group_size=16, all_layers=True)
     assert count_weight_types(everything.graph)["i4"] > log["weights"]["i4"]
     assert not np.array_equal(compute_model_scores(quantized, context), compute_model_scores(model, context))
 
 
-def test_levels_fitted_on_calibration_rows(tiny: tuple[Any, Any]) -> None:
-    quantized, log = applied(tiny, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8)
+def test_levels_fitted_on_calibration_rows(exported: tuple[Any, Any]) -> None:
+    quantized, log = applied(
+        exported, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8
+    )
     assert log["calibration_rows"] == 8
     assert count_weight_types(quantized.graph)["u4"] > 0
 
 
-def test_groups_that_do_not_divide_a_row_are_one_line(tiny: tuple[Any, Any]) -> None:
+def test_groups_that_do_not_divide_a_row_are_one_line(exported: tuple[Any, Any]) -> None:
     with pytest.raises(BuildError, match=r"nncf: ") as caught:
-        applied(tiny, mode="int4_sym", group_size=24)
+        applied(exported, mode="int4_sym", group_size=24)
     assert "\n" not in str(caught.value)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from support.tiny_decoders import make_answer_context, write_teacher_and_student
 
 from fixtures.models.building import NEXT_TOKEN, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
@@ -21,16 +20,6 @@ from slimgate.steps.finetune._on_policy_distill import OnPolicyLoss, generalized
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows
 from slimgate.tasks.parts.prompts import make_written_windows
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_teacher_and_student(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture
-def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
-    return make_answer_context(tmp_path, folders)
 
 
 @pytest.fixture

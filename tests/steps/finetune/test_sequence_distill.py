@@ -11,8 +11,6 @@ import pytest
 from support.tiny_decoders import (
     WITH_REFERENCE,
     WITHOUT_REFERENCE,
-    make_answer_context,
-    write_teacher_and_student,
 )
 
 from fixtures.models.architectures import write_tiny
@@ -27,16 +25,6 @@ from slimgate.steps.training.params import Generate
 from slimgate.steps.training.written_answers import COLUMN, generate_answers, learn_from_written_answers
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_labelled_rows, encode_training_rows
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_teacher_and_student(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture
-def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
-    return make_answer_context(tmp_path, folders)
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ class UnitParams(Protocol):
 class PrunesUnits:
     """What the steps that prune units of blocks have in common."""
 
-    reads = ("calibration",)
-    claims = ("smaller", "fewer_parameters", "faster")
+    reads: tuple[str, ...] = ("calibration",)
+    claims: tuple[str, ...] = ("smaller", "fewer_parameters", "faster")
 
     def check(self, params: UnitParams, config: Json) -> dict[str, Any]:
         """Returns the configuration. Raises SuiteError for a block that the model does not have."""

@@ -10,8 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from slimgate.errors import SuiteError
-from slimgate.models.llama_cpp_converter import check_tokenizer
-from slimgate.models.llama_cpp_names import read_architectures, read_tokenizers
+from slimgate.models.llama_cpp_converter import check_tokenizer, read_architectures, read_tokenizers
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.quantize import auto_round
 

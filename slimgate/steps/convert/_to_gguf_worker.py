@@ -25,9 +25,8 @@ import numpy.typing as npt
 
 from slimgate._system.worker import answer_request
 from slimgate.errors import BuildError
-from slimgate.models.llama_cpp_converter import load_converter
+from slimgate.models.llama_cpp_converter import describe_unknown, load_converter
 from slimgate.models.llama_cpp_library import describe_log, load_library
-from slimgate.models.llama_cpp_names import describe_unknown
 from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:

@@ -44,9 +44,8 @@ from slimgate._system.requirements import require_package
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.gguf_file import read_gguf_format
-from slimgate.models.llama_cpp_converter import check_tokenizer
+from slimgate.models.llama_cpp_converter import check_tokenizer, digest_checkout, find_unknown_architecture
 from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
-from slimgate.models.llama_cpp_names import digest_checkout, find_unknown_architecture
 from slimgate.models.quantized_files import SERVED
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext

@@ -31,7 +31,7 @@ from pydantic import Field, model_validator
 from slimgate._system.requirements import require_package
 from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError
-from slimgate.models.llama_cpp_names import digest_checkout
+from slimgate.models.llama_cpp_converter import digest_checkout
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table

@@ -29,7 +29,7 @@ from slimgate.judge.flips import (
     compare_flips,
     find_flipped_rows,
     judge_flips,
-    select_surest_lost_rows,
+    select_confident_lost_rows,
 )
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.classes import list_absent_labels
@@ -193,7 +193,7 @@ def measure_behaviour(
             right_to_wrong=len(lost),
             wrong_to_right=len(won),
             changed=len(rows),
-            quoted=_quote_rows(teacher, variant, select_surest_lost_rows(teacher, variant), texts),
+            quoted=_quote_rows(teacher, variant, select_confident_lost_rows(teacher, variant), texts),
             quoted_better=_quote_rows(teacher, variant, won[:MOST_QUOTED], texts) if quote_better else [],
         )
     elif has_answers:

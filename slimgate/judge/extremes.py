@@ -29,15 +29,16 @@ Place = tuple[int, int]
 
 # How many of the smallest classes are tried: a change in a rarer class moves a metric more.
 _CANDIDATES = 8
-# Which of the teacher's right rows a change turns round: the upper decile by its probability. Rows that turn
-# cost ROC-AUC and log loss the more, the surer they were; with the median row a too-large drop from 1 % of
-# turned rows passed 8 to 15 % of the time at n = 200 to 1,000, with the upper decile at most 6 %.
+# Which of the teacher's right rows a change makes wrong: the upper decile by its probability. The more
+# confident an answer was, the more its change costs ROC-AUC and log loss. With the median row, a too-large
+# drop from 1 % of changed rows passed 8 to 15 % of the time at n = 200 to 1,000, with the upper decile at
+# most 6 %.
 _SURENESS = 0.9
 # The rule of three: how many lost units a sample without a loss cannot exclude.
 _UNSEEN = 3.0
 # A number of rows so small that their effect is in proportion to it.
 _FEW = 1e-3
-# By which share of a row a made-up change may be too small: an error rate of 6 % in place of 5 %.
+# A made-up change may be too small by this share of a row: an error rate of 6 % in place of 5 %.
 _SHORT = 0.2
 
 
@@ -98,9 +99,9 @@ def _choose_places(metric: Metric, teacher: ClassOutcomes) -> list[Place]:
 
 
 def _compute_ratio(from_confusion: FromConfusion, counts: Floats, place: Place, rows: int) -> float:
-    """By how much three units of a class move the metric less than in proportion to a small part of one.
+    """The factor by which three units of a class move the metric less than a small part of a unit promises.
 
-    So many classes must lose a unit until the metric moves as far as in proportion. rows: those of a unit.
+    This number of classes must lose a unit until the metric moves as far as in proportion. rows: of a unit.
     """
     unseen = _UNSEEN * rows
     small, large = (_compute_effects(from_confusion, counts, [place], moved)[0] for moved in (_FEW, unseen))
@@ -148,8 +149,8 @@ def _make_turned_scores(
     other = _take_row(outcomes, wrong, ordered_by=label, quantile=1 - _SURENESS)
     mistaken = turned if other is None or turned[label] <= other[label] else other
     if mistaken[label] == right[label]:  # as if all scores are equal: the row would not change either
-        surest = np.eye(len(right))
-        return surest[label], surest[wrong]
+        certain = np.eye(len(right))
+        return certain[label], certain[wrong]
     return right, mistaken
 
 

@@ -72,7 +72,7 @@ def compute_analysis_rows(planned: int, analyses: int) -> tuple[int, ...]:
 
 
 def find_due_analysis(rows: int, planned: int, analyses: int) -> InterimAnalysis | None:
-    """The latest analysis that is due with so many rows; None before the first."""
+    """The latest analysis that is due with this number of rows; None before the first."""
     number = sum(rows >= due for due in compute_analysis_rows(planned, analyses))
     return InterimAnalysis(number, analyses, rows, planned) if number else None
 

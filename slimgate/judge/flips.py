@@ -52,11 +52,11 @@ def find_flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]
     return np.flatnonzero(before & ~after), np.flatnonzero(~before & after)
 
 
-def select_surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
-    """Positions of right-to-wrong rows, first those in whose wrong answer the variant is surest.
+def select_confident_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
+    """Positions of right-to-wrong rows, first those with the variant's most confident wrong answers.
 
-    Without the variant's probabilities: those in whose right answer the teacher was surest; without either,
-    in order.
+    Without the variant's probabilities: first those with the teacher's most confident right answers. Without
+    either: in their order.
     """
     lost, _ = find_flipped_rows(teacher, variant)
     for outcomes in (variant, teacher):

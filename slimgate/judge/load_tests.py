@@ -54,7 +54,7 @@ AS_NOISY = (
     "of a suite)"
 )
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
-# By how much two runs of a server may differ if only one was measured. A target at a limit on its own times
+# How much two runs of a server may differ if only one was measured. A target at a limit on its own times
 # passes in at most 5 % if the logarithms of runs have a standard deviation of up to 0.136: log(1.25) / 1.645.
 RUN_FACTOR = 1.25
 ONE_RUN = (

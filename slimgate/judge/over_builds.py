@@ -12,7 +12,7 @@ the standard deviation of the k builds' drops on these rows; t_(k-1): Student's,
 The root of the sum of squares is Banerjee's bound. It holds for any k from 2 on, whatever the shares of the
 two variances: for normal means and a level under a half the chance that it is exceeded is at most that level.
 The chance changes of single rows in single builds are in both parts, so they count twice, which makes
-INCONCLUSIVE likelier. The assumption is that builds are draws of one normal distribution. Three builds do not
+INCONCLUSIVE more likely. It assumes that builds are draws of one normal distribution. Three builds do not
 show a recipe that breaks in one of ten.
 
 For a metric that is not a mean over rows (F1, ROC-AUC, …), `rows` is the mean of the builds' own distances:
@@ -156,7 +156,7 @@ class OverBuilds(PairedByInterval):
         room = ((limit - value) / (stretch * POWER_FACTOR)) ** 2
 
         def rows_needed(count: int) -> int | None:
-            """The rows needed with so many builds; None if no number is enough."""
+            """The rows needed with this number of builds; None if no number is enough."""
             left = room - self.compute_reach_of_builds(contrast, ALPHA, count) ** 2
             return ceil(self.n * max(of_rows / left, 1.0)) if left > 0 else None
 

@@ -175,7 +175,7 @@ class Plan:
 def make_plan(
     rows: int, flip_rate: float, margin: float, *, analyses: int = 1, two_sided: bool = False
 ) -> Plan:
-    """The shares of verdicts that so many rows lead to, and the number of rows that is needed.
+    """The shares of verdicts with this number of rows, and the number of rows that is needed.
 
     flip_rate: the share of rows that change, either way. margin: the budget, a fraction. two_sided: whether
     the budget limits a gain too.
@@ -200,7 +200,7 @@ def make_plan(
 def _simulate_pass_share(
     rows: int, analyses: int, flip_rate: float, margin: float, *, two_sided: bool
 ) -> float:
-    """The share of equal targets that pass with so many rows."""
+    """The share of equal targets that pass with this number of rows."""
     rng, at_analyses = np.random.default_rng(0), compute_analysis_rows(rows, analyses)
     return simulate_analyses(
         rng, at_analyses, flip_rate, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided

@@ -48,7 +48,7 @@ _FEWEST_ROWS = 10
 # 16 % passed with 10 labels of one row; with 30 labels of one, two and three rows 29, 9 and 13 % passed.
 _MOST_SCARCE = 10
 _MOST_NAMED = 5
-# By which a value may be outside of its range, as a share of the value.
+# How far a value may be outside of its range, as a share of the value.
 _ROUNDING = 1e-6
 # An interval of no width but for rounding: no row can change the metric, as precision of a single label.
 _NO_WIDTH = 1e-12

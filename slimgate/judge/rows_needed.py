@@ -100,7 +100,7 @@ def find_two_sided_stretch(drop: float, margin: float) -> float | None:
 
 
 def count_rows(copies: float | None, n: int) -> int | None:
-    """The rows of so many times n rows, rounded up; None without a factor."""
+    """`copies` times n rows, rounded up; None without a factor."""
     return None if copies is None else ceil(copies * n)
 
 

@@ -5,7 +5,7 @@ of the sorted ratios to another: the number of rounds below the true median is b
 half, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128). The noise floor comes from the teacher
 compared with a separately loaded copy of itself, and is at least LAYOUT: nothing below it is claimed.
 
-A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
+A duel may stop early, which must not make false claims more likely. It stops when both intervals are narrow
 (their width does not know which of the two is faster), or when the verdict holds at a level of 99.9 %
 (Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer 34:585-612): five interim analyses of
 0.05 % on either side add at most 0.25 % to the last one's 2.5 %. reports/simulations/speed_verdicts.md has

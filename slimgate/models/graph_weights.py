@@ -82,7 +82,7 @@ _Constant = tuple[int, str]
 class GraphWeight:
     """A weight of a graph.
 
-    numbers: how many numbers it stands for; dimensions: those longer than 1; role: what its operator is.
+    numbers: how many numbers it encodes; dimensions: those longer than 1; role: the kind of its operator.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What the folder of a model may not contain, because loading it could run code or read other files.
 
-It may not ask for code of its own, files of other folders, an adapter on its weights, or weights that are
+It may not name its own code, files of other folders, an adapter on its weights, or weights that are
 archive bombs. It may not contain pointers of Git LFS in the place of its files either.
 """
 

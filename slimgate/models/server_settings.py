@@ -37,9 +37,9 @@ def read_server_settings(endpoint: Endpoint) -> Settings:
         endpoint: where its API begins, and the name of the model.
 
     Returns:
-        By area of `slimgate/plugins/environments.py` the names and values of the settings that the server
-        states. Empty if it states none. An answer that takes longer than the rest of five seconds, or is
-        larger than a megabyte, states nothing.
+        The names and values of the settings that the server states, by area (see
+        `slimgate/plugins/environments.py`). Empty if it states none. An answer is ignored if it is larger than a
+        megabyte, or comes after five seconds.
     """
     import httpx2
 

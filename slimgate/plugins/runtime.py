@@ -32,8 +32,8 @@ class Form:
     package: what pip installs.
     imports, load, predict: lines of Python for the card of the export. `load` opens the folder ".". It is a
         function of the runtime's Params if options change the answers. `predict` computes `scores`, an array,
-        from `texts` and `tokenizer`. {auto} stands for transformers' Auto class, {prefix} for an argument
-        with the tokens that every answer begins with. {batch} stands for lines that make `batch`, the model's
+        from `texts` and `tokenizer`. {auto} becomes transformers' Auto class, {prefix} an argument
+        with the tokens that every answer begins with. {batch} becomes lines that make `batch`, the model's
         inputs as NumPy arrays by their names. Then `imports` leaves out the tokenizer's import, and the card
         may use the library tokenizers in the place of transformers.
     options: the names of the options that `load` sets.

@@ -42,7 +42,7 @@ from slimgate.report.tables import (
 )
 from slimgate.results.base import Verdict
 
-# The most slices of a model that are shown, the surest losses first.
+# The most slices of a model that are shown, the most certain losses first.
 _MOST_SLICES = 8
 # Smaller changes of a size come from the files' headers, not from the model.
 _SIZE_SHARE = 0.001

@@ -73,7 +73,7 @@ def format_speedup(
 
 
 def _format_speed_digits(value: float, limits: Sequence[float]) -> str:
-    """1.93, 26.2, 131: a duel is not surer than three digits."""
+    """1.93, 26.2, 131: a duel does not measure more than three digits."""
     fewest = 2 if value < 10 else 1 if value < 100 else 0
     return format_apart([value], limits, fewest=fewest)[0]
 

@@ -261,7 +261,7 @@ def list_worst_losses(record: RunRecord) -> list[str]:
 def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[str]:
     slices = [part for part in behaviour.slices or () if part.interval[0] > 0]
     if slices:
-        # the surest loss, because few rows lose much by chance
+        # the largest loss that is certain, because a few rows may lose much by chance
         worst = max(slices, key=lambda part: part.interval[0])
         where = f"{escape(worst.column)} {escape(worst.value, longest=_LONGEST)}"
         values = f"{escape(worst.metric)} {format_fixed(worst.teacher, 3)} → {format_fixed(worst.variant, 3)}"

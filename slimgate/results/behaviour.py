@@ -27,8 +27,8 @@ class Flips(Facts):
     """The rows that turned from right to wrong, or from wrong to right.
 
     changed: rows with another prediction, right or wrong. percent: the share of right_to_wrong in all rows;
-    interval: its 90 % interval. quoted: the rows in whose wrong answer the variant is surest. quoted_better:
-    rows that turned from wrong to right, if a budget limits a gain too.
+    interval: its 90 % interval. quoted: the rows with the variant's most confident wrong answers.
+    quoted_better: rows that turned from wrong to right, if a budget limits a gain too.
     """
 
     right_to_wrong: int

@@ -105,10 +105,9 @@ class CausalLM(TokenTask[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """No facts: nothing is learnt from the rows. Raises DataError if a gate row has no text."""
-        gate = splits.get("gate")
-        for row, text in (
-            zip(gate.ids, _read_row_texts(params, gate), strict=True) if gate is not None else ()
-        ):
+        if (gate := splits.get("gate")) is None:
+            return TaskFacts(())
+        for row, text in zip(gate.ids, _read_row_texts(params, gate), strict=True):
             if not text.strip():
                 raise DataError(
                     f'gate row {row} has no text in column "{params.text[0]}"; '

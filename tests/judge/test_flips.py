@@ -11,7 +11,7 @@ from slimgate.judge.flips import (
     compare_flips,
     find_flipped_rows,
     judge_flips,
-    select_surest_lost_rows,
+    select_confident_lost_rows,
 )
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict
@@ -55,20 +55,20 @@ def bare(model: ClassOutcomes) -> ClassOutcomes:
 def test_the_surest_wrong_answers_come_first(
     teacher: ClassOutcomes, variant: ClassOutcomes, order: list[int]
 ) -> None:
-    assert select_surest_lost_rows(teacher, variant).tolist() == order
-    assert select_surest_lost_rows(teacher, variant, limit=1).tolist() == order[:1]
+    assert select_confident_lost_rows(teacher, variant).tolist() == order
+    assert select_confident_lost_rows(teacher, variant, limit=1).tolist() == order[:1]
 
 
 def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> None:
     teacher, variant = counted(200, 60, 0)
-    assert select_surest_lost_rows(teacher, variant, limit=60).tolist() == list(range(60))
-    assert select_surest_lost_rows(teacher, variant).tolist() == list(range(10))
+    assert select_confident_lost_rows(teacher, variant, limit=60).tolist() == list(range(60))
+    assert select_confident_lost_rows(teacher, variant).tolist() == list(range(10))
     labels, wrong = np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int64)
     sure = np.where(np.arange(200) % 3 == 0, 0.9, 0.6)  # two kinds of rows, in turn
     scores = np.stack([1 - sure, sure], axis=1)
     ids = np.arange(200).astype(np.str_)
     models = (ClassOutcomes(ids, labels, predictions, ("a", "b"), scores) for predictions in (labels, wrong))
-    assert select_surest_lost_rows(*models, limit=200).tolist() == [
+    assert select_confident_lost_rows(*models, limit=200).tolist() == [
         *range(0, 200, 3),
         *(k for k in range(200) if k % 3),
     ]

@@ -116,9 +116,9 @@ METRICS: Mapping[str, Metric] = {
         statistic=statistic_of_sums(_ECE, in_blocks=True),
         row_sums=_ECE,
         resampled=False,
-        # With few rows in a bin the sample's value is too large, more so for a calibrated teacher than for a
-        # surer variant: half of a true drop of 2 points was measured, and 27 to 57 % of simulated runs
-        # passed.
+        # With few rows in a bin the sample's value is too large, more so for a calibrated teacher than for an
+        # overconfident variant: half of a true drop of 2 points was measured, and 27 to 57 % of simulated
+        # runs passed.
         no_budget="is biased in a sample, so its drop cannot be judged; put the budget on brier or log_loss",
     ),
 }

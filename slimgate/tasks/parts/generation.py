@@ -169,7 +169,7 @@ class GenerationTask(Task[G]):
     def provides_with(self, params: G) -> frozenset[str]:
         """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
 
-        ACCEPTANCE_LENGTH stands for VERIFIED_TOKENS and PASSES, which only models with a draft have.
+        ACCEPTANCE_LENGTH needs VERIFIED_TOKENS and PASSES, which only models with a draft have.
         """
         scores = params.chosen_scores
         columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *(score.name for score in scores)}
@@ -295,7 +295,7 @@ class GenerationTask(Task[G]):
     def _compute_scores(
         self, params: G, rows: Rows, answers: npt.NDArray[Any]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        """By the name of each chosen score: (rows,) its means over the answers. answers: (rows, repeats)."""
+        """(rows,) the means of each chosen score over the answers, by its name. answers: (rows, repeats)."""
         texts_by_kind = {
             kind: self.list_compared_texts(params, rows, kind)
             for kind in {chosen.score.compares_with for chosen in params.chosen_scores}

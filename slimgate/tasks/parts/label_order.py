@@ -152,7 +152,7 @@ def _compute_mcnemar_p_value(*, stated: npt.NDArray[np.bool_], other: npt.NDArra
     from slimgate._system.special_functions import betainc
 
     gained, lost = int((other & ~stated).sum()), int((stated & ~other).sum())
-    # the chance of so many heads or more in gained + lost tosses of a coin
+    # the chance of at least `gained` heads in gained + lost tosses of a coin
     return float(betainc(gained, lost + 1, 0.5)) if gained else 1.0
 
 

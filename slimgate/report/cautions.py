@@ -214,8 +214,11 @@ def _note_missing_parts(record: RunRecord) -> Iterator[str]:
 
 
 def _note_loosened_budgets(record: RunRecord) -> Iterator[str]:
-    """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
-    for budget in record.baseline.loosened if record.baseline else ():
+    """Budgets that allow more than those of the baseline, with the reason that the suite gives.
+
+    None if the report begins with them (`describe_weaker`); records of earlier versions have no such list.
+    """
+    for budget in record.baseline.loosened if record.baseline and not record.baseline.weaker else ():
         was = f"{escape(budget.kind)} {budget.before:g}"
         since = f"in the baseline of {escape(record.baseline.created)}" if record.baseline else ""
         why = escape(budget.reason or "no reason is given")

@@ -61,8 +61,9 @@ from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
 _VERDICTS = """\
-**PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
-**INCONCLUSIVE**: there are too few rows to tell; the line says how many would."""
+**PASS**: a test at the 5 % level shows that the drop is inside its budget. **FAIL**: the test shows \
+that it is outside. **INCONCLUSIVE**: there are too few rows to tell; the line says how many would."""
+_NOT_GATED = "**Not gated**: the result has no budget, or its {other} cannot fail the run."
 _BEST_OF = (
     ' "At most 1.3 allowing for the choice among 4": an upper bound of the drop that holds although you '
     "choose one of 4 variants by these figures."
@@ -153,6 +154,8 @@ def _explain_drops(
         yield f"**Brackets** hold an interval: {', '.join(levels)}.{_BEST_OF if is_best_of_many else ''}"
     if has_drop:
         yield _VERDICTS
+    if record.verdict.not_gated:
+        yield _NOT_GATED.format(other=sides.other)
 
 
 def _explain_answers(behaviour: list[BehaviourFacts]) -> Iterator[str]:

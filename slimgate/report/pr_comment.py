@@ -37,6 +37,7 @@ from slimgate.report.tables import (
     make_uncut_piece,
 )
 from slimgate.report.tool_files import count_lines, format_log_table, list_figure_rows, make_tool_files_table
+from slimgate.report.trust import describe_run, format_origin
 from slimgate.report.variant_tables import make_variants_table
 from slimgate.results.base import Verdict, find_worst_verdict
 
@@ -105,6 +106,7 @@ def _list_pieces(record: RunRecord) -> list[Piece]:
                 format_bullets(list_alarms(record)),
             ),
         ),
+        make_uncut_piece("what was compared", _describe_compared(record)),
         _make_lines_piece(
             f"**{format_reasons_title(record)}**",
             "budgets that do not hold",
@@ -119,6 +121,12 @@ def _list_pieces(record: RunRecord) -> list[Piece]:
             "what was lost since the baseline", fold("", "Since the baseline", since) if since else ""
         ),
     ]
+
+
+def _describe_compared(record: RunRecord) -> str:
+    """Suite, rows, teacher and machine; for files, both sides. Many targets are left to their tables."""
+    judged = describe_run(record)
+    return "\n".join(filter(None, (format_origin(record), judged if len(judged) <= _LONGEST else "")))
 
 
 def _make_lines_piece(title: str, name: str, lines: Sequence[str]) -> Piece:
@@ -167,12 +175,10 @@ def _make_comment_table(record: RunRecord, models: Sequence[VariantRecord]) -> s
 
 
 def _reproduce(records: Sequence[RunRecord]) -> str:
-    """The commands, each once, with their time and commit."""
+    """The commands, each once, and the version of slimgate."""
     commands = list(dict.fromkeys(record.command for record in records if record.command))
     if not commands:
         return ""
     text = "\n".join(commands)
-    paths = dict.fromkeys(escape(record.suite.path) for record in records if record.has_suite_file)
-    suites = [", ".join(paths)[:_LONGEST]] if paths else []
-    ran = [*suites, escape(records[-1].created), f"slimgate {escape(records[-1].slimgate)}"]
-    return blocks("How to reproduce:", fence_code(text[:_LONGEST]), " · ".join(ran))
+    version = f"slimgate {escape(records[-1].slimgate)}"
+    return blocks(f"How to reproduce, with {version}:", fence_code(text[:_LONGEST]))

@@ -347,7 +347,7 @@ def make_latency_table(record: RunRecord) -> str:
         column("cache MB", lambda facts: format_megabytes(facts.cache_bytes)),
         column("tokenize ms", lambda facts: format_significant(facts.tokenize_ms)),
         column("speed-up", format_duel_speedup),
-        column("noise floor", lambda facts: format_significant(facts.noise_floor)),
+        column("noise floor", lambda facts: format_percent(facts.noise_floor)),
     ]
     return make_pipe_table(remove_empty_columns(columns)) if rows else ""
 

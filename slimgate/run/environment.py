@@ -155,7 +155,7 @@ def describe_machine_change(earlier: Machine, now: Machine) -> str | None:
 
 def _describe_load(load: float | None) -> Iterator[str]:
     if load is not None and load > BUSY:
-        yield f"other processes kept {load:.1f} of each core busy when the run began (load average)"
+        yield f"load average {load:.1f} per core when the run began"
 
 
 def _describe_threads(threads: int) -> Iterator[str]:

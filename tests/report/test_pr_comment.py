@@ -110,7 +110,7 @@ def test_it_is_short_enough_and_says_what_it_left_out(count: int) -> None:
     text = format_pr_comment([make_record(count)])
     assert len(text) < LIMIT
     assert text.count("<details>") == text.count("</details>")
-    assert "How to reproduce:" in text
+    assert "How to reproduce, with slimgate " in text
     shown = sum(line.startswith("- variant-") and "does not hold, very" in line for line in text.splitlines())
     left = f"… and {count - shown:,} more budgets that do not hold in the report."
     assert (left in text) is (shown < count)
@@ -139,6 +139,33 @@ def test_a_loosened_budget_is_reported() -> None:
     assert "**Loosened**: int8, accuracy had drop" in format_pr_comment(
         [make_sample_record(baseline=baseline)]
     )
+
+
+def test_the_comment_says_what_was_compared_and_on_how_many_rows() -> None:
+    lines = format_pr_comment([make_sample_record()]).splitlines()
+    compared = next(place for place, line in enumerate(lines) if " gate rows · " in line)
+    assert compared < lines.index("**What to ship**")
+    assert lines[compared].startswith("Suite bench/library_docs.toml · 6,000 gate rows · 2026-")
+    assert lines[compared + 1].startswith("Teacher, digest 1d3c9b76dd6a · AMD EPYC, 2 cores · baseline none")
+
+
+def test_many_targets_are_described_in_their_tables_alone() -> None:
+    record = make_sample_record()
+    many = [make_variant(f"int4-{n:03d}") for n in range(200)]
+    task = record.task.model_copy(
+        update={
+            "kind": PREDICTIONS,
+            "source": {
+                "name": "csv",
+                "base": "a.csv",
+                "targets": [f"int4-{n:03d}.csv" for n in range(200)],
+                "files": {},
+            },
+        }
+    )
+    text = format_pr_comment([make_sample_record(task=task, variants=[record.variants[0], *many])])
+    assert "6,000 rows" in text
+    assert "int4-199.csv" not in text
 
 
 def test_several_suites_share_one_comment_verdicts_first() -> None:

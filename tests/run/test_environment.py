@@ -79,7 +79,7 @@ def test_a_busy_machine_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: float | None, warns: bool
 ) -> None:
     monkeypatch.setattr(environment, "CPUS", tmp_path)
-    warning = "other processes kept 0.9 of each core busy when the run began (load average)"
+    warning = "load average 0.9 per core when the run began"
     assert describe_machine(threads=1, device="cpu", other_load=load).warnings == ([warning] if warns else [])
 
 

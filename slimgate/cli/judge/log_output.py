@@ -189,7 +189,7 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 
 def _format_summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
     line = format_verdict(counts)
-    if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
+    if verdicts.tests > 1 and counts.failed:  # only a FAIL is corrected
         slices = ", in slices for those of slices" if any(part.budgets for part in verdicts.slices) else ""
         line += f"; each FAIL is corrected for {verdicts.tests} budgets{slices} (Holm)"
     return line

@@ -55,10 +55,10 @@ class Outlook:
     def basis(self) -> str:
         """What the outlook assumes.
 
-        Example: `if 0.5 to 3 % of the answers change, an equal variant passes in 98 to 71 % of simulations`.
+        Example: `if 0.5 to 3 % of the answers change, an equal variant passes in 71 to 98 % of simulations`.
         """
         low, high = (f"{100 * share:.3g}" for share in self.changes)
-        shares = dict.fromkeys(f"{100 * share:.0f}" for share in (self.at_few, self.at_many))
+        shares = dict.fromkeys(f"{100 * share:.0f}" for share in sorted((self.at_few, self.at_many)))
         passes = " to ".join(shares)
         change = f"if {low} to {high} % of the answers change"
         return f"{change}, an equal variant passes in {passes} % of simulations"

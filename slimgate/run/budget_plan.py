@@ -137,8 +137,7 @@ class PlannedBudget:
             return f"{head} {self.basis} how many gate rows it takes"
         if all(rows is None for rows in self.needed):
             return f"{head} {self.answer}, and no number of rows would ({self.basis})"
-        takes = "enough are" if self.is_decidable else "it takes"
-        return f"{head} {self.answer}; {takes} about {self.takes} ({self.basis})"
+        return f"{head} {self.answer}; it takes about {self.takes} ({self.basis})"
 
 
 class _EarlierFacts(NamedTuple):

@@ -38,7 +38,7 @@ def test_the_word_is_that_of_the_shares_that_pass(at_few: float, at_many: float,
 
 
 def test_the_basis_names_changes_and_shares() -> None:
-    expected = "if 0.5 to 3 % of the answers change, an equal variant passes in 98 to 71 % of simulations"
+    expected = "if 0.5 to 3 % of the answers change, an equal variant passes in 71 to 98 % of simulations"
     assert Outlook(CONVERTED, 0.98, 0.71).basis == expected
     assert "an equal variant passes in 50 % of simulations" in Outlook(CONVERTED, 0.5, 0.5).basis
 

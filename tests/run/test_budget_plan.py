@@ -73,7 +73,7 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
     """0.25 to 1.5 % turn from right to wrong, of 4 %: 2.4865² 0.015 / 0.025² + 2 / 0.015 rows at most."""
     line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
     # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
-    assert "enough are about 79 to 282 " in line
+    assert "; it takes about 79 to 282 " in line
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_new_groups_count_beside_the_variance_a_run_measured(tmp_path: Path) -> 
     """2 % of 0.829 take log 0.05 / log 0.98342 = 179.2 groups without a loss, whatever the rows vary."""
     earlier = earlier_run(variance=0.001)
     budget = "accuracy = { drop_relative = 0.02 }"
-    assert "enough are about 180 " in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    assert "; it takes about 180 " in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
     line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
     assert "2,000 gate rows in 50 groups CANNOT decide it; it takes about 7,200 (" in line
 
@@ -122,7 +122,7 @@ def test_new_groups_count_beside_the_variance_a_run_measured(tmp_path: Path) -> 
 def test_a_limit_outside_the_measured_interval_is_decided(tmp_path: Path, limit: float) -> None:
     budget, gate = f"accuracy = {{ drop_points = {limit} }}", GateGroups((1,) * 2000)
     line = planned_line(tmp_path, budget, gate, earlier_run(variance=0.1))
-    assert "2,000 gate rows can decide it; enough are about 2,000 (the run of" in line
+    assert "2,000 gate rows can decide it; it takes about 2,000 (the run of" in line
     assert line.endswith("measured a drop of 2.9 [2.3, 3.5])")
 
 
@@ -162,7 +162,7 @@ def test_both_sides_are_planned_with_the_power_of_both(tmp_path: Path) -> None:
     """2.9264² psi / 0.02² + 3 / psi: 743 rows where 3 % change; 315 pass with two lost rows."""
     gate = GateGroups((1,) * 500)
     one_sided = planned_line(tmp_path / "a", "accuracy = { drop_points = 2.0 }", gate)
-    assert "takes about 238 to 531 " in one_sided or "enough are about 238 to 531 " in one_sided
+    assert "; it takes about 238 to 531 " in one_sided
     both_sides = planned_line(tmp_path / "b", "accuracy = { equivalent_points = 2.0 }", gate)
     assert both_sides.startswith("budget accuracy equivalent_points 2 (shorter")
     assert "500 gate rows may decide it; it takes about 315 to 743 (" in both_sides

@@ -201,20 +201,33 @@ def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
+def _describe_teacher(draft: Draft) -> str:
+    """What becomes of the model that --model names."""
+    from slimgate.cli.init.suite_text import format_text
+    from slimgate.data.labels import format_label_map
+    from slimgate.models.config import list_model_labels
+
+    if draft.standing == "other labels":
+        outputs = format_text(format_label_map(list_model_labels(draft.model.config)))
+        return (
+            f"the model's labels ({outputs}) differ from the data's, so the teacher gets a new head and is "
+            "fine-tuned; to keep the model unchanged, give the data's label of each output, in this order, "
+            "with --model-labels"
+        )
+    return {
+        "ready": "the teacher is the unchanged model",
+        "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
+        "fresh": "the model has random weights: the teacher is trained first",
+    }[draft.standing]
+
+
 def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
     from slimgate._system.escape import write_lines
     from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 
     lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in describe_rows(draft))]
-    teacher = {
-        "ready": "the teacher is the unchanged model",
-        "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
-        "fresh": "the model has random weights: the teacher is trained first",
-        "other labels": "the model's labels differ from the data's, so the teacher gets a new head and is "
-        "fine-tuned; to keep the model unchanged, name the label of each output with --model-labels",
-    }[draft.standing]
     lines += [
-        f"  {teacher}",
+        f"  {_describe_teacher(draft)}",
         *(f"  {line}" for line in planned),
         f"{path.with_name(SCHEMA_FILE)}: for editors",
     ]

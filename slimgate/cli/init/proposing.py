@@ -164,6 +164,17 @@ def choose_int8_steps(model: ModelSettings) -> list[Json]:
     return list_onnx_int8_steps(model)
 
 
+def choose_int4_steps(model: ModelSettings) -> list[Json]:
+    """Steps to 4 bits for a language model; empty for other models, which are small in int8.
+
+    A scale belongs to 128 weights, as servers expect, or to fewer if 128 does not divide the width.
+    """
+    if not model.causal:
+        return []
+    size = next((size for size in (128, 64, 32) if (model.width or 0) % size == 0), 32)
+    return [{"gptq": {"bits": 4, "group_size": size}}]
+
+
 def choose_training_options(model: ModelSettings) -> Json:
     """Options of every training step: a wide model has a smaller learning rate."""
     is_narrow = (model.width or 0) <= 512

@@ -69,7 +69,7 @@ def format_text(text: str) -> str:
 
 def _format_suite_head(draft: Draft) -> Iterator[str]:
     file = f"bench/{draft.name}.toml"
-    yield f"{HEADER} for {format_text(os.path.basename(draft.files.first))}; it is yours to change."
+    yield f"{HEADER} for {format_text(os.path.basename(draft.files.first))}; change it as you like."
     yield f"#   pytest {file} --slimgate-plan   what would be built, and whether the rows decide the budgets"
     yield f"#   pytest {file}                   builds, measures, judges; writes reports/latest/{draft.name}/"
     yield "[suite]"
@@ -105,7 +105,7 @@ def _format_task(draft: Draft, folder: Path) -> Iterator[str]:
     else:
         yield f"group = {format_toml_value(draft.guess.group)}   # rows of one group stay in one split"
     if draft.label is not None:
-        yield 'slices = ["length_bucket"]   # results apart by length, as by label; add your columns'
+        yield 'slices = ["length_bucket"]   # figures for each length, as for each label; add your columns'
     yield f"splits = {format_toml_value(draft.sizes)}   # gate only judges"
 
 
@@ -258,6 +258,12 @@ def _format_variants(draft: Draft) -> Iterator[str]:
         yield 'from = "student"'
         yield f"steps = {format_toml_value(int8 or [{'int8_dynamic': {'embeddings': True}}])}"
         yield ""
+    if int4 := proposing.choose_int4_steps(draft.model):
+        yield "# 4 bits for each weight of the blocks, rounded by GPTQ. For vLLM or SGLang, add the step"
+        yield "# { compressed_tensors = {} } (slimgate[llm]); for llama.cpp, see to_gguf"
+        yield "[variants.int4]"
+        yield f"steps = {format_toml_value(int4)}"
+        return
     yield "[variants.pruned-50]"
     yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
     yield "gated = false   # measured and shown; its verdict fails no run"
@@ -294,7 +300,7 @@ def _format_budgets(draft: Draft) -> Iterator[str]:
     if draft.label is not None and fewest < needed:
         yield f"# [budgets.slices] takes about {needed} gate rows of each label; one has {fewest}."
     elif draft.label is not None:
-        yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
+        yield "# The most that one label or length may lose; it takes enough rows of each to show it:"
         yield "# [budgets.slices]"
         yield f"# {format_toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
 

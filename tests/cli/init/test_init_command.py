@@ -83,7 +83,8 @@ def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Com
 
 def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Command) -> None:
     write_tiny_bert(repository / "ready", labels=("good", "bad"))
-    assert "the model's labels differ from the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
+    out = init("--model", "ready", "--data", "reviews.csv")[1]
+    assert "the model's labels (0=good, 1=bad) differ from the data's" in out
     assert read_suite(repository, "reviews")["task"]["pooling"] == "mean"
     assert init("--model", "ready", "--data", "reviews.csv", "--model-labels", "pos,neg", "--force")[0] == 0
     suite = read_suite(repository, "reviews")
@@ -166,6 +167,8 @@ def test_a_language_model_and_text_alone(repository: Path, init: Command) -> Non
     assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
     suite = read_suite(repository, "notes")
     assert (suite["task"]["kind"], suite["measure"]["on_inconclusive"]) == ("causal_lm", "warn")
+    assert list(suite["variants"]) == ["student", "int8", "student-int8", "int4"]
+    assert suite["variants"]["int4"]["steps"] == [{"gptq": {"bits": 4, "group_size": 32}}]
 
 
 def test_long_texts_of_a_language_model_are_read_in_windows(repository: Path, init: Command) -> None:
@@ -287,6 +290,18 @@ def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Comma
         "from": "student",
         "steps": [{"to_ctranslate2": {"quantization": "int8"}}],
     }
+
+
+@pytest.mark.slow
+def test_the_int4_variant_of_a_language_model_runs(repository: Path, init: Command) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    (repository / "notes.txt").write_text("\n".join(f"the film is good a {i}" for i in range(80)), "utf-8")
+    assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
+    ran = run_pytest(repository, "bench/notes.toml", "-p", "no:xdist", "-k", "int4 and (quality or size)")
+    int4, teacher = (ran.find_variant("notes", name) for name in ("int4", "teacher"))
+    assert int4["error"] is None, int4["error"]
+    assert int4["artifact"]["bytes"] < teacher["artifact"]["bytes"]
+    assert set(int4["quality"]) >= {"perplexity", "token_accuracy"}
 
 
 @pytest.mark.slow

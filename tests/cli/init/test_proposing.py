@@ -12,6 +12,7 @@ from slimgate.cli.init.models import ModelSettings, count_tokens
 from slimgate.cli.init.proposing import (
     choose_blocks,
     choose_budgets,
+    choose_int4_steps,
     choose_max_tokens,
     choose_split_sizes,
     list_onnx_int8_steps,
@@ -96,6 +97,26 @@ def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
     model = ModelSettings("model", Path("model"), {"model_type": "bert"}, fresh=False)
     options = list_onnx_int8_steps(model)[-1]["onnx_int8_static"]
     assert options.get("reduce_range", False) is (instructions == ["avx2"])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"hidden_size": 4096}, 128),
+        ({"hidden_size": 576}, 64),
+        ({"n_embd": 32}, 32),
+        ({}, 128),
+    ],
+    ids=["llama", "576", "tiny", "unknown-width"],
+)
+def test_a_decoder_gets_4_bits_in_groups_that_divide_it(config: dict[str, int], expected: int) -> None:
+    model = ModelSettings("m", Path("m"), {"architectures": ["LlamaForCausalLM"], **config}, fresh=False)
+    assert choose_int4_steps(model) == [{"gptq": {"bits": 4, "group_size": expected}}]
+
+
+def test_an_encoder_gets_no_4_bits() -> None:
+    config = {"architectures": ["BertForSequenceClassification"], "hidden_size": 384}
+    assert choose_int4_steps(ModelSettings("m", Path("m"), config, fresh=False)) == []
 
 
 def test_rows_whose_tokens_are_counted_are_spread_over_the_file() -> None:

@@ -12,7 +12,7 @@ from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import is_in_points, is_two_sided_kind, list_metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
-from slimgate.results.base import OnInconclusive
+from slimgate.results.base import BudgetFacts, OnInconclusive
 
 # What a verdict is about: the first build on rows like these, or the recipe over its builds and the rows.
 Over = Literal["rows", "builds"]
@@ -139,6 +139,13 @@ class Limited(Protocol):
     def kind(self) -> str: ...
     @property
     def limit(self) -> float: ...
+
+
+def find_builds_budget(budgets: Iterable[BudgetFacts]) -> BudgetFacts | None:
+    """The judged budget on the mean drop of several builds; None if there is none."""
+    return next(
+        (budget for budget in budgets if is_in_points(budget.kind) and (budget.builds or 1) > 1), None
+    )
 
 
 def format_kind(kind: str) -> str:

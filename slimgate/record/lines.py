@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.budgets.base import Unit
+from slimgate.judge.budget_kinds import find_builds_budget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.facts import Facts, JudgedFacts
@@ -80,6 +81,16 @@ class Line(Facts):
     drop_low: float | None = _make_column("lower bound of the drop's 90 % interval")
     drop_high: float | None = _make_column("upper bound of the drop's 90 % interval")
     drop_unit: Unit | None = _make_column("points, or percent of the teacher's value")
+    builds: int | None = _make_column("number of builds by seed; `drop` is that of the first seed's build")
+    builds_drop: float | None = _make_column("mean drop of the builds, in `drop_unit`")
+    builds_drop_low: float | None = _make_column(
+        "lower bound of the 90 % interval of `builds_drop`, over builds and rows; only for a budget with "
+        '`over = "builds"`'
+    )
+    builds_drop_high: float | None = _make_column("upper bound of the same interval")
+    builds_drop_sd: float | None = _make_column(
+        "standard deviation of the drop between builds, on the same rows"
+    )
     rows: int | None = _make_column(
         "number of judged rows, of requests of a load test, or of chunks of a KL log"
     )
@@ -200,9 +211,26 @@ def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "drop_low": low,
         "drop_high": high,
         "drop_unit": None if facts.drop_points is None else facts.unit,
+        **_describe_builds(facts),
         "rows": facts.n,
         "rows_needed": facts.n_needed,
         **_describe_verdict(facts),
+    }
+
+
+def _describe_builds(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
+    """The drop of all builds; empty for a single one, and for a comparison with the baseline."""
+    spread = facts.builds if isinstance(facts, QualityFacts) else None
+    if spread is None:
+        return {}
+    judged = find_builds_budget(facts.budgets)
+    low, high = _split_bounds(judged.interval if judged is not None else None)
+    return {
+        "builds": len(spread.seeds),
+        "builds_drop": spread.mean_points,
+        "builds_drop_low": low,
+        "builds_drop_high": high,
+        "builds_drop_sd": spread.sd_points,
     }
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from slimgate._system.escape import escape
 from slimgate._system.number_text import format_fixed
 from slimgate.budgets.registry import is_in_points
-from slimgate.judge.budget_kinds import is_two_sided, measure_harm
+from slimgate.judge.budget_kinds import find_builds_budget, is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, blocks, make_pipe_table
-from slimgate.results.base import BudgetFacts
 from slimgate.results.quality import BuildsFacts, QualityFacts
 
 _EXPLAINED = """\
@@ -88,16 +87,9 @@ def _list_repeated_builds(record: RunRecord) -> Iterator[tuple[VariantRecord, st
                 yield model, metric, facts.builds
 
 
-def _find_builds_budget(facts: QualityFacts) -> BudgetFacts | None:
-    """The budget on the mean drop of the builds, if there is one."""
-    return next(
-        (budget for budget in facts.budgets if is_in_points(budget.kind) and budget.value is not None), None
-    )
-
-
 def _format_mean(facts: QualityFacts, spread: BuildsFacts) -> str:
     """A text such as `0.90 [-0.31, 2.11]`."""
-    shown, judged = format_fixed(spread.mean_points, 2), _find_builds_budget(facts)
+    shown, judged = format_fixed(spread.mean_points, 2), find_builds_budget(facts.budgets)
     if judged is None or judged.interval is None:
         return shown
     low, high = (format_fixed(end, 2) for end in judged.interval)

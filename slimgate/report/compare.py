@@ -327,7 +327,9 @@ def format_release_comparison(comparison: Comparison) -> str:
             add_heading("### Size", make_size_change_table(comparison)),
             add_heading("### Latency", make_latency_change_table(comparison)),
             add_heading("### Measurements", make_measurement_change_table(comparison)),
-            format_separation(comparison.separation, _SEPARATION_HEADING),
+            format_separation(
+                comparison.separation, _SEPARATION_HEADING, first_builds=comparison.first_builds
+            ),
             _HOW,
             _HOW_LOG_SLICES
             if any(change.of_log_slice for model in comparison.variants for change in model.metrics)

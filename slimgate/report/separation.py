@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_count, format_fixed, format_int
+from slimgate.record.comparing.separation import compares_first_builds
 from slimgate.record.run import RunRecord
 from slimgate.report.figures import format_metric_value
 from slimgate.report.tables import Column, blocks, fold, format_bullets, make_pipe_table
 from slimgate.results.quality import PairFacts, SeparationFacts
 
 HEADING = "## Which variants can be told apart"
+_FIRST_BUILDS = """\
+This compares the builds of the first seed, not the methods: other seeds may give another order ("Builds by \
+seed")."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -18,19 +22,27 @@ def format_separation_section(record: RunRecord, *, folded: bool = True) -> str:
 
     folded: whether the list of all pairs is behind a line.
     """
-    return format_separation(record.separation, HEADING, folded=folded)
+    return format_separation(
+        record.separation, HEADING, folded=folded, first_builds=compares_first_builds(record)
+    )
 
 
-def format_separation(facts: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
-    """A line a variant with its groups, and how far it is from the best; then the pairs."""
+def format_separation(
+    facts: SeparationFacts | None, heading: str, *, folded: bool = True, first_builds: bool = False
+) -> str:
+    """A line a variant with its groups, and how far it is from the best; then the pairs.
+
+    first_builds: whether the variants have several builds, of which the first is compared.
+    """
     if facts is None:
         return ""
     metric = escape(facts.metric)
     if facts.note is not None:
         return blocks(heading, f"Not compared by {metric}: {escape(facts.note)}")
     names = list(facts.values)
+    builds = _FIRST_BUILDS if first_builds else ""
     if len(facts.groups) == 1:
-        return blocks(heading, _summarize_separation(facts), _describe_not_compared(facts))
+        return blocks(heading, _summarize_separation(facts), builds, _describe_not_compared(facts))
     columns = [
         Column("variant", [escape(name) for name in names]),
         Column(metric, [format_metric_value(facts.values[name]) for name in names], right=True),
@@ -46,6 +58,7 @@ def format_separation(facts: SeparationFacts | None, heading: str, *, folded: bo
         _summarize_separation(facts),
         make_pipe_table(columns),
         _explain(facts),
+        builds,
         _describe_not_compared(facts),
         shown,
     )

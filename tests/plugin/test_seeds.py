@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from support.user_repository import COMMON, Ran, run_pytest
 
+from slimgate.record.files import read_record_file
+from slimgate.record.lines import make_lines
+
 pytestmark = pytest.mark.slow
 
 SUITE = """\
@@ -61,6 +64,24 @@ def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
     report = (ran.folder / "reports/latest/builds/report.md").read_text()
     assert "budget 100.0 over 3 builds: " in report
     assert "budget 100.0 (all builds are equal) " in report
+    assert report.count("compares the builds of the first seed, not the methods") == 1
+    shown = "{:.1f} [{:.1f}, {:.1f}] over 3 builds".format(budget["value"], *budget["interval"])
+    assert shown in ran.out  # the table of the terminal has what the verdict is about
+
+
+def test_lines_have_the_drop_of_all_builds(ran: Ran) -> None:
+    record = read_record_file(ran.folder / "reports/latest/builds").record
+    lines = {(line.variant, line.name): line for line in make_lines(record) if line.kind == "metric"}
+    facts = ran.find_variant("builds", "int8")["quality"]["mcc"]
+    judged, shown = lines["int8", "mcc"], lines["int8", "accuracy"]
+    assert (judged.builds, shown.builds, lines["pruned", "mcc"].builds) == (3, 3, None)
+    assert judged.drop == facts["builds"]["drops_points"][0]
+    assert (judged.builds_drop, judged.builds_drop_sd) == (
+        facts["builds"]["mean_points"],
+        facts["builds"]["sd_points"],
+    )
+    assert [judged.builds_drop_low, judged.builds_drop_high] == facts["budgets"][0]["interval"]
+    assert (shown.builds_drop_low, shown.builds_drop_high) == (None, None)  # its budgets are over rows
 
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:

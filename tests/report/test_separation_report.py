@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from support.sample_record import make_sample_record
 
+from slimgate.record.comparing import compare
+from slimgate.record.files import StoredRecord
 from slimgate.report import format_suite_report
+from slimgate.report.compare import format_release_comparison
 from slimgate.report.separation import HEADING, format_separation
-from slimgate.results.quality import PairFacts, SeparationFacts
+from slimgate.results.quality import BuildsFacts, PairFacts, SeparationFacts
 
 FOUND = SeparationFacts(
     metric="accuracy",
@@ -80,6 +85,29 @@ def test_what_grew_is_in_percent() -> None:
     changes = {"unit": "percent", "values": values, "pairs": [twice], "groups": groups}
     text = format_separation(FOUND.model_copy(update=changes), HEADING)
     assert "worse by 100.0 % [95.0, 105.0]" in text
+
+
+def test_several_builds_are_said_to_be_compared_by_the_first() -> None:
+    words = "compares the builds of the first seed, not the methods"
+    sample = make_sample_record(separation=FOUND)
+    spread = BuildsFacts(
+        seeds=[0, 1], drops_points=[0.5, 0.7], mean_points=0.6, sd_points=0.1, sampling_se_points=0.3
+    )
+    model = sample.variants[1]
+    quality = {**model.quality, "accuracy": model.quality["accuracy"].model_copy(update={"builds": spread})}
+    several = sample.model_copy(
+        update={
+            "variants": [
+                sample.variants[0],
+                model.model_copy(update={"quality": quality}),
+                *sample.variants[2:],
+            ]
+        }
+    )
+    assert words not in format_suite_report(sample)
+    assert words in format_suite_report(several)
+    comparison = compare(StoredRecord(Path("a"), sample), StoredRecord(Path("b"), several))
+    assert words in format_release_comparison(comparison)
 
 
 def test_no_pair_no_section() -> None:

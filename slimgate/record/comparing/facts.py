@@ -208,8 +208,9 @@ class Comparison(Facts):
     """The changes between two releases. notes: why something could not be compared, in words.
 
     gates_gone: those models of `removed` that gated; their budgets were removed too. weaker: every way in
-    which the new gate demands less. separation: of the new release's variants. original, other: the names of
-    both sides in the text, "base" and "target" for logs.
+    which the new gate demands less. separation: of the new release's variants; first_builds: whether they
+    have several builds, of which the first is compared. original, other: the names of both sides in the text,
+    "base" and "target" for logs.
     """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
@@ -227,6 +228,7 @@ class Comparison(Facts):
     teacher: ModelChange | None = None
     variants: list[ModelChange] = Field(default_factory=list)
     separation: SeparationFacts | None = None
+    first_builds: bool = False
     original: str = "teacher"
     other: str = "variant"
 

@@ -41,6 +41,7 @@ from slimgate.record.comparing.metrics import (
     load_known_metrics,
     pair_if_judged,
 )
+from slimgate.record.comparing.separation import compares_first_builds
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import RATE_WORDS, Machine
@@ -81,6 +82,7 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         teacher=teacher,
         variants=[_add_readings(variant, teacher, after.task.sides.original) for variant in variants],
         separation=after.separation,
+        first_builds=compares_first_builds(after),
         original=after.task.sides.original,
         other=after.task.sides.other,
     )

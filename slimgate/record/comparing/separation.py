@@ -85,6 +85,14 @@ def separate_variants(
     return None if facts is None else facts.model_copy(update=known)
 
 
+def compares_first_builds(record: RunRecord) -> bool:
+    """Whether a variant of the record's separation has several builds; only the first is compared."""
+    if record.separation is None:
+        return False
+    quality = [model.quality.get(record.separation.metric) for model in record.variants]
+    return any(facts is not None and facts.builds is not None for facts in quality)
+
+
 def _find_shared_metric(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:
     """The first metric with budgets for two or more gated variants, and those variants."""
     gated = [model for model in record.variants[1:] if model.gated]

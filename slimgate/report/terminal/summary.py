@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING, format_apart, format_count
-from slimgate.judge.budget_kinds import list_point_limits
+from slimgate.judge.budget_kinds import find_builds_budget, list_point_limits
+from slimgate.judge.message import format_builds
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
@@ -260,6 +261,10 @@ def _is_growth(record: RunRecord, metric: str) -> bool:
 def _format_drop_cell(facts: QualityFacts | None) -> str:
     if facts is None or facts.drop_points is None or facts.interval is None:
         return MISSING
-    numbers = (facts.drop_points, *facts.interval)
+    judged = find_builds_budget(facts.budgets)  # its verdict is about the mean, not about the first build
+    if judged is not None and judged.value is not None and judged.interval is not None:
+        numbers, over = (judged.value, *judged.interval), format_builds(judged.builds)
+    else:
+        numbers, over = (facts.drop_points, *facts.interval), ""
     value, low, high = format_apart(numbers, list_point_limits(facts.budgets))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]{over}"

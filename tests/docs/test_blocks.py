@@ -13,6 +13,8 @@ from support import doc_checks
 from support.doc_blocks import LANGUAGES, PAGES, ROOT, Check, list_examples
 from sybil import Example
 
+from slimgate.errors import SuiteError
+
 CHECKS: dict[str, Check] = {
     "console": doc_checks.check_console,
     "math": doc_checks.check_math,
@@ -49,12 +51,36 @@ def test_every_block_has_a_language_that_is_known(page: Path) -> None:
         ("```console\n$ pytest bench --slimgate-no\n```\n", AssertionError),
         ("```console\n$ pytest bench/nowhere.toml\n```\n", AssertionError),
         ("```console\n$ make all\n```\n", AssertionError),
+        ("```console\n$ pip install 'slimgate[modles]'\n```\n", AssertionError),
+        ("```console\n$ tox -e mutant\n```\n", AssertionError),
+        ("```console\n$ python -m tools.atack\n```\n", AssertionError),
+        ("```console\n$ ./try benchs\n```\n", AssertionError),
+        ("```math\n\\fraction{1}{2}\n```\n", AssertionError),
+        ("```math\n\\frac{1\n```\n", AssertionError),
         ("```toml\nsteps = [{ int8_dynamic = { bits = 3 } }]\n```\n", ValueError),
+        ('```toml\nsource = { name = "files", pth = "rows.csv" }\n```\n', ValueError),
+        ('```toml\n[task]\nkind = "text_classification"\nmax_token = 16\n```\n', Exception),
+        ('```toml\n[logs]\nbse = "b"\ntargets = { a = "a" }\n```\n', SuiteError),
+        ("```toml\n[budgets.pooled]\ndrop_point = 1.0\n```\n", Exception),
         ("```toml\n[budgets]\naccurcy = { drop_points = 1.0 }\n```\n", Exception),
         ("```python\nfrom slimgate import Stepp\n```\n", AssertionError),
         ("```yaml\nscript:\n  - if true\n```\n", AssertionError),
     ],
-    ids=["option", "pytest", "file", "program", "step", "budget", "import", "shell"],
+    ids=[
+        *(
+            "option",
+            "pytest",
+            "file",
+            "program",
+            "extra",
+            "environment",
+            "module",
+            "subcommand",
+            "command of a formula",
+            "brace",
+        ),
+        *("step", "source", "task", "logs", "pooled budget", "budget", "import", "shell"),
+    ],
 )
 def test_a_block_that_is_wrong_is_noticed(tmp_path: Path, block: str, error: type[BaseException]) -> None:
     page = tmp_path / "page.md"

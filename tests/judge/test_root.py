@@ -33,6 +33,7 @@ def test_the_root_is_that_of_scipy(name: str) -> None:
 
 def test_the_bound_of_tango_is_that_of_scipy() -> None:
     random = np.random.default_rng(4)
+    with_root = 0
     for _ in range(300):
         n = int(random.choice([10, 100, 2000, 10**7]))
         lost, won = (int(count) for count in random.integers(0, n // 2, 2))
@@ -42,9 +43,11 @@ def test_the_bound_of_tango_is_that_of_scipy() -> None:
 
         low, high = (lost - won) / n + 1e-13, 1 - 1e-13
         if distance(high) < 0:
+            with_root += 1
             assert find_root(distance, low, high, xtol=1e-14, rtol=1e-14) == brentq(
                 distance, low, high, xtol=1e-14, rtol=1e-14
             )
+    assert with_root > 200
 
 
 def test_an_end_may_be_the_root() -> None:

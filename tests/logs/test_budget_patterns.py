@@ -99,10 +99,16 @@ def test_a_budget_that_decides_nothing_is_refused(stated: dict[str, Any], messag
 
 
 def test_a_default_may_have_exceptions_for_everything() -> None:
-    read({"*": DROP, "gsm8k*": LOOSE}).check_used(KEYS[:1])
-    read({"*": DROP, "gsm8k*": LOOSE, "arc*": LOOSE}).check_used(KEYS)
+    budgets = read({"*": DROP, "gsm8k*": LOOSE, "arc*": LOOSE})
+    budgets.check_used(KEYS)
+    assert list_limits(budgets, "gsm8k") == list_limits(budgets, "arc") == LOOSE
+    assert list_limits(budgets, "mmlu") == DROP
     slices = {"acc": DROP, "topic": {"a": {"acc": LOOSE}, "b": {"acc": LOOSE}}}
-    assert judge({"*": LOOSE, "slices": slices}, "topic").slices
+    parts = [part for part in judge({"*": LOOSE, "slices": slices}, "topic").slices if part.name[:3] != "arc"]
+    assert {part.name: part.budgets[0].limit for part in parts} == {
+        "gsm8k/acc[topic=a]": 90.0,
+        "gsm8k/acc[topic=b]": 90.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,11 @@ def test_a_default_may_have_exceptions_for_everything() -> None:
 )
 def test_a_wider_pattern_may_decide_nothing_in_one_log(wider: str, narrower: str) -> None:
     """The same file is for logs with more metrics."""
-    read({wider: DROP, narrower: LOOSE}).check_used(KEYS[:1])
+    budgets = read({wider: DROP, narrower: LOOSE})
+    budgets.check_used(KEYS[:1])
+    assert list_limits(budgets, "gsm8k") == LOOSE
+    with pytest.raises(SuiteError, match="decides no"):
+        read({narrower: DROP, wider: LOOSE}).check_used(KEYS[:1])
 
 
 def test_a_slice_budget_that_decides_nothing_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.compared_logs import check_setting, judge_files, write_json
+from support.compared_logs import check_same_settings, check_setting, judge_files, write_json
 from support.tool_logs import make_openai_event, make_openai_head, write_lines
 
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -108,14 +108,14 @@ def test_names_of_the_model_itself_are_no_difference(tmp_path: Path) -> None:
         for name, extra in (("base", None), ("int4", {}))
     ]
     base, target = files
-    assert judge_files(base, target).comparisons
+    check_same_settings(base, target)
 
 
 def test_a_scorer_of_one_log_alone_is_no_difference(tmp_path: Path) -> None:
     scorers = [{"name": "match", "options": {}}, {"name": "length", "options": {"most": 5}}]
     base = write_inspect_log(tmp_path / "base.json", "vllm/base", scorers=scorers)
     target = write_inspect_log(tmp_path / "int4.json", "vllm/int4", scorers=scorers[:1])
-    assert judge_files(base, target).comparisons
+    check_same_settings(base, target)
 
 
 def test_options_of_one_inspect_log_alone_are_a_note(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_option_of_no_value_equals_a_missing_option(tmp_path: Path) -> None:
         )
         for model, args in (("b", {"shuffle": True}), ("c", {"shuffle": True, "fewshot": None}))
     )
-    assert judge_files(base, target).comparisons
+    check_same_settings(base, target)
 
 
 def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_model_that_grades_its_own_answers_is_refused(tmp_path: Path) -> None:
     judged = [
         write_inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED_BY_JUDGE) for name in ("c", "d")
     ]
-    assert judge_files(*judged).comparisons
+    check_same_settings(*judged)
 
 
 @pytest.mark.parametrize(("graders", "refused"), [(([], []), True), ((["judge"], ["judge"]), False)])
@@ -214,7 +214,7 @@ def test_the_grader_of_openai_evals_is_its_last_model(
     if refused:
         check_setting(*logs, "scorers", 'scorers {"modelgraded": {"model": "a"}} and')
     else:
-        assert judge_files(*logs).comparisons
+        check_same_settings(*logs, task="sums.s1.simple-v0")
 
 
 def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:

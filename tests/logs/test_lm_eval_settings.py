@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.compared_logs import check_setting, judge_files
+from support.compared_logs import check_same_settings, check_setting, judge_files
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -96,7 +96,7 @@ def test_arguments_of_lm_eval_models_are_compared(
 )
 def test_equal_arguments_of_lm_eval_models_are_equal(tmp_path: Path, before: object, after: object) -> None:
     base, target = write_lm_eval_log(tmp_path / "base", before), write_lm_eval_log(tmp_path / "int4", after)
-    assert judge_files(base, target).comparisons
+    check_same_settings(base, target)
 
 
 def write_samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **settings: Any) -> Path:
@@ -115,8 +115,7 @@ def test_generation_settings_in_samples_are_compared(tmp_path: Path) -> None:
     base = write_samples_alone(tmp_path / "base")
     target = write_samples_alone(tmp_path / "int4", do_sample=True, temperature=0.8)
     check_setting(base, target, "generation", '"do_sample": false')
-    alike = judge_files(base, write_samples_alone(tmp_path / "w8"))
-    assert alike.comparisons
+    alike = check_same_settings(base, write_samples_alone(tmp_path / "w8"))
     assert any(UNSTATED_SETTINGS in note for note in alike.notes)  # as of the model's arguments
 
 
@@ -126,8 +125,7 @@ def test_settings_of_a_request_are_not_those_of_a_configuration(tmp_path: Path) 
     target = write_samples_alone(
         tmp_path / "int4", {"generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 256}}
     )
-    verdicts = judge_files(base, target)
-    assert verdicts.comparisons
+    verdicts = check_same_settings(base, target)
     assert any(UNSTATED_SETTINGS in note for note in verdicts.notes)
 
 
@@ -138,7 +136,7 @@ def test_samples_without_results_state_only_some_settings(tmp_path: Path) -> Non
     stored = read_base_log(tmp_path / "base.parquet", "base.parquet")
     assert judge_logs(stored, read_log(target), LogBudgets(), Rules()).comparisons
     unstated = write_samples_alone(tmp_path / "w8", {"generation_kwargs": None})
-    assert judge_files(base, unstated).comparisons
+    check_same_settings(base, unstated)
 
 
 def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
@@ -146,7 +144,7 @@ def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
     target = write_lm_eval_log(tmp_path / "int4", ignore_case=True, regexes_to_ignore=[","])
     words = 'scorers {"acc": {}} and {"acc": {"ignore_case": true, "regexes_to_ignore": [","]}}'
     check_setting(base, target, "scorers", words)
-    assert judge_files(base, write_lm_eval_log(tmp_path / "w8")).comparisons
+    check_same_settings(base, write_lm_eval_log(tmp_path / "w8"))
 
 
 def write_task_config(folder: Path, options: Mapping[str, Any], /, **results: Any) -> Path:
@@ -192,7 +190,7 @@ def test_what_no_prompt_or_score_depends_on_is_not_compared(tmp_path: Path) -> N
         )
         for name, address in (("base", "7f01"), ("int4", "7fa2"))
     ]
-    assert judge_files(*files).comparisons
+    check_same_settings(*files)
 
 
 def test_an_option_that_only_another_version_writes_is_a_note(tmp_path: Path) -> None:

@@ -163,6 +163,10 @@ def test_an_encoder_gives_the_vectors_of_the_network(tmp_path: Path, pooling: st
 def test_rows_are_read_as_the_tokenizer_reads_them(llama: Converted) -> None:
     texts = ["good film", "one  two\n three", "naïve – 東京 🙂 1234", ""]
     llama_cpp.runtime.check_rows(llama.folder, texts)
+    [file] = llama.folder.glob("*.gguf")
+    vocabulary = LlamaModel(file, user="test", vocabulary_alone=True)
+    expected = llama.model.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert [vocabulary.tokenize(text) for text in texts] == expected
 
 
 def test_another_vocabulary_is_one_line(llama: Converted, tmp_path: Path) -> None:

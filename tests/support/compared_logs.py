@@ -32,3 +32,11 @@ def check_setting(base: Path, target: Path, name: str, words: str) -> None:
     assert words in str(refusal.value)
     assert f"accept it by --allow {name}" in str(refusal.value)
     assert any(words in note for note in judge_files(base, target, name).notes)
+
+
+def check_same_settings(base: Path, target: Path, task: str = "sums") -> LogVerdicts:
+    """Checks that the task is judged, and that no note names a setting with two values, or with one."""
+    verdicts = judge_files(base, target)
+    assert [part.task for part in verdicts.comparisons] == [task]
+    assert not [note for note in verdicts.notes if "} and {" in note or "only one of the logs has" in note]
+    return verdicts

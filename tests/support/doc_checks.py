@@ -195,8 +195,12 @@ def list_scripts(value: object) -> Iterator[str]:
 
 
 def check_math(example: Example) -> None:
-    """Checks that the site can render the formula."""
-    assert "<math" in format_math_block(example.parsed, "math")
+    """Checks that the site can render the formula: every command is known, and every brace has a partner."""
+    rendered = format_math_block(example.parsed, "math")
+    assert "<math" in rendered
+    assert "\\" not in rendered, "the converter shows an unknown command as its name"
+    braces = re.findall(r"(?<!\\)[{}]", example.parsed)
+    assert braces.count("{") == braces.count("}")
 
 
 def check_toml(example: Example) -> None:

@@ -57,9 +57,22 @@ def test_influence_that_is_not_of_the_statistic_is_refused(
         judge_quality(replace(ROC_AUC, influence=wrong), rows, rows, [QualityBudget("drop_points", 2.0)])
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (1, 30), (2, 2), (2, 400), (3, 5), (200, 200)], ids=str)
+NEGATED = replace(ROC_AUC, influence=lambda outcomes: -_compute_influence(outcomes))
+
+
+@pytest.mark.parametrize("sizes", [(1, 30), (2, 2), (2, 400), (3, 5), (200, 200)], ids=str)
 def test_influence_of_delong_is_taken_for_any_number_of_rows(sizes: tuple[int, int]) -> None:
     rows = _make_scored_rows(*sizes)
+    value = compute_value(ROC_AUC, rows)
+    check_same_value(ROC_AUC, rows, value)
+    with pytest.raises(MeasureError, match=r"roc_auc moves by .* by its influence"):
+        check_same_value(NEGATED, rows, value)
+
+
+def test_influence_of_delong_is_zero_for_a_row_of_each_class() -> None:
+    """The value then depends on no weight."""
+    rows = _make_scored_rows(1, 1)
+    assert not _compute_influence(rows).any()
     check_same_value(ROC_AUC, rows, compute_value(ROC_AUC, rows))
 
 
@@ -68,13 +81,20 @@ def test_influence_of_delong_is_taken_for_classes_of_few_rows(rows: int) -> None
     """With 4 weightings, up to 6 % of such samples were refused as if the influence were wrong."""
     labels = np.repeat(np.arange(10), rows)
     names = tuple(f"c{k}" for k in range(10))
+    refused = 0
     for seed in range(80):
         scores = np.exp(1.5 * np.random.default_rng(seed).normal(3 * np.eye(10)[labels]))
         scores /= scores.sum(axis=1, keepdims=True)
         outcomes = ClassOutcomes(
             np.arange(len(labels)).astype(np.str_), labels, scores.argmax(axis=1), names, scores
         )
-        check_same_value(ROC_AUC, outcomes, compute_value(ROC_AUC, outcomes))
+        value = compute_value(ROC_AUC, outcomes)
+        check_same_value(ROC_AUC, outcomes, value)
+        if _compute_influence(outcomes).any():  # else the value is 1 whatever the weights
+            refused += 1
+            with pytest.raises(MeasureError, match=r"roc_auc moves by .* by its influence"):
+                check_same_value(NEGATED, outcomes, value)
+    assert refused >= 40
 
 
 def _make_valued_rows(**values: Floats) -> Outcomes:

@@ -175,17 +175,42 @@ def test_a_formula_that_would_take_for_ever_is_wrong(monkeypatch: pytest.MonkeyP
         ("maths", r"\begin{pmatrix} -18 \\ 96 \end{pmatrix}"),
         ("numeric", "9 * 2 = 18\n#### 18"),
         ("choice_letter", "(B) Paris"),
-        ("passes_tests", "assert f(1) == 2"),
-        ("passes_tests", "def check(f):\n    assert f(1) == 2\n\ncheck(f)"),
-        ("passes_tests", 'def f(x):\n    """Adds 1."""\n{answer}\n\nassert f(1) == 2'),
-        ("passes_tests", "import unittest\n\n{answer}\n\nTests().test_sum()"),
-        ("passes_tests", "METADATA = dict(author='a')\ndef check(f): assert f(1) == 2\ncheck(f)"),
-        ("passes_tests", "for value in (1, 2):\n    assert f(value) == value + 1"),
-        ("passes_tests", "x = ({answer})\nassert x == 2"),
     ],
 )
 def test_a_reference_that_its_score_can_read(name: str, reference: str) -> None:
-    load_score(name, CONSENT if name == "passes_tests" else {}).check_reference(reference)
+    """Then it is a right answer itself; a formula of an answer needs its marks."""
+    score = load_score(name, {})
+    score.check_reference(reference)
+    answers = {reference, f"${reference}$"} if name == "maths" else {reference}
+    assert max(score.rate(answer, reference) for answer in answers) == 1
+    assert score.rate("(C) 987", reference) == 0
+
+
+FUNCTION = "def f(x):\n    return x + 1"
+METHOD = (
+    "class Tests(unittest.TestCase):\n    def test_sum(self):\n        self.assertEqual(1 + 1, 2)\n"
+    "    runTest = test_sum"
+)
+
+
+@pytest.mark.parametrize(
+    ("reference", "right"),
+    [
+        ("assert f(1) == 2", FUNCTION),
+        ("def check(f):\n    assert f(1) == 2\n\ncheck(f)", FUNCTION),
+        ('def f(x):\n    """Adds 1."""\n{answer}\n\nassert f(1) == 2', "    return x + 1"),
+        ("import unittest\n\n{answer}\n\nTests().test_sum()", METHOD),
+        ("METADATA = dict(author='a')\ndef check(f): assert f(1) == 2\ncheck(f)", FUNCTION),
+        ("for value in (1, 2):\n    assert f(value) == value + 1", FUNCTION),
+        ("x = ({answer})\nassert x == 2", "1 + 1"),
+    ],
+    ids=["assertion", "call", "end of a function", "unittest", "metadata", "loop", "expression"],
+)
+def test_tests_that_the_score_can_run(reference: str, right: str) -> None:
+    score = load_score("passes_tests", CONSENT)
+    score.check_reference(reference)
+    assert score.rate(right, reference) == 1
+    assert score.rate(right.replace("1", "3"), reference) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from slimgate.errors import MeasureError
 from slimgate.run.measure.duel import Block, ContenderSpec, run_duel
 from slimgate.run.measure.timed_call import change_inputs, check_forward
 
-SECONDS = 0.003
 INPUTS = {
     "input_ids": np.array([[2, 5, 6, 7, 8, 9, 10, 3, 0], [2, 9, 8, 4, 5, 6, 7, 3, 0]]),
     "attention_mask": np.array([[1] * 8 + [0]] * 2),
@@ -22,14 +21,16 @@ INPUTS = {
 
 
 class Predictor:
-    """Takes SECONDS for each answer, in one of its three methods."""
+    """Takes some time for each answer, in one of its three methods."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self, where: str, seconds: float = 0.003) -> None:
+        self.where, self.seconds = where, seconds
         self.known: set[bytes] = set()
+        self.calls: list[str] = []
 
     def work(self, where: str) -> None:
-        end = time.process_time() + SECONDS * (where == self.where)
+        self.calls.append(where)
+        end = time.process_time() + self.seconds * (where == self.where)
         while time.process_time() < end:
             continue
 
@@ -58,16 +59,24 @@ def test_work_outside_of_forward_is_an_error(where: str) -> None:
 
 
 def test_work_in_forward_is_right() -> None:
-    check_forward(Predictor("forward"), INPUTS)  # type: ignore[arg-type]
+    predictor = Predictor("forward")
+    check_forward(predictor, INPUTS)  # type: ignore[arg-type]
+    assert predictor.calls[1:] == ["prepare", "forward", "fetch", "forward"] * (len(predictor.calls) // 4)
+    assert len(predictor.calls) // 4 >= 2  # the first call on known inputs was new as well
 
 
-def test_the_variant_of_a_suite_does_its_work_in_forward(tmp_path: Path) -> None:
+def test_the_variant_of_a_suite_does_its_work_in_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_tiny_run(tmp_path)
     for name in ("teacher", "shorter"):
         model = run.suite.model(name)
         folder = run.build(name).artifact.folder
         predictor = model.runtime.object.load(folder, model.runtime.params, device="cpu", threads=1)
         check_forward(predictor, INPUTS)
+        monkeypatch.setattr(predictor, "fetch", Predictor("fetch", 0.05).fetch)
+        with pytest.raises(MeasureError, match=r"only forward is timed"):
+            check_forward(predictor, INPUTS)
 
 
 def test_new_inputs_have_the_same_shape_and_padding() -> None:

@@ -130,9 +130,15 @@ def pytest_make_collect_report(
     return report
 
 
-def pytest_collection_finish() -> None:
-    """Ten thousand collected tests are a million objects, and many libraries call gc.collect()."""
-    freeze_objects()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Ten thousand collected tests are a million objects, which stay: looking for garbage takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # many libraries call gc.collect()
+        gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -233,14 +234,22 @@ class LoadRun:
     def __post_init__(self) -> None:
         """Marks requests with an empty answer as failed.
 
-        Raises TypeError for a time or a count that is no number.
+        Raises TypeError for a time or a count that is no number, OverflowError if it is too large for a
+        float, and ValueError for a count that is negative or not finite: lengths could not be compared.
         """
-        values: list[object] = [self.seconds, self.unfinished]
+        times: list[object] = [self.seconds]
+        counts: list[object] = [self.unfinished]
         for request in self.requests:
-            values += request.first, request.between, request.total, request.prompt_tokens, request.tokens
-        for value in values:
-            if not isinstance(value, Real | None):
+            times += request.first, request.between, request.total
+            counts += request.prompt_tokens, request.tokens
+        for value, is_count in (*((time, False) for time in times), *((count, True) for count in counts)):
+            if value is None:
+                continue
+            if not isinstance(value, Real):
                 raise TypeError(f"the time or count {value!r} of a load test is no number")
+            number = float(value)
+            if is_count and not 0 <= number < inf:
+                raise ValueError(f"the count {number:g} of a load test is negative or not finite")
         if self.generates:
             requests = tuple(
                 LoadRequest(prompt_tokens=request.prompt_tokens, failed=EMPTY_ANSWER)

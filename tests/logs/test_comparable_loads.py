@@ -457,3 +457,26 @@ def test_times_of_another_unit_are_refused(tmp_path: Path, judge: Any, slower: f
 def test_a_target_that_is_much_faster_is_judged(tmp_path: Path, judge: Any) -> None:
     base, again = (write_vllm(tmp_path / f"{seed}.json", seed) for seed in range(2))
     assert judge("speedup_min = 20", base, write_vllm(tmp_path / "t.json", 2, slower=0.02), again)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("input_lens", 10**400, "int too large to convert to float"),
+        ("output_lens", float("nan"), "the count nan of a load test is negative or not finite"),
+        ("output_lens", float("inf"), "the count inf of a load test is negative or not finite"),
+        ("input_lens", -20, "the count -20 of a load test is negative or not finite"),
+        ("duration", 10**400, "int too large to convert to float"),
+    ],
+    ids=["huge", "nan", "infinite", "negative", "huge duration"],
+)
+def test_lengths_that_cannot_be_are_refused(
+    tmp_path: Path, judge: Any, key: str, value: Any, words: str
+) -> None:
+    """Lengths that are not numbers equal all others, so short answers would look like fast ones."""
+    base, again = write_vllm(tmp_path / "base.json"), write_vllm(tmp_path / "again.json", seed=1)
+    result = make_vllm_result(np.random.default_rng(2), slower=0.5)
+    result[key] = value if key == "duration" else [value] * len(result[key])
+    target = write_json(tmp_path / "int4.json", result)
+    code, printed = judge("ttft_speedup_min = 1.2", base, target, again)
+    assert (code, words in printed, printed.count("\n")) == (4, True, 1)

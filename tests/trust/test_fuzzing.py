@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from slimgate._system.toml import format_toml_key, format_toml_value
 from tools.trust.fuzz import main
-from tools.trust.fuzzing.mutating import mutate
+from tools.trust.fuzzing.logs import make_log_cases
+from tools.trust.fuzzing.mutating import mutate, mutate_json
 from tools.trust.fuzzing.seeds import SEEDS
 from tools.trust.fuzzing.targets import SUITE, TARGETS
 
@@ -81,6 +82,23 @@ def test_mutated_files_are_answered(target: str) -> None:
     generator = random.Random(f"a test of {target}")
     for _ in range(15):
         assert is_one_line(TARGETS[target](mutate(generator.choice(SEEDS[target]), generator)))
+
+
+@pytest.mark.parametrize("case", make_log_cases())
+def test_a_changed_log_is_refused_or_still_fails(case: str) -> None:
+    """The target never passes, and no change raises another error than slimgate's."""
+    generator = random.Random(f"a log of {case}")
+    number = [*make_log_cases()].index(case)
+    for _ in range(40):
+        assert is_one_line(TARGETS["logs"](mutate_json(SEEDS["logs"][number], generator)), "slimgate judge: ")
+
+
+def test_a_mutation_of_json_changes_a_place() -> None:
+    generator, data = random.Random(0), b'\0{"a": [{"b": 1}, {"b": 2}]}'
+    mutants = {mutate_json(data, generator) for _ in range(5000)}
+    assert {b'\0{"a": [{"b": 2}, {"b": 1}]}', b'\0{"a": [{"b": 1}]}', b'\0{"a": [{}, {"b": 2}]}'} <= mutants
+    assert {b'\0{"a": [{"b": 1}, {"b": 1}, {"b": 2}]}', b'\0{"a": [{"b": -1}, {"b": 2}]}'} <= mutants
+    assert {b'\0{"a": [{"b": null}, {"b": null}]}', b"\0{}"} <= mutants
 
 
 def test_the_seeds_themselves_are_sound() -> None:

@@ -1,4 +1,4 @@
-"""Feeds slimgate random bytes as suites, rows, predictions and records. It may only raise its own errors.
+"""Feeds slimgate random suites, rows, predictions, logs and records. It may only raise its own errors.
 
     python -m tools.trust.fuzz [--seconds 600] [--target suite …]
 
@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.trust.fuzzing.mutating import mutate
+from tools.trust.fuzzing.mutating import mutate, mutate_json
 from tools.trust.fuzzing.seeds import SEEDS
 from tools.trust.fuzzing.targets import TARGETS
 
@@ -94,7 +94,7 @@ def _fuzz_by_atheris(name: str, seconds: int, keep: Path) -> int:
 def _fuzz_by_mutation(name: str, seconds: int, keep: Path) -> int:
     generator, end, tried = random.Random(0), time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        data = mutate(generator.choice(SEEDS[name]), generator)
+        data = generator.choice((mutate, mutate_json))(generator.choice(SEEDS[name]), generator)
         tried += 1
         try:
             TARGETS[name](data)

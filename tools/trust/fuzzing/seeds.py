@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tools.trust.fuzzing.logs import make_log_cases
 from tools.trust.fuzzing.targets import ROWS, SUITE, VARIANT
 
 EXAMPLE = Path(__file__).parents[3] / "docs/example_record/run.json"
@@ -41,4 +42,5 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\5a\tb\nc\td\n",
     ),
     "record": (EXAMPLE.read_bytes(),),
+    "logs": tuple(bytes([number]) + case.target for number, case in enumerate(make_log_cases().values())),
 }

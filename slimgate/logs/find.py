@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Real
@@ -104,8 +105,9 @@ def _check_declared(where: str, task: TaskLog) -> None:
         **means,
     }
     for words, value in stated.items():
-        if not isinstance(value, Real | None):
-            raise DataError(f"{where}: {words} is {value!r}, expected a number")
+        is_too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+        if not isinstance(value, Real | None) or is_too_large:
+            raise DataError(f"{where}: {words} is {repr(value)[:_LONGEST_VALUE]}, expected a number")
 
 
 _LAST = "table"

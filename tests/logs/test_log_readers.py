@@ -310,6 +310,11 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
             "its reader set tasks to .*, expected a mapping whose keys are texts",
         ),
         ("TaskLog(lambda: iter(rows))", "rows", "the task is .*, expected a slimgate.TaskLog"),
+        (
+            "iter(rows))",
+            'iter(rows), means={("", "points"): 10**400})',
+            "the mean of points is 10000000000000000000.*, expected a number",
+        ),
         ("float(k)}", 'float(k)}, answer_tokens="9"', "the answer_tokens '9' of row a are no number"),
         ("float(k)}", "float(k)}, fields=[9]", r"the fields \[9\] of row a are no mapping"),
         (
@@ -320,7 +325,8 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     ],
     ids=[
         *("number-as-id", "no-log", "direction", "range-turned", "range-of-texts", "range-of-one"),
-        *("no-directions", "means", "corpus", "ids", "shown", "name-of-task", "task", "tokens", "fields"),
+        *("no-directions", "means", "corpus", "ids", "shown", "name-of-task", "task", "huge-mean"),
+        *("tokens", "fields"),
         "epoch-without-cluster",
     ],
 )

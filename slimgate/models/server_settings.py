@@ -38,8 +38,8 @@ def read_server_settings(endpoint: Endpoint) -> Settings:
 
     Returns:
         The names and values of the settings that the server states, by area (see
-        `slimgate/plugins/environments.py`). Empty if it states none. An answer is ignored if it is larger than a
-        megabyte, or comes after five seconds.
+        `slimgate/plugins/environments.py`). Empty if it states none. An answer is ignored if it is larger
+        than a megabyte, or comes after five seconds.
     """
     import httpx2
 

@@ -23,7 +23,7 @@ from slimgate.store.holds import FOLDERS, forget_use, list_used_entries, lock_ho
 from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, make_temporary_name, remove, writing
 
-# Folders of a store that hold no entries. record/looks_log.py writes looks.
+# Folders of a store that hold no entries. record/row_use.py writes row_use.
 _OTHER_FOLDERS = ("locks", "tmp", "row_use", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 _SIZE = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)\s*((?P<unit>[kmgt])i?)?b?", re.IGNORECASE | re.ASCII)

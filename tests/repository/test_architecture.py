@@ -148,6 +148,18 @@ def test_a_package_lists_only_files_that_it_has(module: str) -> None:
         assert (FILES[module].parent / name).is_file(), name
 
 
+def test_modules_that_comments_and_docstrings_name_exist() -> None:
+    packages = "|".join(path.name for path in (ROOT / "slimgate").iterdir() if path.is_dir())
+    named = re.compile(rf"(?<![\w/.])((?:slimgate/)?(?:{packages})/[\w/]+\.py)\b")
+    missing = [
+        (module, name)
+        for module, path in FILES.items()
+        for name in named.findall(path.read_text("utf-8"))
+        if not (ROOT / "slimgate" / name.removeprefix("slimgate/")).is_file()
+    ]
+    assert missing == []
+
+
 def test_at_most_eight_modules_lie_directly_in_the_engine() -> None:
     assert len(list((ROOT / "slimgate").glob("*.py"))) <= 8
 

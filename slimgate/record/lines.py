@@ -128,7 +128,7 @@ def make_lines(record: RunRecord) -> Iterator[Line]:
             yield Line.model_validate({**model_fields, **figure_fields})
 
 
-def _describe_model(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
+def _describe_model(record: RunRecord, model: VariantRecord) -> dict[str, object]:
     return {
         "run": record.created,
         "suite": record.suite.path,
@@ -146,7 +146,7 @@ def _describe_model(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
     }
 
 
-def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
+def _list_figures(model: VariantRecord) -> Iterator[dict[str, object]]:
     for name, facts in model.quality.items():
         yield {"kind": "metric", "name": name, "reference_value": facts.teacher, **_describe_metric(facts)}
     for name, since in model.since_baseline.items():
@@ -161,7 +161,7 @@ def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
         yield {"kind": "behaviour", **figures, **_describe_verdict(behaviour)}
     if model.artifact is not None:
-        line: dict[str, Any] = {"kind": "size", "artifact_bytes": model.artifact.bytes}
+        line: dict[str, object] = {"kind": "size", "artifact_bytes": model.artifact.bytes}
         if (size := model.size) is not None:
             line |= {"compression": size.compression, **_describe_verdict(size)}
         yield line
@@ -186,7 +186,7 @@ def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         yield {"kind": "error", "error": model.error}
 
 
-def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
+def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, object]]:
     """A line for each load with its budgets and verdict, and a line for each time."""
     for load, facts in model.load_tests.items():
         line = {"kind": "load_test", "rows": facts.target.requests}
@@ -203,7 +203,7 @@ def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
             }
 
 
-def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
+def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, object]:
     low, high = _split_bounds(facts.interval)
     return {
         "value": facts.value,
@@ -218,7 +218,7 @@ def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
     }
 
 
-def _describe_builds(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
+def _describe_builds(facts: QualityFacts | SinceFacts) -> dict[str, object]:
     """The drop of all builds; empty for a single one, and for a comparison with the baseline."""
     spread = facts.builds if isinstance(facts, QualityFacts) else None
     if spread is None:
@@ -234,7 +234,7 @@ def _describe_builds(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
     }
 
 
-def _list_times(model: VariantRecord) -> Iterator[dict[str, Any]]:
+def _list_times(model: VariantRecord) -> Iterator[dict[str, object]]:
     for workload, times in model.latency.items():
         low, high = _split_bounds(times.speedup_interval)
         yield {
@@ -248,17 +248,17 @@ def _list_times(model: VariantRecord) -> Iterator[dict[str, Any]]:
         }
 
 
-def _describe_time_budgets(times: LatencyFacts) -> dict[str, Any]:
+def _describe_time_budgets(times: LatencyFacts) -> dict[str, object]:
     """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
     in_ms = [] if times.limits is None else times.limits.budgets
     return _make_verdict_fields([*times.budgets, *in_ms], times.worst)
 
 
-def _describe_verdict(facts: JudgedFacts) -> dict[str, Any]:
+def _describe_verdict(facts: JudgedFacts) -> dict[str, object]:
     return _make_verdict_fields(facts.budgets, facts.verdict)
 
 
-def _make_verdict_fields(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
+def _make_verdict_fields(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, object]:
     limits = ",".join(f"{budget.kind}={budget.limit:g}" for budget in budgets)
     return {"budgets": limits or None, "verdict": verdict}
 

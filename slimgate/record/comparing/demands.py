@@ -320,7 +320,7 @@ def _list_budgets(model: VariantRecord, *, with_caps: bool) -> Iterator[Demanded
         )
 
 
-def _read_cap(budget: BudgetFacts) -> dict[str, Any]:
+def _read_cap(budget: BudgetFacts) -> dict[str, float]:
     """The cap that a row counts for, and the share of rows above it if the user stated it."""
     capped = budget.capped
     if capped is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from math import isclose
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.metrics import Metric, compute_value, load_metric
@@ -236,7 +236,7 @@ def is_same_model(
     baseline: StoredRecord,
     artifact_digest: str,
     runtime: str,
-    runtime_params: Mapping[str, Any],
+    runtime_params: Mapping[str, object],
     machine: Machine,
 ) -> bool:
     """Whether a variant is known to be the baseline's: its answers and all that computes them are the same.

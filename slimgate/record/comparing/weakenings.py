@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import clean_reason, is_looser
@@ -147,16 +146,16 @@ def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | Non
     )
 
 
-def _is_stricter(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def _is_stricter(before: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Whether each changed option of a budget is known to make it stricter."""
     changed = {name for name in {**before, **now} if before.get(name) != now.get(name)}
     return all(_is_stricter_option(name, before.get(name), now.get(name)) for name in changed)
 
 
-def _is_stricter_option(name: str, before: Any, now: Any) -> bool:
+def _is_stricter_option(name: str, before: object, now: object) -> bool:
     if name == _OVER:
-        return bool(now == _ALL_BUILDS)
-    return name == ABOVE_CAP and None not in (before, now) and now < before
+        return now == _ALL_BUILDS
+    return name == ABOVE_CAP and isinstance(before, float) and isinstance(now, float) and now < before
 
 
 def _describe_change(change: BudgetChange) -> str:

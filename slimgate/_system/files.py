@@ -19,19 +19,6 @@ from tempfile import TemporaryFile
 
 from slimgate.errors import did_you_mean
 
-
-def explain_missing_path(path: Path) -> str:
-    """`, and no folder logs/v2. Did you mean v1?`; empty if all folders above the path exist."""
-    if os.sep == "/" and "\\" in str(path):
-        return "; write / between folders, which also works on Windows"
-    missing = [folder for folder in path.parents if not folder.is_dir()]
-    if not missing:
-        return ""
-    first = missing[-1]
-    siblings = [entry.name for entry in first.parent.iterdir() if entry.is_dir()]
-    return f", and no folder {first}{did_you_mean(first.name, siblings)}"
-
-
 # The error numbers of a disk, a quota or a limit of the process that is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -104,3 +91,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             os.replace(old, folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def explain_missing_path(path: Path) -> str:
+    """`, and no folder logs/v2. Did you mean v1?`; empty if all folders above the path exist."""
+    if os.sep == "/" and "\\" in str(path):
+        return "; write / between folders, which also works on Windows"
+    missing = [folder for folder in path.parents if not folder.is_dir()]
+    if not missing:
+        return ""
+    first = missing[-1]
+    siblings = [entry.name for entry in first.parent.iterdir() if entry.is_dir()]
+    return f", and no folder {first}{did_you_mean(first.name, siblings)}"

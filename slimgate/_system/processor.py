@@ -19,23 +19,6 @@ from pathlib import Path
 
 from slimgate.errors import SuiteError, to_one_line
 
-
-def require_device(device: str) -> None:
-    """Raises SuiteError unless PyTorch can compute on the device here."""
-    # without PyTorch, each model that needs it reports the missing package
-    if device.partition(":")[0] == "cpu" or find_spec("torch") is None:
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise SuiteError(
-            f"--slimgate-device {device}: PyTorch {torch.__version__} cannot compute there "
-            f"({to_one_line(error)}); leave it out for the CPU"
-        ) from error
-
-
 CPUINFO = Path("/proc/cpuinfo")
 # The instructions by which libraries choose the kernels of matrix products.
 INSTRUCTIONS = frozenset(
@@ -126,3 +109,19 @@ def _find_entry(cpuinfo: Path, key: str) -> str | None:
         if name.strip() == key:
             return value.strip()
     return None
+
+
+def require_device(device: str) -> None:
+    """Raises SuiteError unless PyTorch can compute on the device here."""
+    # without PyTorch, each model that needs it reports the missing package
+    if device.partition(":")[0] == "cpu" or find_spec("torch") is None:
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise SuiteError(
+            f"--slimgate-device {device}: PyTorch {torch.__version__} cannot compute there "
+            f"({to_one_line(error)}); leave it out for the CPU"
+        ) from error

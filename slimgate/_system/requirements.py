@@ -14,6 +14,14 @@ from typing import Any
 from slimgate._system.digests import read_versions
 from slimgate.errors import BuildError, MissingExtra
 
+MODELS = "models"
+# Extras for this repository's own tests and pages, and those that only combine others.
+_NOT_FOR_USERS = frozenset({"all", "dev", "docs", "test"})
+# Packages by their import name, if it differs.
+_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "mlflow": "mlflow-skinny"}
+# `openvino>=2026.4; extra == 'openvino'`
+_OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
+
 
 def require_package(user: str, package: str) -> None:
     """Raises MissingExtra if the package is not installed. user: what needs it."""
@@ -56,15 +64,6 @@ def _make_missing_error(extra: str, user: str) -> MissingExtra:
 
 def _make_import_error(user: str, module: str, error: ImportError) -> BuildError:
     return BuildError(f"{user}: {module} cannot be imported: {' '.join(str(error).split())}")
-
-
-MODELS = "models"
-# Extras for this repository's own tests and pages, and those that only combine others.
-_NOT_FOR_USERS = frozenset({"all", "dev", "docs", "test"})
-# Packages by their import name, if it differs.
-_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "mlflow": "mlflow-skinny"}
-# `openvino>=2026.4; extra == 'openvino'`
-_OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
 
 
 def describe_missing(user: str, packages: Iterable[str]) -> str | None:

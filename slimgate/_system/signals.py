@@ -26,6 +26,15 @@ from types import FrameType
 from slimgate.errors import BuildError
 
 _ON_STACK = 0x08000000  # SA_ONSTACK of Linux
+OPTION = "--slimgate-time-limit"
+# Rings again after this time, in case a library has caught the first exception.
+AGAIN_SECONDS = 10.0
+_SOON = 1e-3
+# How long a bell waits that rang at the wrong moment: longer than the few lines that have to end first.
+_WAIT_SECONDS = 0.02
+_Around = contextlib._GeneratorContextManager
+# Functions that run around the block, in addition to those of this file.
+_AROUND = (_Around.__enter__.__code__, _Around.__exit__.__code__)
 
 
 class _Action(ctypes.Structure):
@@ -72,17 +81,6 @@ def handle_on_own_stack(*signals: int) -> None:
         if libc.sigaction(number, None, ctypes.byref(action)) == 0 and action.flags & _ON_STACK:
             action.flags &= ~_ON_STACK
             libc.sigaction(number, ctypes.byref(action), None)
-
-
-OPTION = "--slimgate-time-limit"
-# Rings again after this time, in case a library has caught the first exception.
-AGAIN_SECONDS = 10.0
-_SOON = 1e-3
-# How long a bell waits that rang at the wrong moment: longer than the few lines that have to end first.
-_WAIT_SECONDS = 0.02
-_Around = contextlib._GeneratorContextManager
-# Functions that run around the block, in addition to those of this file.
-_AROUND = (_Around.__enter__.__code__, _Around.__exit__.__code__)
 
 
 class _TimeIsUp(BaseException):

@@ -20,6 +20,10 @@ from slimgate.plugins.base import Arrays
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+# The rows and tokens of the two example batches, and the padding of the last row of each.
+_EXAMPLE_ROWS, _EXAMPLE_TOKENS, _PADDED = (3, 5), (12, 9), 3
+_SEED = 0
+
 
 class Graph(ABC):
     """The result of a step that converts, or of `Runtime.load_model`.
@@ -67,12 +71,6 @@ class Graph(ABC):
         save_companions(folder, self, **self.description())
 
 
-ROWS = (3, 5)
-TOKENS = (12, 9)
-PADDED = 3
-SEED = 0
-
-
 def draw_example_batches(
     tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
 ) -> tuple[Arrays, Arrays]:
@@ -80,11 +78,11 @@ def draw_example_batches(
 
     Their names are those of the tokenizer's outputs: (rows, tokens) int64.
     """
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(_SEED)
     names = list(tokenizer("a"))
     first, other = (
         _draw_batch(tokenizer, config, names, generator, (rows, tokens))
-        for rows, tokens in zip(ROWS, TOKENS, strict=True)
+        for rows, tokens in zip(_EXAMPLE_ROWS, _EXAMPLE_TOKENS, strict=True)
     )
     return first, other
 
@@ -100,7 +98,7 @@ def _draw_batch(
     known = np.arange(min(len(tokenizer), config.vocab_size))
     ids = generator.choice(known[known != padding], shape)
     mask = np.ones(shape, dtype=np.int64)
-    end = slice(-PADDED, None) if tokenizer.padding_side == "right" else slice(None, PADDED)
+    end = slice(-_PADDED, None) if tokenizer.padding_side == "right" else slice(None, _PADDED)
     ids[-1, end], mask[-1, end] = padding, 0
     arrays = {"input_ids": ids.astype(np.int64), "attention_mask": mask}
     return {name: arrays.get(name, np.zeros(shape, dtype=np.int64)) for name in names}

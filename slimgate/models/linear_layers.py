@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=nn.Module)
 # On this device a constructor draws no random numbers, so that the global random state stays unchanged.
 META_DEVICE = "meta"
+MIN_REACHED = 0.9
 
 
 def cut_linear(
@@ -110,9 +111,6 @@ def _take(values: torch.Tensor, channels: Sequence[int] | None, dim: int) -> tor
 
 def _set(module: nn.Module, name: str, values: torch.Tensor, *, like: torch.Tensor) -> None:
     setattr(module, name, nn.Parameter(values.clone(), requires_grad=like.requires_grad))
-
-
-MIN_REACHED = 0.9
 
 
 def find_linear_layers(

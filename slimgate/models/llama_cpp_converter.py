@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _ROOT, _PACKAGE = "LLAMA_CPP_ROOT", "conversion"
+GPT2 = "gpt-2"
 
 
 class KnownTokenizers(NamedTuple):
@@ -119,9 +120,6 @@ def _find_converter() -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations))) / "export" / "export_to_gguf"
-
-
-GPT2 = "gpt-2"
 
 
 def load_converter() -> Any:

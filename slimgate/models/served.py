@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 KIND = SERVED
 COUNTS = ("parameters", "nonzero_parameters")
+OWNER = "transformers"
 
 
 @dataclass
@@ -163,9 +164,6 @@ def load_written(folder: Path, model: TorchModel | Served, counts: Json, context
     written = Served(folder, read_auto_class(model), counted, context.device)
     context.log.update(format=read_quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
     return written
-
-
-OWNER = "transformers"
 
 
 def read_auto_class(model: TorchModel | Served) -> str:

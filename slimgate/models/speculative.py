@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from slimgate.models.write_answers import SamplingParams
 
+NOTE = FOLDER = "draft"
+
 
 class CachedText(Protocol):
     """The text that a model has read so far, in its key-value cache. length: its number of tokens."""
@@ -184,9 +186,6 @@ def make_network_answer(
     return SpeculativeAnswer(
         NetworkText(network), NetworkText(draft.network), draft.tokens, prompt, count, ends
     )
-
-
-NOTE = FOLDER = "draft"
 
 
 @dataclass

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from slimgate.models.sentence_encoder import SentenceEncoder
 
 _BATCH, _MAX_TOKENS = 32, 512
+# The number of prompts that are answered one by one, to see whether the batch matters.
+ALONE = 16
+# Rounding changes few of a model's answers; a model that reads the padding changes most of them.
+_MAX_CHANGED_SHARE = 0.5
+_SHOWN_CHARACTERS = 60
 
 
 def compute_similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
@@ -110,13 +115,6 @@ def _load_encoder(folder: Path) -> tuple[PreTrainedTokenizerBase, SentenceEncode
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, network.eval()
-
-
-# The number of prompts that are answered one by one, to see whether the batch matters.
-ALONE = 16
-# Rounding changes few of a model's answers; a model that reads the padding changes most of them.
-_MAX_CHANGED_SHARE = 0.5
-_SHOWN_CHARACTERS = 60
 
 
 def make_answer_figures(teacher: ComparedModel, variant: ComparedModel) -> dict[str, dict[str, Any]]:

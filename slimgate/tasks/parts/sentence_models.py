@@ -48,6 +48,12 @@ _FLAGS = {
     "pooling_mode_lasttoken": "last",
 }
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
+# The rows of a mean cosine. More rows hardly change it.
+ROWS = 512
+FLOAT_BITS = 32
+INDEX_SIZE = 1_000_000
+S = TypeVar("S", bound=SentenceParams)
 
 
 def read_sentence_layout(folder: Path) -> dict[str, Any]:
@@ -128,13 +134,6 @@ def _read_json(path: Path) -> Any:
         raise BuildError(f"{path}: cannot be read: {error}") from error
 
 
-ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
-# The rows of a mean cosine. More rows hardly change it.
-ROWS = 512
-FLOAT_BITS = 32
-INDEX_SIZE = 1_000_000
-
-
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError for an encoder-decoder, too few positions, no tokenizer, or too wide matryoshka."""
     if config.get("is_encoder_decoder"):
@@ -148,9 +147,6 @@ def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) ->
         raise SuiteError(
             f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"
         )
-
-
-S = TypeVar("S", bound=SentenceParams)
 
 
 class SentenceTask(Task[S]):

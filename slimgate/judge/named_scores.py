@@ -18,9 +18,7 @@ sacrebleu spearman
 """
 _LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
 # Names that give the direction alone, but not as a word of a longer name: an `answer_length` is no answer.
-_HIGHER_ALONE = """
-answer choice exact includes model_graded_fact model_graded_qa passed pattern score success
-"""
+_HIGHER_ALONE = "answer choice exact includes model_graded_fact model_graded_qa passed pattern success"
 _NEUTRAL = """
 answer at average avg balanced byte bytes char chars contextual exact extract extractive flexible info k label
 labels log macro mean micro multi mutual n none norm normalized per pr prefix quasi rate roc samples score
@@ -29,6 +27,8 @@ single span strict token tokens weighted word
 HIGHER, LOWER, HIGHER_ALONE, NEUTRAL = (
     frozenset(text.split()) for text in (_HIGHER, _LOWER, _HIGHER_ALONE, _NEUTRAL)
 )
+# Names that say nothing of their scorer. `score` alone says nothing: a column of errors may have this name.
+_OF_SCORER = HIGHER_ALONE | {"score"}
 _WORDS = re.compile(r"[^a-z0-9]+")
 # A minus turns a direction round, as in `1 - acc`; so may a sign or a letter of another alphabet.
 _TURNED = re.compile(r"(^|[^a-z0-9])(1\s*)?-|[^\x00-\x7f]")
@@ -38,14 +38,17 @@ def find_known_direction(metric: str) -> bool | None:
     """Whether a metric of this name is better when higher; None for a name that is not on the list.
 
     metric: the last part of a dotted name counts, as in `scorer.accuracy`. If it is a name such as `score`,
-    the part before it counts: a `toxicity.score` is as unknown as `toxicity`.
+    the part before it counts: a `toxicity.score` is as unknown as `toxicity`, and `score` alone is unknown.
     """
     if _TURNED.search(metric.casefold()):
         return None
     before, _, last = metric.rpartition(".")
     words = [word for word in _WORDS.split(last.partition(",")[0].casefold()) if word]
-    if "_".join(words) in HIGHER_ALONE:
-        return find_known_direction(before) if before else True
+    name = "_".join(words)
+    if before and name in _OF_SCORER:
+        return find_known_direction(before)
+    if name in HIGHER_ALONE:
+        return True
     directions = {_find_word_direction(word) for word in words} - {"neutral"}
     return {"higher": True, "lower": False}.get(directions.pop()) if len(directions) == 1 else None
 

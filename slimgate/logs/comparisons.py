@@ -33,7 +33,6 @@ from slimgate.logs.directions import (
     add_directions,
     describe_contradictions,
     describe_unknown,
-    list_assumed,
 )
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
@@ -161,7 +160,6 @@ class Collected:
 
     keys: of all comparisons that the logs have.
     undirected: those that are not judged, because nothing says whether more is better.
-    assumed: the names of those whose direction is assumed, from `list_assumed`.
     """
 
     comparisons: list[Comparison] = field(default_factory=list)
@@ -169,7 +167,6 @@ class Collected:
     keys: list[ComparisonKey] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     undirected: list[ComparisonKey] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)
 
 
 def compare_task(
@@ -188,7 +185,6 @@ def compare_task(
     collected.keys += keys
     _note_base_alone(paired, budgets, collected, differences)
     measured = [key for key in keys if budgets.is_measured(key)]
-    collected.assumed += list_assumed(paired, measured, rules.directions)
     paired = add_directions(paired, measured, rules.directions)
     unknown = [key for key in measured if key.metric not in paired.higher_is_better]
     if any(_has_budget(budgets, key) for key in unknown):

@@ -11,8 +11,6 @@ from slimgate.logs.budgets import ComparisonKey
 from slimgate.logs.pairs import PairedTask
 
 _MOST_NAMED = 8
-# A column of errors may have this name too.
-_NO_DIRECTION = "score"
 
 
 def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
@@ -50,30 +48,6 @@ def add_directions(
                 )
             directions[key.metric] = better
     return replace(paired, higher_is_better=directions)
-
-
-def list_assumed(
-    paired: PairedTask, measured: Sequence[ComparisonKey], stated: Mapping[str, bool]
-) -> list[str]:
-    """The names of comparisons of the metric `score`, if nobody states its direction.
-
-    paired: before `add_directions`. The other arguments are those of `add_directions`.
-    """
-    if _NO_DIRECTION in {**paired.higher_is_better, **paired.known_directions}:
-        return []
-    return [
-        key.name
-        for key in measured
-        if key.metric == _NO_DIRECTION and not any(map(key.is_matched_by, stated))
-    ]
-
-
-def describe_assumed(names: Sequence[str]) -> str:
-    """A note on comparisons from `list_assumed`."""
-    return (
-        f"{list_names(names, _MOST_NAMED)}: judged as better when higher, which the logs do not state; state "
-        f'--higher-is-better "{_NO_DIRECTION}" or --lower-is-better "{_NO_DIRECTION}"'
-    )
 
 
 def describe_contradictions(

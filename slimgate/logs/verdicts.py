@@ -32,7 +32,7 @@ from slimgate.logs.comparison_lines import (
 )
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.declared_ranges import find_declared_ranges
-from slimgate.logs.directions import check_directions_used, describe_assumed, describe_unknown
+from slimgate.logs.directions import check_directions_used, describe_unknown
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import list_shared_tasks, pair_task
@@ -299,8 +299,6 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
         if not collected.comparisons:
             raise SuiteError(unknown)
         collected.notes.append(f"not compared: {unknown}")
-    if collected.assumed:
-        collected.notes.append(describe_assumed(collected.assumed))
     if not collected.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
     return collected

@@ -78,7 +78,7 @@ def test_samples_that_the_target_skipped_are_missing(
     for name, rows in (("base", range(1_200)), ("target", [at for at in range(900) if at % 9])):
         (tmp_path / f"{name}.csv").write_text("id,score\n" + "".join(f"{at},1\n" for at in rows), "utf-8")
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
-    command = ["judge", *files, "--drop-points", "3", "--analyses", "2"]
+    command = ["judge", *files, "--higher-is-better", "score", "--drop-points", "3", "--analyses", "2"]
     assert main(command) == 4
     missing = 'score: of 900 samples 100 are only in the base\'s log ("0", "9", "18" and '
     assert missing in capsys.readouterr().err
@@ -100,7 +100,7 @@ def test_analyses_at_epochs_count_samples_in_the_pool(
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
     options = {"pooled": ["--pooled-points"], "score/pass@2": ["--metric", "pass@2", "--drop-points"]}
     for metric, option in options.items():
-        assert main(["judge", *files, *option, "20", "--analyses", "2"]) == 0
+        assert main(["judge", *files, "--higher-is-better", "score", *option, "20", "--analyses", "2"]) == 0
         assert f"analysis 1 of 2 at 220 of 400 samples of {metric}" in capsys.readouterr().out
 
 

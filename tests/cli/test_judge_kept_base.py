@@ -169,7 +169,8 @@ def test_a_kept_base_states_the_version_of_its_tool(tmp_path: Path) -> None:
 
 
 def write_scores(file: Path, wrong: int) -> Path:
-    file.write_text("".join(f'{{"id": {at}, "score": {int(at >= wrong)}}}\n' for at in range(50)), "utf-8")
+    rows = [{"id": at, "score": int(at >= wrong), "higher_is_better": True} for at in range(50)]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
     return file
 
 

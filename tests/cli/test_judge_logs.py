@@ -45,7 +45,10 @@ def test_the_verdict_is_that_of_the_same_outcomes_as_csv(
     target = lose_answers(base, 12)
     logs = write_lm_eval_pair(tmp_path, base, target)
     tables = [
-        write_table(tmp_path / f"{name}.csv", [{"id": k, "score": score} for k, score in enumerate(column)])
+        write_table(
+            tmp_path / f"{name}.csv",
+            [{"id": k, "metric": "acc", "score": score} for k, score in enumerate(column)],
+        )
         for name, column in (("b", base), ("t", target))
     ]
     answers = [
@@ -218,7 +221,11 @@ def test_samples_without_a_score_are_never_dropped_in_silence(
 
 def test_epochs_are_one_cluster(judge: Judge, tmp_path: Path) -> None:
     right = np.random.default_rng(3).random(100) < 0.8
-    rows = [{"id": k, "epoch": epoch, "score": float(right[k])} for k in range(100) for epoch in range(4)]
+    rows = [
+        {"id": k, "epoch": epoch, "metric": "acc", "score": float(right[k])}
+        for k in range(100)
+        for epoch in range(4)
+    ]
     base = write_table(tmp_path / "base.csv", rows)
     turned = {int(at) for at in np.flatnonzero(right)[:3]}
     target = write_table(

@@ -18,6 +18,10 @@ from slimgate.record.run import read_record
 Table = Callable[[str, str, Sequence[Sequence[Any]]], Path]
 
 
+# The tables do not state it.
+UP = ("--higher-is-better", "score")
+
+
 @pytest.fixture
 def judge(run_command: Judge) -> Judge:
     return partial(run_command, "judge", "--drop-points", 2)
@@ -51,7 +55,7 @@ def test_repeats_of_an_id_are_refused_or_read_as_epochs(judge: Judge, table: Tab
 
 def test_epochs_without_their_number_are_those_with_it(judge: Judge, table: Table) -> None:
     def figures(*arguments: object) -> Any:
-        (target,) = json.loads(judge(*arguments, "--json")[1]).values()
+        (target,) = json.loads(judge(*arguments, *UP, "--json")[1]).values()
         return {
             key: value
             for key, value in target["quality"]["score"].items()
@@ -98,14 +102,14 @@ def test_the_rows_of_a_table_may_be_in_any_order(judge: Judge, table: Table) -> 
 def test_rows_without_a_score_in_both_logs_are_missing(judge: Judge, table: Table, empty: str) -> None:
     rows = [(at, empty if at < 400 else 1) for at in range(1000)]
     files = table("base", "id score", rows), table("target", "id score", rows)
-    code, out, err = judge(*files)
+    code, out, err = judge(*files, *UP)
     assert (code, out) == (4, "")
     assert (
         'score: of 1,000 samples 400 have no score in either log ("0", "1", "2" and 397 more): --missing'
         in err
     )
     report = files[0].parent / "report"
-    code, out, _ = judge(*files, "--missing", "drop", "--report", report)
+    code, out, _ = judge(*files, *UP, "--missing", "drop", "--report", report)
     assert code == 0
     assert "(n=600): PASS (400 samples have no score in one log or both: --missing)" in out
     assert "note: score: of 1,000 samples 400 have no score in either log" in out
@@ -113,7 +117,7 @@ def test_rows_without_a_score_in_both_logs_are_missing(judge: Judge, table: Tabl
     assert "400 samples have no score" in (facts.quality["score"].message or "")
     assert "400 have no score in either log" in facts.notes[0]
     assert "400 have no score in either log" in (report / "report.md").read_text("utf-8")
-    target = json.loads(judge(*files, "--missing", "drop", "--json")[1])["target"]
+    target = json.loads(judge(*files, *UP, "--missing", "drop", "--json")[1])["target"]
     assert target["samples"]["score"]["unscored_both"] == 400
 
 
@@ -231,7 +235,9 @@ TEXTS = (*SHARED, "id", "group", "prompt", "answer", "target", "error")
 def test_half_of_a_surrogate_pair_keeps_the_verdict(judge: Judge, tmp_path: Path, column: str) -> None:
     """In an id, the command ended with an internal error. In the other texts, the report did."""
     for name, right in (("base", 1), ("target", 0)):
-        rows = [{"id": f"q{at}", "score": int(at > 100 or right)} for at in range(300)]
+        rows = [
+            {"id": f"q{at}", "score": int(at > 100 or right), "higher_is_better": True} for at in range(300)
+        ]
         with_text = rows[:9] if column == "error" else rows  # a sample with an error is missing
         for row in with_text:
             row[column] = HALF if column in SHARED else f"{HALF}{row['id']}"

@@ -30,7 +30,6 @@ from slimgate.judge.scores import load_score
             "recall_at_10",
             "ndcg@10",
             "quasi_prefix_exact_match",
-            "score",
             "answer",
         ),
         *("Faithfulness", "Contextual Precision", "match", "labels_f1_micro"),
@@ -72,7 +71,7 @@ def test_a_known_name_is_better_when_lower(metric: str) -> None:
             "answer_length",
         ),
         *("jailbreak.success", "bias.passed", "1-acc", "(1 - f1)", "-log_loss", "\u0394acc", "acc\u2193"),
-        *("toxicity.score", "refusal.pattern", "my_scorer.answer", ".score.toxicity"),
+        *("score", "toxicity.score", "refusal.pattern", "my_scorer.answer", ".score.toxicity"),
         *("not_correct", "incorrect", "error_f1", "accuracy_drop", "Bias", "my_metric", "", "12", "rate"),
     ],
 )

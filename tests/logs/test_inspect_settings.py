@@ -209,7 +209,7 @@ def test_the_grader_of_openai_evals_is_its_last_model(
             "evals.elsuite.modelgraded.classify:ModelBasedClassify"
         )
         logs.append(
-            write_lines(tmp_path / f"{name}.jsonl", [head, make_openai_event(0, "metrics", score=1.0)])
+            write_lines(tmp_path / f"{name}.jsonl", [head, make_openai_event(0, "metrics", accuracy=1.0)])
         )
     if refused:
         check_setting(*logs, "scorers", 'scorers {"modelgraded": {"model": "a"}} and')

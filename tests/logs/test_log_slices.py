@@ -286,7 +286,10 @@ def test_the_command_and_a_suite_have_slices_in_all_they_write(tmp_path: Path, c
     from slimgate.logs.suite_run import judge_log_suite
 
     for name, scores in (("base", RIGHT), ("target", LOST)):
-        rows = [{"id": at, "score": score, **make_kind(at)} for at, score in enumerate(scores)]
+        rows = [
+            {"id": at, "score": score, "higher_is_better": True, **make_kind(at)}
+            for at, score in enumerate(scores)
+        ]
         (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     paths = [str(tmp_path / f"{name}.jsonl") for name in ("base", "target")]
     report = tmp_path / "report"

@@ -82,7 +82,7 @@ def write_helm_trials(folder: Path, repeats: Repeats) -> Path:
 
 def write_table(folder: Path, repeats: Repeats, *, epochs: Sequence[object] = (1, 2, 3)) -> Path:
     rows = [
-        {"id": f"q{number}", "epoch": epoch, "score": score}
+        {"id": f"q{number}", "epoch": epoch, "metric": "em", "score": score}
         for epoch, scores in zip(epochs, repeats, strict=True)
         for number, score in enumerate(scores)
     ]

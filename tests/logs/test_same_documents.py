@@ -153,22 +153,22 @@ def test_the_documents_of_either_log_count(side: str) -> None:
 
 
 def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
-    rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "correctness": at / 9}) for at in range(9)]
+    rows = [Row(str(at), {"pass": 1.0, "success": 1.0, "correctness": at / 9}) for at in range(9)]
     verdicts = judged({"": rows}, {"": rows}, make_drop_budgets([], [2.0], None))
     assert verdicts.tests == 2
     assert [comparison.judged.metric for comparison in verdicts.comparisons] == [
         "pass",
-        "score",
+        "success",
         "correctness",
     ]
     assert [comparison.same_as for comparison in verdicts.comparisons] == [None, "pass", None]
     assert (
-        "pass, score have the same scores in both logs, so Holm's correction and the totals count them once"
+        "pass, success have the same scores in both logs, so Holm's correction and the totals count them once"
         in verdicts.notes
     )
     patterns = [
         ("*", make_drop_budgets([], [2.0], None).patterns[0][1]),
-        ("score", (QualityBudget("drop_points", 1.0),)),
+        ("success", (QualityBudget("drop_points", 1.0),)),
     ]
     assert judged({"": rows}, {"": rows}, LogBudgets(tuple(patterns))).tests == 3
 

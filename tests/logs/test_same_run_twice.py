@@ -24,7 +24,7 @@ SCORES = [float(at % 5 > 0) for at in range(400)]
 
 
 def write_table(path: Path, scores: list[float], *, more: str = "") -> Path:
-    rows = [{"id": str(at), "score": score} for at, score in enumerate(scores)]
+    rows = [{"id": str(at), "metric": "em", "score": score} for at, score in enumerate(scores)]
     path.write_text("\n".join(json.dumps(row) + more for row in rows) + "\n", "utf-8")
     return path
 
@@ -136,7 +136,7 @@ def test_assert_within_warns_of_the_notes_on_logs(tmp_path: Path) -> None:
     base = write_table(tmp_path / "base.jsonl", SCORES)
     target = write_table(tmp_path / "target.jsonl", [1.0, *SCORES[1:-1]])
     with pytest.warns(UserWarning, match="of 400 samples 1 are only in the base's log") as warned:
-        assert_within(base, target, drop_points=5, missing="drop", higher_is_better=["score"])
+        assert_within(base, target, drop_points=5, missing="drop", higher_is_better=["em"])
     assert warned[0].filename == __file__
     with pytest.raises(DataError, match="1 are only in the base's log"):
         assert_within(base, target, drop_points=5)

@@ -27,6 +27,10 @@ from slimgate.plugins.reader import Log, Row, TaskLog, name_further_epoch
 N = 200
 
 
+# The tables do not state it.
+UP = ("--higher-is-better", "score")
+
+
 def write_run(folder: Path, name: str, scores: Sequence[float], **columns: Sequence[Any]) -> Path:
     file = folder / f"{name}.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:
@@ -58,7 +62,7 @@ def read_quality(out: str, metric: str = "score") -> dict[str, Any]:
 
 def test_the_means_over_the_runs_are_judged(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
     base, target = sides
-    code, out, _ = judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")
+    code, out, _ = judge("--base", *base, "--target", *target, *UP, "--drop-points", 20, "--json")
     facts = read_quality(out)
     assert code == 0
     assert (facts["n"], facts["runs"]) == (N, [3, 3])
@@ -70,14 +74,14 @@ def test_one_run_of_each_is_as_before_and_says_what_it_lacks(
     judge: Judge, sides: tuple[list[Path], list[Path]]
 ) -> None:
     (base, *_), (target, *_) = sides
-    plain = judge(base, target, "--drop-points", 5)
-    assert judge("--base", base, "--target", target, "--drop-points", 5) == plain
+    plain = judge(base, target, *UP, "--drop-points", 5)
+    assert judge("--base", base, "--target", target, *UP, "--drop-points", 5) == plain
     assert "note: one run of each: the intervals do not contain what changes from run to run" in plain[1]
 
 
 def test_a_side_of_one_run_is_named(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
     base, target = sides
-    _, out, _ = judge("--base", base[0], "--target", *target, "--drop-points", 5)
+    _, out, _ = judge("--base", base[0], "--target", *target, *UP, "--drop-points", 5)
     assert "1 and 3 runs, crossed with the samples" in out
     assert "the base has one run, and is taken to vary from run to run as the target does" in out
 
@@ -85,7 +89,7 @@ def test_a_side_of_one_run_is_named(judge: Judge, sides: tuple[list[Path], list[
 def test_two_targets_have_runs_of_their_own(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
     base, target = sides
     _, out, _ = judge(
-        "--base", *base, "--target", *target[:2], "--target", target[2], "--drop-points", 5, "--json"
+        "--base", *base, "--target", *target[:2], "--target", target[2], *UP, "--drop-points", 5, "--json"
     )
     assert {name: facts["quality"]["score"]["runs"] for name, facts in json.loads(out).items()} == {
         "b0": [3, 2],
@@ -95,26 +99,27 @@ def test_two_targets_have_runs_of_their_own(judge: Judge, sides: tuple[list[Path
 
 def test_samples_may_stand_in_any_order(judge: Judge, sides: Any) -> None:
     base, target = sides
-    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    expected = read_quality(judge("--base", *base, "--target", *target, *UP, "--drop-points", 5, "--json")[1])
     lines = base[1].read_text().splitlines()
     base[1].write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     assert (
-        read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1]) == expected
+        read_quality(judge("--base", *base, "--target", *target, *UP, "--drop-points", 5, "--json")[1])
+        == expected
     )
 
 
 def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
-    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    expected = read_quality(judge("--base", *base, "--target", *target, *UP, "--drop-points", 5, "--json")[1])
     tables = []
     for name, runs in (("a", draw_scores(0, 3)), ("b", draw_scores(1, 3))):
         rows = [(f"q{at}", run + 1, runs[run][at]) for at in range(N) for run in range(3)]
         text = "id,epoch,score\n" + "".join(f"{id_},{epoch},{score}\n" for id_, epoch, score in rows)
         tables.append(tmp_path / f"{name}.csv")
         tables[-1].write_text(text)
-    facts = read_quality(judge(*tables, "--same-id", "runs", "--drop-points", 5, "--json")[1])
+    facts = read_quality(judge(*tables, "--same-id", "runs", *UP, "--drop-points", 5, "--json")[1])
     assert facts == expected
-    _, out, _ = judge(*tables, "--drop-points", 5)
+    _, out, _ = judge(*tables, *UP, "--drop-points", 5)
     assert "epochs of one run of each" in out
     assert f"n={3 * N} in {N} groups" in out
 
@@ -160,7 +165,7 @@ def test_a_kept_base_of_epochs_is_runs_again(judge: Judge, tmp_path: Path) -> No
         tables.append(tmp_path / f"{name}.csv")
         rows = (f"q{at},{score}\n" for run in runs for at, score in enumerate(run))
         tables[-1].write_text("id,score\n" + "".join(rows))
-    options = "--same-id", "runs", "--drop-points", 20
+    options = "--same-id", "runs", *UP, "--drop-points", 20
     judge(*tables[:2], *options, "--report", tmp_path / "kept")
     expected = read_quality(judge(tables[0], tables[2], *options, "--json")[1])
     assert read_quality(judge(tmp_path / "kept", tables[2], *options, "--json")[1]) == expected
@@ -238,7 +243,7 @@ def test_a_copy_of_a_base_run_is_no_target_run(judge: Judge, tmp_path: Path, sid
     base, target = sides
     copy = tmp_path / "copy.csv"
     copy.write_bytes(base[0].read_bytes())
-    code, _, err = judge("--base", *base, "--target", *target, copy, "--drop-points", 5)
+    code, _, err = judge("--base", *base, "--target", *target, copy, *UP, "--drop-points", 5)
     words = f"{copy}: it is a copy of the base {base[0]}, expected the log of another model"
     assert (code, words in err) == (4, True)
 
@@ -248,7 +253,7 @@ def test_a_base_run_in_another_layout_is_no_target_run(judge: Judge, tmp_path: P
     head, *lines = base[0].read_text().splitlines()
     copy = tmp_path / "copy.csv"
     copy.write_text("\n".join([head, *reversed(lines)]) + "\n")
-    code, _, err = judge("--base", *base, "--target", *target, copy, "--drop-points", 5)
+    code, _, err = judge("--base", *base, "--target", *target, copy, *UP, "--drop-points", 5)
     words = f"{copy}: it has the same rows as {base[0]} of the base, so it would hide a part of the drop"
     assert (code, words in err) == (4, True)
 
@@ -257,20 +262,20 @@ def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> Non
     base, target = sides
     copy = tmp_path / "copy.csv"
     copy.write_bytes(base[0].read_bytes())
-    code, _, err = judge("--base", base[0], copy, "--target", *target, "--drop-points", 5)
+    code, _, err = judge("--base", base[0], copy, "--target", *target, *UP, "--drop-points", 5)
     assert code == 4
     assert (
         "byte by byte, so it is not another run; a model that always gives the same answers needs one run"
         in err
     )
-    code, _, err = judge("--base", *base, "--target", base[0], target[1], "--drop-points", 5)
+    code, _, err = judge("--base", *base, "--target", base[0], target[1], *UP, "--drop-points", 5)
     assert (code, "base and target are the same path" in err) == (4, True)
 
 
 def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> None:
     base, target = sides
     base[1].write_text("\n".join(base[1].read_text().splitlines()[:-1]) + "\n")
-    arguments = "--base", *base, "--target", *target, "--drop-points", 20
+    arguments = "--base", *base, "--target", *target, *UP, "--drop-points", 20
     code, _, err = judge(*arguments)
     assert (code, "1 have no score in the base's log" in err) == (4, True)
     _, out, _ = judge(*arguments, "--missing", "drop", "--json")
@@ -286,7 +291,7 @@ def test_runs_without_a_common_sample_are_missing_all(judge: Judge, tmp_path: Pa
         score = int(file != files[2])
         rows = "".join(f"q{at},{score},what is {at}?\n" for at in range(first, first + 10))
         file.write_text(f"id,score,prompt\n{rows}", "utf-8")
-    code, _, err = judge("--base", *files[:2], "--target", files[2], "--drop-points", 20)
+    code, _, err = judge("--base", *files[:2], "--target", files[2], *UP, "--drop-points", 20)
     assert code == 4
     assert "of 20 samples 10 are only in the base's log, 10 have no score in the base's log" in err
 
@@ -301,7 +306,7 @@ def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
         file.write_text(
             file.read_text().replace("what is a0?", "the last").replace("what is b0?", "the last")
         )
-    code, _, err = judge("--base", *files[:2], "--target", files[2], "--drop-points", 20)
+    code, _, err = judge("--base", *files[:2], "--target", files[2], *UP, "--drop-points", 20)
     assert code == 4
     assert "prompts differ in 1 of 200 samples" in err
     assert "a1.csv beside" in err
@@ -318,9 +323,9 @@ def test_prompts_of_one_run_are_those_of_its_side(
     same = write_run(tmp_path, "b0", runs[2], prompt=prompts)
     other = write_run(tmp_path, "b1", runs[2], prompt=[f"{text}!" for text in prompts])
     sides = "--base", *(base[at] for at in order), "--target"
-    _, out, _ = judge(*sides, same, "--drop-points", 20, "--json")
+    _, out, _ = judge(*sides, same, *UP, "--drop-points", 20, "--json")
     assert read_quality(out)["groups"] == 40
-    code, _, err = judge(*sides, other, "--drop-points", 20)
+    code, _, err = judge(*sides, other, *UP, "--drop-points", 20)
     assert (code, "prompts differ in 200 of 200 samples" in err) == (4, True)
 
 
@@ -332,7 +337,7 @@ def test_a_field_that_one_run_has_is_that_of_its_side(
     base = [write_run(tmp_path, "a0", runs[0], topic=topics), write_run(tmp_path, "a1", runs[1])]
     target = write_run(tmp_path, "b0", runs[2])
     sides = "--base", *(base[at] for at in order), "--target", target
-    _, out, _ = judge(*sides, "--slice", "topic", "--drop-points", 20, "--json")
+    _, out, _ = judge(*sides, "--slice", "topic", *UP, "--drop-points", 20, "--json")
     counts = [read_quality(out, f"score[topic={topic}]")["n"] for topic in ("law", "maths")]
     assert counts == [150, 50]
 
@@ -363,7 +368,7 @@ def test_passes_count_missing_answers_as_wrong(judge: Judge, tmp_path: Path) -> 
         rows = [f"q{at},{epoch},1\n" for at in range(20) for epoch in (1, 2)][: 2 * last]
         (tmp_path / f"{name}.csv").write_text("id,epoch,score\n" + "".join(rows), "utf-8")
     logs = tmp_path / "base.csv", tmp_path / "target.csv"
-    options = "--metric", "pass^2", "--drop-points", 40, "--missing", "as-wrong", "--json"
+    options = "--metric", "pass^2", *UP, "--drop-points", 40, "--missing", "as-wrong", "--json"
     facts = read_quality(judge(*logs, *options)[1], "score/pass^2")
     assert (facts["n"], facts["teacher"], facts["value"]) == (20, 1.0, 0.95)
 
@@ -371,11 +376,11 @@ def test_passes_count_missing_answers_as_wrong(judge: Judge, tmp_path: Path) -> 
 def test_passes_are_means_over_all_choices(judge: Judge, sides: Any) -> None:
     base, target = sides
     arguments = "--base", *base, "--target", *target
-    _, out, _ = judge(*arguments, "--metric", "pass^3", "--drop-points", 20, "--json")
+    _, out, _ = judge(*arguments, "--metric", "pass^3", *UP, "--drop-points", 20, "--json")
     facts = read_quality(out, "score/pass^3")
     assert facts["teacher"] == pytest.approx((np.sum(draw_scores(0, 3), axis=0) == 3).mean())
     assert facts["runs"] == [3, 3]
-    _, out, _ = judge(*arguments, "--metric", "pass@2", "--drop-points", 20, "--json")
+    _, out, _ = judge(*arguments, "--metric", "pass@2", *UP, "--drop-points", 20, "--json")
     right = np.sum(draw_scores(1, 3), axis=0)
     assert read_quality(out, "score/pass@2")["value"] == pytest.approx(
         np.choose(right, [0, 2 / 3, 1, 1]).mean()
@@ -389,7 +394,7 @@ def test_passes_are_of_epochs_too(judge: Judge, tmp_path: Path) -> None:
         runs = draw_scores(seed, 4)
         lines = [f"q{at},{run + 1},{runs[run][at]}" for run in range(4) for at in range(N)]
         tables[-1].write_text("\n".join(["id,epoch,score", *lines]) + "\n")
-    _, out, _ = judge(*tables, "--metric", "pass^4", "--drop-points", 20, "--json")
+    _, out, _ = judge(*tables, "--metric", "pass^4", *UP, "--drop-points", 20, "--json")
     facts = read_quality(out, "score/pass^4")
     assert (facts["n"], facts["runs"]) == (N, None)
     assert facts["teacher"] == pytest.approx((np.sum(draw_scores(0, 4), axis=0) == 4).mean())
@@ -399,7 +404,7 @@ def test_a_budget_file_names_passes(judge: Judge, tmp_path: Path, sides: Any) ->
     base, target = sides
     budgets = tmp_path / "budgets.toml"
     budgets.write_text('[budgets]\n"*" = { drop_points = 15.0 }\n"*/pass^2" = { drop_points = 30.0 }\n')
-    _, out, _ = judge("--base", *base, "--target", *target, "--budgets", budgets, "--json")
+    _, out, _ = judge("--base", *base, "--target", *target, *UP, "--budgets", budgets, "--json")
     (judged,) = json.loads(out).values()
     limits = {name: facts["budgets"][0]["limit"] for name, facts in judged["quality"].items()}
     assert limits == {"score": 15.0, "score/pass^2": 30.0}
@@ -407,11 +412,11 @@ def test_a_budget_file_names_passes(judge: Judge, tmp_path: Path, sides: Any) ->
 
 def test_passes_that_the_logs_cannot_tell_are_refused(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
-    arguments = "--base", *base, "--target", *target, "--drop-points", 20
+    arguments = "--base", *base, "--target", *target, *UP, "--drop-points", 20
     code, _, err = judge(*arguments, "--metric", "pass^4")
     assert (code, "has 3 answers in the base, but pass^4 needs at least 4" in err) == (4, True)
     grades = [write_run(tmp_path, f"g{at}", np.array(run) * 0.5) for at, run in enumerate(draw_scores(3, 2))]
-    code, _, err = judge(*grades, "--metric", "pass^1", "--drop-points", 20, "--range", "score=0:1")
+    code, _, err = judge(*grades, "--metric", "pass^1", *UP, "--drop-points", 20, "--range", "score=0:1")
     assert (code, "it is of metrics with scores of 0 and 1" in err) == (4, True)
 
 
@@ -425,7 +430,7 @@ def test_slices_hold_the_runs_of_their_samples(judge: Judge, tmp_path: Path) -> 
         [write_run(tmp_path, f"half-{name}{at}", run[::2]) for at, run in enumerate(draw_scores(seed, 3))]
         for name, seed in (("a", 0), ("b", 1))
     ]
-    common = "--drop-points", 20, "--json"
+    common = *UP, "--drop-points", 20, "--json"
     _, out, _ = judge("--base", *sides[0], "--target", *sides[1], "--slice", "kind", *common)
     _, alone, _ = judge("--base", *halves[0], "--target", *halves[1], *common)
     sliced, part = read_quality(out, "score[kind=even]"), read_quality(alone)
@@ -448,17 +453,19 @@ def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Jud
     suite = tmp_path / "suite.toml"
     suite.write_text(
         f"[logs]\nbase = {json.dumps(names[0])}\ntargets = {{ int4 = {json.dumps(names[1])} }}\n"
-        '[budgets]\n"*" = { drop_points = 20.0 }\n'
+        'higher_is_better = ["score"]\n[budgets]\n"*" = { drop_points = 20.0 }\n'
     )
     record = judge_log_suite(load_log_suite(suite, "suite.toml")).targets["int4"]
-    expected = read_quality(judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")[1])
+    expected = read_quality(
+        judge("--base", *base, "--target", *target, *UP, "--drop-points", 20, "--json")[1]
+    )
     assert record.quality["score"].interval == pytest.approx(expected["interval"])
-    judged = assert_within(base, target, drop_points=20)
+    judged = assert_within(base, target, drop_points=20, higher_is_better=["score"])
     assert judged.interval == pytest.approx(tuple(expected["interval"]))
     with pytest.warns(UserWarning, match="3 and 3 runs"):
-        assert_budgets(base, target, {"*": {"drop_points": 20.0}})
+        assert_budgets(base, target, {"*": {"drop_points": 20.0}}, higher_is_better=["score"])
     with pytest.raises(AssertionError, match="runs of each"):
-        assert_within(base, target, drop_points=0.5)
+        assert_within(base, target, drop_points=0.5, higher_is_better=["score"])
     with pytest.raises(SuiteError, match="empty list of runs"):
         assert_within([], target)
     with pytest.raises(SuiteError, match="no such file"):
@@ -468,7 +475,7 @@ def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Jud
 def test_a_kept_base_has_all_its_runs(judge: Judge, tmp_path: Path, sides: Any) -> None:
     base, target = sides
     report = tmp_path / "report"
-    arguments = "--target", *target, "--drop-points", 20
+    arguments = "--target", *target, *UP, "--drop-points", 20
     _, out, _ = judge("--base", *base, *arguments, "--json", "--report", report)
     _, printed, _ = judge("--base", report, *arguments, "--json")
     assert read_quality(printed) == read_quality(out)
@@ -532,7 +539,7 @@ def test_groups_in_one_table_are_those_of_both(judge: Judge, tmp_path: Path, sid
     """6 of the 600 samples get worse, all in one of 30 groups."""
     base = write_groups(tmp_path / "base.csv", [1] * 600, rows=sides[0])
     target = write_groups(tmp_path / "target.csv", [0] * 6 + [1] * 594, rows=sides[1])
-    code, out, _ = judge(base, target, "--drop-points", 3)
+    code, out, _ = judge(base, target, *UP, "--drop-points", 3)
     assert code != 0
     assert "n=600 in 30 groups" in out
     assert "epochs" not in out
@@ -544,9 +551,9 @@ def test_groups_of_any_run_are_those_of_all_runs(judge: Judge, tmp_path: Path) -
         for at, rows in ((0, 0), (1, 20))
     ]
     target = write_groups(tmp_path / "target.csv", [0] * 6 + [1] * 594)
-    _, out, _ = judge("--base", *bases, "--target", target, "--drop-points", 3)
+    _, out, _ = judge("--base", *bases, "--target", target, *UP, "--drop-points", 3)
     assert "in 30 groups" in out
     other = write_groups(tmp_path / "other.csv", [1] * 598 + [0, 0], rows=30)
-    code, _, err = judge("--base", bases[1], other, "--target", target, "--drop-points", 3)
+    code, _, err = judge("--base", bases[1], other, "--target", target, *UP, "--drop-points", 3)
     assert code == 4
     assert f"({other} beside {bases[1]}): groups differ in 400 of 600 samples" in err

@@ -124,7 +124,7 @@ def test_a_table_of_columns_alone_has_slices_and_answer_lengths(
         }
         pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
     files = [str(tmp_path / "base.parquet"), str(tmp_path / "target.parquet")]
-    assert main(["judge", *files, *arguments]) == 0
+    assert main(["judge", *files, "--higher-is-better", "score", *arguments]) == 0
     assert shown in capsys.readouterr().out
 
 
@@ -299,6 +299,6 @@ def test_samples_with_more_epochs_than_others_are_refused(
         (tmp_path / f"{name}.csv").write_text(f"id,epoch,score\n{''.join(rows)}", "utf-8")
         rows = [row if row.startswith("7,") else row.replace(",1\n", ",0\n") for row in rows]
     files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
-    assert main(["judge", *files, "--drop-points", "90"]) == 4
+    assert main(["judge", *files, "--higher-is-better", "score", "--drop-points", "90"]) == 4
     error = capsys.readouterr().err
     assert 'sample "7" has 40 epochs in the base\'s log, and "0" has 1; expected the same number' in error

@@ -45,7 +45,8 @@ class Slimgate(Tool):
             )
 
         budgets = LogBudgets((("*", (QualityBudget("drop_points", 100 * cell.margin),)),))
-        judged = judge_logs(join_runs("base", base), join_runs("target", target), budgets, Rules())
+        rules = Rules(directions={"score": True})
+        judged = judge_logs(join_runs("base", base), join_runs("target", target), budgets, rules)
         (comparison,) = judged.comparisons
         return {"PASS": _DECISIONS[str(comparison.judged.verdict)]}
 
@@ -58,7 +59,8 @@ class Slimgate(Tool):
                 for row in rows:
                     extra = [row.cluster] if cell.groups else [row.epoch + 1] if cell.repeats else []
                     writer.writerow([row.id, row.score, row.prompt, *extra])
-        return ["judge", "base.csv", "target.csv", "--drop-points", f"{100 * cell.margin:g}"]
+        direction = ["--higher-is-better", "score"]
+        return ["judge", "base.csv", "target.csv", *direction, "--drop-points", f"{100 * cell.margin:g}"]
 
     def read_decision(self, command: Command) -> str:
         last_line = command.output.rstrip().rpartition("\n")[2]

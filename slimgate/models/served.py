@@ -158,8 +158,6 @@ def load_written(folder: Path, model: TorchModel | Served, counts: Json, context
 
     Logs the format, and the files of the folder.
     """
-    from slimgate.models.served import read_auto_class
-
     counted = {name: counts[name] for name in COUNTS}
     written = Served(folder, read_auto_class(model), counted, context.device)
     context.log.update(format=read_quant_method(folder), files=sorted(file.name for file in folder.iterdir()))

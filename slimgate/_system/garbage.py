@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# They take about 20 MiB.
+# They take about 20 MB.
 _MANY_OBJECTS = 100_000
 
 

@@ -25,7 +25,7 @@ Keys = npt.NDArray[np.uint64]
 
 ROWS_AT_ONCE = 10_000
 _BYTES = 16
-# Size of a part that is reordered. A chunk of strings has at most 2 GiB, and a part exists twice meanwhile.
+# Size of a part that is reordered. A chunk of strings has at most 2 GB, and a part exists twice meanwhile.
 BYTES_AT_ONCE = 2**29
 
 

@@ -36,7 +36,7 @@ from slimgate.report.tables import (
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
-_GIBIBYTE = 1024**3
+_GIGABYTE = 1024**3
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)
 _UNDERLINE = re.compile(r"^( {0,3})(=+|-+)[ \t]*$", re.MULTILINE)
 _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
@@ -112,7 +112,7 @@ def format_machine_section(record: RunRecord) -> str:
 def list_machine_lines(machine: Machine) -> Iterator[str]:
     """Processor, its peaks, system, libraries, and what made times unsteady."""
     cores = f"{format_int(machine.cores)} cores, {format_int(machine.threads)} threads used"
-    memory = f"{format_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
+    memory = f"{format_fixed(machine.memory_bytes / _GIGABYTE, 1)} GB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
     yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device_and_gpu)}"
     yield from list_rate_lines(machine)

@@ -35,7 +35,7 @@ def test_a_row_has_size_accuracy_and_the_drop_with_its_interval() -> None:
     ]
     low, high = (100 * bound for bound in compute_paired_interval(2, 1, 4))
     assert peers.format_table(lines).splitlines() == [
-        "| of 4 gate rows | MiB | times smaller | accuracy | drop in points | seconds |",
+        "| of 4 gate rows | MB | times smaller | accuracy | drop in points | seconds |",
         "|---|---|---|---|---|---|",
         "| teacher | 4.00 | 1.00 | 0.7500 |  | 1 |",
         f"| small | 1.00 | 4.00 | 0.5000 | 25.00 [{low:.2f}, {high:.2f}] | 2 |",

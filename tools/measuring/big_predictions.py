@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             judged = judge(teacher, variant, *JUDGE)
             sizes = sum(path.stat().st_size for path in paths) / MEBIBYTE
             sys.stdout.write(
-                f"{suffix}: {options.rows:,} rows, two files of {sizes:,.0f} MiB together: "
+                f"{suffix}: {options.rows:,} rows, two files of {sizes:,.0f} MB together: "
                 f"{judged.seconds:.1f} s ({judged.cpu_seconds:.1f} s of a processor), "
-                f"peak {judged.peak_bytes / MEBIBYTE:,.0f} MiB, exit code {judged.code}\n"
+                f"peak {judged.peak_bytes / MEBIBYTE:,.0f} MB, exit code {judged.code}\n"
             )
             sys.stdout.flush()
             codes.append(judged.code)

@@ -169,8 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _cut_here(*options.cut)
         return
     names = [
-        *("file", "gate", "rows", "MiB", "s", "CPU s"),
-        *("peak MiB", "anonymous MiB", "bytes a row", "digest"),
+        *("file", "gate", "rows", "MB", "s", "CPU s"),
+        *("peak MB", "anonymous MB", "bytes a row", "digest"),
     ]
     sys.stdout.write("| " + " | ".join(names) + " |\n|:--|:--|" + "--:|" * (len(names) - 2) + "\n")
     with TemporaryDirectory(dir=options.folder) as scratch:

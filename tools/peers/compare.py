@@ -143,9 +143,7 @@ def format_table(lines: Sequence[Line]) -> str:
     first = lines[0]
     if first.right is None or first.bytes is None:
         raise SlimgateError(f"the teacher itself cannot be measured: {first.note}")
-    head = (
-        f"| of {len(first.right):,} gate rows | MiB | times smaller | accuracy | drop in points | seconds |"
-    )
+    head = f"| of {len(first.right):,} gate rows | MB | times smaller | accuracy | drop in points | seconds |"
     written = [head, "|---|---|---|---|---|---|"]
     for line in lines:
         if line.right is None or line.bytes is None:

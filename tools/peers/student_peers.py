@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     lines = [
         [
             name,
-            f"{facts['bytes'] / 1e6:.1f}",
+            f"{facts['bytes'] / 1024**2:.1f}",
             f"{size / facts['bytes']:.1f}",
             format_drop(input_folder, name),
             *(f"{median:.3g} [{low:.3g}, {high:.3g}]" for median, low, high in facts["speedups"].values()),

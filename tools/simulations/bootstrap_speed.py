@@ -38,7 +38,7 @@ CASES = [
 ]
 
 
-HEADERS = ["metric", "classes", "method", "seconds", "CPU seconds", "MiB of the outcomes", "MiB at the peak"]
+HEADERS = ["metric", "classes", "method", "seconds", "CPU seconds", "MB of the outcomes", "MB at the peak"]
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def _make_class_outcomes(labels: np.ndarray, scores: np.ndarray) -> ClassOutcome
 
 
 def read_peak_mib() -> float:
-    """The largest resident memory of this process so far; Linux counts it in KiB."""
+    """The largest resident memory of this process so far; Linux counts it in 1024 bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure_metric(name: str, classes: int, load: Load) -> tuple[str, int, str, float, float, float, float]:
     """Returns a line of the table.
 
-    It has the metric, its classes and method, the seconds and CPU seconds of all variants, and MiB before and
+    It has the metric, its classes and method, the seconds and CPU seconds of all variants, and MB before and
     at the peak.
     """
     metric = load_metric(name)

@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from slimgate._system.number_text import MEGABYTE
 from tools.site.links import ROOT
 
 REPORTS = ROOT / "reports"
@@ -282,7 +283,7 @@ def draw_gguf(figure: Figure, ink: str) -> None:
         "IQ types": r"iq\w+",
         "ternary": r"tq\w+",
     }
-    sizes = {name: parse_number(row["bytes"]) / 1e6 for name, row in quality.items()}
+    sizes = {name: parse_number(row["bytes"]) / MEGABYTE for name, row in quality.items()}
     rates = {name: parse_number(row["answer, 1 thr."]) for name, row in speed.items()}
     panels = _make_axes(figure, ink, columns=2)
     for axes, places in zip(panels, (sizes, rates), strict=True):

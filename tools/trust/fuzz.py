@@ -2,7 +2,7 @@
 
     python -m tools.trust.fuzz [--seconds 600] [--target suite …]
 
-With atheris (`pip install atheris`), fuzzing is guided by coverage, and an input may take 2 GiB of memory and
+With atheris (`pip install atheris`), fuzzing is guided by coverage, and an input may take 2 GB of memory and
 20 s. Without atheris, it is random mutation of the same seeds, without these limits. Each target runs in its
 own process. Inputs that break a target are written to --keep. The exit code is 1 if a target broke.
 """

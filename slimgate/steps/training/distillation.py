@@ -161,7 +161,7 @@ class DistillationLoss:
             self._teacher.model, self._teacher.encoded, targets, objective, context.device
         )
         if size > MOST_BYTES:
-            self._too_large = f" (stored they would have {size / 2**30:.1f} GiB)"
+            self._too_large = f" (stored they would have {size / 2**30:.1f} GB)"
         return size <= MOST_BYTES
 
     @property

@@ -272,7 +272,7 @@ class InnerParams(AnswerParams):
     """Learning rate of the projection between hidden states of different widths; default: learning_rate."""
     stored_logits: bool | None = None
     """true computes the teacher's logits once before training, false in each training step. Default: true,
-    unless the loss compares something inside the models, or logits of tokens need more than 1 GiB."""
+    unless the loss compares something inside the models, or logits of tokens need more than 1 GB."""
 
 
 class OneTeacherParams(InnerParams, TransferParams):

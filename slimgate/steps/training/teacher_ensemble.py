@@ -154,6 +154,6 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     )
     if size > MOST_BYTES:
         raise BuildError(
-            f"more_teachers: the answers of {teachers} teachers would be {size / 2**30:.1f} GiB on disk; set "
+            f"more_teachers: the answers of {teachers} teachers would be {size / 2**30:.1f} GB on disk; set "
             "stored_logits = true to store them anyway, or use fewer rows or tokens"
         )

@@ -231,7 +231,7 @@ def test_token_answers_past_the_limit_are_computed_live(
     monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 3 * 2**30)
     assert not loss._stores(targets, None, context)
     loss._answers = None
-    assert loss.source == "computed beside the student (stored they would have 3.0 GiB)"
+    assert loss.source == "computed beside the student (stored they would have 3.0 GB)"
     assert loss._stores(targets, True, context)
     monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 2**30)
     assert loss._stores(targets, None, context)

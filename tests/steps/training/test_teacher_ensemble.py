@@ -252,7 +252,7 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     student, context = tokens(tmp_path)
     monkeypatch.setattr("slimgate.steps.training.teacher_ensemble.count_stored_bytes", lambda *_: 2**30)
     with pytest.raises(
-        BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; set stored_logits"
+        BuildError, match=r"the answers of 2 teachers would be 2\.0 GB on disk; set stored_logits"
     ):
         distill.step.apply(student, distill.Params(more_teachers=("second",)), context)
     options = distill.Params(more_teachers=("second",), stored_logits=True, precision="float32")

@@ -52,6 +52,12 @@ def format_percent(share: float | None, digits: int = 1) -> str:
     return shown if shown == MISSING else f"{shown} %"
 
 
+def format_points(points: float) -> str:
+    """`1 point`, `1.5 points`."""
+    number = f"{points:g}"
+    return f"{number} {'point' if number == '1' else 'points'}"
+
+
 def format_megabytes(size: int | None) -> str:
     """Megabytes of 1024² bytes, with one decimal, or more below 1."""
     if size is None:

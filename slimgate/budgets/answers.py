@@ -15,7 +15,7 @@ KINDS = (
     BudgetKind(
         name="drop_points",
         table="slices",
-        limit_text="drop at most {:g} points in every slice",
+        limit_text="drop at most {:g} {points} in every slice",
     ),
     BudgetKind(
         name="mean_max",

@@ -67,7 +67,7 @@ class BudgetKind:
 
     name: its key in the table, and its kind in a record.
     table: the table of [budgets] with the key, or METRIC.
-    limit_text: the limit in words, with {:g} for its number. percent: whether the number is shown as a
+    limit_text: the limit in words, with {:g} for its number, and {points} for the word after it. percent: whether the number is shown as a
     percentage.
     title: its name in reports, if its table has several budgets.
     value_name: the name of the limited value in the message of a gate. unit: the unit of this value.
@@ -87,7 +87,8 @@ class BudgetKind:
 
     def format_limit(self, limit: float) -> str:
         """The limit in words, such as `drop at most 2 points`."""
-        return self.limit_text.format(100 * limit if self.percent else limit)
+        number = 100 * limit if self.percent else limit
+        return self.limit_text.format(number, points="point" if number == 1 else "points")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ KINDS = (
         question="drop",
         description="Percentage points that the metric may lose.",
         at_most=100.0,
-        limit_text="drop at most {:g} points",
+        limit_text="drop at most {:g} {points}",
         suits=has_drop_in_points,
         why_not="the metric grows by a factor and has no points",
         allowed_drop=lambda limit, _teacher: limit / 100,
@@ -31,7 +31,7 @@ KINDS = (
         question="change",
         description="Percentage points that the metric may lose or gain; each direction is tested at 5 %.",
         at_most=100.0,
-        limit_text="drop within ±{:g} points",
+        limit_text="drop within ±{:g} {points}",
         # without a lowest and a highest value no sample shows how much a few rows can raise the mean
         suits=lambda metric: has_drop_in_points(metric) and all(map(isfinite, metric.value_range)),
         why_not="it needs a metric in points that has a lowest and a highest value",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from slimgate._system.number_text import format_points
 from slimgate.cli.parser import parse_points
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _format_plan(planned: Plan, analyses: int, *, two_sided: bool) -> list[str]:
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if planned.equal.passes >= POWER else "cannot"
     head = (
-        f"{planned.rows:,} rows {can} decide a budget of {sign}{100 * planned.margin:g} points "
+        f"{planned.rows:,} rows {can} decide a budget of {sign}{format_points(100 * planned.margin)} "
         f"if {100 * planned.flip_rate:g} % of the samples change: "
         f"an equal model passes {_format_percent(planned.equal.passes)} of the time."
     )
@@ -123,7 +124,7 @@ def _make_row(name: str, shares: VerdictShares, analyses: int) -> dict[str, str]
 
 
 def _format_needed(planned: Plan) -> list[str]:
-    lines = [f"About {planned.rows_needed:,} rows pass an equal model 80 % of the time."]
+    lines = [f"With about {planned.rows_needed:,} rows, an equal model passes 80 % of the time."]
     if planned.rows_needed > planned.rows:
         repeats = -(-planned.rows_needed // planned.rows)
         lines.append(

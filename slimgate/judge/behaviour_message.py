@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate._system.number_text import format_apart
+from slimgate._system.number_text import format_apart, format_points
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget, is_named_slice_kind, is_slices_kind
@@ -103,7 +103,7 @@ def _format_slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, with
     """withheld: why the budget gives no PASS; None if it may."""
     covered = select_budget_slices(slices, budget.kind)
     if not covered:
-        where = f"{budget.kind.replace('.', ' ', 1)}, budget {budget.limit:g} points"
+        where = f"{budget.kind.replace('.', ' ', 1)}, budget {format_points(budget.limit)}"
         return f"{where}: {budget.verdict}, no gate row is in such a slice"
     if is_named_slice_kind(budget.kind):
         return _format_named_slice(covered[0], budget, withheld)
@@ -112,7 +112,7 @@ def _format_slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, with
 
 
 def _format_slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
-    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
+    shown = f"{judged[0].metric} on {len(judged)} slices, budget {format_points(budget.limit)}"
     failed = [part for part in judged if part.verdict is Verdict.FAIL]
     if not failed:
         rows = sum(part.n for part in judged if part.column == judged[0].column)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from slimgate._system.number_text import format_points
 from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import list_names
@@ -153,7 +154,7 @@ def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], li
     worst = _find_worst_value(metrics[sure[0].metric])
     return (
         f"from {list_names(values, _MOST_NAMED)} to the worst value {worst:g}, no model can lose more than "
-        f"{limit:g} points: a budget that cannot fail shows nothing; choose a smaller limit"
+        f"{format_points(limit)}: a budget that cannot fail shows nothing; choose a smaller limit"
     )
 
 

@@ -12,6 +12,7 @@ from math import isfinite
 
 import numpy as np
 
+from slimgate._system.number_text import format_points
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
@@ -331,7 +332,8 @@ def _describe_large_group(
         return []
     return [
         f"the largest of {len(sizes):,} groups has {share:.2g} % of the rows; if another group of this size "
-        f"is lost, that alone may be more than {limit:g} points, so use smaller groups or many more of them"
+        f"is lost, that alone may be more than {format_points(limit)}, so use smaller groups or many more "
+        "of them"
     ]
 
 

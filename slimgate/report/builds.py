@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import format_fixed
+from slimgate._system.number_text import format_fixed, format_points
 from slimgate.budgets.registry import is_in_points
 from slimgate.judge.budget_kinds import find_builds_budget, is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
@@ -76,7 +76,7 @@ def list_unlucky_builds(record: RunRecord) -> Iterator[str]:
             ]
             named = f"{escape(model.name)}, {escape(metric)}: builds by other seeds"
             verb = "differ" if is_two_sided([strictest]) else "drop"
-            limit = f"the budget of {strictest.limit:g} points"
+            limit = f"the budget of {format_points(strictest.limit)}"
             yield f"{named} {verb} by more than {limit} ({', '.join(over)})."
 
 

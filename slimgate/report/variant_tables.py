@@ -16,6 +16,7 @@ from slimgate._system.number_text import (
     format_int,
     format_megabytes,
     format_percent,
+    format_points,
     format_significant,
 )
 from slimgate.budgets.registry import is_in_points, is_two_sided_kind
@@ -115,7 +116,7 @@ def _describe_selection(facts: CascadeFacts) -> str:
     if selection is None:
         return "weights only" if facts.weights else "no, set in the suite"
     against = "the mean of all" if facts.weights else escape(facts.models[-1])
-    lost = f"lost {format_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
+    lost = f"lost {format_fixed(selection.lost_points, 1)} of {format_points(selection.drop_points)}"
     return f"{format_int(selection.rows)}, {lost} against {against}"
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slimgate._system.number_text import format_points
 from slimgate.judge.budget_tables import SliceName
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Ints
@@ -51,7 +52,9 @@ class PlannedSlices:
         """
         each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
         rows = f"{_format_range(self.sizes)} rows{each}; about {_format_range(self.needed)} needed"
-        counts = f"{self.decidable_count} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
+        counts = (
+            f"{self.decidable_count} of {len(self.sizes)} can be decided at {format_points(self.drop_points)}"
+        )
         line = f"slices by {self.name}, {self.metric}: {counts} ({rows})"
         if self.decidable_count == len(self.sizes):
             return line

@@ -15,8 +15,8 @@ from slimgate.judge.power import make_plan
 def test_few_rows_cannot_decide_and_many_can(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--rows", "1319", "--flip-rate", "0.08", "--drop-points", "1"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("1,319 rows cannot decide a budget of 1 points if 8 % of the samples change")
-    assert "About 4,972 rows pass an equal model 80 % of the time." in out
+    assert out.startswith("1,319 rows cannot decide a budget of 1 point if 8 % of the samples change")
+    assert "With about 4,972 rows, an equal model passes 80 % of the time." in out
     assert "4 repeats of each sample do the same" in out
     assert main(["power", "--rows", "5000", "--flip-rate", "0.08", "--drop-points", "1"]) == 0
     assert "repeats" not in capsys.readouterr().out
@@ -85,8 +85,8 @@ def test_numbers_out_of_range_are_one_line(
 def test_both_sides_take_more_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--rows", "3092", "--flip-rate", "0.05", "--equivalent-points", "1"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("3,092 rows cannot decide a budget of ±1 points if 5 % of the samples change")
-    assert "About 4,342 rows pass an equal model 80 % of the time." in out
+    assert out.startswith("3,092 rows cannot decide a budget of ±1 point if 5 % of the samples change")
+    assert "With about 4,342 rows, an equal model passes 80 % of the time." in out
     assert "loses or gains twice the budget" in out
 
 

@@ -187,11 +187,11 @@ def test_the_plan_says_how_many_slices_the_rows_can_decide(ran: Ran) -> None:
     # z² 0.05 / 0.08² + 2 / 0.05 is 89 rows, at 1 point 3,132 (rows_needed.py)
     assert "slices by label, accuracy: 2 of 2 can be decided at 8 points" in plan
     assert re.search(
-        r"slices by label, accuracy: 0 of 2 can be decided at 1 points \(.*3,132 needed\), "
+        r"slices by label, accuracy: 0 of 2 can be decided at 1 point \(.*3,132 needed\), "
         "undecided ones fail, for fine",
         plan,
     )
-    assert "slices by length_bucket, accuracy: 0 of 4 can be decided at 1 points" in plan
+    assert "slices by length_bucket, accuracy: 0 of 4 can be decided at 1 point" in plan
 
 
 def test_slices_of_too_many_values_end_the_run_before_any_build(ran: Ran) -> None:

@@ -68,7 +68,7 @@ def test_undecided_slices_are_no_success_unless_they_only_warn(repository: Path)
     text = ONLY_SLICES.replace("[budgets.slices]", "[measure]\non_inconclusive = WISH\n\n[budgets.slices]")
     failed = run(repository, text.replace("WISH", '"fail"'), "-k", "behaviour")
     assert failed.code == 1
-    assert "budget 1 points: INCONCLUSIVE, 0 inside, 2 undecided (worst:" in failed.out
+    assert "budget 1 point: INCONCLUSIVE, 0 inside, 2 undecided (worst:" in failed.out
     warned = run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour")
     assert warned.code == 0
     assert "bench/mine.toml: INCONCLUSIVE (0 PASS, 0 FAIL, 1 INCONCLUSIVE, which only warns" in warned.out

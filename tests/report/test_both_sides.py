@@ -46,7 +46,7 @@ def test_every_kind_has_words_for_its_limit(kind: str) -> None:
 
 
 def test_the_words_of_a_limit_on_both_sides() -> None:
-    assert format_limit_words(EQUIVALENT_POINTS, 1.0) == "drop within ±1 points"
+    assert format_limit_words(EQUIVALENT_POINTS, 1.0) == "drop within ±1 point"
     drop = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)
     assert format_limits([drop, BOTH]) == "2, ±1"
     record = with_budget(BOTH)
@@ -55,7 +55,7 @@ def test_the_words_of_a_limit_on_both_sides() -> None:
 
 def test_the_picture_has_both_limits() -> None:
     model = next(model for model in with_budget(BOTH).variants if model.quality["accuracy"].budgets)
-    (line,) = [budget for budget in list_budgets(model) if budget.limit == "drop within ±1 points"]
+    (line,) = [budget for budget in list_budgets(model) if budget.limit == "drop within ±1 point"]
     assert line.measured == "drop -6.0 [-7.0, -5.0]"
     assert line.picture is not None
     upper, lower = line.picture.limits
@@ -73,6 +73,6 @@ def test_a_build_that_gains_too_much_is_reported() -> None:
         seeds=[0, 1], drops_points=[0.1, -2.5], mean_points=-1.2, sd_points=1.8, sampling_se_points=0.3
     )
     lines = list(list_unlucky_builds(with_budget(BOTH, drop=0.1, builds=builds)))
-    assert "differ by more than the budget of 1 points (seed 1 by -2.5)" in lines[0]
+    assert "differ by more than the budget of 1 point (seed 1 by -2.5)" in lines[0]
     drop = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS)
     assert list(list_unlucky_builds(with_budget(drop, drop=0.1, builds=builds))) == []

@@ -45,7 +45,7 @@ def test_a_build_beyond_the_budget_is_reported_at_the_top() -> None:
     ("drop", "words"),
     [
         pytest.param(-2.0, None, id="a gain inside both"),
-        pytest.param(1.5, "drop by more than the budget of 1 points (seed 1 by 1.5)", id="a loss"),
+        pytest.param(1.5, "drop by more than the budget of 1 point (seed 1 by 1.5)", id="a loss"),
         pytest.param(-6.0, "differ by more than the budget of 5 points (seed 1 by -6.0)", id="a large gain"),
     ],
 )

@@ -67,8 +67,8 @@ class BudgetKind:
 
     name: its key in the table, and its kind in a record.
     table: the table of [budgets] with the key, or METRIC.
-    limit_text: the limit in words, with {:g} for its number, and {points} for the word after it. percent: whether the number is shown as a
-    percentage.
+    limit_text: the limit in words, with {:g} for its number, and {points} for "point" or "points". percent:
+    whether the number is shown as a percentage.
     title: its name in reports, if its table has several budgets.
     value_name: the name of the limited value in the message of a gate. unit: the unit of this value.
     is_minimum: whether the limit is the smallest allowed value. Otherwise it is the largest.

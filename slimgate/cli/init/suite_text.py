@@ -55,6 +55,7 @@ def format_suite(draft: Draft, folder: Path) -> str:
         _format_variants(draft),
         _format_budgets(draft),
         _format_measure_table(draft),
+        _format_search(draft),
     ]
     return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join(
         "".join(f"{line}\n" for line in block) for block in blocks
@@ -237,10 +238,7 @@ def _format_variants(draft: Draft) -> Iterator[str]:
     else:
         yield "[variants.student]"
         yield f"# {_describe_blocks(draft, blocks)}, which learn to answer as the teacher does"
-        distill = {
-            "distill": {**draft.task.distill_options, **proposing.choose_training_options(draft.model)}
-        }
-        yield f"steps = {format_toml_value([{'keep_layers': blocks}, distill])}"
+        yield f"steps = {format_toml_value([{'keep_layers': blocks}, _make_distillation(draft)])}"
         yield ""
     int8 = proposing.choose_int8_steps(draft.model)
     if int8:
@@ -268,6 +266,10 @@ def _format_variants(draft: Draft) -> Iterator[str]:
     yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
     yield "gated = false   # measured and shown; its verdict fails no run"
     yield f"reason = {format_toml_value(PRUNED)}"
+
+
+def _make_distillation(draft: Draft) -> Json:
+    return {"distill": {**draft.task.distill_options, **proposing.choose_training_options(draft.model)}}
 
 
 def _describe_blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
@@ -334,6 +336,20 @@ def _format_measure_table(draft: Draft) -> Iterator[str]:
     yield f"workloads = {format_toml_value(workloads)}   # timed calls, on gate rows at their own lengths"
     if not proposing.choose_budgets(_choose_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'
+
+
+def _format_search(draft: Draft) -> Iterator[str]:
+    """A [tune] table as comments: which blocks to keep, then the steps of the student in int8."""
+    half = proposing.choose_blocks_of_model(draft.model)
+    if not isinstance(half, list) or len(half) < 2:
+        return
+    fewer = [half[0], half[-1]] if len(half) > 2 else half[:1]
+    blocks = {"keep_layers": {"choices": [half, fewer]}}
+    int8 = proposing.choose_int8_steps(draft.model) or [{"int8_dynamic": {"embeddings": True}}]
+    command = f"slimgate tune bench/{draft.name}.toml"
+    yield f"# What `{command}` searches for the fastest variant inside the budgets (slimgate[tune]):"
+    yield "# [[tune.space]]"
+    yield f"# steps = {format_toml_value([blocks, _make_distillation(draft), *int8])}"
 
 
 def check_free(path: Path, *, force: bool) -> None:

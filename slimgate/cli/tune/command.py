@@ -129,7 +129,10 @@ def _read_suite(path: Path) -> Suite:
 
     suite = load_suite(path.absolute(), str(path))
     if suite.tuning is None:
-        raise SuiteError(f"{path}: has no [tune] table, which says what to search; see docs/tune.md")
+        raise SuiteError(
+            f"{path}: has no [tune] table, which says what to search; write [[tune.space]] with lists of "
+            "choices, such as steps = [{ keep_layers = { choices = [[0, 2, 5], [0, 5]] } }, { distill = {} }]"
+        )
     return suite
 
 

@@ -292,6 +292,18 @@ def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Comma
     }
 
 
+def test_the_search_in_the_comments_is_one_that_tune_takes(repository: Path, init: Command) -> None:
+    assert init("--model", "model", "--data", "reviews.csv")[0] == 0
+    path = repository / "bench/reviews.toml"
+    text = path.read_text("utf-8")
+    head, search = text.split("# What `slimgate tune bench/reviews.toml` searches for")
+    assert "[[tune.space]]" not in head
+    path.write_text(head + "# " + search.replace("\n# ", "\n"), "utf-8")
+    (space,) = read_suite(repository, "reviews")["tune"]["space"]
+    assert space["steps"][0] == {"keep_layers": {"choices": [[0, 3], [0]]}}
+    assert list(space["steps"][1]) == ["distill"]
+
+
 @pytest.mark.slow
 def test_the_int4_variant_of_a_language_model_runs(repository: Path, init: Command) -> None:
     write_tiny(repository / "gpt", "gpt2", causal=True)

@@ -202,6 +202,25 @@ def test_over_builds_a_gain_counts_too(counted: Counted, won: list[int], verdict
         assert facts.builds_needed is not None or facts.n_needed is not None
 
 
+def test_over_builds_a_gain_needs_what_an_equal_drop_needs(counted: Counted) -> None:
+    right, wrong = counted(1000, 30)  # `wrong` answers the first 30 rows wrong
+    plans = []
+    for teacher, other in ((right, wrong), (wrong, right)):
+        builds = [
+            replace(teacher, predictions=np.r_[other.predictions[:count], teacher.predictions[count:]])
+            for count in (10, 30, 20)
+        ]
+        budget = QualityBudget(EQUIVALENT_POINTS, 3.0, over="builds")
+        judgement = judge_quality(load_metric("accuracy"), teacher, builds[0], [budget], builds=builds[1:])
+        (facts,) = judgement.budgets
+        assert facts.verdict is Verdict.INCONCLUSIVE
+        plans.append((facts.value, facts.n_needed, facts.builds_needed))
+    (drop, *plan_of_drop), (gain, *plan_of_gain) = plans
+    assert (drop, gain) == (pytest.approx(2.0), pytest.approx(-2.0))
+    assert plan_of_drop == plan_of_gain
+    assert None not in plan_of_drop
+
+
 @pytest.mark.parametrize(
     ("drop", "expected"),
     [

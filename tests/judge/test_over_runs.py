@@ -177,6 +177,20 @@ def test_a_budget_on_both_sides_takes_runs_too() -> None:
     assert result.budgets[0].runs_needed or result.budgets[0].n_needed
 
 
+def test_a_gain_needs_what_an_equal_drop_needs() -> None:
+    rng = np.random.default_rng(8)
+    better, worse = ((rng.random((3, N)) < share).astype(float) for share in (0.68, 0.7))
+    assert better.mean() - worse.mean() == pytest.approx(0.0167, abs=1e-4)
+    drop, gain = (
+        judged(*sides, QualityBudget("equivalent_points", 4.0)).budgets[0]
+        for sides in ((better, worse), (worse, better))
+    )
+    assert drop.verdict is gain.verdict is Verdict.INCONCLUSIVE
+    assert drop.p_value == gain.p_value
+    plans = [(budget.n_needed, budget.runs_needed, budget.needs_both) for budget in (drop, gain)]
+    assert plans[0] == plans[1] == (2589, 14, False)
+
+
 @pytest.mark.parametrize(
     "cell",
     [

@@ -25,7 +25,7 @@ from slimgate.outcomes import Floats
 from slimgate.plugins.reader import Log, Row, TaskLog
 from slimgate.record.budgets import judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord
-from slimgate.results.base import Verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 RULES = Rules(checks=read_answer_checks())
 WORDS = "word " * 20
@@ -166,6 +166,25 @@ def test_a_limit_of_the_ratio_has_three_verdicts(ratio: float, kind: str, limit:
     budget = judged["answer_length"].judged.budgets[0]
     assert budget.verdict == verdict
     assert budget.value == pytest.approx(target.mean() / base.mean())
+
+
+@pytest.mark.parametrize(
+    ("kind", "passing"), [("length_ratio_max", 1), ("length_ratio_min", 0)], ids=["longer", "shorter"]
+)
+def test_a_ratio_is_undecided_exactly_inside_its_interval(kind: str, passing: int) -> None:
+    base, target = draw_lengths(1.2, n=1000)
+    logs = make_token_logs(base, target, 1000)
+
+    def judge_limit(limit: float) -> BudgetFacts:
+        return judge(*logs, {"answer_length": {kind: limit}}, Rules())["answer_length"].judged.budgets[0]
+
+    interval = judge_limit(1.2).interval
+    assert interval is not None
+    assert interval[0] < target.mean() / base.mean() < interval[1]
+    for end, outward in enumerate((-1, 1)):
+        decided = Verdict.PASS if end == passing else Verdict.FAIL
+        assert judge_limit(interval[end] - 0.001 * outward).verdict is Verdict.INCONCLUSIVE
+        assert judge_limit(interval[end] + 0.001 * outward).verdict is decided
 
 
 def test_without_a_limit_of_tokens_nothing_passes_before_a_cap() -> None:

@@ -14,7 +14,7 @@ from slimgate.models.predict import predict_scores
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.steps.finetune.active_distill import (
+from slimgate.steps.finetune._active_choice import (
     Floats,
     Ints,
     compute_round_sizes,

@@ -1,4 +1,4 @@
-"""slimgate.steps.finetune.active_distill: uncertainty by hand, coverage by hand, rounds."""
+"""slimgate.steps.finetune._active_choice: uncertainty by hand, coverage by hand, rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from slimgate.steps.finetune.active_distill import (
+from slimgate.steps.finetune._active_choice import (
     compute_round_sizes,
     compute_uncertainty,
     select_by_k_center,

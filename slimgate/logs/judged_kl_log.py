@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 
@@ -72,6 +73,7 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
         "chunks": len(chunks.kl),
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
         "quantiles": dict(log.kl.quantiles),
+        "base_perplexity": log.kl.base_perplexity,
         "budgets": add_actions(judged, actions),
         "verdict": find_worst_verdict([verdict.verdict for verdict in judged]),
         "message": f"{name}: {'; '.join(_format_line(verdict, known) for verdict in judged)}"
@@ -91,6 +93,9 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     if len(set(sizes.values())) > 1 or sizes["kl"] < 2:
         actual = ", ".join(f"{size} of {name}" for name, size in sizes.items())
         raise DataError(f"{shown}: {actual} was given, expected a value of each for at least 2 chunks")
+    base = kl.base_perplexity
+    if base is not None and not 0 < base < inf:
+        raise DataError(f"{shown}: the perplexity of the base is {base:g}: the base is broken")
     for name, values in columns.items():
         if not np.isfinite(values).all():
             chunk = int(np.argmin(np.isfinite(values))) + 1

@@ -269,12 +269,14 @@ class KlChunks:
         is the logarithm of the ratio of their perplexities.
     same_top: the share of tokens of which both find the same next token likeliest, 0 to 1.
     quantiles: of the KL of all tokens, named median, p99, p999 and maximum; those that the tool states.
+    base_perplexity: of all tokens, if the tool states it. Another text or another base has another one.
     """
 
     kl: Sequence[float]
     log_ratio: Sequence[float]
     same_top: Sequence[float]
     quantiles: Mapping[str, float] = field(default_factory=dict)
+    base_perplexity: float | None = None
 
 
 @dataclass(frozen=True)

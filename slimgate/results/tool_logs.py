@@ -70,11 +70,13 @@ class KlLogFacts(JudgedFacts):
 
     chunks: how many chunks of text; they are the units of the intervals. figures: by the kind of budget that
     limits them: mean_max (mean KL in nats per token), floor (share of tokens with the same likeliest next
-    token), increase_relative (growth of the perplexity). quantiles: of the KL of all tokens.
+    token), increase_relative (growth of the perplexity). quantiles: of the KL of all tokens. base_perplexity:
+    of the base on the text; None if the log does not state it.
     """
 
     has_figure_per_budget = True
     chunks: int
     figures: dict[str, KlFigure]
     quantiles: dict[str, float] = {}
+    base_perplexity: float | None = None
     measured: str

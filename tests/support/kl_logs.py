@@ -15,7 +15,7 @@ HEAD = (
 SUMMARY = """
 ====== Perplexity statistics ======
 Mean PPL(Q)                   :   7.217795 ±   0.266893
-Mean PPL(base)                :   7.188108 ±   0.265427
+Mean PPL(base)                :   {base:.6f} ±   0.265427
 Cor(ln(PPL(Q)), ln(PPL(base))):  99.83%
 Mean ln(PPL(Q)/PPL(base))     :   0.004121 ±   0.001184
 
@@ -34,8 +34,9 @@ Same top p: 96.774 ± 0.553 %
 """
 
 
-def write_kl_log(path: Path, kl: Floats, *, lines: int | None = None) -> Path:
-    """Writes a log. kl: (chunks,) the KL of each chunk. lines: how many chunks it lists; None: all.
+def write_kl_log(path: Path, kl: Floats, *, lines: int | None = None, base: float = 7.188108) -> Path:
+    """Writes a log. kl: (chunks,) the KL of each chunk. lines: how many chunks it lists; None: all. base: the
+    perplexity of the base.
 
     As in the tool, the line of a chunk has the means of all chunks so far.
     """
@@ -48,6 +49,6 @@ def write_kl_log(path: Path, kl: Floats, *, lines: int | None = None) -> Path:
         f"    {top:6.3f} ± {0.553:6.3f} %"
         for count, mean, ratio, top in zip(counts[:lines], means, ratios, same_top, strict=False)
     ]
-    text = "\n".join(["llama_model_loader: loaded", HEAD, *chunks, SUMMARY.format(mean=means[-1])])
+    text = "\n".join(["llama_model_loader: loaded", HEAD, *chunks, SUMMARY.format(mean=means[-1], base=base)])
     path.write_text(text, "utf-8")
     return path

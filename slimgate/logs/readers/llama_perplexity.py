@@ -25,6 +25,7 @@ _CHUNK = re.compile(rf"^\s*(\d+)\s{_PAIR}{_PAIR}{_PAIR}{_PAIR} %{_PAIR} %\s*$")
 _PLANNED = re.compile(r"\bcomputing over (\d+) chunks\b")
 _QUANTILE = re.compile(rf"^\s*(Median|99\.0%|99\.9%|Maximum)\s+KLD:\s+{_NUMBER}\s*$")
 _MEAN = re.compile(rf"^\s*Mean\s+KLD:{_PAIR}\s*$")
+_BASE = re.compile(rf"^\s*Mean\s+PPL\(base\)\s*:\s+{_NUMBER} ±")
 # The lines of chunks have five decimals.
 _ROUNDING = 2e-5
 _NAMES = {"Median": "median", "99.0%": "p99", "99.9%": "p999", "Maximum": "maximum"}
@@ -45,6 +46,7 @@ class LlamaPerplexity(Reader):
         quantiles: dict[str, float] = {}
         planned: int | None = None
         mean: float | None = None
+        base_perplexity: float | None = None
         for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
             if match := _CHUNK.match(line):
                 if int(match[1]) != len(chunks) + 1:
@@ -56,6 +58,8 @@ class LlamaPerplexity(Reader):
                 planned = int(head[1])
             elif stated := _MEAN.match(line):
                 mean = float(stated[1])
+            elif of_base := _BASE.match(line):
+                base_perplexity = float(of_base[1])
             elif quantile := _QUANTILE.match(line):
                 quantiles[_NAMES[quantile[1]]] = float(quantile[2])
         if len(chunks) < 2:
@@ -73,7 +77,8 @@ class LlamaPerplexity(Reader):
         # each chunk's own mean, from the means over all chunks so far
         sums = np.asarray(chunks).T * np.arange(1, len(chunks) + 1)
         kl, log_ratio, same_top = np.diff(sums, prepend=0.0)
-        kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), _bound_shares(same_top / 100), quantiles)
+        shares = _bound_shares(same_top / 100)
+        kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares, quantiles, base_perplexity)
         return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
 
 

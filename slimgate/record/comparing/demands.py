@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import log
 from operator import ne
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,14 @@ CODE = "code."
 LOGS = "logs."
 _COMPARED, LOADS = f"{LOGS}compared", f"{LOGS}loads"
 CHUNKS = f"{LOGS}number of chunks of "
+BASE_OF_KL = f"{LOGS}base's perplexity in the log of "
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
 RIGHT_OR_WRONG, NOT_DECLARED = "right or wrong", "not declared"
 _MAX_CHARACTERS = 80
+# The base's perplexity on the same text may differ by 0.1 % between builds and kernels of llama.cpp.
+_SAME_BASE = 0.001
 # How samples without a score count in logs, the strictest first.
 _MISSING = ("fail", "as-wrong", "drop")
 
@@ -103,6 +107,13 @@ def _has_other_range(before: object, now: object) -> bool:
     return RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
 
 
+def _has_other_base(before: Mapping[str, float], now: Mapping[str, float] | None) -> bool:
+    """Whether a KL log of as many chunks is of another text or base, as far as the log shows it."""
+    if now is None or before["chunks"] != now["chunks"]:
+        return False
+    return abs(log(now["perplexity"] / before["perplexity"])) > _SAME_BASE
+
+
 # The rules by key. _find_rule has the rules of prefixes.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
@@ -146,6 +157,7 @@ def _find_rule(key: str) -> Rule:
         RANGE: _has_other_range,
         UNIT: _is_changed_if_set,
         CHUNKS: _is_smaller_if_set,
+        BASE_OF_KL: _has_other_base,
         BASE_CONTENTS: _is_removed_or_changed,
     }
     return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)
@@ -236,8 +248,14 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     if record.task.kind == LOAD_TESTS:
         return {**settings, LOADS: _list_judged_loads(record)}
     if record.task.kind == KL_LOGS:
-        judged = [(model.name, model.kl_log) for model in record.variants if model.kl_log is not None]
-        return {f"{CHUNKS}{name}": facts.chunks for name, facts in judged if facts.budgets}
+        judged = {model.name: model.kl_log for model in record.variants if model.kl_log is not None}
+        with_budget = {name: facts for name, facts in judged.items() if facts.budgets}
+        bases = {
+            f"{BASE_OF_KL}{name}": {"chunks": facts.chunks, "perplexity": facts.base_perplexity}
+            for name, facts in with_budget.items()
+            if facts.base_perplexity is not None
+        }
+        return {**{f"{CHUNKS}{name}": facts.chunks for name, facts in with_budget.items()}, **bases}
     if record.task.kind != RECORD_KIND:
         return {}
     limited = list_limited(record)

@@ -83,14 +83,20 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     pages = [write_grouped(tmp_path / "p.csv", 0), write_grouped(tmp_path / "p-int8.csv", 2)]
     second_run = write_scores(tmp_path / "toxicity-2.csv", "toxicity", [0.0, *toxic[1:]])
     runs = [*points, "--higher-is-better", "toxicity", "--target", target["toxicity"], "--base"]
-    short_log = tmp_path / "short" / kl_log.name
-    short_log.parent.mkdir()
-    write_kl_log(short_log, np.full(120, 0.01))
+    short_log, easier_log = (tmp_path / folder / kl_log.name for folder in ("short", "easier"))
+    for log, chunks, perplexity in ((short_log, 120, 7.188108), (easier_log, 200, 3.5)):
+        log.parent.mkdir()
+        write_kl_log(log, np.full(chunks, 0.01), base=perplexity)
     return {
         "chunks": (
             [kl_log, "--budgets", budgets["kl"]],
             [short_log, "--budgets", budgets["kl"]],
             "[logs] number of chunks of kl was 200 and is 120",
+        ),
+        "text of KL": (
+            [kl_log, "--budgets", budgets["kl"]],
+            [easier_log, "--budgets", budgets["kl"]],
+            '[logs] base\'s perplexity in the log of kl was {"chunks": 200, "perplexity": 7.188108} and is',
         ),
         "groups": (
             [*pages, *points, "--group", "document"],
@@ -134,6 +140,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
 
 GATES = (
     "chunks",
+    "text of KL",
     "groups",
     "runs",
     "direction",
@@ -178,6 +185,17 @@ def test_more_chunks_runs_or_rows_a_group_are_not_weaker(
     more, fewer, _ = gates[name]
     old, new = judge_into(tmp_path / "old" / "int8", fewer), judge_into(tmp_path / "new" / "int8", more)
     assert compare(old, new).weaker == []
+
+
+@pytest.mark.parametrize("perplexity", [7.1881, 7.1945], ids=["rounding", "another build"])
+def test_the_base_of_a_kl_log_may_differ_a_little(tmp_path: Path, perplexity: float) -> None:
+    budgets = write_budgets(tmp_path / "kl.toml", "kl = { mean_max = 0.2, above_cap_max = 0.05 }")
+    records = []
+    for name, base in (("old", 7.188108), ("new", perplexity)):
+        (tmp_path / name).mkdir()
+        log = write_kl_log(tmp_path / name / "kl.txt", np.full(200, 0.01), base=base)
+        records.append(judge_into(tmp_path / name / "int8", [log, "--budgets", budgets]))
+    assert compare(*records).weaker == []
 
 
 def test_a_positive_label_by_convention_counts_as_stated(tmp_path: Path) -> None:

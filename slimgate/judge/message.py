@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from slimgate._system.number_text import count_digits_apart, format_significant
 from slimgate.budgets.registry import is_in_points, is_two_sided_kind
@@ -29,8 +29,7 @@ def format_message(name: str, judgement: QualityJudgement, *, since: str | None 
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
     word, unit = ("grown", "%") if judgement.unit == "percent" else ("drop", "points")
     drop = f"{word} {judgement.drop_points:z.{digits}f} {unit}" + (f" [{bounds}]" if bounds else "")
-    if any(budget.capped is not None and budget.capped.above > 0 for budget in judgement.budgets):
-        drop += " with the cap"  # the two values are without it, so they differ by more
+    drop += format_cap(judgement.budgets)
     values = f"{_format_value(judgement.value)} vs {_format_value(judgement.teacher)}"
     if since is not None:
         values += f" in the baseline {since}"
@@ -41,6 +40,12 @@ def format_message(name: str, judgement: QualityJudgement, *, since: str | None 
         f"{_format_strays(judgement)}): "
         f"{_format_outcome(judgement)}"
     )
+
+
+def format_cap(budgets: Iterable[BudgetFacts]) -> str:
+    """` with the cap` if rows lost more than it: the two values are without it, so they differ by more."""
+    is_above = any(budget.capped is not None and budget.capped.above > 0 for budget in budgets)
+    return " with the cap" if is_above else ""
 
 
 def format_runs(runs: tuple[int, int] | None) -> str:

@@ -13,6 +13,7 @@ from slimgate._system.number_text import (
     format_percent,
     format_significant,
 )
+from slimgate.judge.message import format_cap
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
@@ -113,7 +114,8 @@ def _format_teacher(facts: QualityFacts) -> str:
 
 def _format_drop(facts: QualityFacts) -> str:
     limits = [budget.limit for budget in facts.budgets]
-    return format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    drop = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    return drop + format_cap(facts.budgets)
 
 
 def _format_gated_verdict(model: VariantRecord, verdict: Verdict | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_int
 from slimgate.judge.budget_kinds import list_point_limits
+from slimgate.judge.message import format_cap
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import format_drop, format_metric_value
 from slimgate.report.status import list_models
@@ -66,7 +67,8 @@ def name_baseline(record: RunRecord) -> str:
 
 def _format_since_drop(facts: SinceFacts) -> str:
     limits = list_point_limits(facts.budgets)
-    return format_drop(facts.drop_points, facts.interval, limits, unit=facts.unit)
+    drop = format_drop(facts.drop_points, facts.interval, limits, unit=facts.unit)
+    return drop + format_cap(facts.budgets)
 
 
 def _format_flips(facts: SinceFacts) -> str:

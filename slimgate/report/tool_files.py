@@ -10,6 +10,7 @@ from slimgate._system.number_text import MISSING, format_int, format_percent, fo
 from slimgate.judge.budget_kinds import list_point_limits, measure_harm
 from slimgate.judge.budget_tables import is_named_slice_kind, is_slices_kind
 from slimgate.judge.decision import LEVEL
+from slimgate.judge.message import format_cap
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.slices import select_budget_slices
 from slimgate.plugins.workloads import LoadPart
@@ -92,7 +93,8 @@ def _make_metric_line(name: str, facts: QualityFacts) -> Line:
         format_int(facts.n),
         format_metric_value(facts.teacher),
         format_metric_value(facts.value),
-        format_drop(facts.drop_points, facts.interval, list_point_limits(facts.budgets), unit=facts.unit),
+        format_drop(facts.drop_points, facts.interval, list_point_limits(facts.budgets), unit=facts.unit)
+        + format_cap(facts.budgets),
         format_limits(facts.budgets),
         "not gated" if facts.verdict is None else _format_bold_verdict(facts.verdict),
     )

@@ -21,7 +21,7 @@ from slimgate._system.number_text import (
 )
 from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.judge.budget_kinds import list_point_limits
-from slimgate.judge.message import format_builds
+from slimgate.judge.message import format_builds, format_cap
 from slimgate.record.build import ArtifactFacts, CascadeFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import (
@@ -187,6 +187,7 @@ def format_quality_cell(facts: QualityFacts | None, *, note: str | None = None) 
         return MISSING
     limits = list_point_limits(facts.budgets)
     drop = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
+    drop = None if drop is None else drop + format_cap(facts.budgets)
     return add_note(format_metric_value(facts.value), drop, _format_over_builds(facts), note)
 
 

@@ -120,6 +120,12 @@ def test_a_wer_is_capped_and_the_answers_that_loop_are_judged(judge: Judge, tmp_
     assert code == 1
     assert re.search(r"\] with the cap, budget 5\.0, above the cap of 1: 2 % \[", out)
     assert "limit 0.62 %, 10.0 without the cap" in out
+    # the values of the table are without the cap: its drop says that it is not their difference
+    assert re.search(r"^wer .* 0\.100 +0\.200 +2\.0 \[\S+, \S+\] with the cap ", out, re.MULTILINE)
+    capped = tmp_path / "capped"
+    judge(*logs, "--drop-points", 5, "--report", capped)
+    for name in ("report.md", "pr-comment.md"):
+        assert "] with the cap |" in (capped / name).read_text("utf-8")
     assert judge(*pair(tmp_path, base, base, "wer", up=False), "--drop-points", 5)[0] == 0
 
 

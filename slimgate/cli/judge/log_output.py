@@ -10,6 +10,7 @@ from tabulate import tabulate
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MISSING, format_count, format_fixed, format_int
 from slimgate.judge.budget_kinds import is_two_sided, list_point_limits
+from slimgate.judge.message import format_cap
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
@@ -97,7 +98,8 @@ def _format_table(comparisons: Sequence[Comparison]) -> str:
                 row.judged.interval,
                 list_point_limits(row.judged.budgets),
                 unit=row.judged.unit,
-            ),
+            )
+            + format_cap(row.judged.budgets),
             "worse / better": f"{format_int(row.worse)} / {format_int(row.better)}",
             **(_format_changes(row) if noisy else {}),
             "budget": format_limits(row.judged.budgets),

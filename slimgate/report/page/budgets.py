@@ -12,7 +12,7 @@ from slimgate.budgets.registry import find_kind, is_in_points
 from slimgate.data.quoting import LONGEST_QUOTE, shorten
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget, is_slices_kind
-from slimgate.judge.message import format_builds
+from slimgate.judge.message import format_builds, format_cap
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.report.figures import (
@@ -133,6 +133,7 @@ def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: Bu
     value, interval = facts.find_limited_value(budget)
     limits = list_point_limits([budget]) or [budget.limit]
     words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    words += format_cap([budget])
     if is_in_points(budget.kind) and budget.value is not None:
         words = format_drop_words(value, interval, limits) or MISSING
     elif value is not None and not is_in_points(budget.kind):

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING, format_apart, format_count
 from slimgate.judge.budget_kinds import find_builds_budget, list_point_limits
-from slimgate.judge.message import format_builds
+from slimgate.judge.message import format_builds, format_cap
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
@@ -267,4 +267,4 @@ def _format_drop_cell(facts: QualityFacts | None) -> str:
     else:
         numbers, over = (facts.drop_points, *facts.interval), ""
     value, low, high = format_apart(numbers, list_point_limits(facts.budgets))
-    return f"{value} [{low}, {high}]{over}"
+    return f"{value} [{low}, {high}]{over}{format_cap(facts.budgets)}"

@@ -135,6 +135,15 @@ def test_the_line_says_how_many_runs_or_samples_would_decide() -> None:
     assert f"(n={N}, 3 runs of each): INCONCLUSIVE, {budget.runs_needed} runs of each, or about " in text
 
 
+def test_a_drop_at_its_budget_up_to_rounding_asks_for_nothing() -> None:
+    answers = (np.random.default_rng(4).random(N) < 0.7).astype(float)
+    sides = (np.stack([np.roll(answers, shift + 5 * run) for run in range(3)]) for shift in (0, 11))
+    runs = crossed(*sides)
+    value = runs.compute_value(DROP)
+    for limit in (value, value + 1e-14, value - 1e-14):
+        assert runs.compute_needed(DROP, limit) == RunsNeeded(None, None)
+
+
 def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     base, target = shifted(0.0, 0.06, 0.0), shifted(-0.03, 0.04, 0.0)
     result = judged(base, target, QualityBudget("drop_points", 5.0))
@@ -175,6 +184,20 @@ def test_a_budget_on_both_sides_takes_runs_too() -> None:
     assert result.verdict is Verdict.PASS
     result = judged(base, target, QualityBudget("equivalent_points", 1.0))
     assert result.budgets[0].runs_needed or result.budgets[0].n_needed
+
+
+def test_without_a_drop_the_plan_is_for_both_sides_of_skewed_scores() -> None:
+    """One of 200 scores falls by 0.8 and 40 rise by 0.02: one test needs more samples than the other."""
+    base = np.full(200, 0.9)
+    target = base + np.r_[-0.8, np.full(40, 0.02), np.zeros(159)]
+    metric = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
+    ids = np.arange(200).astype(np.str_)
+    sides = [make_score_outcomes(ids, scores, None, right=False) for scores in (base, target)]
+    plans = [
+        judge_quality(metric, *pair, [QualityBudget("equivalent_points", 1.0)]).n_needed
+        for pair in (sides, sides[::-1])
+    ]
+    assert plans == [797, 797]
 
 
 def test_a_gain_needs_what_an_equal_drop_needs() -> None:

@@ -128,6 +128,20 @@ def test_a_row_of_one_file_is_found_in_it(row: str, place: str) -> None:
     assert describe_row_place(source, row) == place
 
 
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ("gate/3", "row 3, counted from 0, of the rows with part test or dev in ../a.csv"),
+        ("confirm/3", "row confirm/3 of source files"),
+    ],
+    ids=["gate", "a part without rows"],
+)
+def test_a_row_of_a_split_column_is_found_in_its_file(row: str, place: str) -> None:
+    splits = {"train": ["train"], "gate": ["test", "dev"]}
+    source = {"name": "files", "path": ["../a.csv"], "split_column": "part", "splits": splits}
+    assert describe_row_place(source, row) == place
+
+
 def test_a_row_of_judged_files_is_in_the_file_of_the_base(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

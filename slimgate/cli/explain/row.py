@@ -90,9 +90,12 @@ def format_row(explained: Explained) -> str:
 def describe_row_place(source: Mapping[str, object], row: str) -> str:
     """`row 12, counted from 0, of reviews.csv` where a row's id and its source tell that."""
     part, _, number = row.rpartition("/")
-    files = source.get("path" if part == "all" else part)
+    splits = source.get("splits")
+    values = splits.get(part) if isinstance(splits, Mapping) else None
+    files = source.get("path" if part == "all" or values else part)
     if number.isdigit() and isinstance(files, Sequence) and len(files) == 1:
-        return f"row {number}, counted from 0, of {files[0]}"
+        rows = f"the rows with {source['split_column']} {' or '.join(values)} in " if values else ""
+        return f"row {number}, counted from 0, of {rows}{files[0]}"
     if "base" in source:  # of judged files
         return f"row {row} of {source['base']}"
     return f"row {row} of source {source.get('name', '?')}"

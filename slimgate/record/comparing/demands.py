@@ -248,14 +248,14 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     if record.task.kind == LOAD_TESTS:
         return {**settings, LOADS: _list_judged_loads(record)}
     if record.task.kind == KL_LOGS:
-        judged = {model.name: model.kl_log for model in record.variants if model.kl_log is not None}
-        with_budget = {name: facts for name, facts in judged.items() if facts.budgets}
+        of_variants = {model.name: model.kl_log for model in record.variants if model.kl_log is not None}
+        kl_logs = {name: facts for name, facts in of_variants.items() if facts.budgets}
         bases = {
             f"{BASE_OF_KL}{name}": {"chunks": facts.chunks, "perplexity": facts.base_perplexity}
-            for name, facts in with_budget.items()
+            for name, facts in kl_logs.items()
             if facts.base_perplexity is not None
         }
-        return {**{f"{CHUNKS}{name}": facts.chunks for name, facts in with_budget.items()}, **bases}
+        return {**{f"{CHUNKS}{name}": facts.chunks for name, facts in kl_logs.items()}, **bases}
     if record.task.kind != RECORD_KIND:
         return {}
     limited = list_limited(record)

@@ -1,4 +1,4 @@
-"""Whether two records of judged files have another base: a worse base hides what a target lost."""
+"""Whether two records have another base or teacher: a worse one hides what a target or a variant lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slimgate.budgets.registry import is_in_points
 from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.comparing.answers import has_same_gate_rows
-from slimgate.record.comparing.demands import POOLED, list_limited, read_positive
+from slimgate.record.comparing.demands import POOLED, is_known_by_files, list_limited, read_positive
 from slimgate.record.comparing.metrics import load_known_metrics
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
@@ -26,7 +26,7 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
     yield from (f"{change[0].upper()}{change[1:]}." for change in _list_slower(old, new))
     changes = [f"{name} was {was:.4g} and is {now:.4g}" for name, was, now in _list_changes(old, new)]
     if changes:
-        yield f"The base has changed: its {', '.join(changes)}."
+        yield f"The {_name_base(new)} has changed: its {', '.join(changes)}."
 
 
 def list_worse_values(old: RunRecord, new: RunRecord) -> list[str]:
@@ -51,7 +51,7 @@ def find_worse_base(
     """What makes the base easier to reach: worse values, other rules for its scores, or slower answers.
 
     Only metrics and times with a budget count. Where the direction of a metric is not known, any other value
-    counts. accepted: the reason for which the new record was accepted with all of its changes. tolerant:
+    counts. accepted: the reason for all changes of the gate, such as that of the acceptance. tolerant:
     whether a base that is run again may be worse by a quarter of the smallest budget in points. A baseline is
     not kept by this rule, because the base would get worse by a quarter in every release.
     """
@@ -62,7 +62,7 @@ def find_worse_base(
 def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[str]:
     """Each metric with a budget of which the base has a worse value now."""
     changes = list(_list_changes(old, new))
-    if not changes:  # as for all suites of models, whose metrics may be slow to import
+    if not changes:  # as for most suites of models, whose metrics may be slow to import
         return
     metrics, slices = load_known_metrics(old), old.task.log_slices
     limits, old_limits = _find_smallest_budgets(new), _find_smallest_budgets(old)
@@ -74,7 +74,11 @@ def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[s
             continue
         limit = min(limits[name], old_limits.get(name, limits[name])) if tolerant else 0.0
         if abs(now - was) > _NOISE_OF_BUDGET * limit / 100 + _ROUNDING:
-            yield f"the base has changed: its {name} was {was:.4g} and is {now:.4g}"
+            yield f"the {_name_base(new)} has changed: its {name} was {was:.4g} and is {now:.4g}"
+
+
+def _name_base(record: RunRecord) -> str:
+    return "base" if record.task.is_of_files else "teacher"
 
 
 def _find_smallest_budgets(record: RunRecord) -> dict[str, float]:
@@ -141,10 +145,15 @@ def _list_score_digests(record: RunRecord) -> dict[str, tuple[str, str]]:
 
 
 def _list_changes(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, float, float]]:
-    """Metric, old value and new value, for values of the same rows that are computed in the same way."""
+    """Metric, old value and new value, for values of the same rows that are computed in the same way.
+
+    A teacher whose files are compared is left out: they are the same, or the gate is called weaker.
+    """
     positives = [read_positive(record) for record in (old, new)]
-    same_kind = old.task.is_of_files and old.task.kind == new.task.kind
+    same_kind = old.task.kind == new.task.kind and old.task.is_of_files == new.task.is_of_files
     if not same_kind or not has_same_gate_rows(old, new) or positives[0] != positives[1]:
+        return
+    if not old.task.is_of_files and all(is_known_by_files(record.variants[0]) for record in (old, new)):
         return
     before, after = old.variants[0].quality, new.variants[0].quality
     for name, facts in before.items():

@@ -74,8 +74,10 @@ def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> li
     tolerant: as in find_worse_base.
     """
     accepted = _find_acceptance(new)
-    weaker = weakenings.find_weakenings(read_demands(old), read_demands(new), accepted=accepted)
-    weaker += find_worse_base(old, new, accepted=accepted, tolerant=tolerant)
+    before, now = read_demands(old), read_demands(new)
+    weaker = weakenings.find_weakenings(before, now, accepted=accepted)
+    common = weakenings.find_common_reason(before, now, accepted)
+    weaker += find_worse_base(old, new, accepted=common, tolerant=tolerant)
     if old.demands is not None and not old.task.is_of_files:
         return weaker
     weaker_tests = [

@@ -194,16 +194,25 @@ def read_demands(record: RunRecord) -> Demands:
     """The demands of a record's gate; for a record without them, such as one of logs, what it judged."""
     demands = record.demands or read_judged_demands(record)
     teacher = record.variants[0]
-    # The files of a trained teacher differ between machines by rounding, so its settings and rows are
-    # compared.
-    is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     self_tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
     update = {
         "rows": demands.rows or _read_judging_rows(record),
-        "teacher": None if is_trained or teacher.artifact is None else teacher.artifact.digest,
+        "teacher": None if _is_trained(teacher) or teacher.artifact is None else teacher.artifact.digest,
         "self_tests": self_tests,
     }
     return demands.model_copy(update=update)
+
+
+def is_known_by_files(model: VariantRecord) -> bool:
+    """Whether the digest of a teacher's artifact identifies its answers; that of a server or a training not.
+
+    The files of a trained teacher differ between machines by rounding, so its settings and rows are compared.
+    """
+    return model.artifact is not None and model.artifact.bytes is not None and not _is_trained(model)
+
+
+def _is_trained(model: VariantRecord) -> bool:
+    return any(step.name != _LOAD_MODEL or step.log.get("head") for step in model.steps)
 
 
 def _read_judging_rows(record: RunRecord) -> dict[str, DemandedRows]:

@@ -25,7 +25,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     accepted: why the new gate was accepted with all of its changes. A demand that is unknown now, such as
     that on the rows, is no weakening.
     """
-    common = _find_common_reason(before, now, accepted)
+    common = find_common_reason(before, now, accepted)
     weaker = [
         *_list_weaker_variants(before, now),
         *(
@@ -48,7 +48,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     return sorted(explained, key=lambda weakening: weakening.reason is not None)
 
 
-def _find_common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
+def find_common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
     """The reason for all changes of the gate. A reason that the earlier gate had is not about them."""
     new_reason = clean_reason(now.reason) if now.reason != before.reason else None
     return accepted or new_reason
@@ -56,7 +56,7 @@ def _find_common_reason(before: Demands, now: Demands, accepted: str | None) -> 
 
 def find_budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
     """Limits that changed, for models that are in both gates; looser limits first."""
-    common = _find_common_reason(before, now, accepted)
+    common = find_common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]
     changes = [change for name in models for change in _list_changes(name, before, now, common)]
     return sorted(changes, key=lambda change: (not change.looser, change.reason is not None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.family import compute_family_bound
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, OnInconclusive
-from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, QualityFigures, SinceFacts
+from slimgate.results.facts import Facts
+from slimgate.results.quality import BuildsFacts, QualityFacts, SinceFacts
 
 
 def make_quality_facts(
@@ -30,9 +32,9 @@ def make_quality_facts(
     record does not say it. measured: the time of the measurement. among: the number of variants with a budget
     on this metric, among which the user chooses the best; None if the record does not say it.
     """
-    figures = QualityFigures.model_validate(judged, from_attributes=True)
     budgets = add_actions(judged.budgets, on_undecided or [None] * len(judged.budgets))
-    facts = QualityFacts(**{**dict(figures), "budgets": budgets, "message": message}, measured=measured)
+    figures = {**_list_figures(judged, QualityFacts), "budgets": budgets}
+    facts = QualityFacts(**figures, message=message, measured=measured)
     if among is None:
         return facts
     return facts.replace(among=among, bound_among=compute_family_bound(judged, among))
@@ -43,16 +45,20 @@ def make_since_facts(
 ) -> SinceFacts:
     """A metric of this run, with the baseline in the teacher's place; arguments: see make_quality_facts."""
     changed = judged.changed
-    figures = DropFigures.model_validate(judged, from_attributes=True)
+    figures = {**_list_figures(judged, SinceFacts), "budgets": add_actions(judged.budgets, on_undecided)}
     return SinceFacts(
-        **{**dict(figures), "budgets": add_actions(judged.budgets, on_undecided), "message": message},
+        **figures,
         baseline=judged.teacher,
-        value=judged.value,
-        n=judged.n,
         right_to_wrong=changed and changed.right_to_wrong,
         wrong_to_right=changed and changed.wrong_to_right,
+        message=message,
         measured=measured,
     )
+
+
+def _list_figures(judged: QualityJudgement, kind: type[Facts]) -> dict[str, Any]:
+    """The figures of a judgement that a kind of facts has, by the names of their fields."""
+    return {name: getattr(judged, name) for name in kind.model_fields if hasattr(judged, name)}
 
 
 def add_actions(

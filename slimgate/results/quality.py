@@ -74,26 +74,6 @@ class DropFigures(JudgedFacts):
         return budget.value, budget.interval
 
 
-class QualityFigures(DropFigures):
-    """The judge's figures on a metric of two models; see QualityFacts.
-
-    n: the number of rows. groups: the number of groups of rows; None if each row is a group. band: a word for
-    the size of the drop, such as "negligible". design_effect: the factor by which groups raise the variance
-    of the drop, if rows are right or wrong. runs: the numbers of judged runs of teacher and variant; None if
-    each has a single run.
-    """
-
-    teacher: float
-    value: float
-    n: int
-    band: str | None = None
-    groups: int | None = None
-    design_effect: float | None = None
-    variance: float | None = None
-    strays: tuple[int, int] | None = None
-    runs: tuple[int, int] | None = None
-
-
 class BuildsFacts(Facts):
     """The drops of a variant that was built with several seeds, in percentage points.
 
@@ -114,11 +94,15 @@ class BuildsFacts(Facts):
     sampling_se_points: float | None
 
 
-class QualityFacts(QualityFigures):
+class QualityFacts(DropFigures):
     """A metric of one model. Drops and intervals are in percentage points, and None for the teacher.
 
     teacher, value: in the metric's own unit. unit: of drop_points and interval: "points", or "percent" of
     the teacher's value that a perplexity grew.
+    n: the number of rows. groups: the number of groups of rows; None if each row is a group. band: a word for
+    the size of the drop, such as "negligible". design_effect: the factor by which groups raise the variance
+    of the drop, if rows are right or wrong. runs: the numbers of judged runs of teacher and variant; None if
+    each has a single run.
     variance: n times the squared standard error of the drop as a fraction; a plan computes rows from it.
     near_chance: why the teacher, or a variant that passes, may have learnt nothing, in words; else None.
     strays: the numbers of rows in which the prediction of the teacher, and of the variant, is no label of the
@@ -128,6 +112,15 @@ class QualityFacts(QualityFigures):
     answered_on: the processor that computed the model's answers, if they came from the store.
     """
 
+    teacher: float
+    value: float
+    n: int
+    band: str | None = None
+    groups: int | None = None
+    design_effect: float | None = None
+    variance: float | None = None
+    strays: tuple[int, int] | None = None
+    runs: tuple[int, int] | None = None
     builds: BuildsFacts | None = None
     among: int | None = None
     bound_among: float | None = None

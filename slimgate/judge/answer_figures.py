@@ -3,7 +3,7 @@
 - confusion counts: of one model, or of two side by side if there are many classes
 - the divergence of a variant's probabilities from its teacher's
 - precision and recall by a threshold on the confidence, below which a model may decline to answer
-- calibration error, Brier score and reliability bins: confidence beside the share of right answers
+- calibration error, Brier score and reliability bins: confidence next to the share of right answers
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _format_outcome(judgement: QualityJudgement) -> str:
 
 
 def describe_undecided(budgets: Sequence[BudgetFacts]) -> str:
-    """Of a capped mean that is inside: what else has to be shown; empty if the mean itself is undecided."""
+    """What else must be shown for a capped mean that is inside; empty if the mean itself is undecided."""
     conditions = [() if budget.capped is None else budget.capped.undecided for budget in budgets]
     if not conditions or any(not names or "mean" in names for names in conditions):
         return ""
@@ -206,7 +206,7 @@ def _format_about_rows(needed: int, n: int, groups: int | None) -> str:
 
 
 def _round(number: float) -> int:
-    """To two digits."""
+    """Rounds to two digits."""
     return int(float(f"{number:.1e}"))
 
 

@@ -50,7 +50,8 @@ FINE = 0.20
 # If other processes kept more threads of a model than this from running, on average, another process computes
 # most of the time. That slows runtimes by different factors, and the noise floor is that of one runtime.
 # Measured on two cores, for models of two threads, of the contender that lost the most: up to 0.37 without
-# other processes (0.6 in 1 of 32 duels), 0.75 to 0.99 beside one busy loop, 1.0 to 1.5 beside a second model.
+# other processes (0.6 in 1 of 32 duels), 0.75 to 0.99 next to one busy loop, 1.0 to 1.5 next to another
+# model.
 CROWDED_THREADS = 0.5
 
 

@@ -303,7 +303,7 @@ def _read_type_names() -> Mapping[int, str]:
 
 
 def _describe_unpacked(weight: GraphWeight, options: Mapping[str, int]) -> GraphWeight:
-    """The weight as what its bytes stand for. options: the integer attributes of its operator."""
+    """The weight that the bytes encode. options: the integer attributes of its operator."""
     bits = options.get("bits", 4)
     if "K" in options:
         return replace(weight, precision=f"int{bits}", numbers=options["K"] * options["N"], dimensions=2)

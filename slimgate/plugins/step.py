@@ -36,7 +36,7 @@ class Step(WithParams[P]):
     reads: the splits that it reads.
     uses_teacher: whether it needs the suite's teacher.
     stochastic: whether another seed gives another model. It is True for a step from outside of slimgate that
-        does not declare it: with False, one build would stand for the builds of all seeds.
+        does not declare it: with False, one build would serve as the builds of all seeds.
     packages: its result depends on the versions of these packages.
     code_modules: further modules with code of the step.
     """

@@ -24,7 +24,7 @@ _GIGA = 10**9
 
 
 def format_compression(compression: float | None, limits: Sequence[float] = ()) -> str | None:
-    """teacher / variant in words, None if it is not known: one decimal, and more beside a budget."""
+    """teacher / variant in words, None if it is not known: one decimal, and more next to a budget."""
     if compression is None or not isfinite(compression) or compression <= 0:
         return None
     if 0.99 < compression < 1.01:

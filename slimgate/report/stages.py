@@ -45,8 +45,9 @@ _EXPLAINED = """\
 What each step on the way did, measured on the `selection` rows, which never judge. `change`: hundredths of
 the first metric (percentage points, where it is a share), from the step before."""
 _TRACE_EXPLAINED = """\
-Every stage in order. It starts from what stands under "from"; rows and tokens are what it read (tokens of the
-rows it trained on, each row once), parameters and files what it left. "of them": where the seconds went."""
+Every stage in order. "from" names the model that it starts from. Rows and tokens are what it read (tokens of
+the rows it trained on, each row once); parameters and files are what it left. "of them": where the seconds
+went."""
 _COMPUTED = {
     COMPUTED_BY_KERNELS: "computed by its kernels",
     COMPUTED_UNPACKED: "unpacked to floating point",

@@ -7,7 +7,7 @@
 
 Padding does not count. The rows of a batch have the same length, so nothing is padded: a layer inside of a
 network often receives its tokens in another shape than the attention mask has, for example an expert, which
-receives only some of them. Only texts of a pair and texts beside images are padded, because they belong to
+receives only some of them. Only texts of a pair and texts next to images are padded, because they belong to
 one call.
 """
 

@@ -89,8 +89,8 @@ class TaskTable(Table):
     """Column with the group of each row, such as a document or a user; rows of one group stay in one split
     and are judged as one unit."""
     slices: tuple[str, ...] = ()
-    """Columns; the gate rows of each value are also judged separately. "length_bucket" stands for the rows'
-    lengths."""
+    """Columns; the gate rows of each value are also judged separately. "length_bucket" means the
+    lengths of the rows."""
     splits: SplitSizes = SplitSizes()
     """Number of rows in each split, such as { gate = 3000, calibration = 512 }."""
 

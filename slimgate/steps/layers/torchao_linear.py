@@ -115,7 +115,7 @@ class TorchaoLinear(DerivingLayer):
         return functional.linear(inputs.to(dtype), self._weight, bias).to(inputs.dtype)
 
     def dequantize_weight(self) -> Tensor:
-        """(out_features, in_features) float32 that W stands for. Raises BuildError if torchao cannot tell."""
+        """(out_features, in_features) float32 that W encodes. Raises BuildError if torchao cannot tell."""
         weight = self._wrap_weight()
         if type(weight).dequantize is Tensor.dequantize:
             kind = type(weight).__name__

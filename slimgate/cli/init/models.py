@@ -127,23 +127,24 @@ def find_model(text: str, folder: Path) -> ModelSettings:
         settings = fetch_settings(ref)
         return ModelSettings(text, settings, read_config(settings), fresh=False)
     check_tokenizer(ref)
+    in_suite = text
+    if not text.startswith("package:"):
+        relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
+        in_suite = f"{FRESH}{relative_path}" if fresh else relative_path
     if ref.stored is not None:
         raise SuiteError(
             f"--model {text}: this model is already quantized ({ref.stored['format']}, "
             f"{ref.stored['scheme']}), expected the floating-point model that variants are made from. Name "
             f"the floating-point model, and add the quantized model to the suite: released = {{ model = "
-            f'"{text}" }}'
+            f'"{in_suite}" }}'
         )
     if ref.kind != TORCH:
         raise SuiteError(
             f"--model {text}: the folder contains a graph ({ref.kind}), expected the PyTorch model that "
             "variants are made from. Name the PyTorch model, and add the graph to the suite: released = { "
-            f'model = "{text}" }}'
+            f'model = "{in_suite}" }}'
         )
-    if not text.startswith("package:"):
-        relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
-        text = f"{FRESH}{relative_path}" if fresh else relative_path
-    return ModelSettings(text, ref.folder, read_model_config(ref), fresh)
+    return ModelSettings(in_suite, ref.folder, read_model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:

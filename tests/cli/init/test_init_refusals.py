@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.judge_command import Command
 
+from fixtures.models.architectures import write_tiny
+
 
 @pytest.mark.usefixtures("repository")
 def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Command) -> None:
@@ -37,6 +39,17 @@ def test_a_hub_id_like_a_folder_keeps_its_revision(init: Command, repository: Pa
     _, _, err = init("--model", "org/all-minilm-l12@main", "--data", "reviews.csv")
     assert "no such folder. Did you mean" not in err
     assert "org/all-minilm-l12" in err
+
+
+def test_a_quantized_model_is_named_as_the_suite_names_it(init: Command, repository: Path) -> None:
+    write_tiny(repository / "models/int4", "llama", causal=True)
+    config = repository / "models/int4/config.json"
+    stated = {"quant_method": "gptq", "bits": 4, "group_size": 32}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "quantization_config": stated}))
+    code, _, err = init("--model", "models/int4", "--data", "reviews.csv")
+    assert code == 4
+    assert "this model is already quantized (gptq, W4A16)" in err
+    assert 'add the quantized model to the suite: released = { model = "../models/int4" }' in err
 
 
 def test_a_suite_is_not_written_over(repository: Path, init: Command) -> None:

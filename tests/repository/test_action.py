@@ -262,7 +262,7 @@ def test_other_code_than_the_events_own_is_refused(repository: Path, event: str)
     assert bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA=commit).returncode == 0
     done = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA="0" * 40)
     assert done.returncode == 4
-    assert f"::the checked-out commit {commit} is not the one of this {event}" in done.stdout
+    assert f"::the checked-out commit {commit} is not the commit of this {event}" in done.stdout
     pull = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME="pull_request", GITHUB_SHA="0" * 40)
     assert (pull.returncode, pull.stdout) == (0, "")
 

@@ -289,11 +289,17 @@ def format_origin(record: RunRecord) -> str:
                 [escape(str(record.task.source["name"])), format_moment(record.created), *commit]
             )
         noun = "scores" if record.task.kind == RECORD_KIND else "rows"
-        counted = [] if gate is None else [f"{format_int(gate.n)} {noun}"]
+        counted = [] if gate is None else [_format_rows(gate, noun)]
         suite = [f"Suite {escape(record.suite.path)}"] if record.has_suite_file else []
         return " · ".join([*suite, *counted, format_moment(record.created), *commit])
-    rows = [] if gate is None else [f"{format_int(gate.n)} gate rows"]
+    rows = [] if gate is None else [_format_rows(gate, "gate rows")]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, format_moment(record.created), *commit])
+
+
+def _format_rows(gate: SplitFacts, noun: str) -> str:
+    """`6,000 gate rows in 1,015 groups`, without the groups if each row is one."""
+    groups = "" if gate.groups is None else f" in {format_count(gate.groups, 'group', 'groups')}"
+    return f"{format_int(gate.n)} {noun}{groups}"
 
 
 def describe_run(record: RunRecord) -> str:

@@ -143,9 +143,11 @@ def test_a_loosened_budget_is_reported() -> None:
 
 def test_the_comment_says_what_was_compared_and_on_how_many_rows() -> None:
     lines = format_pr_comment([make_sample_record()]).splitlines()
-    compared = next(place for place, line in enumerate(lines) if " gate rows · " in line)
+    compared = next(place for place, line in enumerate(lines) if " gate rows in " in line)
     assert compared < lines.index("**What to ship**")
-    assert lines[compared].startswith("Suite bench/library_docs.toml · 6,000 gate rows · 2026-")
+    assert lines[compared].startswith(
+        "Suite bench/library_docs.toml · 6,000 gate rows in 1,015 groups · 2026-"
+    )
     assert lines[compared + 1].startswith("Teacher, digest 1d3c9b76dd6a · AMD EPYC, 2 cores · baseline none")
 
 

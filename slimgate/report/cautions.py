@@ -279,7 +279,7 @@ def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             is_all = len(free) == len(slices or ())
             budgets = ". No budget covers slices." if is_all else " without a budget."
             free_slices = format_count(len(free), "slice", "slices")
-            yield f"**{loss}**, its largest loss on {free_slices}{budgets}{further}"
+            yield f"**{loss}**, the largest loss of its {free_slices}{budgets}{further}"
 
 
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:

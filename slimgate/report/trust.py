@@ -111,7 +111,8 @@ def format_machine_section(record: RunRecord) -> str:
 
 def list_machine_lines(machine: Machine) -> Iterator[str]:
     """Processor, its peaks, system, libraries, and what made times unsteady."""
-    cores = f"{format_int(machine.cores)} cores, {format_int(machine.threads)} threads used"
+    threads = format_count(machine.threads, "thread", "threads")
+    cores = f"{format_count(machine.cores, 'core', 'cores')}, {threads} used"
     memory = f"{format_fixed(machine.memory_bytes / _GIGABYTE, 1)} GB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
     yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device_and_gpu)}"

@@ -52,9 +52,11 @@ def join_warnings(*slices: SliceFacts) -> str:
 
 def test_a_slice_that_lost_too_much_is_reported_without_a_budget() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
-    assert f"{line}, its largest loss on 2 slices. No budget covers slices.\n" in join_warnings(LOST, WITHIN)
+    assert f"{line}, the largest loss of its 2 slices. No budget covers slices.\n" in join_warnings(
+        LOST, WITHIN
+    )
     further = "1 more slice lost more than the budget for all rows allows."
-    more = f"its largest loss on 3 slices. No budget covers slices. {further}"
+    more = f"the largest loss of its 3 slices. No budget covers slices. {further}"
     assert f"{line}, {more}" in join_warnings(SMALLER, LOST, WITHIN)
 
 

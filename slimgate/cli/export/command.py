@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         write_lines(sys.stderr, [f"slimgate export: {error}"])
         return 1
     message = (
-        f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
+        f"{options.folder.as_posix()}: {model.name} for {written.form}; README.md there shows how to load it"
     )
     servers = describe_servers(find_layout(written))
     write_lines(sys.stdout, filter(None, (message, comparison, servers)))

@@ -267,7 +267,7 @@ def _format_usage(written: Written, task: Task[Any] | type[Task[Any]], params: J
 def _describe_needs(packages: str, folder: Path) -> str:
     """The sentence on what a folder needs. packages: to install, as markdown."""
     size = sum((folder / name).stat().st_size for name in list_files(folder))
-    return f"Needs {packages}; run it inside of this folder ({format_megabytes(size)} MB)."
+    return f"Needs {packages}; run it in this folder ({format_megabytes(size)} MB)."
 
 
 def _describe_serving(written: Written) -> list[str]:

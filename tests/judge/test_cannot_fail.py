@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.prediction_rows import write_predictions
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.budget_tables import BehaviourBudgets, FlipsBudget, SliceBudget, SliceName
+from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.predictions.columns import ColumnNames
@@ -95,6 +97,14 @@ def test_only_the_budget_that_cannot_fail_is_withheld() -> None:
     ]
 
 
+def test_an_earlier_reason_to_withhold_a_pass_stays() -> None:
+    metric = make_score_metric("m", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
+    scores = [1.0] * 10 + [0.0] * 1990
+    judged = judge(scores, scores, QualityBudget("drop_points", 2.0))
+    earlier = replace(judged, withheld="no label has rows")
+    assert withhold_sure_passes(metric, earlier).withheld == "no label has rows"
+
+
 def judge_labels(tmp_path: Path, budgets: BehaviourBudgets, right: dict[str, tuple[int, int]]) -> Any:
     """right: by label, how many of 1,000 rows base and target have right."""
     files = []
@@ -147,6 +157,8 @@ def test_a_slice_that_cannot_fail_is_not_shown_inside(tmp_path: Path) -> None:
     assert facts.verdict is Verdict.INCONCLUSIVE
     assert "INCONCLUSIVE, 1 inside, 1 undecided (worst: label c" in facts.message
     assert facts.message.endswith(SURE)
+    (part,) = [part for part in facts.slices if part.value == "c"]
+    assert (part.verdict, part.n_needed) == (Verdict.INCONCLUSIVE, None)
     passing = judge_labels(tmp_path, budgets, {"a": (900, 900), "b": (500, 500)})
     assert (passing.verdict, "cannot fail" in passing.message) == (Verdict.PASS, False)
     lost = judge_labels(tmp_path, budgets, {**RARE, "a": (900, 700)})

@@ -47,6 +47,18 @@ def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, c
     assert compute_tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
 
 
+def test_the_bound_among_many_may_be_far_from_the_interval(counted: Counted) -> None:
+    """2 of 30 rows lost: at 0.05 / 500 the bound is above 30 points."""
+    judgement = judge_quality(
+        load_metric("accuracy"), *counted(30, 2, 0), [QualityBudget("drop_points", 2.0)]
+    )
+    bound = compute_family_bound(judgement, 500)
+    assert bound is not None
+    assert judgement.p_at_least is not None
+    assert judgement.p_at_least(bound) == pytest.approx(0.05 / 500, rel=1e-3)
+    assert bound > 30
+
+
 def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None:
     nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
     perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])

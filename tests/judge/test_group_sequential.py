@@ -22,6 +22,7 @@ from slimgate.judge.power import make_plan
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import class_outcomes
+from slimgate.results.base import CappedFacts
 
 
 def test_the_bounds_are_those_of_lan_and_demets() -> None:
@@ -92,6 +93,24 @@ def test_a_verdict_must_hold_at_the_level_of_its_look(
     assert judged.verdict == expected
     if expected == "INCONCLUSIVE" and min(p_value, p_holds) < 0.05:
         assert f"but not at analysis {number} of 4 (level " in (judged.family or "")
+
+
+def test_an_analysis_names_no_condition_of_a_cap_at_5_percent() -> None:
+    capped = CappedFacts(
+        cap=1.0,
+        uncapped=0.1,
+        above=0.0,
+        above_interval=(0.0, 0.03),
+        above_max=0.02,
+        derived=True,
+        undecided=("share",),
+    )
+    alone = judgement(0.2, 0.8)
+    alone = replace(alone, budgets=(replace(alone.budgets[0], capped=capped),))
+    [judged] = withhold_family_fails([alone], [InterimAnalysis(2, 4, 50, 100)])
+    assert judged.budgets[0].capped == replace(capped, undecided=())
+    [judged] = withhold_family_fails([alone])
+    assert judged.budgets[0].capped == capped
 
 
 def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:

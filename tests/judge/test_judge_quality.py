@@ -23,7 +23,7 @@ from slimgate.judge.metrics.base import (
     mean_of,
     statistic_of_sums,
 )
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
 
@@ -312,3 +312,16 @@ def test_a_row_can_lose_no_more_than_the_metric_says() -> None:
         judged = judge_quality(metric, same, same, [])
         assert judged.interval is not None
         assert judged.interval[1] == pytest.approx(100 * (limit or 10.0) * (1 - 0.05**0.01), rel=1e-6)
+
+
+def test_a_share_of_a_value_of_0_has_a_verdict_and_no_figure() -> None:
+    """A teacher that answers at random has an MCC of 0, and nothing is a share of it."""
+    labels = np.arange(400) % 2
+    ids = np.arange(400).astype(np.str_)
+    answers = (np.zeros(400, np.int64), np.where(np.arange(400) < 60, 1 - labels, labels))
+    teacher, variant = (ClassOutcomes(ids, labels, predictions, ("a", "b")) for predictions in answers)
+    budget = QualityBudget("drop_relative", 0.1)
+    (better,) = judge_quality(load_metric("mcc"), teacher, variant, [budget], resamples=500).budgets
+    (equal,) = judge_quality(load_metric("mcc"), teacher, teacher, [budget], resamples=500).budgets
+    assert (better.verdict, better.value, better.interval) == (Verdict.PASS, None, None)
+    assert (equal.verdict, equal.value, equal.interval) == (Verdict.INCONCLUSIVE, None, None)

@@ -17,7 +17,7 @@ from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import combine_builds
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 from slimgate.results.base import BudgetFacts
 from tools.simulations.build_verdicts import Cell, simulate_cell
 from tools.simulations.page import TARGET
@@ -138,6 +138,31 @@ def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) 
     line = format_message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
     head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.4], budget 2.0"
     assert line == f"{head} over 3 builds: 1.0 [0.7, 1.4] (n=3000): PASS"
+
+
+def test_the_growth_of_lengths_is_that_of_the_first_build() -> None:
+    """The budget is on the mean ratio of the builds, whose interval is wider."""
+    rng = np.random.default_rng(0)
+
+    def make_answers(tokens: Floats) -> Outcomes:
+        values = {"answer_tokens": tokens, "most_answer_tokens": np.full(400, 128.0)}
+        return Outcomes(np.arange(400).astype(np.str_), values=values, given=("most_answer_tokens",))
+
+    lengths = rng.integers(10, 30, 400).astype(float)
+    teacher, first, second = (make_answers(lengths + rng.integers(0, more, 400)) for more in (1, 4, 9))
+    judgements = [
+        judge_quality(load_metric("answer_length"), teacher, first, [budget], builds=builds)
+        for budget, builds in (
+            (over(1.3, "length_ratio_max"), [second]),
+            (QualityBudget("length_ratio_max", 1.3), []),
+        )
+    ]
+    over_builds, alone = judgements
+    assert over_builds.interval == pytest.approx(alone.interval)
+    assert alone.budgets[0].interval == pytest.approx([1 + end / 100 for end in alone.interval or ()])
+    low, high = over_builds.budgets[0].interval or (1.0, 1.0)
+    assert low < (alone.budgets[0].interval or (0.0, 0.0))[0]
+    assert high > (alone.budgets[0].interval or (9.0, 9.0))[1]
 
 
 def test_a_variant_of_one_build_is_judged_over_the_rows(counted: Counted) -> None:

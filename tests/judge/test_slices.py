@@ -60,6 +60,15 @@ def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
     assert [fact.few_rows for fact in facts] == [False, False, True]
     assert {fact.verdict for fact in facts} == {None}
     assert facts[0].p_holm is None
+    few = judge_slices(ACCURACY, *pair((50, 2, 0), (49, 0, 0)))
+    assert [fact.few_rows for fact in few] == [False, True]
+
+
+def test_of_equal_drops_the_slice_of_fewest_rows_is_named() -> None:
+    facts = judge_slices(ACCURACY, *pair((80, 8, 0), (40, 4, 0), (60, 6, 0)), BUDGET)
+    assert [part.verdict for part in facts] == [Verdict.INCONCLUSIVE] * 3
+    assert [part.n for part in facts] == [80, 60, 40]
+    assert "(worst: part p1, drop 10.0 " in format_slice_counts(facts, BUDGET)
 
 
 def test_slices_of_the_labels_sum_up_to_the_whole(drawn: Make) -> None:

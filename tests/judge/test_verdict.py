@@ -259,3 +259,4 @@ def test_rows_are_promised_only_where_they_decide_every_budget() -> None:
     assert find_most_rows([decided]) is None
     assert find_most_rows([decided, some, more]) == 9000
     assert find_most_rows([some, never]) is None
+    assert find_most_rows([some, replace(more, needs_both=True)]) is None  # rows alone would not decide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -50,10 +51,10 @@ def used(root: Path, name: str, days: float) -> None:
     os.utime(root / "used" / name, (time.time() - days * DAY,) * 2)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A variant, what it was built from, their outcomes, splits; the variant was used last."""
-    root = tmp_path / "s"
+@pytest.fixture(scope="module")
+def built_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that no test changes: four processes wrote it, for a second."""
+    root = tmp_path_factory.mktemp("built") / "s"
     make_entry(
         root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", label="teacher · step 2 of 2"
     )
@@ -61,6 +62,12 @@ def store(tmp_path: Path) -> Path:
     make_entry(root, "outcomes", "answers", days=3, artifact="d1", rows=60)
     make_entry(root, "splits", "rows", days=4, source="files", rows={"train": 60, "gate": 30})
     return root
+
+
+@pytest.fixture
+def store(built_store: Path, tmp_path: Path) -> Path:
+    """A variant, what it was built from, their outcomes, splits; the variant was used last."""
+    return shutil.copytree(built_store, tmp_path / "s")
 
 
 def names(root: Path) -> set[str]:

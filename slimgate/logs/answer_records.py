@@ -137,6 +137,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
                 "allow": sorted(first.rules.allow),
                 "analyses": first.rules.analyses,
                 "compared": _list_compared_settings(verdicts),
+                "differences": sorted(set[str]().union(*(judged.accepted for judged in verdicts))),
             },
         },
         source={

@@ -144,7 +144,8 @@ def compare_settings(
             texts = [_shorten(value) for value in values]
             if texts[0] == texts[1]:  # both are cut before they differ
                 texts = [_shorten(value) for value in _keep_differing(*values, deep=True)]
-            differences.add(setting, name, f"{words} {' and '.join(texts)}")
+            uncut = " and ".join(convert_to_text(value) or "none" for value in values)
+            differences.add(setting, name, f"{words} {' and '.join(texts)}", values=uncut)
 
 
 def _select_compared(

@@ -160,6 +160,7 @@ class Collected:
 
     keys: of all comparisons that the logs have.
     undirected: those that are not judged, because nothing says whether more is better.
+    accepted: the differences of the logs that were accepted, as `Differences.accepted`.
     """
 
     comparisons: list[Comparison] = field(default_factory=list)
@@ -167,6 +168,7 @@ class Collected:
     keys: list[ComparisonKey] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     undirected: list[ComparisonKey] = field(default_factory=list)
+    accepted: frozenset[str] = frozenset()
 
 
 def compare_task(

@@ -23,12 +23,14 @@ class Differences:
     allow: what may differ (`--allow`).
     notes: what was accepted.
     tools: that wrote base and target; a refusal names them if they differ.
+    accepted: each difference that was accepted, in words that change only if something else differs.
     """
 
     shown: tuple[str, str]
     allow: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
     tools: tuple[str, str] | None = None
+    accepted: set[str] = field(default_factory=set)
     _refused: dict[str, list[str]] = field(default_factory=dict)
     _flags: dict[str, None] = field(default_factory=dict)
     _missing: dict[str, list[str]] = field(default_factory=dict)
@@ -40,10 +42,14 @@ class Differences:
         """Whether the logs are not comparable, so that nothing needs to be judged."""
         return bool(self._refused or self._missing)
 
-    def add(self, name: str, where: str, text: str, example: str = "") -> None:
-        """Adds a difference that `--allow NAME` accepts. where: the task, or "". example: for the refusal."""
+    def add(self, name: str, where: str, text: str, example: str = "", *, values: str | None = None) -> None:
+        """Adds a difference that `--allow NAME` accepts.
+
+        where: the task, or "". example: for the refusal. values: both values of a setting, uncut.
+        """
         if name in self.allow:
             self.notes.append(prefix_place(where, text))
+            self.accepted.add(prefix_place(where, name if values is None else f"{name} {values}"))
             return
         self._refused.setdefault(text + example, []).append(where)
         self._flags[name] = None

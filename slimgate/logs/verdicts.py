@@ -142,6 +142,7 @@ class LogVerdicts:
     tests: how many budgets Holm's correction counts.
     slices: of the comparisons, in the same order.
     rules: the rules by which the logs were compared.
+    accepted: the differences that the rules allow and the logs have.
     """
 
     base: Log
@@ -152,6 +153,7 @@ class LogVerdicts:
     tests: int
     slices: tuple[Comparison, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    accepted: frozenset[str] = frozenset()
 
     @property
     def without_slices(self) -> tuple[Comparison, ...]:
@@ -255,6 +257,7 @@ def _judge_runs(
         tests=tests,
         slices=_order_by_harm(slices),
         rules=rules,
+        accepted=collected.accepted,
     )
 
 
@@ -290,6 +293,7 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
     differences.check()
+    collected.accepted = frozenset(differences.accepted)
     budgets.check_used(collected.keys)
     judged_keys = [comparison.key for comparison in collected.comparisons]
     check_slices(rules.slices, collected.slices, budgets, judged_keys, [*base.tasks.values()])

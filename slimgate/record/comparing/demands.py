@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CODE = "code."
 # Keys of the settings of judged files. Keys about a comparison end with the name of the comparison.
 LOGS = "logs."
-_COMPARED, LOADS = f"{LOGS}compared", f"{LOGS}loads"
+_COMPARED, LOADS, _DIFFERENCES = f"{LOGS}compared", f"{LOGS}loads", f"{LOGS}differences"
 CHUNKS = f"{LOGS}number of chunks of "
 BASE_OF_KL = f"{LOGS}base's perplexity in the log of "
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
@@ -125,6 +125,7 @@ _RULES: Mapping[str, Rule] = {
     "logs.missing": _is_more_lenient,
     "logs.allow": _has_new_item,
     _COMPARED: _has_lost_item,
+    _DIFFERENCES: _has_new_item,
     LOADS: _has_lost_item,
     "logs.positive": _is_changed_if_set,
     "logs.analyses": _is_smaller,
@@ -172,6 +173,9 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
     if key == _COMPARED:
         names = ", ".join(SETTING_WORDS.get(item, item) for item in old if item not in (new or ()))
         return f"settings that were compared are not in both logs now: {names}"
+    if key == _DIFFERENCES:
+        more = "; ".join(_cut(item) for item in new or () if item not in old)
+        return f"the logs of base and target differ in more than before, and allow accepts it: {more}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {format_setting(old)} and is {format_setting(new)}"
@@ -179,7 +183,10 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
 
 def format_setting(value: object) -> str:
     """The value of a setting as JSON; only its beginning if it is long."""
-    text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
+    return _cut("not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 
 

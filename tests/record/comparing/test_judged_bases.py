@@ -129,6 +129,51 @@ def test_prompts_that_may_differ_are_no_weaker_gate(tmp_path: Path) -> None:
     assert changes(old, new) == []
 
 
+MORE = "the logs of base and target differ in more than before, and allow accepts it: "
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "change"),
+    [
+        (
+            {},
+            {"temperature": 1.0},
+            'gsm8k: generation {"gen_kwargs": {}} and {"gen_kwargs": {"temperature": 1.0}}',
+        ),
+        (
+            {"temperature": 0.2},
+            {"temperature": 1.0},
+            'gsm8k: generation {"gen_kwargs": {}} and {"gen_kwargs": {',
+        ),
+        ({"temperature": 1.0}, {"temperature": 1.0}, None),
+        ({"temperature": 1.0}, {}, None),
+    ],
+    ids=["new", "other", "same", "none"],
+)
+def test_a_new_difference_that_allow_accepts_weakens_the_gate(
+    tmp_path: Path, before: dict[str, float], now: dict[str, float], change: str | None
+) -> None:
+    """The target of the next release may write its answers with settings that the base had not."""
+    scores, records = [float(at % 5 > 0) for at in range(N)], []
+    for name, settings in (("v1", before), ("v2", now)):
+        base, target = (
+            write_lm_eval(
+                tmp_path / name / side,
+                {"gsm8k": scores},
+                results={
+                    "configs": {"gsm8k": {"generation_kwargs": {}}},
+                    "config": {"gen_kwargs": settings if side == "int8" else {}},
+                },
+            )
+            for side in ("base", "int8")
+        )
+        options = (base, target, *POINTS, "--allow", "generation")
+        records.append(judge_into(tmp_path / name / "report/int8", options))
+    weaker = changes(*records)
+    assert len(weaker) == (change is not None)
+    assert change is None or weaker[0].startswith(MORE + change[:79])
+
+
 @pytest.mark.parametrize("written", [True, False], ids=["written", "chosen"])
 def test_the_answer_is_what_the_model_wrote(written: bool) -> None:
     """A laxer filter takes other answers from the same text, and changes the scores."""

@@ -113,8 +113,8 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
         is_needed = role != "prediction" or not (nested or by_class) or role in names.by_user
         if role not in roles and is_needed:
             raise DataError(_describe_missing(shown, role, names, rest))
-    others = set(rest) - {*by_class.values(), nested}
-    texts = next((texts for texts in _TEXTS if others.issuperset(texts)), ())
+    plain_columns = set(rest) - {*by_class.values(), nested}
+    texts = next((texts for texts in _TEXTS if plain_columns.issuperset(texts)), ())
     return Layout(roles, by_class, nested, () if "group" in roles else texts)
 
 

@@ -51,7 +51,7 @@ class JudgedLoadTests(JudgedFiles):
     """The judged load tests of a base and its targets.
 
     targets: by name, each with its judged loads. logs: of the targets, by name. repeat: the second run of the
-    base, or None. allow: names of settings that may differ.
+    base, or None. allow: what may differ. accepted: what differs, as `pair_loads` names it.
     """
 
     def __init__(
@@ -61,9 +61,10 @@ class JudgedLoadTests(JudgedFiles):
         logs: Mapping[str, Log],
         repeat: Log | None = None,
         allow: Sequence[str] = (),
+        accepted: Iterable[str] = (),
     ) -> None:
         self.base, self.targets, self.logs, self._repeat = base, targets, logs, repeat
-        self._allow = allow
+        self._rules = {"allow": sorted(allow), "differences": sorted(accepted)}
 
     @property
     def base_name(self) -> str:
@@ -75,7 +76,7 @@ class JudgedLoadTests(JudgedFiles):
     def build_task_facts(self) -> TaskFactsRecord:
         return TaskFactsRecord(
             kind=LOAD_TESTS,
-            params={"loads": sorted(self.base.loads), RULES: {"allow": sorted(self._allow)}},
+            params={"loads": sorted(self.base.loads), RULES: self._rules},
             source={
                 "name": self.base.tool,
                 "base": self.base.shown,
@@ -118,24 +119,13 @@ def judge_load_tests(
                 f"{target.shown}: it has the same times as {base.shown}, so it is the same run; expected a "
                 "load test of another model"
             )
-    return JudgedLoadTests(
-        base,
-        {
-            name: _judge_target(
-                name,
-                base,
-                target,
-                pair_loads(base, target, repeat, allow),
-                budgets[name],
-                allow,
-                on_inconclusive,
-            )
-            for name, target in targets.items()
-        },
-        targets,
-        repeat,
-        allow,
-    )
+    accepted: set[str] = set()
+    pairs = {name: pair_loads(base, target, repeat, allow, accepted) for name, target in targets.items()}
+    judged = {
+        name: _judge_target(name, base, target, pairs[name], budgets[name], allow, on_inconclusive)
+        for name, target in targets.items()
+    }
+    return JudgedLoadTests(base, judged, targets, repeat, allow, accepted)
 
 
 def _check_repeat(repeat: Log, base: Log, targets: Iterable[Log]) -> None:

@@ -5,7 +5,8 @@ The lengths of prompts, and of answers, are compared on the whole and not one by
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -66,8 +67,24 @@ def check_allowed_in_loads(allowed: Collection[str]) -> None:
             )
 
 
-def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
-    """Every load of the base. Raises DataError if the tests differ, or too many requests failed."""
+def pair_loads(
+    base: Log, target: Log, repeat: Log | None, allowed: Collection[str], accepted: set[str] | None = None
+) -> list[LoadPair]:
+    """Every load of the base. Raises DataError if the tests differ, or too many requests failed.
+
+    allowed: the kinds of differences that are accepted. accepted: gets those that there are, such as
+    `c8: prompt`.
+    """
+    differences = set[str]() if accepted is None else accepted
+
+    def check(kind: str, name: str, refuse: Callable[[], None]) -> None:
+        try:
+            refuse()
+        except DataError:
+            if kind not in allowed:
+                raise
+            differences.add(f"{name}: {kind}")
+
     other_runs = [run for run in (target, repeat) if run is not None]
     for other in other_runs:
         if other.loads.keys() != base.loads.keys():
@@ -79,19 +96,21 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
         for name, run in log.loads.items():
             _refuse_times(log.shown, name, run)
             _refuse_failures(log.shown, name, run)
-            if UNFINISHED not in allowed:
-                _refuse_unfinished(log.shown, name, run)
+            check(UNFINISHED, name, partial(_refuse_unfinished, log.shown, name, run))
     for other in other_runs:
         for name, run in base.loads.items():
             files, runs = (base.shown, other.shown), (run, other.loads[name])
-            if LOAD not in allowed:
-                _refuse_other_load(files, name, *runs)
-            if PROMPT not in allowed:
-                _refuse_other_prompts(files, name, *runs)
-    return [
+            check(LOAD, name, partial(_refuse_other_load, files, name, *runs))
+            check(PROMPT, name, partial(_refuse_other_prompts, files, name, *runs))
+    pairs = [
         LoadPair(name, run, target.loads[name], None if repeat is None else repeat.loads[name])
         for name, run in base.loads.items()
     ]
+    if ANSWERS in allowed:
+        differences |= {
+            f"{pair.name}: {ANSWERS}" for pair in pairs if _describe_other_answers(pair, median=True)
+        }
+    return pairs
 
 
 def count_failures(run: LoadRun) -> int:

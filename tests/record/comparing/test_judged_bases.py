@@ -422,5 +422,9 @@ def test_fewer_loads_and_allowed_differences_weaken_the_gate(tmp_path: Path) -> 
     fewer = judge_loads(tmp_path / "v2", (8,))
     shorter = judge_loads(tmp_path / "v3", (1, 8), "--allow", "prompt", prompt=5)
     assert changes(old, fewer) == ['[logs] loads was ["c1", "c8"] and is ["c8"]']
-    assert changes(old, shorter) == ['[logs] allow was [] and is ["prompt"]']
+    other_prompts = f"{MORE}c1: prompt; c8: prompt"
+    assert changes(old, shorter) == ['[logs] allow was [] and is ["prompt"]', other_prompts]
+    allowing = judge_loads(tmp_path / "v4", (1, 8), "--allow", "prompt")
+    assert changes(allowing, shorter) == [other_prompts]
+    assert changes(allowing, allowing) == changes(shorter, allowing) == []
     assert changes(fewer, old) == changes(shorter, old) == changes(old, old) == []

@@ -77,7 +77,7 @@ UNITS_OF_PARTS = {
         "interval": "base / target",
         "claimed_interval": "base / target",
     },
-    "KlLogFacts": {"quantiles": "nats a token"},
+    "KlLogFacts": {"quantiles": "nats a token", "base_perplexity": "perplexity"},
     "QualityFacts": {
         **dict.fromkeys(("drop_points", "interval", "bound_among"), "percentage points, but see `unit`"),
         "teacher": "the metric's own",

@@ -63,26 +63,37 @@ class Pool:
         return int(self.table.num_rows)
 
 
-def make_pools(
-    parts: Mapping[str, pa.Table],
-    *,
-    text_columns: Sequence[str],
-    label_column: str | None,
-    group_column: str | None,
-) -> list[Pool]:
+@dataclass(frozen=True)
+class RowColumns:
+    """The columns by which rows are split.
+
+    texts: a text may occur in one split only. label: its shares are those of the part; None if it is not a
+    class. group: rows with the same value are in one split. read: all columns that the task reads; digests of
+    splits include them.
+    """
+
+    texts: Sequence[str]
+    label: str | None = None
+    group: str | None = None
+    read: Sequence[str] = ()
+
+
+def make_pools(parts: Mapping[str, pa.Table], columns: RowColumns) -> list[Pool]:
     """Makes a pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
 
     All rows of the part `unlabelled` are free. Call `withhold_rows` when the other splits have been drawn.
     """
     tables = _add_ids(_select_known_parts(parts))
-    texts = [_hash_row_texts(name, table, text_columns) for name, table in tables.items()]
+    texts = [_hash_row_texts(name, table, columns.texts) for name, table in tables.items()]
     known = {name: table for name, table in tables.items() if name != UNLABELLED}
-    label_codes, label_names = _number_labels(known, label_column)
-    if group_column is None:  # every row is a separate group
+    label_codes, label_names = _number_labels(known, columns.label)
+    if columns.group is None:  # every row is a separate group
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
-        group_codes = number_keys([_hash_groups(name, table, group_column) for name, table in tables.items()])
+        group_codes = number_keys(
+            [_hash_groups(name, table, columns.group) for name, table in tables.items()]
+        )
     exact_codes, text_codes = (number_keys(keys) for keys in zip(*texts, strict=True))
     if UNLABELLED in tables:  # these rows have no known labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))

@@ -24,7 +24,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import iterate_value_lists, select_table_rows
-from slimgate.data.parts import Pool, make_pools, withhold_rows
+from slimgate.data.parts import Pool, RowColumns, make_pools, withhold_rows
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import RequestedSize, assign_rows, compute_label_shares, mark_sharing_rows
 from slimgate.errors import DataError, format_suggestion
@@ -166,40 +166,34 @@ class Cut:
 def cut_splits(
     parts: Mapping[str, pa.Table],
     sizes: SplitSizes,
+    columns: RowColumns,
     *,
-    text_columns: tuple[str, ...],
-    label_column: str | None,
-    group_column: str | None,
     seed: int,
-    read_columns: tuple[str, ...] = (),
 ) -> Cut:
     """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
-
-    read_columns: columns that the task reads in addition to texts and label, such as tags; digests include
-        them.
 
     Rows are in random order. Each split has a separate order for the rows of its part, so another size of one
     split leaves most rows of the others in place. Raises DataError for unlabelled or empty rows, for ids that
     are not unique, and if there are fewer rows than the sizes need.
     """
-    pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
-    _check_columns(pools, read_columns)
-    grouped = group_column is not None
+    pools = make_pools(parts, columns)
+    _check_columns(pools, columns.read)
+    grouped = columns.group is not None
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
     for pool, drawn in _draw_parts(pools, _make_plans(pools, sizes), seed, grouped=grouped):
         dropped = count_dropped(pool, drawn)
         for split, rows in drawn.items():
-            label = None if split == UNLABELLED else label_column
+            label = None if split == UNLABELLED else columns.label
             splits[split] = select_table_rows(pool.table, rows)
             if split == UNLABELLED:
-                splits[split] = _drop_labels(splits[split], read_columns, text_columns, label_column)
-            optional = [name for name in (label, group_column) if name]
-            columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
+                splits[split] = _drop_labels(splits[split], columns)
+            optional = [name for name in (label, columns.group) if name]
+            digested = list(dict.fromkeys(["id", *columns.texts, *optional, *columns.read]))
             reports[split] = _make_split_report(
                 pool,
                 rows,
-                digest=_digest_columns(splits[split], columns),
+                digest=_digest_columns(splits[split], digested),
                 dropped=dropped,
                 labelled=label is not None,
                 grouped=grouped,
@@ -244,15 +238,13 @@ def _withhold_drawn_rows(pool: Pool, drawn_parts: Sequence[tuple[Pool, Mapping[s
     )
 
 
-def _drop_labels(
-    table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
-) -> pa.Table:
+def _drop_labels(table: pa.Table, columns: RowColumns) -> pa.Table:
     """The table without the label, and without the task's other columns except texts: scores, tags."""
-    secret = {label_column, *read} - {"id", *text_columns}
+    secret = {columns.label, *columns.read} - {"id", *columns.texts}
     return table.drop_columns([name for name in table.column_names if name in secret])
 
 
-def _check_columns(pools: list[Pool], columns: tuple[str, ...]) -> None:
+def _check_columns(pools: list[Pool], columns: Sequence[str]) -> None:
     for pool in pools:
         known = pool.table.column_names
         for column in columns if pool.name != UNLABELLED else ():

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from support.tiny_suite import make_tiny_run
 
+from slimgate.data.parts import RowColumns
 from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.gates.reporting import report_builds
@@ -44,14 +45,7 @@ def table(count: int) -> pa.Table:
 
 
 def cut_of(part: pa.Table, group: str | None = None, **sizes: Any) -> Cut:
-    return cut_splits(
-        {"all": part},
-        SplitSizes(**sizes),
-        text_columns=("text",),
-        label_column="label",
-        group_column=group,
-        seed=0,
-    )
+    return cut_splits({"all": part}, SplitSizes(**sizes), RowColumns(("text",), "label", group), seed=0)
 
 
 def test_there_is_none_unless_it_is_asked_for() -> None:
@@ -99,11 +93,8 @@ def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
     return cut_splits(
         {**parts, "unlabelled": more},
         SplitSizes(train=20, calibration=4, selection=6, gate=10, unlabelled="rest"),
-        text_columns=("text",),
-        label_column="label",
-        group_column=group,
+        RowColumns(("text",), "label", group, ("label",)),
         seed=0,
-        read_columns=("label",),
     )
 
 
@@ -133,10 +124,10 @@ def test_that_part_may_share_groups_with_train_only() -> None:
 
 def test_that_part_is_unused_unless_asked_for_and_never_alone() -> None:
     parts = {"all": table(40), "unlabelled": table(4)}
-    options: Any = {"text_columns": ("text",), "label_column": "label", "group_column": None, "seed": 0}
-    assert tuple(cut_splits(parts, SplitSizes(), **options).splits) == SPLITS
+    columns = RowColumns(("text",), "label")
+    assert tuple(cut_splits(parts, SplitSizes(), columns, seed=0).splits) == SPLITS
     with pytest.raises(DataError, match=r"gave parts \['unlabelled'\], expected all, or some of train"):
-        cut_splits({"unlabelled": table(4)}, SplitSizes(), **options)
+        cut_splits({"unlabelled": table(4)}, SplitSizes(), columns, seed=0)
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

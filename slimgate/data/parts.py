@@ -64,7 +64,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class RowColumns:
+class SplitColumns:
     """The columns by which rows are split.
 
     texts: a text may occur in one split only. label: its shares are those of the part; None if it is not a
@@ -78,7 +78,7 @@ class RowColumns:
     read: Sequence[str] = ()
 
 
-def make_pools(parts: Mapping[str, pa.Table], columns: RowColumns) -> list[Pool]:
+def make_pools(parts: Mapping[str, pa.Table], columns: SplitColumns) -> list[Pool]:
     """Makes a pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
 
     All rows of the part `unlabelled` are free. Call `withhold_rows` when the other splits have been drawn.

@@ -24,7 +24,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import iterate_value_lists, select_table_rows
-from slimgate.data.parts import Pool, RowColumns, make_pools, withhold_rows
+from slimgate.data.parts import Pool, SplitColumns, make_pools, withhold_rows
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import RequestedSize, assign_rows, compute_label_shares, mark_sharing_rows
 from slimgate.errors import DataError, format_suggestion
@@ -166,7 +166,7 @@ class Cut:
 def cut_splits(
     parts: Mapping[str, pa.Table],
     sizes: SplitSizes,
-    columns: RowColumns,
+    columns: SplitColumns,
     *,
     seed: int,
 ) -> Cut:
@@ -238,7 +238,7 @@ def _withhold_drawn_rows(pool: Pool, drawn_parts: Sequence[tuple[Pool, Mapping[s
     )
 
 
-def _drop_labels(table: pa.Table, columns: RowColumns) -> pa.Table:
+def _drop_labels(table: pa.Table, columns: SplitColumns) -> pa.Table:
     """The table without the label, and without the task's other columns except texts: scores, tags."""
     secret = {columns.label, *columns.read} - {"id", *columns.texts}
     return table.drop_columns([name for name in table.column_names if name in secret])

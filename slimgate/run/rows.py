@@ -12,7 +12,7 @@ import pyarrow as pa
 from slimgate._system.arrow_conversion import import_pandas_for, keep_pandas_unimported
 from slimgate._system.digests import digest_json
 from slimgate._system.toml import format_toml_value
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.sources.files import guess_splits
 from slimgate.data.splits import SplitReport, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
@@ -167,7 +167,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
         )
     used = setup.task.object.columns(setup.task.params)
     label_column = setup.task.object.label_column(setup.task.params)
-    columns = RowColumns(text_columns, label_column, setup.group, used)
+    columns = SplitColumns(text_columns, label_column, setup.group, used)
     cut = cut_splits(parts, setup.sizes, columns, seed=suite.seed)
     if "all" in parts:
         _refuse_split_column(parts["all"], used=used)

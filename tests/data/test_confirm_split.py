@@ -10,7 +10,7 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from fixtures.models.tiny import write_rows
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import list_plan_lines
@@ -33,7 +33,7 @@ def table(count: int, *, start: int = 0, per_file: int = 2, word: str = "text") 
 
 
 def cut_of(parts: dict[str, pa.Table], group: str | None = None, **sizes: Any) -> Cut:
-    return cut_splits(parts, SplitSizes(**sizes), RowColumns(("text",), "label", group), seed=0)
+    return cut_splits(parts, SplitSizes(**sizes), SplitColumns(("text",), "label", group), seed=0)
 
 
 def values(result: Cut, column: str) -> dict[str, set[Any]]:

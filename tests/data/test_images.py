@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from slimgate.data.images import Pixels, open_image
-from slimgate.data.parts import RowColumns, digest_image_content, make_pools
+from slimgate.data.parts import SplitColumns, digest_image_content, make_pools
 from slimgate.errors import DataError
 
 PIXELS = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
@@ -120,7 +120,7 @@ def test_an_image_in_two_splits_is_found_by_its_content() -> None:
         "train": pa.table({"image": rows, "label": ["a", "b"]}),
         "gate": pa.table({"image": rows[:1], "label": ["a"]}),
     }
-    train, _ = make_pools(parts, RowColumns(["image"], "label", None))
+    train, _ = make_pools(parts, SplitColumns(["image"], "label", None))
     assert train.free.tolist() == [False, True]
     same = b"\x89PNG"
     assert digest_image_content({"bytes": same, "path": "a"}) == digest_image_content(

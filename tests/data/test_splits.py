@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.cut_rows import cut_rows, list_ids, make_rows
 
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError
 from slimgate.plugins.rows import SPLITS
@@ -115,7 +115,7 @@ def test_the_digest_covers_what_else_the_task_reads() -> None:
         scored = cut_splits(
             {"all": make_rows(4, score=scores)},
             SplitSizes(train=2, calibration=0, selection=0, gate=2),
-            RowColumns(("text",), None, None, ("text", "score")),
+            SplitColumns(("text",), None, None, ("text", "score")),
             seed=0,
         )
         return scored.reports["train"].digest + scored.reports["gate"].digest
@@ -126,6 +126,6 @@ def test_the_digest_covers_what_else_the_task_reads() -> None:
         cut_splits(
             {"all": make_rows(4, score=[1.0] * 4)},
             SplitSizes(),
-            RowColumns(("text",), None, None, ("scor",)),
+            SplitColumns(("text",), None, None, ("scor",)),
             seed=0,
         )

@@ -16,7 +16,7 @@ import pytest
 from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import find_duplicates, hash_texts, number_keys, select_table_rows
 from slimgate.data.json_rows import ROWS_AT_ONCE, make_object_table
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.row_files import RowFile, read_all_rows
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut_splits
@@ -67,7 +67,7 @@ def golden(folder: Path, name: str) -> Cut:
     return cut_splits(
         parts,
         SplitSizes(**{**sizes, **({"gate": "rest"} if name == "rest" else {})}),
-        RowColumns(texts, "label", "file" if name == "grouped" else None),
+        SplitColumns(texts, "label", "file" if name == "grouped" else None),
         seed=5,
     )
 
@@ -97,7 +97,7 @@ def test_splits_are_those_of_the_code_that_read_files_whole(tmp_path: Path, name
 def test_chunks_of_a_table_change_nothing(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.csv", 300)
     full_table = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
-    columns = RowColumns(("text",), "label", "file")
+    columns = SplitColumns(("text",), "label", "file")
     plain, chunked = (
         cut_splits({"all": table}, SplitSizes(gate=60), columns, seed=0)
         for table in (full_table, pa.concat_tables([full_table.slice(k, 7) for k in range(0, 300, 7)]))

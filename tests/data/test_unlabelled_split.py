@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from support.tiny_suite import make_tiny_run
 
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.splits import Cut, SplitSizes, cut_splits, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.gates.reporting import report_builds
@@ -45,7 +45,7 @@ def table(count: int) -> pa.Table:
 
 
 def cut_of(part: pa.Table, group: str | None = None, **sizes: Any) -> Cut:
-    return cut_splits({"all": part}, SplitSizes(**sizes), RowColumns(("text",), "label", group), seed=0)
+    return cut_splits({"all": part}, SplitSizes(**sizes), SplitColumns(("text",), "label", group), seed=0)
 
 
 def test_there_is_none_unless_it_is_asked_for() -> None:
@@ -93,7 +93,7 @@ def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
     return cut_splits(
         {**parts, "unlabelled": more},
         SplitSizes(train=20, calibration=4, selection=6, gate=10, unlabelled="rest"),
-        RowColumns(("text",), "label", group, ("label",)),
+        SplitColumns(("text",), "label", group, ("label",)),
         seed=0,
     )
 
@@ -124,7 +124,7 @@ def test_that_part_may_share_groups_with_train_only() -> None:
 
 def test_that_part_is_unused_unless_asked_for_and_never_alone() -> None:
     parts = {"all": table(40), "unlabelled": table(4)}
-    columns = RowColumns(("text",), "label")
+    columns = SplitColumns(("text",), "label")
     assert tuple(cut_splits(parts, SplitSizes(), columns, seed=0).splits) == SPLITS
     with pytest.raises(DataError, match=r"gave parts \['unlabelled'\], expected all, or some of train"):
         cut_splits({"unlabelled": table(4)}, SplitSizes(), columns, seed=0)

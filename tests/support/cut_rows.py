@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate.data.parts import RowColumns
+from slimgate.data.parts import SplitColumns
 from slimgate.data.splits import Cut, SplitSizes, cut_splits
 from slimgate.plugins.rows import SPLITS
 
@@ -26,7 +26,7 @@ def cut_rows(
     group: str | None = None,
     seed: int = 0,
 ) -> Cut:
-    return cut_splits(parts, SplitSizes(**(sizes or {})), RowColumns(text, label, group), seed=seed)
+    return cut_splits(parts, SplitSizes(**(sizes or {})), SplitColumns(text, label, group), seed=seed)
 
 
 def list_sizes(result: Cut) -> list[int]:

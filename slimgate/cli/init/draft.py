@@ -18,7 +18,7 @@ from slimgate.cli.init import proposing
 from slimgate.cli.init.guessing import Guess, join_texts, make_task_params
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import format_label_map
-from slimgate.data.parts import RowColumns, collapse_texts, require_column
+from slimgate.data.parts import SplitColumns, collapse_texts, require_column
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut_splits
@@ -238,7 +238,7 @@ class Draft:
     def cut(self) -> Cut:
         """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
         task, params = self.task, make_task_params(self.guess.kind, self.task, self.options)
-        columns = RowColumns(
+        columns = SplitColumns(
             task.text_columns(params), task.label_column(params), self.guess.group, task.columns(params)
         )
         return cut_splits(self.parts, SplitSizes.model_validate(self.sizes), columns, seed=0)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.models.hub_layout import COMMIT, cache_dataset, write_dataset
-from slimgate.data.parts import RowColumns, make_pools
+from slimgate.data.parts import SplitColumns, make_pools
 from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugins.params import Located
@@ -96,7 +96,7 @@ def test_an_unlabelled_gate_split_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"^part gate is unlabelled: label column label is null, empty, nan or -1 in 3"
     ):
-        make_pools(tables, RowColumns(("question1",), "label", None))
+        make_pools(tables, SplitColumns(("question1",), "label", None))
 
 
 def test_a_split_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:

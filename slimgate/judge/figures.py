@@ -120,7 +120,7 @@ def format_memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | 
 
 
 @dataclass(frozen=True)
-class Figure:
+class MeasuredFigure:
     """A positive figure with its exact 95 % interval; None if the figure is counted."""
 
     value: float
@@ -135,26 +135,26 @@ class MeasuredFigures:
     variant: Floats
 
     @property
-    def ratio(self) -> Figure:
+    def ratio(self) -> MeasuredFigure:
         """variant / teacher: the median over rounds; below 1 the variant takes less."""
         return _find_median(self.variant, self.teacher)
 
     @property
-    def value(self) -> Figure:
+    def value(self) -> MeasuredFigure:
         """The median of the variant's readings."""
         return _find_median(self.variant, np.ones_like(self.variant))
 
     @property
-    def teacher_value(self) -> Figure:
+    def teacher_value(self) -> MeasuredFigure:
         """The median of the teacher's readings."""
         return _find_median(self.teacher, np.ones_like(self.teacher))
 
 
-def _find_median(values: Floats, divisors: Floats) -> Figure:
+def _find_median(values: Floats, divisors: Floats) -> MeasuredFigure:
     if len(values) == 1:  # counted: not by logarithms, because 3 would become 3.0000000000000004
-        return Figure(float(values[0] / divisors[0]), None)
+        return MeasuredFigure(float(values[0] / divisors[0]), None)
     middle, low, high = compute_log_ratio_interval(values, divisors)
-    return Figure(exp(middle), (exp(low), exp(high)))
+    return MeasuredFigure(exp(middle), (exp(low), exp(high)))
 
 
 def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
@@ -183,7 +183,7 @@ def format_figures_message(
     return line
 
 
-def _format(figure: Figure) -> str:
+def _format(figure: MeasuredFigure) -> str:
     if figure.interval is None:
         return f"{figure.value:.4g}"
     return f"{figure.value:.4g} [{figure.interval[0]:.4g}, {figure.interval[1]:.4g}]"

@@ -50,7 +50,7 @@ class ChunkMeans(NamedTuple):
     quantiles: tuple[float | None, float | None] = (None, None)
 
 
-class Figure(NamedTuple):
+class CappedFigure(NamedTuple):
     """A figure with its 90 % interval. uncapped: the value without the cap; None if no chunk is above it."""
 
     value: float
@@ -58,7 +58,7 @@ class Figure(NamedTuple):
     uncapped: float | None = None
 
 
-def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
+def compute_figures(chunks: ChunkMeans) -> dict[str, CappedFigure]:
     """The figures that budgets limit, by kind: mean_max, floor, increase_relative. Means are capped."""
     kl_rows, ratio_rows = _cap_kl(chunks, CAP), _cap_rows(chunks.log_ratio, CAP)
     kl, ratio = kl_rows.capped, ratio_rows.capped
@@ -66,9 +66,11 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
     low, high = disagreements.compute_interval()
     lowest, highest = ratio.compute_interval()
     return {
-        "mean_max": Figure(kl.mean, kl.compute_interval(), kl_rows.mean if kl_rows.above.mean else None),
-        "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
-        "increase_relative": Figure(
+        "mean_max": CappedFigure(
+            kl.mean, kl.compute_interval(), kl_rows.mean if kl_rows.above.mean else None
+        ),
+        "floor": CappedFigure(1 - disagreements.mean, (1 - high, 1 - low)),
+        "increase_relative": CappedFigure(
             exp_in_range(ratio.mean) - 1,
             (exp_in_range(lowest) - 1, exp_in_range(highest) - 1),
             exp_in_range(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
@@ -77,7 +79,7 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
 
 
 def judge_chunks(
-    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, figures: Mapping[str, Figure]
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, figures: Mapping[str, CappedFigure]
 ) -> BudgetFacts:
     """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure.
 

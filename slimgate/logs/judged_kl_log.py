@@ -12,7 +12,7 @@ from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.facts import add_actions
-from slimgate.judge.kl_log import ChunkMeans, Figure, compute_figures, judge_chunks
+from slimgate.judge.kl_log import CappedFigure, ChunkMeans, compute_figures, judge_chunks
 from slimgate.judge.message import describe_undecided, format_share_above
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
@@ -108,7 +108,7 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     return ChunkMeans(**columns, quantiles=(kl.quantiles.get("p99"), kl.quantiles.get("p999")))
 
 
-def _format_line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
+def _format_line(judged: BudgetFacts, known: Mapping[str, CappedFigure]) -> str:
     words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"

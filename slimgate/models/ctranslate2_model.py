@@ -38,7 +38,7 @@ WINDOW = "CTranslate2 computes texts up to the model's sliding window of {} toke
 
 
 @dataclass(frozen=True)
-class AnswerFacts:
+class AnswerSettings:
     """Facts for writing answers that the library's files do not have.
 
     decoder: whether there is no encoder, so that an answer follows its prompt; forced: ids with which
@@ -70,7 +70,7 @@ class CTranslate2Model(Graph):
     written: Path
     counts: Json
     quantization: str
-    answers: AnswerFacts
+    answers: AnswerSettings
     tokenizer: PreTrainedTokenizerBase
     config: PreTrainedConfig
     kind: str = KIND
@@ -99,7 +99,7 @@ def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
 
 
 def _make_written_model(written: Path, entry: Json, other_settings: Json) -> CTranslate2Model:
-    answers = AnswerFacts(
+    answers = AnswerSettings(
         entry["decoder"],
         entry["cache_numbers"],
         tuple(entry["forced"]),

@@ -29,14 +29,14 @@ POSITIONS = "the model has positions for {}"
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptIds:
     """(rows, tokens) ids, and how many tokens must follow; 0 if scores are wanted."""
 
     ids: Ids
     count: int
 
 
-def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> Prompts:
+def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> PromptIds:
     """The ids of a batch. A row's padding follows its text, where a causal model ignores it.
 
     limit: the reason for the longest text, for the error. Raises MeasureError if a text and its answer are
@@ -45,7 +45,7 @@ def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> 
     ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
     count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
     check_length(ids.shape[1], count, longest, limit)
-    return Prompts(ids, count)
+    return PromptIds(ids, count)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate.budgets.answers import FLIPS_MAX_PERCENT
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
-from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
+from slimgate.results.facts import Facts, Interval, JudgedFacts, MainFigure
 
 
 class QuotedRow(Facts):
@@ -227,10 +227,10 @@ class BehaviourFacts(JudgedFacts):
     measured: str | None = None
 
     @property
-    def figure(self) -> Figure | None:
+    def figure(self) -> MainFigure | None:
         if self.flips is None:
             return None
-        return Figure("flips_percent", self.flips.percent, self.flips.interval)
+        return MainFigure("flips_percent", self.flips.percent, self.flips.interval)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         if budget.kind == FLIPS_MAX_PERCENT and self.flips is not None:

@@ -39,7 +39,7 @@ class Facts(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
 
-class Figure(NamedTuple):
+class MainFigure(NamedTuple):
     """The main figure of a result. name: as in the JUnit properties, such as `drop_points`."""
 
     name: str
@@ -63,7 +63,7 @@ class JudgedFacts(Facts):
     message: str | None = None
 
     @property
-    def figure(self) -> Figure | None:
+    def figure(self) -> MainFigure | None:
         """The main figure with its interval; None if no single figure describes the result."""
         return None
 

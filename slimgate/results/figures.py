@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate.budgets.figures import COMPRESSION_MIN
 from slimgate.results.base import BudgetFacts
-from slimgate.results.facts import Figure, Interval, JudgedFacts
+from slimgate.results.facts import Interval, JudgedFacts, MainFigure
 
 
 class SizeFacts(JudgedFacts):
@@ -17,8 +17,8 @@ class SizeFacts(JudgedFacts):
     measured: str
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("compression", self.compression)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("compression", self.compression)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         return (self.compression, None) if budget.kind == COMPRESSION_MIN else (budget.value, budget.interval)
@@ -47,8 +47,8 @@ class MemoryFacts(JudgedFacts):
     measured: str
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("ratio", self.ratio, self.spread)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("ratio", self.ratio, self.spread)
 
 
 class FlopsFacts(JudgedFacts):
@@ -69,8 +69,8 @@ class FlopsFacts(JudgedFacts):
     measured: str
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("ratio", self.ratio)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("ratio", self.ratio)
 
 
 class MeasurementFacts(JudgedFacts):
@@ -94,5 +94,5 @@ class MeasurementFacts(JudgedFacts):
     measured: str
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("ratio", self.ratio, self.interval)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("ratio", self.ratio, self.interval)

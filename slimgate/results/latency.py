@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
-from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
+from slimgate.results.facts import Facts, Interval, JudgedFacts, MainFigure
 
 
 class TimeLimitFacts(JudgedFacts):
@@ -37,8 +37,8 @@ class SpeedupFacts(JudgedFacts):
     duel_measured: str | None = None
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("speedup", self.speedup, self.speedup_interval)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("speedup", self.speedup, self.speedup_interval)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         """The speed-up, and its interval, wider by the factor by which it must clear a budget.

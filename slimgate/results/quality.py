@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimgate.budgets.base import Unit
 from slimgate.budgets.registry import is_in_points
 from slimgate.results.base import BudgetFacts, OnInconclusive
-from slimgate.results.facts import Facts, Figure, Interval, JudgedFacts
+from slimgate.results.facts import Facts, Interval, JudgedFacts, MainFigure
 
 
 class PairFacts(Facts):
@@ -64,8 +64,8 @@ class DropFigures(JudgedFacts):
     unit: Unit = "points"
 
     @property
-    def figure(self) -> Figure | None:
-        return Figure("drop_points", self.drop_points, self.interval)
+    def figure(self) -> MainFigure | None:
+        return MainFigure("drop_points", self.drop_points, self.interval)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         """The drop for a budget in points, unless the budget is over builds and has a value of its own."""

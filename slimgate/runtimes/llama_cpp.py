@@ -30,7 +30,7 @@ from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext, Llam
 from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
 from slimgate.models.saved_files import SPECULATIVE_GGUF, load_tokenizer
-from slimgate.models.write_by_length import Greedy, Ids, Prompts, check_length, read_prompts
+from slimgate.models.write_by_length import Greedy, Ids, PromptIds, check_length, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -197,7 +197,7 @@ class LlamaPredictor:
         self._room.make(min(rows, MAX_ROWS), tokens + prompts.count)
         return prompts
 
-    def forward(self, prepared: _Texts | Prompts) -> object:
+    def forward(self, prepared: _Texts | PromptIds) -> object:
         """The scores of whole texts, the vectors of sentences, or an answer."""
         if isinstance(prepared, _Texts):
             return self._embed(prepared.ids)
@@ -235,7 +235,7 @@ class LlamaPredictor:
             part.append(text)
         yield part
 
-    def prefill(self, prepared: Prompts) -> _StartedAnswers | list[SpeculativeAnswer]:
+    def prefill(self, prepared: PromptIds) -> _StartedAnswers | list[SpeculativeAnswer]:
         """The answer after its first token; with a draft, one for each row.
 
         Raises MeasureError for more rows than a call takes.

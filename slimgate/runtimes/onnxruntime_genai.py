@@ -30,7 +30,7 @@ from slimgate.models.onnx_genai_model import (
     load_onnx_genai_model,
 )
 from slimgate.models.saved_files import load_companions
-from slimgate.models.write_by_length import Greedy, Prompts, read_prompts
+from slimgate.models.write_by_length import Greedy, PromptIds, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -95,12 +95,12 @@ class GenaiPredictor:
         except Exception as error:  # its exceptions have no class of their own
             raise BuildError(f"ONNX Runtime GenAI cannot load the model: {to_one_line(error)}") from error
 
-    def prepare(self, batch: Arrays) -> Prompts:
+    def prepare(self, batch: Arrays) -> PromptIds:
         """The ids of a batch, as the int32 that the library reads."""
         prompts = read_prompts(batch, self._context_length)
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
-    def forward(self, prepared: Prompts) -> object:
+    def forward(self, prepared: PromptIds) -> object:
         """The scores of whole texts; or if tokens must follow them, the ids of the answers."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
@@ -115,7 +115,7 @@ class GenaiPredictor:
         ]
         return np.concatenate(scores)
 
-    def prefill(self, prepared: Prompts) -> _StartedAnswers:
+    def prefill(self, prepared: PromptIds) -> _StartedAnswers:
         """Reads the prompts and chooses the first token of each answer.
 
         Raises MeasureError for more rows than the library takes.

@@ -26,7 +26,7 @@ from slimgate.errors import BuildError
 from slimgate.models.config import read_max_positions
 from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, make_decoder_inputs
 from slimgate.models.openvino_model import DECODER, FILES, OUTPUT
-from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
+from slimgate.models.write_by_length import Greedy, Ids, PromptIds, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -87,11 +87,11 @@ class DecoderPredictor:
         self._request: Any = compiled_model.create_infer_request()
         self._bound: dict[str, npt.NDArray[Any]] = {}
 
-    def prepare(self, batch: Arrays) -> Prompts:
+    def prepare(self, batch: Arrays) -> PromptIds:
         """The ids of a batch, and how many tokens to write."""
         return read_prompts(batch, self._longest)
 
-    def forward(self, prepared: Prompts) -> object:
+    def forward(self, prepared: PromptIds) -> object:
         """The ids of an answer, or the scores of whole texts, to be fetched before the next call."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
@@ -99,7 +99,7 @@ class DecoderPredictor:
         self._bind(prepared.ids, np.arange(prepared.ids.shape[1]))
         return self._call()
 
-    def prefill(self, prepared: Prompts) -> _StartedAnswers:
+    def prefill(self, prepared: PromptIds) -> _StartedAnswers:
         """Reads the prompts and chooses the first token of each answer."""
         scores = self._read_texts(prepared.ids)
         self._bind_next(len(prepared.ids))

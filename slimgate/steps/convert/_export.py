@@ -13,7 +13,7 @@ from slimgate.plugins.step import Step
 P = TypeVar("P", bound=BaseModel)
 
 
-class Export(Step[P]):
+class ExportStep(Step[P]):
     """A step that makes a graph of a network with one stack of blocks."""
 
     def check(self, params: P, config: Json) -> Json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimgate.steps.convert._onnx_graph import Graph
+from slimgate.steps.convert._onnx_graph import GraphIndex
 
 if TYPE_CHECKING:
     import onnx
@@ -43,7 +43,7 @@ QUERY = (0,)
 BIAS_OF_PAIRS = 5
 
 
-def keep_first_token(graph: Graph) -> int:
+def keep_first_token(graph: GraphIndex) -> int:
     """Rewrites the graph in place; returns how many operators now compute one token instead of all.
 
     0 if the answer reads more than the first token, or attention is not one operator.
@@ -59,7 +59,7 @@ def keep_first_token(graph: Graph) -> int:
     return moved_nodes
 
 
-def _is_first_token_choice(graph: Graph, node: onnx.NodeProto) -> bool:
+def _is_first_token_choice(graph: GraphIndex, node: onnx.NodeProto) -> bool:
     """(rows, tokens, features) -> (rows, features) of the first token."""
     if node.op_type != "Gather" or next((a.i for a in node.attribute if a.name == "axis"), 0) != 1:
         return False
@@ -67,7 +67,7 @@ def _is_first_token_choice(graph: Graph, node: onnx.NodeProto) -> bool:
     return index is not None and index.ndim == 0 and int(index) == 0
 
 
-def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
+def _list_exclusive_nodes(graph: GraphIndex, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
     """The operators whose outputs only the choice reads, directly or through each other; last first."""
     needed = {choice.input[0]}
     nodes: list[Any] = []
@@ -84,7 +84,7 @@ def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.Nod
     return nodes
 
 
-def _can_move(graph: Graph, node: onnx.NodeProto) -> bool:
+def _can_move(graph: GraphIndex, node: onnx.NodeProto) -> bool:
     if node.op_type == "MatMul":
         weight = graph.read_value(node.input[1])
         return weight is not None and weight.ndim == 2
@@ -106,7 +106,7 @@ def _list_other_inputs(node: onnx.NodeProto) -> list[str]:
     return [name for i, name in enumerate(node.input) if i not in vectors]
 
 
-def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
+def _choose_before(graph: GraphIndex, moved: list[onnx.NodeProto]) -> None:
     """Chooses the first token, as (rows, 1, features), in the inputs that the moved operators read."""
     from onnx import helper
 

@@ -16,7 +16,7 @@ Values = npt.NDArray[Any]
 MICROSOFT = "com.microsoft"
 
 
-class Graph:
+class GraphIndex:
     """An index over a ModelProto that is rewritten in place."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
@@ -163,7 +163,7 @@ def count_node_kinds(proto: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in proto.graph.node)
 
 
-def list_weighted_nodes(graph: Graph, *kinds: str) -> Iterator[tuple[Any, Values]]:
+def list_weighted_nodes(graph: GraphIndex, *kinds: str) -> Iterator[tuple[Any, Values]]:
     """The nodes of these kinds whose second input is fixed, with that input."""
     for node in graph.proto.graph.node:
         if node.op_type in kinds and (values := graph.read_value(node.input[1])) is not None:

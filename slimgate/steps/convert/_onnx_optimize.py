@@ -19,7 +19,7 @@ import numpy as np
 from slimgate._system.quiet import silent
 from slimgate.steps.convert._onnx_first_token import keep_first_token
 from slimgate.steps.convert._onnx_graph import (
-    Graph,
+    GraphIndex,
     Values,
     count_node_kinds,
     list_inputs,
@@ -59,20 +59,20 @@ def fuse(
     Returns how many operators of each fused kind it has now, and how many compute only the first token.
     """
     if attention:
-        graph = Graph(proto)
+        graph = GraphIndex(proto)
         padding: dict[str, bool] = {}
         for softmax in [node for node in proto.graph.node if node.op_type == "Softmax"]:
             _fuse_attention(graph, softmax, padding)
         remove_unread_nodes(proto)
     if embeddings:
-        _fuse_embeddings(Graph(proto))
+        _fuse_embeddings(GraphIndex(proto))
         remove_unread_nodes(proto)
-    narrowed = keep_first_token(Graph(proto)) if first_token else 0
+    narrowed = keep_first_token(GraphIndex(proto)) if first_token else 0
     if layer_norms:
         _fuse_by_library(proto)
     if gelu == "tanh":
         _approximate_gelu(proto)
-    _narrow_inputs_to_int32(Graph(proto))
+    _narrow_inputs_to_int32(GraphIndex(proto))
     remove_unread_nodes(proto)
     counted = count_node_kinds(proto)
     return {kind: counted[kind] for kind in FUSED if counted[kind]}, narrowed
@@ -111,7 +111,7 @@ class _Linear:
     bias: Values
 
 
-def _find_linear(graph: Graph, name: str) -> _Linear | None:
+def _find_linear(graph: GraphIndex, name: str) -> _Linear | None:
     bias = None
     if (add := graph.find_maker(name, "Add")) is not None:
         fixed = [graph.read_value(entry) for entry in add.input]
@@ -131,7 +131,7 @@ def _find_linear(graph: Graph, name: str) -> _Linear | None:
     )
 
 
-def _find_heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
+def _find_heads(graph: GraphIndex, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
     """The linear layer before a value that is its output split by heads, and the numbers per head."""
     turned = graph.find_maker(name, "Transpose")
     if turned is None or tuple(read_attributes(turned)["perm"]) != order:
@@ -142,14 +142,14 @@ def _find_heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linea
     return None if linear is None or size is None or linear.weight.shape[1] % size else (linear, size)
 
 
-def _find_last_size(graph: Graph, shape: str) -> int | None:
+def _find_last_size(graph: GraphIndex, shape: str) -> int | None:
     """The last number of a shape, if it is fixed."""
     joined = graph.find_maker(shape, "Concat")
     values = graph.read_value(shape if joined is None else joined.input[-1])
     return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
 
 
-def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
+def _find_factor(graph: GraphIndex, node: onnx.NodeProto) -> tuple[str, float] | None:
     """The value that a node multiplies, and the fixed factor."""
     for place in (0, 1) if node.op_type == "Mul" else (1,):
         values = graph.read_value(node.input[place])
@@ -159,7 +159,7 @@ def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None
     return None
 
 
-def _fuse_attention(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
+def _fuse_attention(graph: GraphIndex, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
     """Replaces the nodes around a softmax by MultiHeadAttention, if they are self-attention.
 
     padding: results of `_is_padding` by mask, which it extends.
@@ -194,7 +194,7 @@ class _Scores:
     scale: float
 
 
-def _find_scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
+def _find_scores(graph: GraphIndex, softmax: onnx.NodeProto) -> _Scores | None:
     if read_attributes(softmax).get("axis", -1) not in (-1, 3):
         return None
     scores, mask, scale = softmax.input[0], "", 1.0
@@ -212,7 +212,7 @@ def _find_scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
 
 
 def _find_projections(
-    graph: Graph, product: onnx.NodeProto, weighted: onnx.NodeProto
+    graph: GraphIndex, product: onnx.NodeProto, weighted: onnx.NodeProto
 ) -> tuple[list[_Linear], int] | None:
     """The linear layers of queries, keys and values, and the number of heads.
 
@@ -230,7 +230,7 @@ def _find_projections(
     return layers, widths.pop() // parts[0][1]  # type: ignore[index]
 
 
-def _is_padding(graph: Graph, mask: str) -> bool:
+def _is_padding(graph: GraphIndex, mask: str) -> bool:
     """Whether a mask is 0 where the tokenizer's is 1, equally for every query, and far below 0 elsewhere.
 
     It is checked on texts of five tokens and on long ones, which would reveal a window around each token.
@@ -270,7 +270,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
     return True
 
 
-def _fuse_embeddings(graph: Graph) -> None:
+def _fuse_embeddings(graph: GraphIndex) -> None:
     """Fuses tables of tokens, of types and of positions 0, 1, 2 … that are added, then normalised."""
     for norm in [node for node in graph.proto.graph.node if node.op_type == "LayerNormalization"]:
         outer = graph.find_maker(norm.input[0], "Add")
@@ -296,7 +296,7 @@ def _fuse_embeddings(graph: Graph) -> None:
         graph.remove(norm)
 
 
-def _is_counting_up(graph: Graph, positions: str) -> bool:
+def _is_counting_up(graph: GraphIndex, positions: str) -> bool:
     """Whether positions are 0, 1, 2 … up to the number of tokens: a slice from 0 of a fixed row of them."""
     cut = graph.find_maker(positions, "Slice")
     row = None if cut is None else graph.read_value(cut.input[0])
@@ -309,7 +309,7 @@ def _is_counting_up(graph: Graph, positions: str) -> bool:
     )
 
 
-def _narrow_inputs_to_int32(graph: Graph) -> None:
+def _narrow_inputs_to_int32(graph: GraphIndex) -> None:
     """Makes those int64 inputs int32 of which each reader casts to int32, or takes any integer."""
     from onnx import TensorProto
 
@@ -328,7 +328,7 @@ def _narrow_inputs_to_int32(graph: Graph) -> None:
     remove_unread_nodes(graph.proto)
 
 
-def _can_take_int32(graph: Graph, node: onnx.NodeProto) -> bool:
+def _can_take_int32(graph: GraphIndex, node: onnx.NodeProto) -> bool:
     if node.op_type == "Unsqueeze":  # it returns the type of its input
         return all(reader.op_type == "Cast" for reader in graph.list_readers(node.output[0]))
     return node.op_type in READ_AS_INT32

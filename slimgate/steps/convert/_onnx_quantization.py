@@ -25,7 +25,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert._onnx_graph import (
-    Graph,
+    GraphIndex,
     Values,
     count_node_kinds,
     list_weighted_nodes,
@@ -116,7 +116,7 @@ def _remove_padding(values: npt.NDArray[Any], real: npt.NDArray[np.bool_]) -> np
     return values[real.ravel()] if values.ndim == 2 and len(values) == real.size else values
 
 
-def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
+def quantize_products_(graph: GraphIndex, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
     """Rewrites the named products. ranges: of the values they read; limit: the largest weight level.
 
     A product that already reads a quantized value of another product reads the same one.
@@ -145,7 +145,7 @@ def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, 
     remove_unread_nodes(graph.proto)
 
 
-def _add_activation_constants(graph: Graph, name: str, low: float, high: float) -> list[str]:
+def _add_activation_constants(graph: GraphIndex, name: str, low: float, high: float) -> list[str]:
     scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny))
     zero = round(min(max(-low / scale, 0), LEVELS))
     return [
@@ -154,7 +154,7 @@ def _add_activation_constants(graph: Graph, name: str, low: float, high: float) 
     ]
 
 
-def _add_weight_levels(graph: Graph, name: str, limit: int) -> str:
+def _add_weight_levels(graph: GraphIndex, name: str, limit: int) -> str:
     """Adds the levels of a matrix (in, out), with a scale for each output; returns their name."""
     levels = f"{name}_quantized"
     if graph.read_value(levels) is None:
@@ -189,7 +189,7 @@ def list_token_tables(proto: onnx.ModelProto) -> list[str]:
     none is found through the ids, it is the largest table that is looked up. Tables of positions and token
     types stay unchanged, because they are small. Raises BuildError if there is no float table.
     """
-    graph, tables = Graph(proto), dict[str, tuple[int, str]]()
+    graph, tables = GraphIndex(proto), dict[str, tuple[int, str]]()
     by_ids = set()
     for node in proto.graph.node:
         if node.op_type in ("Gather", "EmbedLayerNormalization"):
@@ -207,7 +207,7 @@ def list_token_tables(proto: onnx.ModelProto) -> list[str]:
     return sorted(tables[name][1] for name in by_ids)
 
 
-def _is_made_from_ids(graph: Graph, name: str) -> bool:
+def _is_made_from_ids(graph: GraphIndex, name: str) -> bool:
     """Whether only _ID_OPERATORS make a value from the token ids, so that it indexes a token table."""
     seen, todo = set[str](), [name]
     while todo:
@@ -264,7 +264,7 @@ class Quantizing:
         last = None if output_layer else find_output_product(proto, model.config)
         float_products = [
             node.name
-            for node, values in list_weighted_nodes(Graph(proto), "MatMul")
+            for node, values in list_weighted_nodes(GraphIndex(proto), "MatMul")
             if values.dtype.kind == "f"
         ]
         products = [name for name in float_products if name != last]
@@ -318,7 +318,7 @@ def split_gemms_(proto: onnx.ModelProto) -> None:
     """Replaces each Gemm by MatMul and Add, because quantizers support these better."""
     from onnx import helper
 
-    graph = Graph(proto)
+    graph = GraphIndex(proto)
     for node in [node for node in proto.graph.node if node.op_type == "Gemm"]:
         options, weight = read_attributes(node), graph.read_value(node.input[1])
         plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
@@ -352,6 +352,6 @@ def find_output_product(proto: onnx.ModelProto, config: PreTrainedConfig) -> str
     """The node that gives the answers: the last product, if it has an output for each label or token."""
     widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
     products = [
-        (node.name, np.shape(values)[-1]) for node, values in list_weighted_nodes(Graph(proto), "MatMul")
+        (node.name, np.shape(values)[-1]) for node, values in list_weighted_nodes(GraphIndex(proto), "MatMul")
     ]
     return products[-1][0] if products and products[-1][1] in widths else None

@@ -11,7 +11,7 @@ from slimgate._system.quiet import silent
 from slimgate._system.requirements import import_extra
 from slimgate.errors import BuildError, format_error
 from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
-from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
+from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerSettings, CTranslate2Model
 from slimgate.models.generate import can_write
 from slimgate.models.served import save_plain
 from slimgate.models.special_tokens import list_end_tokens
@@ -68,7 +68,7 @@ def _check_can_write(network: nn.Module, context: BuildContext) -> None:
         raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")
 
 
-def _check_text_lengths(model: TorchModel, answers: AnswerFacts, context: BuildContext) -> None:
+def _check_text_lengths(model: TorchModel, answers: AnswerSettings, context: BuildContext) -> None:
     """Raises MeasureError if a calibration text is too long. This is checked before the conversion."""
     for batch in make_calibration_batches(model.tokenizer, context):
         check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
@@ -98,17 +98,17 @@ def _complete_config(file: Path, model: TorchModel) -> None:
     file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
-def _find_answer_facts(model: TorchModel) -> AnswerFacts:
+def _find_answer_facts(model: TorchModel) -> AnswerSettings:
     network, config = model.network, model.config.to_dict()
     if is_encoder_decoder(network):
         forced = getattr(network.generation_config, "forced_bos_token_id", None)
         width = config["num_heads"] * config["d_kv"] if "d_kv" in config else config["d_model"]
         numbers = 2 * (count_decoder_blocks(config) or 0) * width
-        return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
+        return AnswerSettings(False, numbers, forced=() if forced is None else (int(forced),))
     heads = model.config.num_attention_heads  # CTranslate2 stores shared keys and values once for each head
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     longest, by_window = _find_longest_text(config)
-    return AnswerFacts(
+    return AnswerSettings(
         True,
         2 * (count_blocks(config) or 0) * heads * size,
         ends=tuple(sorted(list_end_tokens(model.tokenizer, network))),

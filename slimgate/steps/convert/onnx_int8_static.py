@@ -43,7 +43,7 @@ class OnnxInt8Static(Step[Params]):
 
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with static int8 products in place of float products with a fixed matrix."""
-        from slimgate.steps.convert._onnx_graph import Graph
+        from slimgate.steps.convert._onnx_graph import GraphIndex
         from slimgate.steps.convert._onnx_quantization import (
             Quantizing,
             compute_value_ranges,
@@ -61,7 +61,7 @@ class OnnxInt8Static(Step[Params]):
         ranges = compute_value_ranges(model, work.proto, sources, work.before.batches, context, params)
         if params.symmetric_activations:
             ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
-        quantize_products_(Graph(work.proto), products, ranges, limit=63 if params.reduce_range else 127)
+        quantize_products_(GraphIndex(work.proto), products, ranges, limit=63 if params.reduce_range else 127)
         context.log.update(
             ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
         )

@@ -37,7 +37,7 @@ from slimgate.steps.agreement import (
     score_batches,
 )
 from slimgate.steps.convert import _aoti_worker
-from slimgate.steps.convert._export import Export
+from slimgate.steps.convert._export import ExportStep
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -54,7 +54,7 @@ class Params(Table):
     0.01, or 0.1 with bfloat16."""
 
 
-class ToAoti(Export[Params]):
+class ToAoti(ExportStep[Params]):
     takes = frozenset({"torch", "torch_quantized"})
     gives = "torch_aoti"
     reads = ("calibration",)

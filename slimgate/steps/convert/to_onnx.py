@@ -18,7 +18,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.steps.agreement import AnswersBefore
-from slimgate.steps.convert._export import Export
+from slimgate.steps.convert._export import ExportStep
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
@@ -32,7 +32,7 @@ class Params(Table):
     """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
-class ToOnnx(Export[Params]):
+class ToOnnx(ExportStep[Params]):
     takes = frozenset({"torch", "torch_quantized"})
     gives = "onnx"
     reads = ("calibration",)

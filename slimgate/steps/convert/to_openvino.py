@@ -17,7 +17,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.steps.agreement import AnswersBefore
-from slimgate.steps.convert._export import Export
+from slimgate.steps.convert._export import ExportStep
 
 if TYPE_CHECKING:
     from slimgate.models.openvino_model import OpenVinoModel
@@ -37,7 +37,7 @@ class Params(Table):
     """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
 
-class ToOpenVino(Export[Params]):
+class ToOpenVino(ExportStep[Params]):
     gives = "openvino"
     reads = ("calibration",)
     packages = ("openvino",)

@@ -30,7 +30,7 @@ from slimgate.steps.training.distillation import (
     train_by_distillation,
 )
 from slimgate.steps.training.matching import make_matches
-from slimgate.steps.training.teacher_answers import Answers, compute_teacher_answers
+from slimgate.steps.training.teacher_answers import TeacherAnswers, compute_teacher_answers
 from slimgate.tasks.parts.heads import compute_classifier_inputs
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows, make_objective
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class RowPool:
     """The rows that may be chosen: as the student reads them, as the teacher reads them, and their labels.
 
     labels: (rows,) UNLABELLED, or indices of classes; name: the source of the rows.
@@ -103,7 +103,7 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     }
 
 
-def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
+def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> RowPool:
     """Raises BuildError if the task has no class probabilities, or the pool has too few rows."""
     if type(make_objective(context.task, context.task_params)) is not ClassObjective:
         raise BuildError(
@@ -117,7 +117,7 @@ def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: 
     return pool
 
 
-def _read_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
+def _read_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> RowPool:
     """The transfer set, or `train`."""
     rows = DistillationRows(model, teacher, params, context)
     encoded, teacher_encoded = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
@@ -129,11 +129,11 @@ def _read_pool(model: TorchModel, teacher: TorchModel, params: Params, context: 
         name, labels = "train", np.asarray(targets)
         if not params.keep_labels:
             labels = np.full_like(labels, UNLABELLED)
-    return Pool(name, ReadRows(model, encoded), ReadRows(teacher, teacher_encoded), labels)
+    return RowPool(name, ReadRows(model, encoded), ReadRows(teacher, teacher_encoded), labels)
 
 
 def _choose(
-    pool: Pool, answered: AnsweredRows, size: int, params: Params, context: BuildContext
+    pool: RowPool, answered: AnsweredRows, size: int, params: Params, context: BuildContext
 ) -> tuple[Ints, Json]:
     """Positions of the next rows, and their entries for the log."""
     network, encoded = pool.student.model.network, pool.student.encoded
@@ -152,7 +152,7 @@ def _choose(
     return chosen, {"chosen": params.strategy, **means}
 
 
-def _learn(pool: Pool, answered: AnsweredRows, params: Params, context: BuildContext) -> None:
+def _learn(pool: RowPool, answered: AnsweredRows, params: Params, context: BuildContext) -> None:
     """Trains the student on the rows that are answered so far."""
     positions = answered.positions.tolist()
     student, teacher = (
@@ -164,7 +164,7 @@ def _learn(pool: Pool, answered: AnsweredRows, params: Params, context: BuildCon
         params,
         context,
         matches=make_matches(student.model, teacher.model, params, seed=context.seed),
-        answers=Answers.one_a_row(answered.logits),
+        answers=TeacherAnswers.one_a_row(answered.logits),
     )
     train_by_distillation(pool.labels[answered.positions], loss, params, context)
 

@@ -105,7 +105,7 @@ class MixedPrecision(Step[Params]):
         narrow_layers = {name: model.network.get_submodule(name) for name in narrow}
         wide_layers = _make_modules(model, params.wide, "wide", context) if params.wide else {}
         wide = narrow_layers | {name: module for name, module in wide_layers.items() if name in narrow}
-        form = Form(model.network, wide, narrow)
+        form = TwoForms(model.network, wide, narrow)
         ranking = compute_sensitivities(form, lambda: _compute_ranking_scores(model, params, context))
         names, drops = list(ranking), {}
 
@@ -193,10 +193,10 @@ def _log_choice(context: BuildContext, choice: Choice, layers: Mapping[str, nn.M
 
 
 @dataclass(frozen=True)
-class Form:
+class TwoForms:
     """A network in which each named module may be in its wide or in its narrow form.
 
-    form = Form(network, wide, narrow)                  # name -> module, the same names in both
+    form = TwoForms(network, wide, narrow)              # name -> module, the same names in both
     ranking = compute_sensitivities(form, scores)       # the most sensitive first
     count, _ = find_fewest_wide(len(ranking), holds)
     """
@@ -212,7 +212,7 @@ class Form:
             self.network.set_submodule(name, module.eval())
 
 
-def compute_sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
+def compute_sensitivities(form: TwoForms, scores: Callable[[], Scores]) -> dict[str, float]:
     """Module -> KL divergence of the answers when it alone is narrow, the largest first.
 
     scores: (rows, classes) of the network in its current form. It is wide again afterwards.

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from slimgate.models.sparsity import list_pruned_layers
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.training.scoring import Score, score
+from slimgate.steps.training.scoring import MeanScore, score
 from slimgate.tasks.parts.objectives import Labelled, make_objective
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class EpochTracker(TrainerCallback):  # type: ignore[misc]
         }
         self._best = _BestEpoch(len(self.history) + 1, quality, weights)
 
-    def _evaluate(self, data: Labelled) -> Score:
+    def _evaluate(self, data: Labelled) -> MeanScore:
         self._model.network.eval()
         scored = score(self._model.network, data, self.objective)
         self._model.network.train()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Score:
+class MeanScore:
     """Means over the answers that have a label: the objective's loss and its quality."""
 
     loss: float
@@ -28,7 +28,7 @@ class Score:
 
 
 @torch.inference_mode()
-def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> Score:
+def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> MeanScore:
     """The network's score on labelled rows, in its current mode (the caller sets eval mode)."""
     loss = quality = 0.0
     answers = 0
@@ -39,7 +39,7 @@ def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_siz
         loss += float(objective.losses(logits, labels).double().sum())
         quality += float(objective.qualities(logits, labels).double().sum())
         answers += len(labels)
-    return Score(loss / max(answers, 1), quality / max(answers, 1))
+    return MeanScore(loss / max(answers, 1), quality / max(answers, 1))
 
 
 @torch.inference_mode()

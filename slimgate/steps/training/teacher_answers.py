@@ -42,7 +42,7 @@ COMPUTED, TAKEN = "computed once, read by memory map", "taken from the store, re
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class TeacherAnswers:
     """The teacher's answers to rows; a row may have several.
 
     values: (answers, outputs), the answers of a row one after the other. starts: (rows + 1,) the position of
@@ -54,8 +54,8 @@ class Answers:
     source: str = "given"
 
     @classmethod
-    def one_a_row(cls, values: npt.NDArray[np.float32]) -> Answers:
-        """Answers with one answer per row. values: (rows, outputs)."""
+    def one_a_row(cls, values: npt.NDArray[np.float32]) -> TeacherAnswers:
+        """TeacherAnswers with one answer per row. values: (rows, outputs)."""
         return cls(values, np.arange(len(values) + 1))
 
     def select_answers(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -81,7 +81,7 @@ def compute_teacher_answers(
     context: BuildContext,
     *,
     precision: str = "auto",
-) -> Answers:
+) -> TeacherAnswers:
     """The teacher's answers on every row, by memory map, never all of them in memory.
 
     encoded: the rows as the teacher reads them. targets: for tokens they say which count; unused for rows.
@@ -105,14 +105,14 @@ def compute_teacher_answers(
         }
         folder, content = context.shared_folder(KIND, key, fill)
     values: npt.NDArray[np.float32] = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
-    return Answers(values, starts, TAKEN if content else COMPUTED)
+    return TeacherAnswers(values, starts, TAKEN if content else COMPUTED)
 
 
 @dataclass(frozen=True, eq=False)
 class _AskedRows:
     """Rows as the teacher reads them, and which of its answers count.
 
-    targets: the labels, if an answer is a token; they say which tokens count. starts: as in Answers. order:
+    targets: the labels, if an answer is a token; they say which tokens count. starts: as in TeacherAnswers. order:
     the rows in the order in which they are computed.
     """
 

@@ -28,7 +28,7 @@ from slimgate.steps.training.distillation import (
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     TAKEN,
-    Answers,
+    TeacherAnswers,
     compute_teacher_answers,
     count_stored_bytes,
 )
@@ -41,7 +41,7 @@ class MeanAnswers:
     Raises ValueError if they differ in the number of answers or of outputs.
     """
 
-    def __init__(self, parts: Sequence[Answers]) -> None:
+    def __init__(self, parts: Sequence[TeacherAnswers]) -> None:
         for part in parts[1:]:
             if part.values.shape != parts[0].values.shape or (part.starts != parts[0].starts).any():
                 raise ValueError(
@@ -112,7 +112,7 @@ def compute_ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAn
 
 def _compute_further_answers(
     name: str, teaching: Teaching, objective: Objective, context: BuildContext
-) -> Answers:
+) -> TeacherAnswers:
     """The answers of one of the further teachers, which is freed afterwards with its rows."""
     other = teaching.rows.read_by(context.load_teacher())
     if not (objective.by_row or has_same_tokens(teaching.teacher, other)):
@@ -128,7 +128,7 @@ def _compute_further_answers(
 
 def _compute_answers(
     teacher: ReadRows, teaching: Teaching, objective: Objective, context: BuildContext
-) -> Answers:
+) -> TeacherAnswers:
     return compute_teacher_answers(
         teacher.model, teacher.encoded, teaching.targets, objective, context, precision=teaching.precision
     )

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
-from slimgate.steps.convert._onnx_graph import Graph, remove_unread_nodes
+from slimgate.steps.convert._onnx_graph import GraphIndex, remove_unread_nodes
 from slimgate.steps.convert._onnx_quantization import split_gemms_
 
 
@@ -54,4 +54,4 @@ def test_values_that_only_a_branch_reads_stay() -> None:
     split_gemms_(proto)
     remove_unread_nodes(proto)
     np.testing.assert_allclose(run(), before, rtol=1e-6)
-    assert [node.op_type for node in Graph(proto).list_readers("minus")] == ["If"]
+    assert [node.op_type for node in GraphIndex(proto).list_readers("minus")] == ["If"]

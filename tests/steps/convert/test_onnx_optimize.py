@@ -13,7 +13,7 @@ from fixtures.models.tiny_graph import make_tiny_graph, make_tiny_onnx_model
 from slimgate.steps.agreement import make_default_predictor, score_batches
 from slimgate.steps.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
 from slimgate.steps.convert._onnx_first_token import keep_first_token
-from slimgate.steps.convert._onnx_graph import Graph, count_node_kinds
+from slimgate.steps.convert._onnx_graph import GraphIndex, count_node_kinds
 
 pytestmark = pytest.mark.slow
 
@@ -74,4 +74,4 @@ def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_
 
 
 def test_a_head_that_reads_all_tokens_keeps_them() -> None:
-    assert keep_first_token(Graph(make_tiny_graph())) == 0
+    assert keep_first_token(GraphIndex(make_tiny_graph())) == 0

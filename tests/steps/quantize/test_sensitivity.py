@@ -11,7 +11,7 @@ from scipy.special import rel_entr, softmax
 from torch import nn
 
 from slimgate.steps.quantize.mixed_precision import (
-    Form,
+    TwoForms,
     compute_mean_divergence,
     compute_sensitivities,
     find_fewest_wide,
@@ -37,10 +37,10 @@ class Half(nn.Module):
         return values * self.factor
 
 
-def form() -> Form:
+def form() -> TwoForms:
     wide: dict[str, nn.Module] = {name: Half(1.0) for name in "012"}
     network = nn.Sequential(*wide.values())
-    return Form(network, wide, {"0": Half(0.9), "1": Half(0.2), "2": Half(0.7)})
+    return TwoForms(network, wide, {"0": Half(0.9), "1": Half(0.2), "2": Half(0.7)})
 
 
 def scores(network: nn.Module) -> Any:

@@ -22,7 +22,7 @@ from slimgate.steps.training import teacher_answers as module
 from slimgate.steps.training.distillation import DistillationLoss, ReadRows
 from slimgate.steps.training.teacher_answers import (
     KIND,
-    Answers,
+    TeacherAnswers,
     compute_teacher_answers,
     count_stored_bytes,
     has_all_labels,
@@ -74,7 +74,7 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slimgate.models.precision._has_cpu_bf16", lambda: True)
 
 
-def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[Answers], list[str]]:
+def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[TeacherAnswers], list[str]]:
     """The answers as "auto" and in float32, and the formats that the store tells."""
     store = Store(tmp_path / "store")
     context.share = SharedBySteps(store, {"teacher": "a", "task": {"code": {}}})
@@ -291,5 +291,5 @@ def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> Non
 
 
 def test_answers_given_by_hand_are_one_a_row() -> None:
-    answers = Answers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
+    answers = TeacherAnswers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
     assert answers.select_answers([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]

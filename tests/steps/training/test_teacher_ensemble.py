@@ -22,7 +22,7 @@ from slimgate.steps.finetune import active_distill, distill
 from slimgate.steps.prune import gradual_magnitude_prune
 from slimgate.steps.quantize import quantization_aware_training
 from slimgate.steps.training.distillation import DistillationRows, ReadRows
-from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, Answers
+from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, TeacherAnswers
 from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, compute_ensemble_answers
 from slimgate.suite.named_plugin import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
@@ -31,8 +31,8 @@ from slimgate.tasks.parts.objectives import encode_training_rows, make_objective
 LABELS = ("neg", "pos")
 
 
-def answers(values: list[list[float]], *, source: str = COMPUTED) -> Answers:
-    return Answers(np.array(values, dtype=np.float32), np.arange(len(values) + 1), source)
+def answers(values: list[list[float]], *, source: str = COMPUTED) -> TeacherAnswers:
+    return TeacherAnswers(np.array(values, dtype=np.float32), np.arange(len(values) + 1), source)
 
 
 def test_the_mean_is_taken_of_the_rows_that_are_asked_for() -> None:
@@ -46,7 +46,8 @@ def test_answers_of_different_shape_have_no_mean() -> None:
     with pytest.raises(ValueError, match=r"\(1, 3\) answers, but the first teacher gives \(1, 2\)"):
         MeanAnswers([answers([[0, 3]]), answers([[0, 3, 1]])])
     tokens = [
-        Answers(np.zeros((3, 2), dtype=np.float32), np.array(starts)) for starts in ([0, 1, 3], [0, 2, 3])
+        TeacherAnswers(np.zeros((3, 2), dtype=np.float32), np.array(starts))
+        for starts in ([0, 1, 3], [0, 2, 3])
     ]
     with pytest.raises(ValueError, match="answers, but the first"):
         MeanAnswers(tokens)

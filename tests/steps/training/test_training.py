@@ -20,7 +20,7 @@ from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.params import TrainingParams
-from slimgate.steps.training.scoring import Score
+from slimgate.steps.training.scoring import MeanScore
 from slimgate.steps.training.trainer import make_label_loss, train
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.objectives import ClassObjective, encode_labelled_rows, encode_training_rows
@@ -164,9 +164,9 @@ def best_of(
 
     states: list[dict[str, torch.Tensor]] = []
 
-    def evaluate(self: Any, *_: Any) -> Score:
+    def evaluate(self: Any, *_: Any) -> MeanScore:
         states.append({k: v.clone() for k, v in self._model.network.state_dict().items()})
-        return Score(loss=0.0, quality=accuracies[len(states) - 1])
+        return MeanScore(loss=0.0, quality=accuracies[len(states) - 1])
 
     monkeypatch.setattr(callbacks.EpochTracker, "_evaluate", evaluate)
     model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)

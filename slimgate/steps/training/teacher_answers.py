@@ -112,7 +112,8 @@ def compute_teacher_answers(
 class _AskedRows:
     """Rows as the teacher reads them, and which of its answers count.
 
-    targets: the labels, if an answer is a token; they say which tokens count. starts: as in TeacherAnswers. order:
+    targets: the labels, if an answer is a token; they say which tokens count. starts: as in
+    TeacherAnswers. order:
     the rows in the order in which they are computed.
     """
 

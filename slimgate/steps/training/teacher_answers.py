@@ -113,8 +113,7 @@ class _AskedRows:
     """Rows as the teacher reads them, and which of its answers count.
 
     targets: the labels, if an answer is a token; they say which tokens count. starts: as in
-    TeacherAnswers. order:
-    the rows in the order in which they are computed.
+    TeacherAnswers. order: the rows in the order in which they are computed.
     """
 
     encoded: Encoded

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         write_lines(sys.stderr, checked.problems)
         return _WRONG
     write_lines(sys.stdout, checked.questions)
-    unchecked = "" if options.data else "; their files, models and packages were not checked (use --data)"
+    unchecked = "" if options.data else "; data files, models and packages were not checked (use --data)"
     questions = (
         f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
         if checked.questions

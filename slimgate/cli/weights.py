@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slimgate._system.number_text import count_digits_apart
+from slimgate._system.number_text import count_digits_apart, format_percent
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def format_shares(shares: WeightShares) -> str:
         table,
         "",
         f"claimed: {claim}",
-        f"quantized: {shares.quantized_share:.1%} of the blocks' matrices",
+        f"quantized: {format_percent(shares.quantized_share)} of the blocks' matrices",
     ]
     lines += [f'"{pattern}" of the configuration matches no module' for pattern in shares.unmatched]
     return "\n".join(lines)
@@ -78,7 +78,7 @@ def format_shares(shares: WeightShares) -> str:
 def _format_precisions(by_precision: Mapping[str, int]) -> str:
     total = sum(by_precision.values())
     ordered = sorted(by_precision.items(), key=lambda item: -item[1])
-    return ", ".join(f"{precision} {count / total:.1%}" for precision, count in ordered)
+    return ", ".join(f"{precision} {format_percent(count / total)}" for precision, count in ordered)
 
 
 def describe_problem(shares: WeightShares, least: float | None) -> str | None:

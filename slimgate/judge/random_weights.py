@@ -321,7 +321,7 @@ def _select_finite_columns(name: str, values: Floats) -> Floats:
     undefined = 1 - is_finite.mean()
     if undefined > _MAX_UNDEFINED:
         raise MeasureError(
-            f"{name} is undefined in {undefined:.0%} of the random weightings, because a class has too "
-            "few gate rows"
+            f"{name} is undefined in {100 * undefined:.0f} % of the random weightings, because a class has "
+            "too few gate rows"
         )
     return values[:, is_finite]

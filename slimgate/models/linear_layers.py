@@ -165,7 +165,7 @@ def _check_reach(network: nn.Module, layers: list[nn.Linear], *, has_changes: bo
     if reached < MIN_REACHED * total:
         raise BuildError(
             f"the linear layers contain {reached:,} of the {total:,} weights in the blocks of "
-            f"{type(network).__name__}, expected at least {MIN_REACHED:.0%}"
+            f"{type(network).__name__}, expected at least {100 * MIN_REACHED:.0f} %"
         )
 
 

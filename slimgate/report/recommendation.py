@@ -92,7 +92,7 @@ def _list_chosen_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
         by_figures.setdefault((facts.n, facts.teacher, facts.value, facts.drop_points), name)
     first, more = [*by_figures.values()][:_MOST_METRICS], len(by_figures) - _MOST_METRICS
     shown = [f"{escape(name)} {_format_chosen_cell(record, model, name)}" for name in first]
-    return [*shown, f"{format_int(more)} more that lost less"] if more > 0 else shown
+    return [*shown, f"{format_int(more)} more with smaller drops"] if more > 0 else shown
 
 
 def _explain_no_recommendation(record: RunRecord) -> str:

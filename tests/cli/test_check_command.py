@@ -22,7 +22,7 @@ targets = { int4 = "../logs/int4" }
 [budgets]
 "*" = { drop_points = 2.0 }
 """
-NO_MISTAKE = "no mistake found; their files, models and packages were not checked (use --data)"
+NO_MISTAKE = "no mistake found; data files, models and packages were not checked (use --data)"
 WITHOUT_DATA = "the files and packages of these opt-in suites were not checked"
 PARTLY = "these opt-in suites need a missing package, so they were checked only in part"
 

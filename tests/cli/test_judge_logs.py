@@ -304,7 +304,7 @@ def test_what_to_ship_names_the_tasks_that_lost_most(judge: Judge, tmp_path: Pat
     line = next(
         line for line in (tmp_path / "r/report.md").read_text("utf-8").splitlines() if "- **target**:" in line
     )
-    assert re.fullmatch(r"- \*\*target\*\*: mmlu/acc .*\), gsm8k/acc .*\), 1 more that lost less\.", line)
+    assert re.fullmatch(r"- \*\*target\*\*: mmlu/acc .*\), gsm8k/acc .*\), 1 more with smaller drops\.", line)
 
 
 def test_answers_of_other_logs_are_not_accepted(

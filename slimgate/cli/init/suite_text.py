@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.files import replacing, write_atomically
+from slimgate._system.number_text import format_percent
 from slimgate._system.toml import format_toml_key, format_toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
@@ -140,7 +141,8 @@ def describe_rows(draft: Draft) -> Iterator[str]:
         (common_label, most_rows), (rare_label, fewest_rows) = ranked[0], ranked[-1]
         fewest = f"{fewest_rows:,} rows ({format_text(rare_label)})"
         largest = f"{most_rows:,} ({format_text(common_label)})"
-        yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
+        sizes = f"{most_rows:,} rows each" if fewest_rows == most_rows else f"from {fewest} to {largest}"
+        yield f"{len(draft.classes)} labels, {sizes}."
         if len(draft.classes) > _MANY_NUMBERS and all(name.isdigit() for name in draft.classes):
             yield "The labels are numbers: if they are scores and not classes, use --task text_regression."
         if most_rows > 0.8 * draft.table.num_rows:
@@ -156,10 +158,10 @@ def describe_rows(draft: Draft) -> Iterator[str]:
 
 def _describe_misread(draft: Draft) -> Iterator[str]:
     """Texts that the tokenizer does not know, and rows that a double quote has joined."""
-    if draft.tokenized.unreadable > 0.1:
+    if (share := draft.tokenized.unreadable) > 0.1:
         yield (
-            f"THE TOKENIZER CANNOT READ {draft.tokenized.unreadable:.0%} OF THE ROWS: at least one token in "
-            "five is unknown to it. Is it the tokenizer that the model was trained with?"
+            f"THE TOKENIZER CANNOT READ {format_percent(share, 0)} OF THE ROWS: at least one token in five is "
+            "unknown to it. Is it the tokenizer that the model was trained with?"
         )
     joined = _count_joined_rows(draft)
     if joined:
@@ -197,7 +199,8 @@ def _describe_repeats(draft: Draft) -> Iterator[str]:
     dropped = sum(report.dropped_overlap for report in reports.values())
     if dropped:
         share = dropped / draft.table.num_rows
-        yield f"Rows left out, as a later split has (nearly) the same text: {dropped:,} ({share:.1%})."
+        left_out = f"{dropped:,} ({format_percent(share)})"
+        yield f"Rows left out, as a later split has (nearly) the same text: {left_out}."
     if draft.standing == "ready" and "gate" not in draft.parts:
         yield (
             "The gate is cut from your rows, and the model is taken as it is. If it was trained on these "

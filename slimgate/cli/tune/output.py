@@ -35,7 +35,7 @@ from slimgate.suite.tune_space import Tier
 HEADER = "# Written by slimgate tune"
 _WORDS = {
     State.TIMED: "timed",
-    State.BEYOND: "beyond every budget",
+    State.BEYOND: "outside every budget",
     State.FAILED: "failed",
     State.IMPOSSIBLE: "impossible",
 }
@@ -132,7 +132,7 @@ def _describe_ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chos
 def _describe_gate(suite: Suite, out: Path) -> str:
     """How to judge the chosen trials. A baseline belongs to one suite, so the new file has none."""
     if suite.baseline is None and not suite.since_baseline:
-        return f"the gate judges: pytest {out}"
+        return f"next: pytest {out}"
     return (
         f"it has the [budgets.baseline] of {suite.shown} but no baseline, so pytest cannot run it: move its "
         f"variants to {suite.shown}"
@@ -227,8 +227,8 @@ def format_tuned_suite(
     extends = Path(os.path.relpath(suite.path, path.parent)).as_posix()
     lines = [
         f"{HEADER} from {suite.path.name}: {summary}.",
-        f"# Chosen on the {rows:,} rows of selection, which flatters what is chosen; the gate judges:",
-        f"# pytest {path.name}",
+        f"# Chosen on the {rows:,} rows of selection, so these figures look better than they are. To judge",
+        "# the variants on the gate rows, run this suite with pytest.",
         "[suite]",
         f"title = {format_toml_value(f'{suite.title} (tuned)')}",
         f"extends = {format_toml_value(extends)}",
@@ -262,7 +262,7 @@ def _describe_trial(choice: Chosen) -> Iterator[str]:
     yield f"# {choice.trial.name}: {'; '.join(drops)}"
     yield f"# {', '.join(speeds) or 'not timed'}; {format_megabytes(figures.bytes)} MB"
     if not choice.inside:
-        yield "# Not inside its budget on selection: the one that came nearest."
+        yield "# No trial is inside this budget on selection: this one came nearest."
 
 
 def _format_variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:

@@ -82,7 +82,9 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
     try:
         figures = bench.judge(variant)
         if min(figures.budget_uses) > 1:
-            return _make_trial(number, drawn, State.BEYOND, "it is beyond every budget on selection", figures)
+            return _make_trial(
+                number, drawn, State.BEYOND, "it is outside every budget on selection", figures
+            )
         return _make_trial(number, drawn, State.TIMED, None, bench.time(variant, figures))
     except OutOfTime:
         raise

@@ -103,7 +103,7 @@ def test_a_tokenizer_that_knows_none_of_the_words_is_reported(repository: Path, 
     words["model"]["vocab"] = {word: i for word, i in words["model"]["vocab"].items() if word.startswith("[")}
     (repository / "model/tokenizer.json").write_text(json.dumps(words), "utf-8")
     out = init("--model", "model", "--data", "reviews.csv", "--force")[1]
-    assert "THE TOKENIZER CANNOT READ 100% OF THE ROWS: at least one token in five is unknown to it." in out
+    assert "THE TOKENIZER CANNOT READ 100 % OF THE ROWS: at least one token in five is unknown to it." in out
 
 
 def test_texts_with_tabs_and_line_breaks_are_reported(repository: Path, init: Command) -> None:

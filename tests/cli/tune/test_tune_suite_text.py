@@ -47,7 +47,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     assert text.startswith(HEADER)
     assert "[tune" not in text
     assert str(bench) not in text
-    assert "# Not inside its budget on selection" in text.partition("[variants.tuned-3]")[0]
+    assert "# No trial is inside this budget on selection" in text.partition("[variants.tuned-3]")[0]
     new.write_text(text)
     again = load_suite(new, "elsewhere/y.toml")
     assert again.opt_in
@@ -90,7 +90,7 @@ def test_a_written_suite_with_a_baseline_is_not_named_to_run(bench: Path, suite_
     """It inherits [budgets.baseline], and no baseline is of it: pytest would end with exit code 4."""
     since = '[budgets.baseline]\nfile = "../b"\naccuracy = { drop_points = 1.0 }\n'
     for text, ending in (
-        (suite_text, "y.toml: tuned-1; the gate judges: pytest y.toml"),
+        (suite_text, "y.toml: tuned-1; next: pytest y.toml"),
         (suite_text.replace("[measure]", f"{since}[measure]"), "move its variants to bench/x.toml"),
     ):
         (bench / "x.toml").write_text(text + TUNE.replace(', transfer = "more.csv"', ""))

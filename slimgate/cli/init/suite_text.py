@@ -160,8 +160,8 @@ def _describe_misread(draft: Draft) -> Iterator[str]:
     """Texts that the tokenizer does not know, and rows that a double quote has joined."""
     if (share := draft.tokenized.unreadable) > 0.1:
         yield (
-            f"THE TOKENIZER CANNOT READ {format_percent(share, 0)} OF THE ROWS: at least one token in five is "
-            "unknown to it. Is it the tokenizer that the model was trained with?"
+            f"THE TOKENIZER CANNOT READ {format_percent(share, 0)} OF THE ROWS: at least one token in five "
+            "is unknown to it. Is it the tokenizer that the model was trained with?"
         )
     joined = _count_joined_rows(draft)
     if joined:

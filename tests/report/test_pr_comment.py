@@ -153,7 +153,7 @@ def test_the_comment_says_what_was_compared_and_on_how_many_rows() -> None:
 
 def test_many_targets_are_described_in_their_tables_alone() -> None:
     record = make_sample_record()
-    many = [make_variant(f"int4-{n:03d}") for n in range(200)]
+    variants = [make_variant(f"int4-{n:03d}") for n in range(200)]
     task = record.task.model_copy(
         update={
             "kind": PREDICTIONS,
@@ -165,7 +165,7 @@ def test_many_targets_are_described_in_their_tables_alone() -> None:
             },
         }
     )
-    text = format_pr_comment([make_sample_record(task=task, variants=[record.variants[0], *many])])
+    text = format_pr_comment([make_sample_record(task=task, variants=[record.variants[0], *variants])])
     assert "6,000 rows" in text
     assert "int4-199.csv" not in text
 

@@ -151,14 +151,24 @@ def test_a_named_slice_near_the_worst_value_is_inconclusive(tmp_path: Path) -> N
     assert SURE[-30:] not in judge_labels(tmp_path, smaller, RARE).message
 
 
+def test_no_number_of_rows_decides_a_slice_that_cannot_fail(tmp_path: Path) -> None:
+    """29 of 1,000 rows are right and lost: the interval of the drop contains 3 points."""
+    name = SliceName("label", "c", "accuracy")
+    limit = SliceBudget(drop_points=3.0)
+    budgets = BehaviourBudgets(slices={"accuracy": limit}, named_slices={name: limit})
+    facts = judge_labels(tmp_path, budgets, {"a": (900, 900), "c": (29, 0)})
+    (part,) = [part for part in facts.slices if part.value == "c"]
+    assert part.interval[0] < 3.0 < part.interval[1]
+    assert (part.verdict, part.n_needed) == (Verdict.INCONCLUSIVE, None)
+    assert (part.own_verdict, part.own_n_needed) == (Verdict.INCONCLUSIVE, None)
+
+
 def test_a_slice_that_cannot_fail_is_not_shown_inside(tmp_path: Path) -> None:
     budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=3.0)})
     facts = judge_labels(tmp_path, budgets, RARE)
     assert facts.verdict is Verdict.INCONCLUSIVE
     assert "INCONCLUSIVE, 1 inside, 1 undecided (worst: label c" in facts.message
     assert facts.message.endswith(SURE)
-    (part,) = [part for part in facts.slices if part.value == "c"]
-    assert (part.verdict, part.n_needed) == (Verdict.INCONCLUSIVE, None)
     passing = judge_labels(tmp_path, budgets, {"a": (900, 900), "b": (500, 500)})
     assert (passing.verdict, "cannot fail" in passing.message) == (Verdict.PASS, False)
     lost = judge_labels(tmp_path, budgets, {**RARE, "a": (900, 700)})

@@ -325,3 +325,9 @@ def test_a_share_of_a_value_of_0_has_a_verdict_and_no_figure() -> None:
     (equal,) = judge_quality(load_metric("mcc"), teacher, teacher, [budget], resamples=500).budgets
     assert (better.verdict, better.value, better.interval) == (Verdict.PASS, None, None)
     assert (equal.verdict, equal.value, equal.interval) == (Verdict.INCONCLUSIVE, None, None)
+
+
+def test_a_metric_without_an_interval_has_no_variance() -> None:
+    rows = make_rows(rank=np.array([1.0, 2.0, 3.0, 1.0]))
+    judged = judge_quality(replace(MRR, resampled=False), rows, rows, [])
+    assert (judged.interval, judged.variance) == (None, None)

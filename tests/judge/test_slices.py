@@ -163,6 +163,9 @@ def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:
     assert verdict.n_needed == rows * 77  # each slice keeps its share of the gate
     equal = judge_slices(ACCURACY, *pair((40, 2, 0), (900, 0, 0)), BUDGET)
     assert (equal[0].n_needed, decide_all_slices("accuracy", equal, BUDGET).n_needed) == (None, None)
+    mixed = judge_slices(ACCURACY, *pair((40, 2, 0), (40, 0, 0)), BUDGET)
+    assert [part.n_needed is None for part in mixed] == [True, False]
+    assert decide_all_slices("accuracy", mixed, BUDGET).n_needed is None
 
 
 def test_a_named_slice_has_a_budget_and_a_verdict_of_its_own() -> None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import PAGES, read_prose
+from support.doc_blocks import PAGES, ROOT, read_prose
 from support.doc_checks import is_cheap, list_pytest_options
 
 from slimgate.cli.main import main

@@ -33,7 +33,10 @@ _PARENT = "mlflow.parentRunId"
 _MAX_METRICS_IN_CALL = 1000
 # The longest param or tag that every MLflow accepts. 3.17 accepts 6,000 for a param, and 8,000 for a tag.
 _MAX_TEXT_CHARACTERS = 5000
-_DROPS = ("drop", "drop_low", "drop_high")
+_DROPS = (
+    *("drop", "drop_low", "drop_high"),
+    *("builds_drop", "builds_drop_low", "builds_drop_high", "builds_drop_sd"),
+)
 
 
 class Experiment:

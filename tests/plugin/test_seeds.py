@@ -9,6 +9,7 @@ from support.user_repository import COMMON, Ran, run_pytest
 
 from slimgate.record.files import read_record_file
 from slimgate.record.lines import make_lines
+from slimgate.record.mlflow import make_model_runs
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,8 @@ def test_lines_have_the_drop_of_all_builds(ran: Ran) -> None:
     )
     assert [judged.builds_drop_low, judged.builds_drop_high] == facts["budgets"][0]["interval"]
     assert (shown.builds_drop_low, shown.builds_drop_high) == (None, None)  # its budgets are over rows
+    logged = {run.name: run.metrics for run in make_model_runs(record)}
+    assert logged["int8"]["metric/mcc/builds_drop_points"] == facts["builds"]["mean_points"]
 
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:

@@ -15,6 +15,7 @@ from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.comparing.budgets import describe_weaker_tests, find_weaker
+from slimgate.record.comparing.weakenings import find_budget_changes
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import RunRecord, format_record_json
 from slimgate.record.task import DemandedBudget, DemandedRows, Demands
@@ -277,3 +278,35 @@ def test_a_budget_that_this_run_did_not_judge_is_still_demanded(tmp_path: Path) 
     none = old.record.demands.model_copy(update={"budgets": []})
     (gone,) = compare(old, as_released(tmp_path / "c", variants=[teacher, unjudged], demands=none)).weaker
     assert gone.change == "int8, accuracy: drop_points was 1 and is gone"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "looser"),
+    [
+        ({}, {"cap": 2.0}, True),
+        ({"cap": 2.0}, {}, True),
+        ({}, {"over": "builds"}, False),
+        ({"over": "builds"}, {}, True),
+        ({"over": "builds"}, {"over": "builds", "cap": 2.0}, True),
+        ({"above_cap_max": 0.02}, {"above_cap_max": 0.01}, False),
+        ({"above_cap_max": 0.01}, {"above_cap_max": 0.02}, True),
+        ({}, {"above_cap_max": 0.01}, True),
+    ],
+    ids=["cap", "no cap", "builds", "no builds", "cap too", "smaller share", "larger share", "a share"],
+)
+def test_an_option_is_looser_unless_it_is_known_to_be_stricter(
+    before: dict[str, Any], now: dict[str, Any], looser: bool
+) -> None:
+    demands = [
+        Demands(
+            gated={"int8": True},
+            budgets=[
+                DemandedBudget(
+                    variant="int8", budget="accuracy", kind="drop_points", limit=1.0, options=options
+                )
+            ],
+        )
+        for options in (before, now)
+    ]
+    (change,) = find_budget_changes(*demands)
+    assert (change.looser, change.options) == (looser, (before, now))

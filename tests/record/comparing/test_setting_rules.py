@@ -46,6 +46,35 @@ def test_a_first_load_is_not_weaker() -> None:
     )
 
 
+RANGE = "logs.range of gsm8k/acc"
+BOTH, UNKNOWN = "right or wrong", "not declared"
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "now", "is_weaker"),
+    [
+        ("measure.rounds", 60, 60, False),
+        ("measure.rounds", 60, 61, False),
+        ("measure.rounds", 60, 59, True),
+        ("measure.rounds", 60, None, True),
+        ("logs.missing", "fail", "fail", False),
+        ("logs.missing", "fail", "as-wrong", True),
+        ("logs.missing", "drop", "as-wrong", False),
+        ("logs.missing", "fail", None, False),
+        (RANGE, [0, 1], [0, 1], False),
+        (RANGE, [0, 1], [0, 100], True),
+        (RANGE, [0, 1], UNKNOWN, True),
+        (RANGE, UNKNOWN, [0, 1], True),
+        (RANGE, BOTH, [0, 1], False),
+        (RANGE, BOTH, UNKNOWN, False),
+        (RANGE, BOTH, [0, 100], True),
+    ],
+)
+def test_a_setting_demands_less_by_its_rule(key: str, before: object, now: object, is_weaker: bool) -> None:
+    """Whether all scores are 0 or 1 depends on the answers, so that alone is no other range."""
+    assert bool(describe_weaker(key, before, now)) is is_weaker
+
+
 def test_another_teacher_is_described_without_digests() -> None:
     words = ["the teacher is another model: its files differ"]
     assert describe_weaker("teacher.files", "a", "b") == words

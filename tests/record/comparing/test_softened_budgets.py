@@ -310,3 +310,13 @@ def test_an_option_is_looser_unless_it_is_known_to_be_stricter(
     ]
     (change,) = find_budget_changes(*demands)
     assert (change.looser, change.options) == (looser, (before, now))
+
+
+@pytest.mark.parametrize("awaited", ["latency", "latency b1", "size and latency"])
+def test_a_budget_that_waits_for_its_figure_is_not_gone(awaited: str) -> None:
+    budget = DemandedBudget(variant="int8", budget="latency", kind="speedup_min", limit=1.5)
+    before = Demands(gated={"int8": True}, budgets=[budget])
+    now = Demands(gated={"int8": True}, unjudged={"int8": [awaited]})
+    assert find_budget_changes(before, now) == []
+    (change,) = find_budget_changes(before, now.model_copy(update={"unjudged": {"int8": ["memory"]}}))
+    assert (change.looser, change.after) == (True, None)

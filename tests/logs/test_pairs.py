@@ -173,6 +173,15 @@ def test_the_direction_of_either_log_counts(metric: str, better: bool, refused: 
     assert bool(differences.has_refused) is refused
 
 
+def test_a_direction_that_both_logs_state_may_be_against_the_name() -> None:
+    rows = make_rows([1.0])
+    logs = [make_log(name, {"gsm8k": rows}, higher_is_better={"em": False}) for name in ("base", "target")]
+    differences = make_differences()
+    (paired,) = pair_task("gsm8k", *logs, Rules(), differences)
+    assert paired.higher_is_better == {"em": False}
+    assert not differences.has_refused
+
+
 def test_filters_of_one_log_alone_are_a_difference() -> None:
     base = [*make_rows([1.0]), *make_rows([1.0], filter="strict")]
     target = [*make_rows([1.0]), *make_rows([1.0], filter="loose")]

@@ -42,6 +42,12 @@ def test_nothing_is_missing_where_every_sample_has_a_score() -> None:
     assert differences.notes == []
 
 
+def test_samples_that_are_left_are_counted_up() -> None:
+    """Of 12 epochs of 4 samples, 7 more epochs have not run: 2.3 samples."""
+    assert Counts(judged=12, not_run=7).with_samples(4) == Counts(judged=4, not_run=3)
+    assert Counts(judged=12, not_run=6).with_samples(4) == Counts(judged=4, not_run=2)
+
+
 MISSING: dict[str, tuple[Scores, Scores, str, Counts]] = {
     "in the base": ([None, 0.0], [1.0, 0.0], "1 have no score in the base's log", Counts(1, unscored_base=1)),
     "in the target": (

@@ -133,6 +133,12 @@ def test_tasks_with_other_epochs_are_no_runs(tmp_path: Path) -> None:
         convert_epochs_to_runs(read_log(path))
 
 
+def test_a_log_of_one_epoch_has_no_runs(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "a", [1.0] * 5)
+    with pytest.raises(DataError, match=r"a\.csv: --same-id runs was given, but no id occurs twice"):
+        convert_epochs_to_runs(read_log(path))
+
+
 def make_log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:
     """A log as the reader of Inspect gives it, whose header lists its samples."""
 

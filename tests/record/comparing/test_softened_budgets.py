@@ -15,7 +15,7 @@ from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.comparing.budgets import describe_weaker_tests, find_weaker
-from slimgate.record.comparing.weakenings import find_budget_changes
+from slimgate.record.comparing.weakenings import find_budget_changes, find_weakenings
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import RunRecord, format_record_json
 from slimgate.record.task import DemandedBudget, DemandedRows, Demands
@@ -320,3 +320,16 @@ def test_a_budget_that_waits_for_its_figure_is_not_gone(awaited: str) -> None:
     assert find_budget_changes(before, now) == []
     (change,) = find_budget_changes(before, now.model_copy(update={"unjudged": {"int8": ["memory"]}}))
     assert (change.looser, change.after) == (True, None)
+
+
+def test_rows_are_gone_only_if_the_others_are_known() -> None:
+    """A plan has no rows yet."""
+    gate, selection = DemandedRows(n=60, digest="a"), DemandedRows(n=24, digest="b")
+    before = Demands(rows={"gate": gate, "selection": selection})
+    assert find_weakenings(before, Demands()) == []
+    (weakening,) = find_weakenings(before, Demands(rows={"selection": selection}))
+    assert weakening.change == "the gate rows are gone"
+    (weakening,) = find_weakenings(
+        before, Demands(rows={**before.rows, "gate": DemandedRows(n=50, digest="c")})
+    )
+    assert weakening.change == "the gate rows have changed (60 rows then, 50 now)"

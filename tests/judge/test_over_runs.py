@@ -186,7 +186,7 @@ def test_a_budget_on_both_sides_takes_runs_too() -> None:
     assert result.budgets[0].runs_needed or result.budgets[0].n_needed
 
 
-def test_without_a_drop_the_plan_is_for_both_sides_of_skewed_scores() -> None:
+def test_without_a_drop_skewed_scores_have_one_plan() -> None:
     """One of 200 scores falls by 0.8 and 40 rise by 0.02: one test needs more samples than the other."""
     base = np.full(200, 0.9)
     target = base + np.r_[-0.8, np.full(40, 0.02), np.zeros(159)]

@@ -60,8 +60,8 @@ def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
     assert [fact.few_rows for fact in facts] == [False, False, True]
     assert {fact.verdict for fact in facts} == {None}
     assert facts[0].p_holm is None
-    few = judge_slices(ACCURACY, *pair((50, 2, 0), (49, 0, 0)))
-    assert [fact.few_rows for fact in few] == [False, True]
+    by_size = judge_slices(ACCURACY, *pair((50, 2, 0), (49, 0, 0)))
+    assert [fact.few_rows for fact in by_size] == [False, True]
 
 
 def test_of_equal_drops_the_slice_of_fewest_rows_is_named() -> None:

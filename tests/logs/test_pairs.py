@@ -173,7 +173,7 @@ def test_the_direction_of_either_log_counts(metric: str, better: bool, refused: 
     assert bool(differences.has_refused) is refused
 
 
-def test_a_direction_that_both_logs_state_may_be_against_the_name() -> None:
+def test_both_logs_may_state_a_direction_against_the_name() -> None:
     rows = make_rows([1.0])
     logs = [make_log(name, {"gsm8k": rows}, higher_is_better={"em": False}) for name in ("base", "target")]
     differences = make_differences()

@@ -63,7 +63,7 @@ def test_a_slice_that_lost_too_much_is_reported_without_a_budget() -> None:
 def test_a_slice_without_a_budget_is_reported_beside_one_with() -> None:
     named = WITHIN.model_copy(update={"own_verdict": Verdict.PASS})
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
-    assert f"{line}, its largest loss on 1 slice without a budget." in join_warnings(LOST, named)
+    assert f"{line}, the largest loss of its 1 slice without a budget." in join_warnings(LOST, named)
     assert "No budget covers slices" not in join_warnings(LOST, named)
 
 

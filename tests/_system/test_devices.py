@@ -16,7 +16,7 @@ from slimgate.errors import SuiteError
 def test_the_cpu_is_always_there(device: str) -> None:
     """The check does not import torch, which takes seconds."""
     code = (
-        f"import sys; from slimgate._system.devices import require_device; require_device({device!r}); "
+        f"import sys; from slimgate._system.processor import require_device; require_device({device!r}); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

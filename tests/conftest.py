@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import sys
+import warnings
 from collections.abc import Generator
 from functools import partial
 from importlib.util import find_spec
@@ -132,7 +133,12 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Ten thousand collected tests are a million objects, which stay: looking for garbage takes seconds."""
+    """Ten thousand collected tests are a million objects, which stay: looking for garbage takes seconds.
+
+    With `-W error`, the first import of torchao in a new environment would be a SyntaxError: Python warns of
+    the library's strings while it compiles them.
+    """
+    warnings.filterwarnings("ignore", "invalid escape sequence")  # pytest undoes it after the collection
     gc.disable()
     try:
         return (yield)

@@ -102,7 +102,7 @@ def test_every_key_of_a_suite_is_compared_or_demands_nothing(suite: Any) -> None
     # Records of logs have no suite; what their samples were judged by is in the task's parameters.
     assert set(_RULES) - settings == {
         *("logs.missing", "logs.allow", "logs.loads", "logs.analyses", "logs.positive"),
-        "logs.compared",
+        *("logs.compared", "logs.differences"),
     }
 
 

@@ -24,9 +24,7 @@ BUILDS = {
 }
 
 
-def test_the_paper_table_has_the_drop_of_all_builds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_paper_table_has_the_drop_of_all_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")  # it runs `slimgate lines`
     models = {"int8": Model(), "distilled": Model()}
     file = write_release(tmp_path / "reports/latest/quant", models=models) / "run.json"

@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
+
+needs_pandas = pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed")
 
 _HIDE = """
 import sys
@@ -33,14 +38,17 @@ def test_lists_become_arrays_without_an_import_of_pandas() -> None:
     assert _run(_HIDE + _UNIMPORTED) == ""
 
 
+@needs_pandas
 def test_pyarrow_knows_pandas_that_is_imported_later() -> None:
     assert _run(_HIDE + _USE) == ""
 
 
+@needs_pandas
 def test_nothing_changes_if_pandas_is_imported_already() -> None:
     assert _run(f"import pandas\n{_HIDE}{_USE}") == ""
 
 
+@needs_pandas
 def test_pandas_is_imported_for_a_column_that_counts_nanoseconds() -> None:
     code = """
 from slimgate._system.arrow_conversion import import_pandas_for

@@ -103,6 +103,7 @@ def test_json_has_the_same(compare: Command, old: Path, tmp_path: Path) -> None:
 
 
 def test_json_also_writes_the_files_of_out(compare: Command, old: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     _, text, _ = compare(old, new)
     code, out, _ = compare(old, new, "--json", "--out", tmp_path / "out")

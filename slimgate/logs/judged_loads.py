@@ -51,7 +51,7 @@ class JudgedLoadTests(JudgedFiles):
     """The judged load tests of a base and its targets.
 
     targets: by name, each with its judged loads. logs: of the targets, by name. repeat: the second run of the
-    base, or None. allow: what may differ. accepted: what differs, as `pair_loads` names it.
+    base, or None. allow: what may differ. accepted: what differs, such as `c8: prompt`.
     """
 
     def __init__(
@@ -119,11 +119,13 @@ def judge_load_tests(
                 f"{target.shown}: it has the same times as {base.shown}, so it is the same run; expected a "
                 "load test of another model"
             )
-    accepted: set[str] = set()
-    pairs = {name: pair_loads(base, target, repeat, allow, accepted) for name, target in targets.items()}
+    pairs = {name: pair_loads(base, target, repeat, allow) for name, target in targets.items()}
     judged = {
         name: _judge_target(name, base, target, pairs[name], budgets[name], allow, on_inconclusive)
         for name, target in targets.items()
+    }
+    accepted = {
+        f"{load.name}: {kind}" for loads in pairs.values() for load in loads for kind in load.accepted
     }
     return JudgedLoadTests(base, judged, targets, repeat, allow, accepted)
 

@@ -39,12 +39,16 @@ _MANY = 3
 
 
 class LoadPair(NamedTuple):
-    """One load in the base, the target, and the base again, if there is such a run."""
+    """One load in the base, the target, and the base again, if there is such a run.
+
+    accepted: the kinds of differences that the runs have, and that are allowed.
+    """
 
     name: str
     base: LoadRun
     target: LoadRun
     repeat: LoadRun | None
+    accepted: frozenset[str] = frozenset()
 
     @property
     def target_requests(self) -> tuple[LoadRequest, ...]:
@@ -67,15 +71,12 @@ def check_allowed_in_loads(allowed: Collection[str]) -> None:
             )
 
 
-def pair_loads(
-    base: Log, target: Log, repeat: Log | None, allowed: Collection[str], accepted: set[str] | None = None
-) -> list[LoadPair]:
+def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
     """Every load of the base. Raises DataError if the tests differ, or too many requests failed.
 
-    allowed: the kinds of differences that are accepted. accepted: gets those that there are, such as
-    `c8: prompt`.
+    allowed: the kinds of differences that are accepted.
     """
-    differences = set[str]() if accepted is None else accepted
+    accepted: dict[str, set[str]] = {name: set() for name in base.loads}
 
     def check(kind: str, name: str, refuse: Callable[[], None]) -> None:
         try:
@@ -83,7 +84,7 @@ def pair_loads(
         except DataError:
             if kind not in allowed:
                 raise
-            differences.add(f"{name}: {kind}")
+            accepted[name].add(kind)
 
     other_runs = [run for run in (target, repeat) if run is not None]
     for other in other_runs:
@@ -102,15 +103,15 @@ def pair_loads(
             files, runs = (base.shown, other.shown), (run, other.loads[name])
             check(LOAD, name, partial(_refuse_other_load, files, name, *runs))
             check(PROMPT, name, partial(_refuse_other_prompts, files, name, *runs))
-    pairs = [
-        LoadPair(name, run, target.loads[name], None if repeat is None else repeat.loads[name])
+    if ANSWERS in allowed:
+        for name, run in base.loads.items():
+            if _describe_other_answers(run, target.loads[name], median=True):
+                accepted[name].add(ANSWERS)
+    repeats = {} if repeat is None else repeat.loads
+    return [
+        LoadPair(name, run, target.loads[name], repeats.get(name), frozenset(accepted[name]))
         for name, run in base.loads.items()
     ]
-    if ANSWERS in allowed:
-        differences |= {
-            f"{pair.name}: {ANSWERS}" for pair in pairs if _describe_other_answers(pair, median=True)
-        }
-    return pairs
 
 
 def count_failures(run: LoadRun) -> int:
@@ -239,7 +240,7 @@ def _read_prompt_lengths(run: LoadRun) -> Floats | None:
 def describe_answers(pairs: Sequence[LoadPair]) -> Iterator[str]:
     """Loads whose answers differ in length between base and target, which changes the time of answers."""
     for pair in pairs:
-        if (difference := _describe_other_answers(pair, median=True)) is not None:
+        if (difference := _describe_other_answers(pair.base, pair.target, median=True)) is not None:
             yield f"{pair.name}: {difference}, so complete answers differ in time for that reason too"
 
 
@@ -251,7 +252,7 @@ def find_open_question(pair: LoadPair, part: LoadPart, allowed: Collection[str])
     """
     if ANSWERS in allowed:
         return None
-    difference = _describe_other_answers(pair, median=part == "answer")
+    difference = _describe_other_answers(pair.base, pair.target, median=part == "answer")
     return None if difference is None else f"{difference}; --allow {ANSWERS} judges them anyway"
 
 
@@ -271,9 +272,8 @@ def describe_missing_times(pair: LoadPair, part: LoadPart) -> str | None:
     return None
 
 
-def _describe_other_answers(pair: LoadPair, *, median: bool) -> str | None:
-    lengths = [_list_answer_lengths(run) for run in (pair.base, pair.target)]
-    before, after = lengths
+def _describe_other_answers(base: LoadRun, target: LoadRun, *, median: bool) -> str | None:
+    before, after = _list_answer_lengths(base), _list_answer_lengths(target)
     if before is None or after is None:
         return "the lengths of the answers are not known"
     if is_alike(before, after, median=median):

@@ -235,4 +235,4 @@ class BehaviourFacts(JudgedFacts):
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
         if budget.kind == FLIPS_MAX_PERCENT and self.flips is not None:
             return self.flips.percent, self.flips.interval
-        return budget.value, budget.interval
+        return super().find_limited_value(budget)

@@ -21,7 +21,9 @@ class SizeFacts(JudgedFacts):
         return MainFigure("compression", self.compression)
 
     def find_limited_value(self, budget: BudgetFacts) -> tuple[float | None, Interval | None]:
-        return (self.compression, None) if budget.kind == COMPRESSION_MIN else (budget.value, budget.interval)
+        if budget.kind == COMPRESSION_MIN:
+            return self.compression, None
+        return super().find_limited_value(budget)
 
 
 class MemoryFacts(JudgedFacts):

@@ -71,7 +71,7 @@ class DropFigures(JudgedFacts):
         """The drop for a budget in points, unless the budget is over builds and has a value of its own."""
         if is_in_points(budget.kind) and budget.value is None:
             return self.drop_points, self.interval
-        return budget.value, budget.interval
+        return super().find_limited_value(budget)
 
 
 class BuildsFacts(Facts):

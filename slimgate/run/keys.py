@@ -28,6 +28,7 @@ from slimgate._system.digests import (
 )
 from slimgate.errors import DataError
 from slimgate.models.saved_files import find_main_dtype
+from slimgate.outcomes import Ints
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.models import ModelRef
@@ -322,6 +323,27 @@ def make_answers_key(model: AnsweringModel, split: str) -> str:
             if runtime.answers_depend_on_processor(artifact.kind)
             else None,
             **list_common_inputs(rows, (split,), runtime.object.packages, model.device),
+        }
+    )
+
+
+def make_copy_key(
+    model: AnsweringModel, positions: Ints, order: Ints | None, *, seed: int, strength: float | None
+) -> str:
+    """The outcomes of the self-test's copy of the teacher, on some gate rows.
+
+    - the answers of the teacher (`make_answers_key`), with everything that they depend on
+    - the positions of the rows among the gate rows, and the order in which they are predicted
+    - the seed and the strength of the noise, None for a copy without noise; the code that adds it
+    """
+    return digest_json(
+        {
+            "answers": make_answers_key(model, GATE),
+            "positions": positions.tolist(),
+            "order": None if order is None else order.tolist(),
+            "seed": seed,
+            "strength": strength,
+            "code": digest_code("slimgate.run.damaged_layer"),
         }
     )
 

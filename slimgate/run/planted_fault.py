@@ -30,12 +30,12 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
+from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.selftest import (
     KINDS,
     ROUNDING,
     DamageRows,
-    NothingToDamage,
     plant_fault,
     predict_damaged_copy,
 )

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -14,73 +13,18 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics.base import Metric, arrange_outcomes
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.measure.quality import SplitEncoder, predict_outcomes
+from slimgate.run.damaged_layer import damage_largest_matrix_
+from slimgate.run.keys import make_copy_key
+from slimgate.run.measure.quality import FILE, SplitEncoder, list_answering_modules, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
 from slimgate.store.store import Artifact, Entry
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from slimgate.models.torch_model import TorchModel
-
-
 # The kinds of artifact that hold a network of PyTorch with float weights.
 KINDS = ("torch",)
-
-
-class NothingToDamage(MeasureError):
-    """A model without a matrix that can be damaged here."""
-
-
-def damage_largest_matrix_(network: nn.Module, *, strength: float, seed: int) -> str:
-    """Adds noise to the largest matrix, and returns the name of its layer.
-
-    strength: standard deviation of the noise, as a multiple of that of the matrix's values. Embeddings are
-    left out, because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
-    """
-    import torch
-
-    name, weight = _find_largest_matrix(network)
-    matrix = weight.detach()
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(matrix.shape, generator=generator) * (strength * float(matrix.float().std()))
-    matrix.add_(noise.to(matrix.device, matrix.dtype))
-    return name
-
-
-def _find_largest_matrix(network: nn.Module) -> tuple[str, torch.Tensor]:
-    """The layer's name and its weight (convolutions count as matrices); the first of equally large ones."""
-    from torch import nn
-
-    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
-    embedding_weights = {id(module.weight) for module in embeddings}
-    weights = [(name, getattr(module, "weight", None)) for name, module in network.named_modules()]
-    matrices: list[tuple[str, torch.Tensor]] = [
-        (name, weight)
-        for name, weight in weights
-        if _is_float_matrix(weight) and id(weight) not in embedding_weights  # also of a layer tied to one
-    ]
-    if not matrices:
-        raise NothingToDamage("the network has no float matrix to damage")
-    return max(matrices, key=lambda pair: pair[1].numel())
-
-
-def _is_float_matrix(weight: object) -> TypeGuard[torch.Tensor]:
-    """Whether it is a parameter of plain floats: quantized layers hold tensors of their own types."""
-    import torch
-
-    return (
-        type(weight) is torch.nn.Parameter
-        and type(weight.data) is torch.Tensor
-        and weight.is_floating_point()
-        and weight.ndim >= 2
-    )
-
-
 ROWS = 500
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
 # Returns the outcomes with these rows made wrong.
@@ -100,7 +44,8 @@ def predict_identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes
     The copy is saved and loaded, and predicts the rows in another order and in other batches. An endpoint is
     asked again instead.
     """
-    return _predict_copy(teacher, lambda _: None, seed=seed, shuffle=True)
+    stored, predicted, _ = _predict_copy(teacher, None, seed=seed)
+    return stored, predicted
 
 
 def predict_damaged_copy(
@@ -108,49 +53,59 @@ def predict_damaged_copy(
 ) -> tuple[Outcomes, Outcomes, str]:
     """Like predict_identical_copy, but the copy's largest matrix has noise. Also the name of its layer.
 
+    The rows are sorted by length: in random order they are padded more, and take twice as long.
+
     strength: see damage_largest_matrix_. Raises NothingToDamage if there is no such matrix, MeasureError if
     the copy's scores are not finite.
     """
-    layers: list[str] = []
-
-    def damage(model: TorchModel) -> None:
-        layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
-
-    stored, predicted = _predict_copy(teacher, damage, seed=seed, shuffle=False)
-    return stored, predicted, layers[0]
+    return _predict_copy(teacher, strength, seed=seed)
 
 
 def _predict_copy(
-    teacher: ModelHandle, change: Callable[[TorchModel], None], *, seed: int, shuffle: bool
-) -> tuple[Outcomes, Outcomes]:
-    """The teacher's outcomes and those of a copy that `change` has changed, on the same rows.
+    teacher: ModelHandle, strength: float | None, *, seed: int
+) -> tuple[Outcomes, Outcomes, str]:
+    """The teacher's outcomes and those of a copy on the same rows, and the name of the layer with noise.
 
-    shuffle: whether the rows are in random order. They are then padded more, and take twice as long as rows
-    that are sorted by length.
+    The store has the copy's outcomes from the first run on, as it has those of the variants.
+
+    strength: of the noise; None for a copy without noise, which has an empty name.
     """
     run = teacher.run
     generator = np.random.default_rng(seed)
     needs_all_rows = run.suite.setup.task.object.whole_split
     count = len(run.rows.gate) if needs_all_rows else min(ROWS, len(run.rows.gate))
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
-    sample = Rows(run.rows.gate.table.take(positions))
-    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
-        copy = teacher.built.artifact
-        if not teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again
-            model = copy.load(run.device)
-            change(model)
-            model.save(Path(folder))
-            copy = Artifact(Entry(Path(folder), copy.manifest, from_store=False))
-        predicted = predict_outcomes(
-            AnsweringModel(run.suite, run.rows, copy, teacher.variant.runtime, run.device),
-            SplitEncoder(run.suite, sample),
-            order=generator.permutation(count) if shuffle else None,
+    encoder = SplitEncoder(run.suite, Rows(run.rows.gate.table.take(positions)))
+    order = generator.permutation(count) if strength is None else None
+    model = AnsweringModel(run.suite, run.rows, teacher.built.artifact, teacher.variant.runtime, run.device)
+
+    def fill(folder: Path) -> Json:
+        with tempfile.TemporaryDirectory(prefix="slimgate-") as copy_folder:
+            network_model = model.artifact.load(run.device)
+            layer = ""
+            if strength is not None:
+                layer = damage_largest_matrix_(network_model.network, strength=strength, seed=seed)
+            network_model.save(Path(copy_folder))
+            copy = Artifact(Entry(Path(copy_folder), model.artifact.manifest, from_store=False))
+            outcomes = predict_outcomes(replace(model, artifact=copy), encoder, order=order)
+        write_outcomes(outcomes, folder / FILE)
+        return {"layer": layer}
+
+    if teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again in each run
+        predicted, layer = predict_outcomes(model, encoder, order=order), ""
+    else:
+        entry = run.store.make(
+            "outcomes",
+            make_copy_key(model, positions, order, seed=seed, strength=strength),
+            fill,
+            modules=list_answering_modules(model),
         )
+        predicted, layer = read_outcomes(entry.folder / FILE), entry.manifest["layer"]
     stored = teacher.outcomes.take(positions)
     compare = run.suite.setup.task.object.score_pair
     if compare is not None:
         predicted = compare(run.suite.setup.task.params, predicted, stored)
-    return stored, replace(predicted, groups=stored.groups)
+    return stored, replace(predicted, groups=stored.groups), layer
 
 
 def plant_fault(

@@ -436,6 +436,19 @@ def test_answers(kind: str, processor: str | None) -> None:
     }
 
 
+def test_answers_of_a_copy() -> None:
+    model = AnsweringModel(make_suite(), make_rows(), artifact(), RUNTIME, "cuda:0")
+    positions = np.array([2, 5])
+    assert keys.make_copy_key(model, positions, np.array([1, 0]), seed=3, strength=2.0) == {
+        "answers": keys.make_answers_key(model, "gate"),
+        "positions": [2, 5],
+        "order": [1, 0],
+        "seed": 3,
+        "strength": 2.0,
+        "code": "code of slimgate.run.damaged_layer",
+    }
+
+
 def test_tokens_and_their_kl() -> None:
     code = ["code of slimgate.tasks.parts.next_token", "code of slimgate.run.token_kl"]
     assert keys.make_teacher_tokens_key("x") == {"answers": "x", "code": code}

@@ -16,9 +16,10 @@ from support.tiny_suite import make_tiny_run
 from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict
 from slimgate.run import planted_fault
+from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.run.planted_fault import (
     is_decidable,
     judge_damaged_layer,
@@ -27,10 +28,9 @@ from slimgate.run.planted_fault import (
     judge_fault,
 )
 from slimgate.run.selftest import (
-    NothingToDamage,
-    damage_largest_matrix_,
     make_default_budget,
     plant_fault,
+    predict_damaged_copy,
     predict_identical_copy,
 )
 from slimgate.runtimes.eager import EagerPredictor
@@ -80,6 +80,39 @@ def test_a_copy_of_the_teacher_has_no_flips(tmp_path: Path, gate: int) -> None:
     judged = judge_quality(load_metric("accuracy"), stored, copy, [BUDGET], seed=0)
     assert judged.drop_points == 0
     assert judged.verdict is not Verdict.FAIL
+
+
+def test_a_second_run_reads_both_copies_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slimgate.run import selftest
+
+    first = make_tiny_run(tmp_path).make_handle("teacher")
+    _, copy = predict_identical_copy(first, seed=0)
+    _, damaged, layer = predict_damaged_copy(first, strength=2.0, seed=0)
+    predict = selftest.predict_outcomes
+    monkeypatch.setattr(selftest, "predict_outcomes", lambda *_, **__: pytest.fail("it predicts again"))
+    second = make_tiny_run(tmp_path).make_handle("teacher")
+    assert_same_scores(copy, predict_identical_copy(second, seed=0)[1])
+    _, damaged_again, layer_again = predict_damaged_copy(second, strength=2.0, seed=0)
+    assert_same_scores(damaged, damaged_again)
+    assert layer == layer_again == "bert.encoder.layer.0.intermediate.dense"
+    monkeypatch.setattr(selftest, "predict_outcomes", predict)
+    _, more_damaged, _ = predict_damaged_copy(second, strength=8.0, seed=0)
+    assert np.abs(scores_of(more_damaged) - scores_of(damaged)).max() > 1e-3
+
+
+def scores_of(outcomes: Outcomes) -> np.ndarray:
+    """The probabilities of a classification."""
+    assert isinstance(outcomes, ClassOutcomes)
+    assert outcomes.probabilities is not None
+    return outcomes.probabilities
+
+
+def assert_same_scores(first: Outcomes, second: Outcomes) -> None:
+    """Both have the same rows and probabilities."""
+    assert first.ids.tolist() == second.ids.tolist()
+    assert scores_of(first).tolist() == scores_of(second).tolist()
 
 
 def test_the_copy_predicts_only_some_500_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

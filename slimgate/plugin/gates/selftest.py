@@ -18,6 +18,7 @@ from slimgate.plugin.gates.reporting import Report, report_builds
 from slimgate.results.base import Verdict
 from slimgate.results.checks import SELF_TEST, TEACHER
 from slimgate.results.self_test import PLANTED_DELAY, SelfTestFacts
+from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
 from slimgate.run.model_handle import ModelHandle
@@ -27,7 +28,7 @@ from slimgate.run.planted_fault import (
     judge_exchanged_answers,
     judge_exchanged_gain,
 )
-from slimgate.run.selftest import NothingToDamage, make_default_budget, predict_identical_copy
+from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import Suite
 
 

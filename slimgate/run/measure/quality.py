@@ -158,12 +158,17 @@ def make_outcomes(
             return facts
         return {**facts, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest()}
 
-    modules = (*model.rows.task["code"], *list_code_modules("runtime", runtime.name, runtime.object))
-    entry = store.make("outcomes", key, fill, modules=modules)
+    entry = store.make("outcomes", key, fill, modules=list_answering_modules(model))
     outcomes = read_outcomes(entry.folder / FILE)
     if is_teacher:
         check_answered(outcomes)
     return outcomes, entry
+
+
+def list_answering_modules(model: AnsweringModel) -> tuple[str, ...]:
+    """The modules of a model's task and runtime: what a user's code in them reads is noted in the store."""
+    runtime = model.runtime
+    return (*model.rows.task["code"], *list_code_modules("runtime", runtime.name, runtime.object))
 
 
 def _warn_of_partial_answers(runtime: SuiteRuntime, partial_file: Path) -> None:

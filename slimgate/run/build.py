@@ -82,6 +82,10 @@ class Builder:
                 raise
         return self._built[name]
 
+    def has_built(self, name: str) -> bool:
+        """Whether `build` has returned the model before."""
+        return name in self._built
+
     def note_failure(self, name: str, error: SlimgateError) -> None:
         """Notes that building the model failed in another process; `build` then raises this error."""
         self._failed[name] = error

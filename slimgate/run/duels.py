@@ -1,6 +1,7 @@
-"""Runs a suite's duels: the teacher, a separately loaded copy of it, and one variant at a time.
+"""Runs a suite's duels: the teacher, a separately loaded copy of it, and one or several variants.
 
-Models that servers run have duels under load.
+A variant usually takes a small part of the teacher's time, so variants that share a duel cost little more
+than one. Models that servers run have duels under load.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
 # A duel with a budget to decide may take this many times max_seconds.
 TIMES_FOR_BUDGET = 3
+# The processes of a duel have at most this many bytes of models, if each model is as large as the largest
+# one. A duel of one variant has no limit. The most variants of a duel: with more of them, the times of a
+# round that are compared lie farther apart.
+MOST_BYTES, MOST_VARIANTS = 2 << 30, 8
 # The delay is a share of the median of these calls: a single call may hit a moment when the machine stalls.
 _CALLS_FOR_MEDIAN = 5
 
@@ -51,29 +56,73 @@ class Duels:
         self._teacher = teacher
         self._contenders: dict[str, Contender] = {}
         self._planted_delay: PlantedDelay | None = None
+        # By variant and workload: results of a duel that another variant asked for, until they are used.
+        self._measured: dict[tuple[str, Workload], Speedup] = {}
+        self._shares_duels = True
 
     def measure_speedup(
-        self, variant: ModelHandle, workload: Workload, *, max_seconds: float | None = None
+        self,
+        variant: ModelHandle,
+        workload: Workload,
+        *,
+        companions: Sequence[ModelHandle] = (),
+        max_seconds: float | None = None,
     ) -> Speedup:
         """How many times faster than the teacher a variant predicts a workload, with the noise floor.
 
         All models get the same gate rows, each tokenised for its model. A duel takes half of the suite's
         max_seconds, three times max_seconds if there is a budget to decide, or the `max_seconds` passed in,
-        but at least 12 rounds. It ends earlier if the budget is decided or the interval is narrow. Raises
-        MeasureError if a process dies.
+        but at least 12 rounds. It ends earlier if the budget is decided or the interval is narrow.
+
+        companions: variants whose speed-ups on the workload are needed later. If they share the duel, it may
+        take the sum of their times, and their own calls return its results. If a process of a shared duel
+        dies, each variant gets a duel of its own from then on.
+
+        Raises MeasureError if a process dies.
         """
         if variant.name == TEACHER:
             raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
+        if (variant.name, workload) in self._measured:
+            return self._measured.pop((variant.name, workload))
+        variants = self._choose_variants(variant, companions)
+        try:
+            speedups = self._time_variants(variants, workload, max_seconds)
+        except MeasureError:
+            if len(variants) == 1:
+                raise
+            self._shares_duels = False
+            speedups = self._time_variants([variant], workload, max_seconds)
+        self._measured |= {(name, workload): speedup for name, speedup in speedups.items()}
+        return self._measured.pop((variant.name, workload))
+
+    def _choose_variants(self, variant: ModelHandle, companions: Sequence[ModelHandle]) -> list[ModelHandle]:
+        """The variants of a duel: as many companions as MOST_BYTES and MOST_VARIANTS allow."""
+        variants = [variant]
+        for companion in companions if self._shares_duels else ():
+            models = [self._teacher, self._teacher, *variants, companion]
+            largest = max(int(model.built.artifact.manifest["bytes"]) for model in models)
+            if len(models) * largest <= MOST_BYTES and len(variants) < MOST_VARIANTS:
+                variants.append(companion)
+        return variants
+
+    def _time_variants(
+        self, variants: Sequence[ModelHandle], workload: Workload, max_seconds: float | None
+    ) -> dict[str, Speedup]:
+        """The speed-ups of variants that share a duel, by name."""
         suite = self._teacher.run.suite
-        budgets = suite.budgets.get(variant.name)
-        budget = budgets.find_speed_budget(workload) if budgets else None
-        minimum = budget.limit if budget else None
-        models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
-        share = 0.5 if minimum is None else TIMES_FOR_BUDGET
-        seconds = share * suite.measure.max_seconds if max_seconds is None else max_seconds
+        minimums: dict[str, float | None] = {}
+        for variant in variants:
+            budgets = suite.budgets.get(variant.name)
+            budget = budgets.find_speed_budget(workload) if budgets else None
+            minimums[variant.name] = budget.limit if budget else None
+        if max_seconds is None:
+            shares = (0.5 if minimum is None else TIMES_FOR_BUDGET for minimum in minimums.values())
+            max_seconds = sum(shares) * suite.measure.max_seconds
+        models = {TEACHER: self._teacher, COPY: self._teacher}
+        models |= {variant.name: variant for variant in variants}
         planted = self._planted_delay
         visible = planted.visible if planted else speed.FINE
-        return self._run_duel(models, workload, minimum=minimum, max_seconds=seconds, visible=visible)
+        return self._run_duel(models, workload, minimums, max_seconds=max_seconds, visible=visible)
 
     def plant_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
@@ -104,44 +153,48 @@ class Duels:
         models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
         inputs = self._teacher.run.make_workload(TEACHER, workload).timed
         try:
-            teacher, _, delayed = self._get_contenders(models)
+            contenders = self._get_contenders(models)
+            teacher = contenders[TEACHER]
             teacher.prepare(inputs, workload.part)
-            delayed.delay(share * median(time_call(teacher) for _ in range(_CALLS_FOR_MEDIAN)))
+            contenders[DELAYED].delay(share * median(time_call(teacher) for _ in range(_CALLS_FOR_MEDIAN)))
         except MeasureError:
             self.close()
             raise
         seconds = patience * run.suite.measure.max_seconds
-        speedup = self._run_duel(models, workload, minimum=1.0, max_seconds=seconds, label=label)
-        return PlantedDelay(workload, share, speedup, format_now())
+        speedups = self._run_duel(models, workload, {DELAYED: 1.0}, max_seconds=seconds, label=label)
+        return PlantedDelay(workload, share, speedups[DELAYED], format_now())
 
     def _run_duel(
         self,
         models: Mapping[str, ModelHandle],
         workload: Workload,
+        minimums: Mapping[str, float | None],
         *,
-        minimum: float | None,
         max_seconds: float,
         visible: float | None = speed.FINE,
         label: str | None = None,
-    ) -> Speedup:
-        """Times the last model against the first; the second is a copy of the first.
+    ) -> dict[str, Speedup]:
+        """Times models against the first one; the second is a copy of the first.
 
-        label: the last one's name.
+        minimums: the budget of each timed model, None without a budget. label: what the progress shows in
+        place of their names.
         """
-        run, (first, copy, last) = self._teacher.run, models
+        run, (first, copy, *_) = self._teacher.run, models
         for name in self._contenders.keys() - models.keys():
             self._contenders.pop(name).close()
 
         def enough(times: Mapping[str, Floats]) -> bool:
-            so_far = times[first], times[copy], times[last]
-            return is_settled(*so_far, minimum=minimum, visible=visible)
+            return all(
+                is_settled(times[first], times[copy], times[name], minimum=minimum, visible=visible)
+                for name, minimum in minimums.items()
+            )
 
         inputs = {name: run.make_workload(model.name, workload).timed for name, model in models.items()}
         try:
             contenders = self._get_contenders(models)
-            with run.watch.stage(f"{label or last} · duel on {workload.id}", still=True):
+            with run.watch.stage(f"{label or ', '.join(minimums)} · duel on {workload.id}", still=True):
                 times = run_duel(
-                    contenders,
+                    list(contenders.values()),
                     inputs,
                     seed=run.suite.seed,
                     max_seconds=max_seconds,
@@ -151,17 +204,20 @@ class Duels:
         except MeasureError:
             self.close()  # the next variant starts with processes of its own
             raise
-        return estimate_speedup(
-            times.blocks[first],
-            times.blocks[copy],
-            times.blocks[last],
-            of_minima=times.fastest[first] / times.fastest[last],
-            threads=contenders[-1].threads,
-            queued_threads=_count_most_queued(contenders, times),
-        )
+        return {
+            name: estimate_speedup(
+                times.blocks[first],
+                times.blocks[copy],
+                times.blocks[name],
+                of_minima=times.fastest[first] / times.fastest[name],
+                threads=contenders[name].threads,
+                queued_threads=_count_most_queued([contenders[key] for key in (first, copy, name)], times),
+            )
+            for name in minimums
+        }
 
-    def _get_contenders(self, models: Mapping[str, ModelHandle]) -> list[Contender]:
-        """The contenders of a duel. Those that do not run yet load their models at the same time."""
+    def _get_contenders(self, models: Mapping[str, ModelHandle]) -> dict[str, Contender]:
+        """The contenders of a duel, by name. Those that do not run yet load their models at the same time."""
         started = {
             name: Contender(_make_spec(name, model), wait=False)
             for name, model in models.items()
@@ -175,7 +231,7 @@ class Duels:
                 contender.close()
             raise
         self._contenders.update(started)
-        return [self._contenders[name] for name in models]
+        return {name: self._contenders[name] for name in models}
 
 
 def _make_spec(name: str, model: ModelHandle) -> ContenderSpec:

@@ -185,6 +185,10 @@ class SuiteRun:
         """A model of the suite, built now or loaded from the store. seed: default is the first."""
         return self._get_builder(self.suite.seed if seed is None else seed).build(name)
 
+    def is_built(self, name: str) -> bool:
+        """Whether this run has built a model, or has read it from the store."""
+        return self.suite.seed in self._builders and self._builders[self.suite.seed].has_built(name)
+
     def _get_builder(self, seed: int) -> Builder:
         """The builder of models with a seed. All builders share the teacher of the first seed."""
         if seed not in self._builders:

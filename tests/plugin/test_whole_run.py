@@ -66,6 +66,14 @@ def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> N
     ]
 
 
+def test_variants_of_a_suite_share_a_duel(first: Ran) -> None:
+    speedups = [
+        first.find_variant("one", name)["latency"]["b1"] for name in ("same", "damaged", "unsure", "shown")
+    ]
+    assert len({(facts["noise_floor"], facts["duel_rounds"]) for facts in speedups}) == 1
+    assert len({facts["speedup"] for facts in speedups}) == 4
+
+
 def test_a_failing_budget_is_a_failed_test_with_one_line(first: Ran) -> None:
     assert first.code == 1
     assert first.find_outcome(f"bench/one.toml::{DAMAGED}") == "FAILED"

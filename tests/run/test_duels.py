@@ -83,12 +83,14 @@ def test_threads_without_a_core_count_where_a_model_has_several(
         for name, count in zip(names, threads, strict=True)
     }
     monkeypatch.setattr(module, "run_duel", lambda *_, **__: measured)
-    monkeypatch.setattr(Duels, "_get_contenders", lambda _, models: [contenders[name] for name in models])
+    monkeypatch.setattr(
+        Duels, "_get_contenders", lambda _, models: {name: contenders[name] for name in models}
+    )
     teacher = run.make_handle(TEACHER)
     models = {TEACHER: teacher, COPY: teacher, "student": teacher}
     workload = run.largest_workload
-    speedup = Duels(teacher)._run_duel(models, workload, minimum=None, max_seconds=1.0)
-    assert speedup.queued_threads == expected
+    speedups = Duels(teacher)._run_duel(models, workload, {"student": None}, max_seconds=1.0)
+    assert speedups["student"].queued_threads == expected
 
 
 def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +149,95 @@ def test_a_model_that_cannot_be_loaded_leaves_no_process_behind(
     assert duels._contenders == {}
     monkeypatch.undo()
     assert duels.measure_speedup(run.make_handle("shorter"), Workload(1)).rounds >= 12
+
+
+def test_variants_share_a_duel(duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorter, pruned = run.make_handle("shorter"), run.make_handle("pruned")
+    first = duels.measure_speedup(shorter, Workload(1), companions=[pruned])
+    assert set(duels._contenders) == {TEACHER, COPY, "shorter", "pruned"}
+    assert first.speedup > 1.2  # two of four blocks
+    monkeypatch.setattr(module, "run_duel", lambda *_, **__: pytest.fail("it times again"))
+    second = duels.measure_speedup(pruned, Workload(1))
+    assert (second.rounds, second.noise_floor) == (first.rounds, first.noise_floor)
+    assert 0.5 < second.speedup < 2.0  # as large as the teacher: zeros take as long
+    monkeypatch.undo()
+    again = duels.measure_speedup(pruned, Workload(1))  # a result is used once
+    assert again.interval != second.interval
+    assert set(duels._contenders) == {TEACHER, COPY, "pruned"}
+
+
+def test_variants_of_a_duel_have_budgets_of_their_own(run: SuiteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rounds go on until each verdict holds, for at most the sum of the times of all."""
+    asked: list[Any] = []
+
+    def run_scripted(*_: Any, enough: Any, max_seconds: float, **__: Any) -> DuelTimes:
+        seconds = {TEACHER: 1.0, COPY: 1.0, "shorter": 0.5, "pruned": 1 / 1.5}  # pruned: at its budget
+        noise = np.resize([0.95, 1.05], 12)
+        teacher_blocks = dict.fromkeys((TEACHER, COPY), np.ones(12))
+        blocks = teacher_blocks | {name: seconds[name] * noise for name in ("shorter", "pruned")}
+        asked.extend([max_seconds, enough(blocks), enough({**blocks, "pruned": 0.3 * noise})])
+        return DuelTimes(blocks, seconds, 12, dict.fromkeys(seconds, 1), dict.fromkeys(seconds, 0.0))
+
+    monkeypatch.setattr(module, "run_duel", run_scripted)
+    monkeypatch.setattr(
+        Duels, "_get_contenders", lambda _, models: {name: make_idle(name) for name in models}
+    )
+    budget = SimpleNamespace(limit=1.5)
+    budgets = SimpleNamespace(find_speed_budget=lambda _workload: budget)
+    limited = replace(run.suite, budgets={"shorter": budgets, "pruned": budgets})
+    monkeypatch.setattr(run, "suite", limited)
+    pair = run.make_handle("shorter"), run.make_handle("pruned")
+    assert Duels(run.make_handle(TEACHER)).measure_speedup(
+        pair[0], Workload(1), companions=[pair[1]]
+    ).speedup == pytest.approx(2.0, rel=0.06)
+    assert asked == [6.0, False, True]  # 1 s for a call, 3 times for each budget
+
+
+def make_idle(name: str) -> Any:
+    """A contender that is never called."""
+    return SimpleNamespace(spec=SimpleNamespace(name=name), threads=1)
+
+
+def test_after_a_dead_process_each_variant_has_its_own_duel(
+    duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_spec = module._make_spec
+
+    def make_broken_spec(name: str, model: Any) -> ContenderSpec:
+        spec = make_spec(name, model)
+        return replace(spec, folder=tmp_path) if name == "pruned" else spec
+
+    monkeypatch.setattr(module, "_make_spec", make_broken_spec)
+    shorter, pruned = run.make_handle("shorter"), run.make_handle("pruned")
+    assert duels.measure_speedup(shorter, Workload(1), companions=[pruned]).rounds >= 12
+    with pytest.raises(MeasureError, match="pruned: the timing process failed"):
+        duels.measure_speedup(pruned, Workload(1))
+    assert duels.measure_speedup(shorter, Workload(16, 32), companions=[pruned]).rounds >= 12
+    assert set(duels._contenders) == {TEACHER, COPY, "shorter"}
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "most", "expected"),
+    [
+        pytest.param(2 << 30, 8, ["a", "b", "c"], id="all"),
+        pytest.param(2 << 30, 2, ["a", "b"], id="two"),
+        pytest.param(400, 8, ["a", "b"], id="four models of the teacher's size"),
+        pytest.param(1, 8, ["a"], id="one is always timed"),
+    ],
+)
+def test_a_duel_has_as_many_variants_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch, most_bytes: int, most: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", most_bytes)
+    monkeypatch.setattr(module, "MOST_VARIANTS", most)
+    teacher, *variants = (
+        make_sized(name, size) for name, size in zip("tabc", (100, 30, 30, 30), strict=True)
+    )
+    chosen = Duels(teacher)._choose_variants(variants[0], variants[1:])
+    assert [variant.name for variant in chosen] == expected
+
+
+def make_sized(name: str, size: int) -> Any:
+    """A model whose artifact has this many bytes."""
+    artifact = SimpleNamespace(manifest={"bytes": size})
+    return SimpleNamespace(name=name, built=SimpleNamespace(artifact=artifact))

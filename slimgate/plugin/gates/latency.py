@@ -270,7 +270,8 @@ def test_speedup(
     report_builds(report_result, teacher, variant)
     variant.run.measure_peak_rates()
     visible = measure_delay(duels, report_result) if budget else FINE
-    speedup = duels.measure_speedup(variant, workload)
+    companions = list_companions(teacher, workload, request.node)
+    speedup = duels.measure_speedup(variant, workload, companions=companions)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
         if budget
@@ -288,6 +289,24 @@ def test_speedup(
     report_result(GateResult(SPEEDUP, variant.name, workload.id, facts))
     add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)
     conclude(variant, facts)
+
+
+def list_companions(teacher: ModelHandle, workload: Workload, item: pytest.Item) -> list[ModelHandle]:
+    """The variants that can share the duel of a test: their own tests on the same workload follow.
+
+    Variants that are not built yet, or that no test measures, are left out.
+    """
+    run, items = teacher.run, item.session.items
+    names = [
+        str(other.callspec.params["variant"])
+        for other in items[items.index(item) + 1 :]
+        if other.parent is item.parent
+        and isinstance(other, pytest.Function)
+        and other.originalname == test_speedup.__name__
+        and other.callspec.params["workload"] == workload
+    ]
+    models = [run.make_handle(name) for name in names if run.is_built(name)]
+    return [model for model in models if describe_unpacked_weights(model) is None]
 
 
 def measure_delay(duels: Duels, report: Report) -> float | None:

@@ -209,11 +209,11 @@ def run_duel(
     inputs: by contender its batches of the same rows; with several batches each round uses the next ones.
     part: the part of a call that is timed.
 
-    All contenders make the same number of calls a block, except those over twice as fast as the mean, which
-    fill a block of their own (`choose_block_sizes`). The order of turns is drawn for every second round and
-    reversed for the round after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule
-    that is applied after each round stops at its luckiest moment. If a call takes below 1 ms, in the mean
-    over all contenders, MIN_ROUNDS counts twice.
+    All contenders make the same number of calls a block, except fast ones, which fill a block of their own
+    (`choose_block_sizes`). The order of turns is drawn for every second round and reversed for the round
+    after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule that is applied after each
+    round stops at its luckiest moment. If a call takes below 1 ms, in the mean over all contenders,
+    MIN_ROUNDS counts twice.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)
@@ -281,11 +281,12 @@ def choose_turns(number: int, batches: int, rows: int) -> list[int]:
 def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:
     """The size of each contender's blocks.
 
+    The calls of the three slowest fill a block together: in a duel of one variant, those of all contenders.
     A quartile of few calls is lower than one of many, so contenders of nearly the same speed make equally
     many calls. But two calls of 0.3 ms next to a teacher of 9 ms are a block that one hiccup decides: a
     speed-up of 18 was reported as [7.4, 29].
     """
-    shared = fmean(call_seconds.values())
+    shared = fmean(sorted(call_seconds.values())[-3:])
     return {
         name: choose_block_size(own_seconds if own_seconds < shared / 2 else shared)
         for name, own_seconds in call_seconds.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ class TimedBefore(Duels):
         variant: ModelHandle,  # noqa: ARG002
         workload: Workload,
         *,
+        companions: Sequence[ModelHandle] = (),  # noqa: ARG002
         max_seconds: float | None = None,  # noqa: ARG002
     ) -> Speedup:
         return self._found[workload.id]

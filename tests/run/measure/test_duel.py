@@ -116,6 +116,14 @@ def test_a_fast_contender_fills_its_block(monkeypatch: pytest.MonkeyPatch) -> No
     assert contenders[2].blocks[-1] == (32, 2)
 
 
+def test_fast_variants_of_a_duel_do_not_change_the_teachers_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.009, 0.009, 0.0004, 0.005, 0.0004, 0.002)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=0.1)
+    assert times.calls == {"a": 2, "b": 2, "c": 32, "d": 2, "e": 32, "f": 8}
+
+
 @pytest.mark.parametrize(
     ("once", "size"),
     [(0.0001, (32, 2)), (0.00099, (16, 2)), (0.002, (8, 1)), (0.005, (3, 1)), (0.3, (1, 1))],

@@ -168,14 +168,14 @@ def test_variants_share_a_duel(duels: Duels, run: SuiteRun, monkeypatch: pytest.
 
 def test_variants_of_a_duel_have_budgets_of_their_own(run: SuiteRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rounds go on until each verdict holds, for at most the sum of the times of all."""
-    asked: list[Any] = []
+    answers: list[Any] = []
 
     def run_scripted(*_: Any, enough: Any, max_seconds: float, **__: Any) -> DuelTimes:
         seconds = {TEACHER: 1.0, COPY: 1.0, "shorter": 0.5, "pruned": 1 / 1.5}  # pruned: at its budget
         noise = np.resize([0.95, 1.05], 12)
         teacher_blocks = dict.fromkeys((TEACHER, COPY), np.ones(12))
         blocks = teacher_blocks | {name: seconds[name] * noise for name in ("shorter", "pruned")}
-        asked.extend([max_seconds, enough(blocks), enough({**blocks, "pruned": 0.3 * noise})])
+        answers.extend([max_seconds, enough(blocks), enough({**blocks, "pruned": 0.3 * noise})])
         return DuelTimes(blocks, seconds, 12, dict.fromkeys(seconds, 1), dict.fromkeys(seconds, 0.0))
 
     monkeypatch.setattr(module, "run_duel", run_scripted)
@@ -190,7 +190,7 @@ def test_variants_of_a_duel_have_budgets_of_their_own(run: SuiteRun, monkeypatch
     assert Duels(run.make_handle(TEACHER)).measure_speedup(
         pair[0], Workload(1), companions=[pair[1]]
     ).speedup == pytest.approx(2.0, rel=0.06)
-    assert asked == [6.0, False, True]  # 1 s for a call, 3 times for each budget
+    assert answers == [6.0, False, True]  # 1 s for a call, 3 times for each budget
 
 
 def make_idle(name: str) -> Any:
@@ -217,7 +217,7 @@ def test_after_a_dead_process_each_variant_has_its_own_duel(
 
 
 @pytest.mark.parametrize(
-    ("most_bytes", "most", "expected"),
+    ("most_bytes", "most_variants", "expected"),
     [
         pytest.param(2 << 30, 8, ["a", "b", "c"], id="all"),
         pytest.param(2 << 30, 2, ["a", "b"], id="two"),
@@ -226,10 +226,10 @@ def test_after_a_dead_process_each_variant_has_its_own_duel(
     ],
 )
 def test_a_duel_has_as_many_variants_as_memory_allows(
-    monkeypatch: pytest.MonkeyPatch, most_bytes: int, most: int, expected: list[str]
+    monkeypatch: pytest.MonkeyPatch, most_bytes: int, most_variants: int, expected: list[str]
 ) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", most_bytes)
-    monkeypatch.setattr(module, "MOST_VARIANTS", most)
+    monkeypatch.setattr(module, "MOST_VARIANTS", most_variants)
     teacher, *variants = (
         make_sized(name, size) for name, size in zip("tabc", (100, 30, 30, 30), strict=True)
     )

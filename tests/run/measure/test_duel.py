@@ -116,7 +116,7 @@ def test_a_fast_contender_fills_its_block(monkeypatch: pytest.MonkeyPatch) -> No
     assert contenders[2].blocks[-1] == (32, 2)
 
 
-def test_fast_variants_of_a_duel_do_not_change_the_teachers_block(
+def test_fast_variants_do_not_change_the_teachers_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.009, 0.009, 0.0004, 0.005, 0.0004, 0.002)

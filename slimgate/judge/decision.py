@@ -120,6 +120,7 @@ def withhold_budget_pass(judged: BudgetFacts) -> BudgetFacts:
         n_needed=None,
         builds_needed=None,
         runs_needed=None,
+        needs_both=False,
         p_value=1.0,
     )
 

@@ -365,12 +365,12 @@ def _check_means(shown: str, name: str, columns: _GrowingColumns, task: TaskLog)
         if metric in columns.sizes:
             sizes, words = np.frombuffer(columns.sizes[metric]), "have"
             mean = compute_corpus_figure(task.corpus[metric], values, sizes) if metric in task.corpus else nan
-            differs = abs(mean - stated) > _ROUNDING * abs(stated)
+            agrees = abs(mean - stated) <= _ROUNDING * abs(stated)
         else:
             mean, words = float(values.mean()), "have a mean of"
             # half a sample that is right or wrong, because a stated mean may be rounded
-            differs = abs(mean - stated) > 0.5 / rows
-        if isfinite(mean) and differs:
+            agrees = abs(mean - stated) <= 0.5 / rows
+        if isfinite(mean) and not agrees:  # a stated NaN agrees with no number
             cut = " or some samples are missing" if task.samples is None else ""
             raise DataError(
                 f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "

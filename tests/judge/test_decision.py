@@ -43,8 +43,10 @@ def test_a_withheld_pass_has_no_plan() -> None:
         n_needed=900,
         builds_needed=4,
         runs_needed=5,
+        needs_both=True,
         p_value=0.3,
     )
     withheld = withhold_budget_pass(facts)
+    assert not withheld.needs_both
     assert (withheld.n_needed, withheld.builds_needed, withheld.runs_needed) == (None, None, None)
     assert (withheld.verdict, withheld.p_value) == (Verdict.INCONCLUSIVE, 1.0)

@@ -426,13 +426,16 @@ def test_two_results_of_one_evaluation_are_two_tasks(tmp_path: Path) -> None:
     assert "so its metric is not known" in log.notes[0]
 
 
+@pytest.mark.parametrize("stated", ["0.25", "NaN"])
 @pytest.mark.parametrize(
     "reader", ["every_eval_ever", "sgl_eval", "evalution", "openai_evals", "simple_evals"]
 )
-def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, reader: str) -> None:
+def test_samples_of_another_run_than_its_figures_are_refused(
+    tmp_path: Path, reader: str, stated: str
+) -> None:
     path = SCORED[reader](tmp_path / "log", BASE)
     for file in (tmp_path / "log").rglob("*.json*"):
-        file.write_text(re.sub(r"(?<![\d.])0\.75(?!\d)", "0.25", file.read_text("utf-8")), "utf-8")
+        file.write_text(re.sub(r"(?<![\d.])0\.75(?!\d)", stated, file.read_text("utf-8")), "utf-8")
     assert_refused(path, "they come from two runs")
 
 

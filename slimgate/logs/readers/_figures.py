@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ def list_task_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]
 
 
 def has_decimals_for(mean: float, samples: int) -> bool:
-    """Whether a stated mean has enough decimals to distinguish one sample of `samples` from none."""
+    """Whether a stated mean has enough decimals to distinguish one sample of `samples` from none.
+
+    NaN and infinity are not rounded.
+    """
     decimals = repr(float(mean)).partition(".")[2]
-    return "e" in decimals or samples < 10 ** len(decimals)
+    return not isfinite(mean) or "e" in decimals or samples < 10 ** len(decimals)

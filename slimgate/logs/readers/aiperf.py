@@ -143,7 +143,7 @@ def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
     if not times or latency.get("avg") is None:
         return
     stated, mean = float(latency["avg"]) * _UNITS[latency["unit"]], sum(times) / len(times)
-    if abs(mean - stated) > _ROUNDING * stated:
+    if not abs(mean - stated) <= _ROUNDING * stated:  # also if it states NaN
         raise DataError(
             f"{path}: the summary states a mean {_LATENCY} of {stated:.6g} ms, and the {len(times):,} "
             f"answered requests have {mean:.6g} ms: they come from two runs; put the requests and the "

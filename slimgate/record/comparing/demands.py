@@ -108,8 +108,8 @@ def _has_other_range(before: object, now: object) -> bool:
 
 
 def _has_other_base(before: Mapping[str, float], now: Mapping[str, float] | None) -> bool:
-    """Whether a KL log of as many chunks is of another text or base, as far as the log shows it."""
-    if now is None or before["chunks"] != now["chunks"]:
+    """Whether a KL log is of another text or base. That it has fewer chunks is another setting."""
+    if now is None or now["chunks"] < before["chunks"]:
         return False
     return abs(log(now["perplexity"] / before["perplexity"])) > _SAME_BASE
 

@@ -83,8 +83,14 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     pages = [write_grouped(tmp_path / "p.csv", 0), write_grouped(tmp_path / "p-int8.csv", 2)]
     second_run = write_scores(tmp_path / "toxicity-2.csv", "toxicity", [0.0, *toxic[1:]])
     runs = [*points, "--higher-is-better", "toxicity", "--target", target["toxicity"], "--base"]
-    short_log, easier_log = (tmp_path / folder / kl_log.name for folder in ("short", "easier"))
-    for log, chunks, perplexity in ((short_log, 120, 7.188108), (easier_log, 200, 3.5)):
+    short_log, easier_log, longer_log = (
+        tmp_path / folder / kl_log.name for folder in ("short", "easier", "longer")
+    )
+    for log, chunks, perplexity in (
+        (short_log, 120, 7.188108),
+        (easier_log, 200, 3.5),
+        (longer_log, 201, 3.5),
+    ):
         log.parent.mkdir()
         write_kl_log(log, np.full(chunks, 0.01), base=perplexity)
     return {
@@ -96,6 +102,11 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
         "text of KL": (
             [kl_log, "--budgets", budgets["kl"]],
             [easier_log, "--budgets", budgets["kl"]],
+            '[logs] base\'s perplexity in the log of kl was {"chunks": 200, "perplexity": 7.188108} and is',
+        ),
+        "longer text of KL": (
+            [kl_log, "--budgets", budgets["kl"]],
+            [longer_log, "--budgets", budgets["kl"]],
             '[logs] base\'s perplexity in the log of kl was {"chunks": 200, "perplexity": 7.188108} and is',
         ),
         "groups": (
@@ -141,6 +152,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
 GATES = (
     "chunks",
     "text of KL",
+    "longer text of KL",
     "groups",
     "runs",
     "direction",

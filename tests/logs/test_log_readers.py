@@ -143,6 +143,17 @@ def test_deepeval_metrics_are_scores_and_successes(tmp_path: Path, inside: bool)
     assert (row.error, row.answer, row.target) == ("no judge", "That.", "This.")
 
 
+def test_conversations_of_deepeval_are_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log.json"
+    case = {"name": "a", "input": "2+2", "metricsData": [{"name": "Match", "score": 1.0, "success": True}]}
+    run: dict[str, Any] = {"testCases": [case], "conversationalTestCases": []}
+    log.write_text(json.dumps(run))
+    assert read_rows(read_log(log), "")[0].scores == {"Match": 1.0, "Match.success": 1.0}
+    log.write_text(json.dumps({**run, "conversationalTestCases": [case, case]}))
+    with pytest.raises(DataError, match="conversationalTestCases has 2 entries, and slimgate reads only"):
+        read_log(log)
+
+
 def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
     folder = tmp_path / "mmlu:subject=anatomy,model=tiny"
     folder.mkdir()

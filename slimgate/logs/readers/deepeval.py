@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.number_text import format_count
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
@@ -47,6 +48,12 @@ def _read_run(path: Path) -> dict[str, Any]:
     run = content.get("testRunData", content)
     if not isinstance(run, dict) or not isinstance(run.get("testCases"), list):
         raise DataError(f"{path}: no list testCases, expected a test run of deepeval")
+    if conversations := run.get("conversationalTestCases"):
+        raise DataError(
+            f"{path}: conversationalTestCases has {format_count(len(conversations), 'entry', 'entries')}, "
+            "and slimgate reads only testCases; run deepeval on the single-turn test cases alone, or write "
+            "the scores of the conversations as a table"
+        )
     return run
 
 

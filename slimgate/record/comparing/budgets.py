@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
+from slimgate.plugins.rows import CONFIRM
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
@@ -71,19 +72,38 @@ def _add_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange
 def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> list[Weakening]:
     """All ways in which the new record's gate demands less; those without a reason come first.
 
-    tolerant: as in find_worse_base.
+    tolerant: for a run that is only compared, and not kept as a baseline: it need not be confirmed yet, and
+    its base may be a little worse, as in find_worse_base.
     """
     accepted = _find_acceptance(new)
     before, now = read_demands(old), read_demands(new)
     weaker = weakenings.find_weakenings(before, now, accepted=accepted)
     common = weakenings.find_common_reason(before, now, accepted)
     weaker += find_worse_base(old, new, accepted=common, tolerant=tolerant)
+    if not tolerant:
+        weaker += [
+            Weakening(about="settings", change=line, reason=common) for line in _list_unconfirmed(old, new)
+        ]
     if old.demands is not None and not old.task.is_of_files:
         return weaker
     weaker_tests = [
         Weakening(about="settings", change=line, reason=accepted) for line in describe_weaker_tests(old, new)
     ]
     return sorted([*weaker, *weaker_tests], key=lambda weakening: weakening.reason is not None)
+
+
+def _list_unconfirmed(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A line for each metric that was judged on the confirm rows, and now on the gate rows alone."""
+    if CONFIRM not in new.task.splits:  # the demands on the rows show this
+        return
+    for before, after in list_shared_variants(old, new):
+        for metric in before.confirm:
+            facts = after.quality.get(metric)
+            if after.gated and facts is not None and facts.budgets and metric not in after.confirm:
+                yield (
+                    f"{after.name}: {metric} was judged on the confirm rows and is not now: run pytest "
+                    f"{new.suite.path} --slimgate-confirm"
+                )
 
 
 def find_verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:

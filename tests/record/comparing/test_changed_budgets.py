@@ -20,8 +20,11 @@ from support.releases import (
 )
 from support.sample_record import change_variant
 
+from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.record.accept import accept
 from slimgate.record.comparing import compare
+from slimgate.record.comparing.budgets import find_weaker
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import ConfirmFacts, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
@@ -82,6 +85,37 @@ def test_a_release_without_use_of_the_confirm_rows_is_noted(tmp_path: Path) -> N
     note = "The old release was judged on the confirm rows, and the new one was not."
     assert note in compare(old, new).notes
     assert note not in compare(new, old).notes + compare(old, old).notes
+
+
+def with_confirm_split(stored: StoredRecord) -> StoredRecord:
+    """The release of a suite with a split confirm."""
+    task = stored.record.task
+    split = task.splits["gate"].model_copy(update={"digest": "c"})
+    splits = {**task.splits, "confirm": split}
+    return stored._replace(
+        record=stored.record.model_copy(update={"task": task.model_copy(update={"splits": splits})})
+    )
+
+
+def test_a_baseline_after_a_confirmed_one_is_confirmed(tmp_path: Path) -> None:
+    """A run of a pull request is only compared, and does not use the confirm rows."""
+    old = with_confirm_split(confirm(tmp_path / "old", Verdict.PASS))
+    new = with_confirm_split(read_record_file(write_release(tmp_path / "new")))
+    (weakening,) = find_weaker(old.record, new.record)
+    assert weakening.change == (
+        "int8: accuracy was judged on the confirm rows and is not now: run pytest bench/support.toml "
+        "--slimgate-confirm"
+    )
+    assert compare(old, new).weaker == []
+    assert find_weaker(old.record, old.record) == find_weaker(new.record, old.record) == []
+    accept(old, tmp_path / "baselines", "v1", reason=None, at="2026-11-02")
+    with pytest.raises(DataError, match="demands less than the baseline v1: int8: accuracy was judged on"):
+        accept(new, tmp_path / "baselines", "v2", reason=None, at="2026-11-03")
+    kept = accept(new, tmp_path / "baselines", "v2", reason="a hotfix", at="2026-11-03")
+    assert kept.record.accepted is not None
+    assert [(part.change, part.reason) for part in kept.record.accepted.weaker] == [
+        (weakening.change, "a hotfix")
+    ]
 
 
 def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None:

@@ -49,10 +49,9 @@ PART_OF_SPEEDUP: dict[str, LoadPart] = {
     TTFT_SPEEDUP: "ttft",
     TPOT_SPEEDUP: "tpot",
 }
-AS_NOISY = (
-    "two runs of the base may differ by as much; send more requests, or time both servers in turns (`loads` "
-    "of a suite)"
-)
+IN_TURNS = "time both servers in turns (`loads` of a suite)"
+AS_NOISY = f"two runs of the base may differ by as much; send more requests, or {IN_TURNS}"
+TOO_CLOSE = f"within {100 * LAYOUT:g} % of the budget, and two runs of a server may always differ by as much; {IN_TURNS}"
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
 # How much two runs of a server may differ if only one was measured. A target at a limit on its own times
 # passes in at most 5 % if the logarithms of runs have a standard deviation of up to 0.136: log(1.25) / 1.645.
@@ -216,9 +215,11 @@ def format_ratio_message(
         return f"{line}, {ONE_RUN}"
     if not isfinite(comparison.noise_floor):
         return f"{line}, {TOO_FEW}"
+    if judged.limit * exp(-LAYOUT) <= comparison.ratio < judged.limit * exp(LAYOUT):
+        return f"{line}, {TOO_CLOSE}"
     if low >= judged.limit or high < judged.limit:
         return f"{line}, {AS_NOISY}"
-    return f"{line}, more requests would decide"
+    return f"{line}, more requests in each run may decide"
 
 
 def _format_claim(comparison: TimeRatio, claimed: Interval, digits: int) -> str:

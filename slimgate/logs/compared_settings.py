@@ -100,14 +100,27 @@ def describe_versions(
     base: Log, target: Log, effect: str = "score the same answer otherwise"
 ) -> Iterator[str]:
     """A line if other versions of the tool wrote the logs. effect: what another version may do."""
+    if versions := _list_versions(base, target):
+        yield f"{versions}; another version may {effect}"
+
+
+def _list_versions(base: Log, target: Log) -> str:
+    """`lm-eval 0.4.3 wrote the base's log and 0.4.12 the target's`; "" if their versions do not differ."""
     before, after = (log.environment.get(HARNESS) or {} for log in (base, target))
     differing = [
         f"{name} {before[name]} wrote the base's log and {after[name]} the target's"
         for name in before
         if name not in _OF_USER and name in after and before[name] != after[name]
     ]
-    if differing:
-        yield f"{list_names(differing, _MAX_NAMED)}; another version may {effect}"
+    return list_names(differing, _MAX_NAMED) if differing else ""
+
+
+def describe_tools(base: Log, target: Log) -> str:
+    """For a refusal: that two tools, or two versions of a tool, wrote the logs. "" if one version did."""
+    if base.tool != target.tool:
+        return f"read as {base.tool} and as {target.tool}"
+    versions = _list_versions(base, target)
+    return f"{versions}; run both with one version" if versions else ""
 
 
 def compare_settings(
@@ -211,15 +224,19 @@ def _is_empty(value: Any) -> bool:
 def _keep_differing(before: object, after: object, *, deep: bool = False) -> tuple[object, object]:
     """If both are mappings, only their entries that differ; else both as they are. deep: at every depth.
 
-    A missing entry equals None.
+    A missing entry equals None, and so do options without an entry: lm-eval writes null or {}.
     """
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        keys = [key for key in {**before, **after} if not _is_same(before.get(key), after.get(key))]
         parts = {key: (before.get(key), after.get(key)) for key in keys}
         if deep:
             parts = {key: _keep_differing(*part, deep=True) for key, part in parts.items()}
         return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
     return before, after
+
+
+def _is_same(before: object, after: object) -> bool:
+    return before == after or (before in (None, {}) and after in (None, {}))
 
 
 def _shorten(value: object) -> str:

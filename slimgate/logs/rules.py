@@ -22,14 +22,14 @@ class Differences:
     shown: base and target, as messages name them.
     allow: what may differ (`--allow`).
     notes: what was accepted.
-    tools: that wrote base and target; a refusal names them if they differ.
+    tools: what wrote base and target, for a refusal; "" if one version of one tool did.
     accepted: each difference that was accepted, in words that change only if something else differs.
     """
 
     shown: tuple[str, str]
     allow: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
-    tools: tuple[str, str] | None = None
+    tools: str = ""
     accepted: set[str] = field(default_factory=set)
     _refused: dict[str, list[str]] = field(default_factory=dict)
     _flags: dict[str, None] = field(default_factory=dict)
@@ -82,9 +82,7 @@ class Differences:
 
     def _describe_refused(self) -> str:
         base, target = self.shown
-        tools = ""
-        if self.tools is not None and self.tools[0] != self.tools[1]:
-            tools = " (read as {} and as {})".format(*self.tools)
+        tools = f" ({self.tools})" if self.tools else ""
         words = f"{base} and {target} are not comparable{tools}: {_join(_describe_places(self._refused))}"
         if not self._flags:
             return words

@@ -22,7 +22,7 @@ from slimgate.judge.family import (
 )
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
-from slimgate.logs.compared_settings import describe_versions
+from slimgate.logs.compared_settings import describe_tools, describe_versions
 from slimgate.logs.comparison_lines import (
     describe_equal_answers,
     describe_judges,
@@ -280,7 +280,7 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
     that nothing uses.
     """
     differences = Differences(
-        (base.shown, target.shown), rules.allow, [*base.notes, *target.notes], (base.tool, target.tool)
+        (base.shown, target.shown), rules.allow, [*base.notes, *target.notes], describe_tools(base, target)
     )
     collected = Collected(notes=differences.notes)
     for task in list_shared_tasks(base, target, differences):

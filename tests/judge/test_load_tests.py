@@ -14,6 +14,7 @@ from slimgate.judge.load_tests import (
     AS_NOISY,
     MEDIAN,
     ONE_RUN,
+    TOO_CLOSE,
     TOO_FEW,
     TimeRatio,
     compare_times,
@@ -126,7 +127,7 @@ def test_most_requests_failed_is_no_speed() -> None:
         ((1.6, 2.0), 0.0, Verdict.PASS, "PASS"),
         ((1.5, 2.0), 0.0, Verdict.PASS, "PASS"),
         ((1.0, 1.4), 0.0, Verdict.FAIL, "FAIL"),
-        ((1.0, 1.5), 0.0, Verdict.INCONCLUSIVE, "INCONCLUSIVE, more requests would decide"),
+        ((1.0, 1.5), 0.0, Verdict.INCONCLUSIVE, "INCONCLUSIVE, more requests in each run may decide"),
         (
             (1.6, 2.0),
             0.3,
@@ -150,6 +151,14 @@ def test_a_speed_up_is_claimed_beyond_the_noise_alone(
     judged = judge_ratio(ratio, SpeedBudget(speedup_min=1.5))
     assert judged.verdict is verdict
     assert format_ratio_message("c8", ratio, judged).endswith(f", budget 1.5×: {end}")
+
+
+@pytest.mark.parametrize("ratio", [1.46, 1.5, 1.54])
+def test_more_requests_are_not_asked_for_within_the_noise(ratio: float) -> None:
+    """However many requests there are, the noise floor is at least 3 %."""
+    times = TimeRatio("answer", MEDIAN, 100.0, 60.0, ratio, (1.4, 1.6), LAYOUT, (400, 400))
+    judged = judge_ratio(times, SpeedBudget(speedup_min=1.5))
+    assert format_ratio_message("c8", times, judged).endswith(f": INCONCLUSIVE, {TOO_CLOSE}")
 
 
 @pytest.mark.parametrize(

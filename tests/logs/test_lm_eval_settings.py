@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from support.compared_logs import check_same_settings, check_setting, judge_files
 from support.lm_eval_logs import write_lm_eval
 
+from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
@@ -46,6 +48,34 @@ def test_logs_of_two_versions_of_a_tool_are_said(tmp_path: Path) -> None:
     assert words in judge_files(*files).notes
     int8 = write_lm_eval(tmp_path / "int8", {"sums": [1.0, 1.0]}, results={"lm_eval_version": "0.4.3"})
     assert not any("another version" in note for note in judge_files(files[0], int8).notes)
+
+
+def test_a_refusal_names_the_versions_that_differ(tmp_path: Path) -> None:
+    """After an upgrade of the tool, its version is the usual cause of all other differences."""
+    files = [
+        write_lm_eval(
+            tmp_path / name, {"sums": [1.0]}, results={"lm_eval_version": version, "versions": {"sums": task}}
+        )
+        for name, version, task in (("base", "0.4.9", 1.0), ("int4", "0.4.13", 2.0))
+    ]
+    cause = "(lm-eval 0.4.9 wrote the base's log and 0.4.13 the target's; run both with one version)"
+    with pytest.raises(DataError, match=re.escape(f"{cause}: sums: task version 1.0 and 2.0; accept it")):
+        judge_files(*files)
+
+
+def test_no_options_are_the_same_as_empty_options(tmp_path: Path) -> None:
+    """lm-eval wrote null, and later versions write {}; an option of value 0 is none of them."""
+    files = {
+        name: write_lm_eval(
+            tmp_path / name,
+            {"sums": [1.0]},
+            results={"config": {"gen_kwargs": options}, "configs": {"sums": {"generation_kwargs": None}}},
+        )
+        for name, options in (("base", None), ("empty", {}), ("zero", {"temperature": 0}))
+    }
+    check_same_settings(files["base"], files["empty"])
+    words = '{"gen_kwargs": null} and {"gen_kwargs": {"temperature": 0}}'
+    check_setting(files["base"], files["zero"], "generation", words)
 
 
 def write_lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:

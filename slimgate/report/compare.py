@@ -59,6 +59,10 @@ _HOW_LOG_SLICES = (
     "A slice is worse or better if the interval of its new drop does not overlap that of its old drop."
 )
 _SEPARATION_HEADING = "## Which variants of the new release can be told apart"
+_HOW_TO_ACCEPT = (
+    "Undo each change that has no reason, or accept the new gate: "
+    '`slimgate accept REPORT --name NAME --reason "…"`.'
+)
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 
 
@@ -311,6 +315,7 @@ def format_release_comparison(comparison: Comparison) -> str:
         blocks(
             f"# {escape(comparison.old.name)} → {escape(comparison.new.name)}",
             format_weaker_gate(comparison.weaker, escape(comparison.old.name)),
+            _HOW_TO_ACCEPT if any(change.reason is None for change in comparison.weaker) else "",
             _format_comparison_head(comparison),
             add_heading("Before you trust this:", format_bullets(map(escape, comparison.notes))),
             add_heading("## Verdicts that changed", format_verdict_changes(comparison)),
@@ -354,11 +359,18 @@ def _list_budget_counts(comparison: Comparison) -> Iterator[str]:
     loosened, unexplained = len(comparison.loosened), len(comparison.unexplained)
     passed = [verdict for verdict in comparison.regressed if verdict.before is Verdict.PASS]
     unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
+    warned = sum(
+        (verdict.before, verdict.after, verdict.regressed) == (Verdict.PASS, Verdict.INCONCLUSIVE, False)
+        for verdict in comparison.verdicts
+    )
     if stopped := len(passed) - unmeasured:
         words = "budget held and does" if stopped == 1 else "budgets held and do"
         yield f"{format_int(stopped)} {words} not hold now"
-    elif not unmeasured:
+    elif not (unmeasured or warned):
         yield "no budget that held has stopped holding"
+    if warned:
+        were = "budget held and is" if warned == 1 else "budgets held and are"
+        yield f"{format_int(warned)} {were} undecided now (a warning, or a stricter limit)"
     if unmeasured:
         were = "budget that held was" if unmeasured == 1 else "budgets that held were"
         yield f"{format_int(unmeasured)} {were} not measured"

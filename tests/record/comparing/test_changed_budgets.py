@@ -191,7 +191,10 @@ def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -
     (change,) = comparison.verdicts
     assert (change.before, change.after, change.limits) == (Verdict.PASS, Verdict.INCONCLUSIVE, (4.0, 1.5))
     assert comparison.regressed == []
-    assert "accuracy, drop_points 4 → 1.5" in format_release_comparison(comparison)
+    text = format_release_comparison(comparison)
+    assert "accuracy, drop_points 4 → 1.5" in text
+    assert "1 budget held and is undecided now (a warning, or a stricter limit)" in text
+    assert "no budget that held has stopped holding" not in text
 
 
 def test_a_metric_that_fell_is_reported_whatever_the_budgets_say(tmp_path: Path) -> None:

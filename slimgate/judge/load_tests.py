@@ -51,7 +51,10 @@ PART_OF_SPEEDUP: dict[str, LoadPart] = {
 }
 IN_TURNS = "time both servers in turns (`loads` of a suite)"
 AS_NOISY = f"two runs of the base may differ by as much; send more requests, or {IN_TURNS}"
-TOO_CLOSE = f"within {100 * LAYOUT:g} % of the budget, and two runs of a server may always differ by as much; {IN_TURNS}"
+TOO_CLOSE = (
+    f"within {100 * LAYOUT:g} % of the budget, and two runs of a server may always differ by as much; "
+    f"{IN_TURNS}"
+)
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
 # How much two runs of a server may differ if only one was measured. A target at a limit on its own times
 # passes in at most 5 % if the logarithms of runs have a standard deviation of up to 0.136: log(1.25) / 1.645.

@@ -17,6 +17,7 @@ reports/simulations/call_time_verdicts.md has the error rates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -34,6 +35,7 @@ from slimgate.judge.latency_budgets import E2E_P50, E2E_P95, GOODPUT, TOKENS_PER
 from slimgate.judge.ranks import rank_values
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
+from slimgate.plugins.workloads import format_workload
 from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 P95 = 0.95
@@ -202,13 +204,17 @@ def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int, noise: fl
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 
+# The end of a workload's id that names the timed part. The names of the limited values contain this part.
+_PART = re.compile("-(ttft|tpot|e2e)$")
+
+
 def format_call_times(
     name: str, workload: str, times: CallTimes, *, timed: str = "rounds", undecided: str | None = None
 ) -> str:
     """The line of the gate. timed: what was timed. undecided: why it is INCONCLUSIVE, if not by its times."""
     parts = "; ".join(_format_budget(budget, timed, undecided) for budget in times.budgets)
     counted = "" if times.counted == times.rounds else f", which count as {times.counted}"
-    return f"{name}: {workload} {parts} ({times.rounds} {timed}{counted})"
+    return f"{name}: {format_workload(_PART.sub('', workload))}: {parts} ({times.rounds} {timed}{counted})"
 
 
 def _format_budget(budget: BudgetFacts, timed: str, undecided: str | None) -> str:

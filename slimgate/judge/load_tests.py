@@ -201,13 +201,13 @@ def format_ratio_message(
 
     undecided: why it is INCONCLUSIVE, if not by its times.
     """
-    part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
+    part = {"answer": "", "ttft": ", first token", "tpot": ", later tokens"}[comparison.part]
     low, high = comparison.interval
     claimed = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
     digits = count_digits_apart((comparison.ratio, *claimed), [judged.limit], fewest=2)
     claim = _format_claim(comparison, claimed, digits)
     line = (
-        f"{name}{part} {comparison.ratio:.{digits}f}× the base's speed {claim}, "
+        f"{name}{part}: {comparison.ratio:.{digits}f}× the base's speed {claim}, "
         f"budget {judged.limit:g}×: {judged.verdict}"
     )
     if judged.verdict is not Verdict.INCONCLUSIVE:

@@ -27,6 +27,7 @@ from slimgate._system.number_text import format_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.outcomes import Floats
+from slimgate.plugins.workloads import format_workload
 from slimgate.results.base import BudgetFacts, Verdict
 
 LEVEL = 0.95
@@ -210,7 +211,7 @@ def format_speed_message(
     low, high = speedup.claimed_interval
     shown, *ends = format_apart((speedup.speedup, low, high), limits, fewest=2)
     line = (
-        f"{name}: {workload} {shown}× the teacher's speed [{', '.join(ends)}]"
+        f"{name}: {format_workload(workload)}: {shown}× the teacher's speed [{', '.join(ends)}]"
         f" ({format_noise_floor(speedup.noise_floor)}, {speedup.rounds} rounds)"
     )
     if budget is None:
@@ -262,7 +263,7 @@ def format_delay_message(workload: str, speedup: Speedup, share: float) -> str:
             f", none smaller, so speed-ups within {100 * visible:.0f} % of their budget are INCONCLUSIVE"
         )
     return (
-        f"self-test, planted delay of {100 * share:.0f} %: {workload} {speedup.speedup:.2f}× the "
-        f"teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(speedup.noise_floor)}, "
+        f"self-test, planted delay of {100 * share:.0f} %: {format_workload(workload)}: "
+        f"{speedup.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(speedup.noise_floor)}, "
         f"{speedup.rounds} rounds): {outcome}"
     )

@@ -38,7 +38,7 @@ from slimgate.logs.load_tests import (
 )
 from slimgate.logs.same_run import LogFiles, check_repeat_rows, is_same_run
 from slimgate.plugins.reader import LoadRun, Log
-from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
+from slimgate.plugins.workloads import LOAD_PARTS, LoadPart, format_workload
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
@@ -231,7 +231,8 @@ def _judge_budget(
         times, undecided = replace(times, budgets=(judged,)), undecided or noisy
         return judged, format_call_times(name, pair.name, times, timed="requests", undecided=undecided)
     judged, undecided = _withhold_pass(judge_ratio(ratio, budget), pair, part, allow)
-    return judged, format_ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
+    place = f"{name}: {format_workload(pair.name)}"
+    return judged, format_ratio_message(place, ratio, judged, undecided=undecided)
 
 
 def _withhold_pass(

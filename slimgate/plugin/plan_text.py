@@ -79,7 +79,7 @@ def _list_budget_lines(run: SuiteRun, earlier: RunRecord | None, width: int | No
         {
             "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
             "variants": budget.names,
-            "gate rows it takes": budget.takes,
+            "gate rows needed": budget.takes,
             "basis": budget.basis,
             "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
         }
@@ -160,18 +160,18 @@ def _list_total_times(models: Sequence[PlannedModel]) -> Iterator[str]:
     answers = {model.recipe: model.predicting for model in models if not model.answered}
     parts = [*steps.values(), *answers.values()]
     if not parts:
-        yield "nothing to build or to predict: the store has it all"
+        yield "nothing to build or to predict: the store has everything"
         return
     known = [estimate for estimate in parts if estimate is not None]
     unknown = len(parts) - len(known)
     times: list[str] = []
     if known:
-        times.append(f"{format_long_duration(_sum_estimates(known).seconds)} by earlier runs")
+        times.append(f"about {format_long_duration(_sum_estimates(known).seconds)}, as in earlier runs")
     if unknown:
-        times.append(f"{unknown} of which no earlier run is known ({UNKNOWN})")
-    yield f"to build {len(steps)} steps, to predict for {len(answers)} models: {' and '.join(times)}"
+        times.append(f"{unknown} times unknown ({UNKNOWN}), because no earlier run measured them")
+    yield f"{len(steps)} steps to build, {len(answers)} models to predict with: {'; '.join(times)}"
     if any(estimate.of_other_model for estimate in known):
-        yield "~: by the same step with the same options and as many rows, of another model"
+        yield "~: time of the same step on another model, with the same options and number of rows"
 
 
 def _describe_measuring(suite: Suite) -> Iterator[str]:
@@ -182,7 +182,7 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
         seconds = suite.measure.max_seconds * (workloads * (2 * count + 1) / 2 + TIMES_FOR_BUDGET)
         timing = f"timing takes about {format_long_duration(seconds)} on a quiet machine, without loading"
         checks += f", size, {workloads} workloads; {timing}"
-    yield f"measured of each variant: {checks}"
+    yield f"measured for each variant: {checks}"
     if any(budgets.behaviour.tokens for budgets in suite.budgets.values()):
         yield (
             "budgets on next tokens: the teacher and each variant predict the gate rows once more, more "
@@ -195,7 +195,8 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
         yield f"measurements of each variant that has a budget on them, in turns with {TEACHER}: {each}"
     yield from _describe_loads(suite)
     if len(suite.seeds) > 1:
-        yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
+        count = len(suite.seeds)
+        yield f"the table is of seed {suite.seed}; variants with random steps are built for {count} seeds"
 
 
 def _describe_loads(suite: Suite) -> Iterator[str]:
@@ -219,5 +220,5 @@ def _describe_loads(suite: Suite) -> Iterator[str]:
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:
     run = None if earlier is None else earlier.this_run
     if earlier is not None and earlier.seconds is not None and (run is None or not run.missing):
-        took = f"{format_long_duration(earlier.seconds)} in all, with what its store had"
+        took = f"{format_long_duration(earlier.seconds)} in total, with the results that its store had"
         yield f"the run of {escape_invisible(earlier.created)} took {took}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -99,3 +100,31 @@ class Load:
         """c8 or r2.5, with -ttft and -tpot for its parts."""
         how = f"c{self.concurrency}" if self.request_rate is None else f"r{self.request_rate:g}"
         return how if self.part == "answer" else f"{how}-{self.part}"
+
+
+_LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
+_LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
+_FORWARD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
+_WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
+_PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
+
+
+def format_workload(workload: str) -> str:
+    """`batch 32 × 64 tokens` for the id b32x64; without tokens the rows keep their own lengths.
+
+    `batch 1, end to end` for b1-e2e, `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft,
+    `8 users, first token` for c8-ttft, `2.5 requests/s` for r2.5. Other names stay as they are.
+    """
+    if (load := _LOAD.fullmatch(workload)) is not None:
+        kind, number, part = load.groups()
+        arrivals = f"{number} user{'s' * (number != '1')}" if kind == "c" else f"{number} requests/s"
+        return arrivals + _LOAD_PARTS[part]
+    if (writing := _WRITING.fullmatch(workload)) is not None:
+        prompt, new, rows, phase = writing.groups()
+        return f"batch {rows}, prompt {prompt} + {new} tokens{_PHASES[phase]}"
+    match = _FORWARD.fullmatch(workload)
+    if match is None:
+        return workload
+    batch, tokens, end_to_end = match.groups()
+    call = f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
+    return f"{call}, end to end" if end_to_end else call

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate._system.escape import escape
 from slimgate.budgets.registry import find_kind, is_in_points
 from slimgate.judge.budget_kinds import measure_harm
+from slimgate.plugins.workloads import format_workload
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
@@ -20,11 +20,6 @@ _NO_BUDGET = "no budget"
 _OWN_HEAD = "the model's own"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
 _LATENCY = "latency "  # the beginning of the name of a speed-up
-_LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
-_LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
-_WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
-_WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
-_PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
 
 
 def list_models(record: RunRecord) -> list[VariantRecord]:
@@ -108,24 +103,8 @@ def find_median_ms(model: VariantRecord | None, workload: str) -> float | None:
 
 
 def describe_workload(workload: str) -> str:
-    """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths.
-
-    `batch 1, end to end` for b1-e2e, `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft,
-    `8 users, first token` for c8-ttft, `2.5 requests/s` for r2.5.
-    """
-    if (load := _LOAD.fullmatch(workload)) is not None:
-        kind, number, part = load.groups()
-        arrivals = f"{number} user{'s' * (number != '1')}" if kind == "c" else f"{number} requests/s"
-        return arrivals + _LOAD_PARTS[part]
-    if (writing := _WRITING.fullmatch(workload)) is not None:
-        prompt, new, rows, phase = writing.groups()
-        return f"batch {rows}, prompt {prompt} + {new} tokens{_PHASES[phase]}"
-    match = _WORKLOAD.fullmatch(workload)
-    if match is None:
-        return escape(workload)
-    batch, tokens, end_to_end = match.groups()
-    call = f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
-    return f"{call}, end to end" if end_to_end else call
+    """`batch 32 × 64 tokens` for b32x64, as markdown."""
+    return escape(format_workload(workload))
 
 
 def list_verdicts(model: VariantRecord) -> dict[str, Verdict]:

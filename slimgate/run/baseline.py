@@ -72,8 +72,8 @@ def refuse_weaker_gate(suite: Suite, run: StoredRecord, name: str, weaker: Seque
         lines = "".join(f"\n  {weakening.change}" for weakening in unexplained)
         message = (
             f"{suite.shown}: the gate demands less than the baseline {name}:{lines}\n"
-            'say why by [budgets.baseline] reason = "…", which the report shows, restore what is gone, or '
-            f"accept this gate: run without {OPTION}, then slimgate accept with --reason"
+            'give a reason with [budgets.baseline] reason = "…", which the report shows, restore what is '
+            f"gone, or accept this gate: run without {OPTION}, then slimgate accept with --reason"
         )
     raise WeakerGate(message, suite, name, weaker)
 
@@ -85,7 +85,7 @@ def _describe_looser_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRe
         table += f".{BASELINE}"
     return (
         f"{suite.shown} [{table}] {key}: {_describe_change(budget)} in the baseline of {baseline.created}; "
-        'give the budget a reason = "…" for this change, that the report shows'
+        'give the budget a reason = "…" for this change, which the report shows'
     )
 
 

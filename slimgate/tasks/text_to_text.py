@@ -1,4 +1,4 @@
-"""Text to text: the answer that an encoder-decoder (T5, BART, Marian) writes to a text, and if it is right.
+"""Text to text: an encoder-decoder (T5, BART, Marian) answers a text, and scores judge the answer.
 
 [task]
 kind = "text_to_text"
@@ -9,8 +9,8 @@ max_tokens = 512
 max_new_tokens = 64
 
 Scores, changed answers and their noise floor are those of text_generation. A model reads a text and writes
-its answer, which begins with the model's start token. It learns the reference. A timed call writes an
-answer: as many tokens as the longest reference of its rows has.
+its answer, which begins with the model's start token. In training, it learns the reference. A timed call
+writes as many tokens as the longest reference of its rows has.
 """
 
 from __future__ import annotations

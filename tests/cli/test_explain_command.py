@@ -235,7 +235,7 @@ def test_a_number_that_ends_another_rows_id_asks_which_was_meant(
 ) -> None:
     for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
         write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=[meant, "gate/7"])
-    hint = f"Did you mean {meant}? A number means a position in the gate, not a part of an id."
+    hint = f"Did you mean {meant}? A number is a position in the gate, not a part of an id."
     code, out, _ = explain(run / "run.json", "1")
     assert code == 0
     assert out.startswith("row gate/7, number 1 of 2")

@@ -147,13 +147,13 @@ def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
 def test_the_message_has_quantiles_limits_and_counted_rounds() -> None:
     judged = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
     line = format_call_times("int8", "b1", judged)
-    assert line.startswith("int8: b1 p50 9.50 ms [")
+    assert line.startswith("int8: batch 1: p50 9.50 ms [")
     assert "], budget 20: PASS; p95 9.95 ms [" in line
     assert "], budget 8: FAIL (200 rounds" in line
     assert line.endswith(f", which count as {judged.counted})")
     assert judged.counted < 130
     slow = judge_call_times(shuffled(np.linspace(3400.0, 3600.0, 200)), [p50(20.0)])
-    assert format_call_times("int8", "b1", slow).startswith("int8: b1 p50 3,500 ms [3,")
+    assert format_call_times("int8", "b1", slow).startswith("int8: batch 1: p50 3,500 ms [3,")
 
 
 def test_no_rounds_are_an_error() -> None:

@@ -169,7 +169,7 @@ def test_more_requests_are_not_asked_for_within_the_noise(ratio: float) -> None:
 def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bounds: str) -> None:
     ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.62, interval, 0.0, (400, 400))
     line = format_ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
-    assert line.startswith(f"c8 1.620× the base's speed {bounds}")
+    assert line.startswith(f"c8: 1.620× the base's speed {bounds}")
 
 
 def test_times_at_their_limit_pass_rarely_by_one_run() -> None:

@@ -208,7 +208,7 @@ def test_the_message_says_what_would_decide() -> None:
     measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.03, 20)
     line = format_speed_message("int8", "b1", measured, judge_speedup(measured, 2.0, None))
     assert line == (
-        "int8: b1 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
+        "int8: batch 1: 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
         "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
     )
 
@@ -216,7 +216,7 @@ def test_the_message_says_what_would_decide() -> None:
 def test_the_message_does_not_round_a_bound_to_its_budget() -> None:
     measured = Speedup(1.62, (1.497, 1.75), 1.62, 0.0, 20)
     line = format_speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, None))
-    assert line.startswith("int8: b1 1.620× the teacher's speed [1.497, 1.750] ")
+    assert line.startswith("int8: batch 1: 1.620× the teacher's speed [1.497, 1.750] ")
 
 
 @pytest.mark.parametrize("minimum", [1.0, 50.0])
@@ -237,7 +237,7 @@ def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) 
 
 def test_the_messages_of_a_planted_delay() -> None:
     measured = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
-    claim = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
+    claim = "batch 1: 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
     assert format_delay_message("b1", measured, 0.1) == f"self-test, planted delay of 10 %: {claim}seen"
     assert format_delay_message("b1", measured, 0.3) == (
         f"self-test, planted delay of 30 %: {claim}seen, none smaller, so speed-ups within 30 % of their "
@@ -245,7 +245,7 @@ def test_the_messages_of_a_planted_delay() -> None:
     )
     hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
     assert format_delay_message("b1", hidden, 0.1) == (
-        "self-test, planted delay of 10 %: b1 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
+        "self-test, planted delay of 10 %: batch 1: 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
         "24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
     )
 
@@ -276,7 +276,7 @@ def test_the_message_says_why_a_fast_speed_up_is_undecided(visible: float | None
 
 def test_a_line_without_budget_or_with_a_verdict_has_no_reason() -> None:
     measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
-    line = "int8: b1 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
+    line = "int8: batch 1: 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
     assert format_speed_message("int8", "b1", measured, None) == line
     assert (
         format_speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, "r"))

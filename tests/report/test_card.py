@@ -106,7 +106,7 @@ def test_a_card_has_the_verdicts_on_load_tests(tmp_path: Path, capsys: pytest.Ca
     capsys.readouterr()
     assert main(["card", str(tmp_path / "out"), "target"]) == 0
     evaluation = capsys.readouterr().out.split("## Evaluation")[1].split("##")[0]
-    assert re.search(r"c8 2\.\d+× the base's speed .*budget 1\.5×: PASS", evaluation)
+    assert re.search(r"8 users: 2\.\d+× the base's speed .*budget 1\.5×: PASS", evaluation)
 
 
 def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:

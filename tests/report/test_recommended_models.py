@@ -114,7 +114,7 @@ def test_many_workloads_are_counted_instead_of_named() -> None:
     assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in report
     assert "batch 4 (0.80×" not in report.partition("## Variants")[0]
     head, _, _, line = map(join_line, make_summary_table(record, ""))
-    assert "speed-up (b1 / b32x32)" in head
+    assert "speed-up (batch 1 / batch 32 × 32 tokens)" in head
     assert "0.80× [0.70, 0.90] / – / 3 more" in line
 
 

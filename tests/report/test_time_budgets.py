@@ -20,7 +20,7 @@ from slimgate.report.variant_tables import make_latency_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.latency import TimeLimitFacts
 
-MESSAGE = "fast: b1 p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
+MESSAGE = "fast: batch 1: p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
 
 
 def limits(p95: float = 20.0, *, end: float = 21.0, **fields: Any) -> TimeLimitFacts:

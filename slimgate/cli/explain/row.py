@@ -25,9 +25,11 @@ _NEAREST = 3
 
 @dataclass(frozen=True)
 class Explained:
-    """A gate row. number: its position, from 0, in `rows`; text: None if the record does not quote it.
+    """A gate row, and every model's answer to it.
 
-    alike: the id of another row that ends with the number that the user gave.
+    number: its position in the gate, from 0. rows: the number of gate rows. text: None if the record does not
+    quote it. similar_id: of another row, which ends with the text that the user gave. given: numbers of the
+    row that the task recorded, by name.
     """
 
     record: RunRecord
@@ -36,7 +38,7 @@ class Explained:
     rows: int
     label: str | None
     text: str | None
-    alike: str | None
+    similar_id: str | None
     given: Mapping[str, float]
     answers: Sequence[AnswerFacts]
 
@@ -68,9 +70,9 @@ def format_row(explained: Explained) -> str:
     head = [
         f"row {explained.id}, number {format_int(explained.number)} of {format_int(explained.rows)}{suite}"
     ]
-    if explained.alike is not None:
+    if explained.similar_id is not None:
         head.append(
-            f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
+            f"Did you mean {explained.similar_id}? A number is a position in the gate, not a part of an id."
         )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = make_answer_columns(explained.answers, escape_invisible, record.task.sides.original)
@@ -88,7 +90,7 @@ def format_row(explained: Explained) -> str:
 
 
 def describe_row_place(source: Mapping[str, object], row: str) -> str:
-    """`row 12, counted from 0, of reviews.csv` where a row's id and its source tell that."""
+    """`row 12, counted from 0, of reviews.csv` if the row's id and the source show this."""
     part, _, number = row.rpartition("/")
     splits = source.get("splits")
     values = splits.get(part) if isinstance(splits, Mapping) else None
@@ -121,7 +123,7 @@ def find_row(path: Path, row: str) -> Explained:
         raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not in this folder")
     number = _find_row_number(answers[0], row, file)
     identity = answers[0].ids[number]
-    alike = [other for other in answers[0].ids if other.endswith((f"/{row}", f": {row}"))]
+    similar_ids = [other for other in answers[0].ids if other.endswith((f"/{row}", f": {row}"))]
     holders = [(table, table.ids.index(identity)) for table in answers if identity in table.ids]
     return Explained(
         record=record,
@@ -130,7 +132,7 @@ def find_row(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].format_label(number),
         text=_find_quoted_text(record, identity),
-        alike=next((other for other in alike if other != identity), None),
+        similar_id=next((other for other in similar_ids if other != identity), None),
         # the number of a row's comparison is in its id already, by name
         given={
             name: value for name, value in answers[0].read_given_numbers(number).items() if name != COMPARISON

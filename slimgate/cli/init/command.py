@@ -19,12 +19,12 @@ DESCRIPTION = """\
 Guesses the task from your rows and your model. The tasks are text_classification (also of sentence pairs),
 text_regression, multi_label, token_classification and sentence_embedding; causal_lm, text_generation and
 multiple_choice for language models; text_to_text for encoder-decoders. Then writes DIR/bench/NAME.toml, a
-commented suite that runs without changes. Where it can plan this, its budgets are the tightest round ones
-that the gate rows can decide; otherwise an undecided budget only warns. The JSON Schema for editors is next
-to the suite. On a terminal, init asks for what you did not pass. Exit codes: 0 written; 4 wrong usage or
-input, and nothing is written.
+commented suite that runs without changes. Its budgets are the smallest round numbers that the gate rows can
+decide. If init cannot plan a budget, the budget only warns when it is undecided. The JSON Schema for editors
+is next to the suite. On a terminal, init asks for what you did not pass. Exit codes: 0 written; 4 wrong usage
+or input, and nothing is written.
 """
-GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
+GENERIC_NAMES = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 Ask = Callable[[str, str | None], str]
 
 
@@ -154,7 +154,7 @@ def _choose_suite_name(options: argparse.Namespace, files: DataFiles) -> str:
             raise DataError(f'--name "{options.name}" was given, expected {PATTERNS[VARIANT_NAME]}')
         return str(options.name)
     first = files.first.absolute()
-    plain = first.stem.lower() not in GENERIC and files.by_label is None
+    plain = first.stem.lower() not in GENERIC_NAMES and files.by_label is None
     named = re.sub(r"[^A-Za-z0-9]+", "_", first.stem if plain else first.parent.name).strip("_")
     return named or "mine"
 
@@ -207,7 +207,7 @@ def _describe_teacher(draft: Draft) -> str:
     from slimgate.data.labels import format_label_map
     from slimgate.models.config import list_model_labels
 
-    if draft.standing == "other labels":
+    if draft.readiness == "other labels":
         outputs = format_text(format_label_map(list_model_labels(draft.model.config)))
         return (
             f"the model's labels ({outputs}) differ from the data's, so the teacher gets a new head and is "
@@ -218,7 +218,7 @@ def _describe_teacher(draft: Draft) -> str:
         "ready": "the teacher is the unchanged model",
         "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
         "fresh": "the model has random weights: the teacher is trained first",
-    }[draft.standing]
+    }[draft.readiness]
 
 
 def _print_summary(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:

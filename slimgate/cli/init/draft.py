@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from slimgate.cli.init import proposing
 from slimgate.cli.init.guessing import Guess, join_texts, make_task_params
-from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
+from slimgate.cli.init.models import ModelSettings, Readiness, TokenCounts, count_tokens
 from slimgate.data.labels import format_label_map
 from slimgate.data.parts import SplitColumns, collapse_texts, require_column
 from slimgate.data.same_texts import normalize_row
@@ -202,9 +202,9 @@ class Draft:
         return self.task.proposed_metrics or self.task.default_metrics_with(self._guessed_params)
 
     @cached_property
-    def standing(self) -> Standing:
+    def readiness(self) -> Readiness:
         """Whether the model can do the task without training."""
-        return self.model.judge_standing(self.task.auto_class, self.classes, self.stated)
+        return self.model.judge_readiness(self.task.auto_class, self.classes, self.stated)
 
     @cached_property
     def max_tokens(self) -> int:
@@ -249,7 +249,7 @@ class Draft:
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
         if "max_tokens" in self.task.Params.model_fields:
             values["max_tokens"] = self.max_tokens
-        pooling = proposing.choose_pooling(self.model, self.task, self.standing)
+        pooling = proposing.choose_pooling(self.model, self.task, self.readiness)
         if pooling is not None:
             values["pooling"] = pooling
         if self.stated:
@@ -261,12 +261,12 @@ class Draft:
         return values
 
     def _list_stated_labels(self) -> tuple[str, ...]:
-        if self.standing in ("headless", "fresh"):
+        if self.readiness in ("headless", "fresh"):
             raise DataError(
                 "--model-labels: the model has no head for this task, so it has no outputs to label; "
                 "leave the option out"
             )
-        if self.standing == "other labels":
+        if self.readiness == "other labels":
             raise DataError(
                 f"--model-labels: {format_label_map(self.stated)} was given, expected the data's label for "
                 f"each output of the model ({format_label_map(list_model_labels(self.model.config))}); the "

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from tokenizers import Encoding
 
-Standing = Literal["ready", "other labels", "headless", "fresh"]
+Readiness = Literal["ready", "other labels", "headless", "fresh"]
 # The share of unknown tokens from which a row is unreadable, as in run/measure/quality.py, which imports more
 # than this command needs.
 UNREADABLE = 0.2
@@ -92,7 +92,7 @@ class ModelSettings:
         number = next((self.config[key] for key in keys if key in self.config), None)
         return number if isinstance(number, int) else None
 
-    def judge_standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
+    def judge_readiness(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Readiness:
         """How ready it is for the task without training.
 
         "headless": its head has to be trained first; "fresh": the whole model has to be trained first.

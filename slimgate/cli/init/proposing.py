@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
-from slimgate.cli.init.models import ModelSettings, Standing
+from slimgate.cli.init.models import ModelSettings, Readiness
 from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.power import CONVERTED, TRAINED, make_drop_outlook
@@ -181,7 +181,7 @@ def choose_training_options(model: ModelSettings) -> Json:
     return {"epochs": 2, "learning_rate": 2e-4 if is_narrow else 5e-5}
 
 
-def choose_pooling(model: ModelSettings, task: Task[Any], standing: Standing) -> str | None:
+def choose_pooling(model: ModelSettings, task: Task[Any], readiness: Readiness) -> str | None:
     """The [task] pooling: "mean" for a new head, if the task has one and the model has no usable head."""
     has_pooling = task.auto_class is not None and "pooling" in task.Params.model_fields
-    return "mean" if has_pooling and standing != "ready" and not model.causal else None
+    return "mean" if has_pooling and readiness != "ready" and not model.causal else None

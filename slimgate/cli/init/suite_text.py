@@ -201,10 +201,10 @@ def _describe_repeats(draft: Draft) -> Iterator[str]:
         share = dropped / draft.table.num_rows
         left_out = f"{dropped:,} ({format_percent(share)})"
         yield f"Rows left out, as a later split has (nearly) the same text: {left_out}."
-    if draft.standing == "ready" and "gate" not in draft.parts:
+    if draft.readiness == "ready" and "gate" not in draft.parts:
         yield (
-            "The gate is cut from your rows, and the model is taken as it is. If it was trained on these "
-            "rows, give other ones by --gate: figures of rows that it knows do not hold for new ones."
+            "The gate rows are a part of your rows. If the model was trained on these rows, give new rows "
+            "with --gate, because a model answers rows from its training better than new rows."
         )
     if repeats := reports["gate"].repeats:
         yield f"Gate rows that repeat the text of another: {repeats}; rows of one text count as one group."
@@ -214,12 +214,12 @@ def _describe_repeats(draft: Draft) -> Iterator[str]:
 
 def _format_teacher_table(draft: Draft) -> Iterator[str]:
     model = draft.model
-    steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.choose_training_options(model)}]
-    if draft.standing == "other labels":
+    steps = [] if draft.readiness == "ready" else [{"fine_tune": proposing.choose_training_options(model)}]
+    if draft.readiness == "other labels":
         labels = format_label_map(list_model_labels(model.config))
         yield f"# The model's own labels: {format_text(labels)}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
-    elif draft.standing == "fresh":
+    elif draft.readiness == "fresh":
         yield "# The model has random weights, so it may need more epochs and a larger learning_rate."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
@@ -234,7 +234,7 @@ def _format_teacher_table(draft: Draft) -> Iterator[str]:
 
 def _format_variants(draft: Draft) -> Iterator[str]:
     blocks = proposing.choose_blocks_of_model(draft.model)
-    yield "# What you think of shipping; `slimgate steps` lists the steps. A model built elsewhere:"
+    yield "# The models that you may ship; `slimgate steps` lists the steps. A model built elsewhere:"
     yield '# released = { model = "../exports/student" }'
     if blocks is None:
         yield "# The model has no two blocks of which one could be kept: no student here."
@@ -305,7 +305,7 @@ def _format_budgets(draft: Draft) -> Iterator[str]:
     if draft.label is not None and fewest < needed:
         yield f"# [budgets.slices] takes about {needed} gate rows of each label; one has {fewest}."
     elif draft.label is not None:
-        yield "# The most that one label or length may lose; it takes enough rows of each to show it:"
+        yield "# The most that one label or length may lose; each needs enough rows to show it:"
         yield "# [budgets.slices]"
         yield f"# {format_toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
 
@@ -325,7 +325,7 @@ def _explain_budgets(metric: str, gate: GateGroups, *, decidable: bool) -> Itera
     converted, trained = (f"{100 * low:g} to {100 * high:g} %" for low, high in (CONVERTED, TRAINED))
     yield f"if int8 changes {converted} of the answers and a student {trained}, and neither is worse."
     if gate.group_sizes is not None:
-        yield "A group may be lost as a whole, so many rows in few groups decide little."
+        yield "A variant may fail on a whole group, so many rows in few groups decide little."
     if not decidable:
         yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."
 

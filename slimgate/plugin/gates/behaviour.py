@@ -49,7 +49,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     findings = measured.findings
     if suite.setup.slices and not (shown_metrics or budgets.sliced_metrics):
         columns = ", ".join(suite.setup.slices)
-        finding = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns}"
+        finding = f"no metric is 0 or 1 per row, so the report has no slices by {columns}"
         findings = [*findings, finding]
     tokens = measure_token_kl(teacher, variant) if task.object.next_token else None
     if tokens is not None:

@@ -52,8 +52,8 @@ def find_worse_base(
 
     Only metrics and times with a budget count. Where the direction of a metric is not known, any other value
     counts. accepted: the reason for all changes of the gate, such as that of the acceptance. tolerant:
-    whether a base that is run again may be worse by a quarter of the smallest budget in points. A baseline is
-    not kept by this rule, because the base would get worse by a quarter in every release.
+    whether a base that is run again may be worse by a quarter of the smallest budget in points. `accept` is
+    not tolerant, because the base could then get worse by a quarter in every release.
     """
     worse = [*_list_slower(old, new), *_list_rescored(old, new), *_list_worse(old, new, tolerant=tolerant)]
     return [Weakening(about="settings", change=change, reason=accepted) for change in worse]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log
 from operator import ne
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
@@ -20,10 +20,6 @@ from slimgate.record.verdicts import Weakening
 from slimgate.results.base import BudgetFacts
 from slimgate.results.checks import BASELINE
 from slimgate.results.quality import WaitingBudget
-
-if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
-
 
 # Prefix of the keys of settings that hold a digest of code.
 CODE = "code."
@@ -211,9 +207,10 @@ def read_demands(record: RunRecord) -> Demands:
 
 
 def is_known_by_files(model: VariantRecord) -> bool:
-    """Whether the digest of a teacher's artifact identifies its answers; that of a server or a training not.
+    """Whether equal digests of a teacher's artifact mean equal answers. A server has no such digest.
 
-    The files of a trained teacher differ between machines by rounding, so its settings and rows are compared.
+    Nor has a trained teacher: its files differ between machines by rounding, so its settings and rows are
+    compared.
     """
     return model.artifact is not None and model.artifact.bytes is not None and not _is_trained(model)
 

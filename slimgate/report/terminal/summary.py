@@ -15,6 +15,7 @@ from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING, format_apart, format_count
 from slimgate.judge.budget_kinds import find_builds_budget, list_point_limits
 from slimgate.judge.message import format_builds, format_cap
+from slimgate.plugins.workloads import format_workload
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
@@ -28,7 +29,6 @@ from slimgate.report.status import (
     list_budgeted_metrics,
     list_models,
     list_verdicts,
-    list_workloads,
 )
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
@@ -146,7 +146,7 @@ def make_summary_table(record: RunRecord, where: str, *, width: int | None = Non
         shown = sorted(shown, key=_rank_severity)
     heads = {name: f"{name} {'growth, %' if _is_growth(record, name) else 'drop'}" for name in names}
     timed = choose_workloads(record)
-    speeds = f"speed-up ({' / '.join(timed)})" if timed != list_workloads(record) else "speed-up"
+    speeds = f"speed-up ({' / '.join(map(format_workload, timed))})" if timed else "speed-up"
     rows = [
         {
             "variant": escape_invisible(model.name),

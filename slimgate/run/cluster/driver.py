@@ -46,10 +46,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 # How often a task goes to another worker if one is lost; the task's own errors are not retried.
 RETRIES = 3
-EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 ARTIFACTS = "artifacts"
-# Kinds of entries of which slimgate knows the tasks that need them. Results that steps share with each other
-# have other kinds.
+# Kinds of entries for which slimgate knows which tasks need them. Results that steps share have other kinds.
 PLANNED_KINDS = (ARTIFACTS, "splits", "outcomes", "shapes")
 
 
@@ -85,8 +84,9 @@ class RayResult:
         yield f"Ray: {sum(self.hosts.values())} models in {self.seconds:.1f} s ({hosts or 'on no machine'})"
         for name in self.again:
             yield (
-                f"Ray: {name} is built again here: what a worker built is not in the store under its key "
-                "here (other data there, or a share that shows new files late?)"
+                f"Ray: {name} is built again here, because the store has no result of a worker under the key "
+                "of this machine (does the worker have other data, or does a network share show new files "
+                "late?)"
             )
 
 
@@ -107,7 +107,7 @@ def build_on_ray(request: RayRequest) -> RayResult | None:
 
 @contextmanager
 def _touch_mark(request: RayRequest) -> Iterator[str]:
-    """Writes a file to the store by which other machines recognize that they see it."""
+    """Writes a file into the store. A machine that sees this file shares the store."""
     mark = f"ray-{uuid4().hex}"
     run = next(iter(request.runs.values()))
     file = run.store.root / "locks" / mark
@@ -208,7 +208,7 @@ class _Driver:
                     refs[report] = task, packed
                 names = ", ".join(task_id.name for task_id in schedule.running)
                 progress(f"Ray · {names}", len(tasks) - schedule.count_left, len(tasks))
-                done, _ = self._ray.wait(list(refs), num_returns=1, timeout=EVERY_SECONDS)
+                done, _ = self._ray.wait(list(refs), num_returns=1, timeout=POLL_SECONDS)
                 for report in done:
                     self._take_result(schedule, report, *refs.pop(report))
         finally:  # after Ctrl-C: cancel running tasks

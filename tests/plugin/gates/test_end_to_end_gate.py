@@ -63,7 +63,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
     of_forward = [("p50_ms_max", "PASS")]
     assert limits == {"b2": of_forward, "b2-e2e": of_text, "b2x12": of_forward, "b2x12-e2e": of_text}
     assert list(failed) == ["b2-e2e", "b2x12-e2e"]
-    assert "pruned: b2-e2e end to end p50 1 ms" in failed["b2-e2e"]
+    assert "pruned: batch 2: end to end p50 1 ms" in failed["b2-e2e"]
     assert "end to end p95 1 ms" in failed["b2-e2e"]
     assert times["b2x12-e2e"].tokens == 12
     assert all(facts.tokenize_ms for facts in times.values())

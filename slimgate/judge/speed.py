@@ -264,6 +264,6 @@ def format_delay_message(workload: str, speedup: Speedup, share: float) -> str:
         )
     return (
         f"self-test, planted delay of {100 * share:.0f} %: {format_workload(workload)}: "
-        f"{speedup.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(speedup.noise_floor)}, "
-        f"{speedup.rounds} rounds): {outcome}"
+        f"{speedup.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}] "
+        f"({format_noise_floor(speedup.noise_floor)}, {speedup.rounds} rounds): {outcome}"
     )

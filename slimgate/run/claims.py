@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from slimgate.plugins.step import CLAIMS
+from slimgate.plugins.workloads import format_workload
 from slimgate.record.build import ClaimFacts
 
 _COUNTED = {
@@ -56,10 +57,12 @@ def check_speed_claims(
 def _check_speed(claim: ClaimFacts, speedups: Mapping[str, tuple[float, float]]) -> ClaimFacts:
     if not speedups:
         return claim
-    intervals = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())
+    intervals = "; ".join(
+        f"{format_workload(workload)}: {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items()
+    )
     holds = None
     if any(high < 1 for _, high in speedups.values()):
         holds = False
     elif all(low > 1 for low, _ in speedups.values()):
         holds = True
-    return claim.replace(held=holds, message=f"against the teacher {intervals}")
+    return claim.replace(held=holds, message=f"speed against the teacher, {intervals}")

@@ -245,8 +245,8 @@ def test_the_messages_of_a_planted_delay() -> None:
     )
     hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
     assert format_delay_message("b1", hidden, 0.1) == (
-        "self-test, planted delay of 10 %: batch 1: 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
-        "24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+        "self-test, planted delay of 10 %: batch 1: 0.99× the teacher's speed [0.84, 1.18] (noise floor "
+        "12.0 %, 24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
     )
 
 

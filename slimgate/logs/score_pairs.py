@@ -243,13 +243,13 @@ def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) ->
 def _describe_missing(paired: PairedTask, counts: Counts, unscored: Mask) -> str:
     """How many samples miss a score, and examples. unscored: (pairs,) whether a pair misses one."""
     parts = [
-        f"{count:,} {words}"
-        for count, words in (
-            (counts.only_base, "are only in the base's log"),
-            (counts.only_target, "are only in the target's log"),
-            (counts.unscored_base, "have no score in the base's log"),
-            (counts.unscored_target, "have no score in the target's log"),
-            (counts.unscored_both, "have no score in either log"),
+        f"{count:,} {verb if count > 1 else singular} {words}"
+        for count, singular, verb, words in (
+            (counts.only_base, "is", "are", "only in the base's log"),
+            (counts.only_target, "is", "are", "only in the target's log"),
+            (counts.unscored_base, "has", "have", "no score in the base's log"),
+            (counts.unscored_target, "has", "have", "no score in the target's log"),
+            (counts.unscored_both, "has", "have", "no score in either log"),
         )
         if count
     ]

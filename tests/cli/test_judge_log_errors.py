@@ -168,7 +168,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no samples": (_no_samples, r"/samples_gsm8k_.*\.jsonl: no samples, expected at least one; run "),
     "fewer samples": (
         _fewer_samples,
-        r'1 are only in the base\'s log \("1"\): --missing drop leaves them out',
+        r'1 is only in the base\'s log \("1"\): --missing drop leaves them out',
     ),
     "several models": (
         _two_models,

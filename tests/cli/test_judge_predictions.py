@@ -237,6 +237,20 @@ def test_a_target_has_a_number_only_if_its_name_is_taken(tmp_path: Path) -> None
     assert list(name_targets(paths)) == ["a-int8", "a-2", "a", "a-3", "target"]
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("2025-10-14T16-12-57-00-00_gsm8k_97f536cd5b3930860129.eval", "gsm8k"),
+        ("2025-10-14T16-12-57+00-00_gsm8k_model-20b_2aR7kXq9Wb3nTz8LmVc4Yd.eval", "gsm8k_model-20b"),
+        ("2025-10-14_gsm8k.eval", "2025-10-14_gsm8k"),
+    ],
+    ids=["task", "task and model", "another name"],
+)
+def test_the_name_of_a_log_of_inspect_has_no_time_and_no_id(file: str, name: str) -> None:
+    """compare finds a target by its name, so the name must be the same in each release."""
+    assert list(name_targets([Path(file)])) == [name]
+
+
 def table(path: Path, metric: str, score: float, **columns: object) -> str:
     rows = {"id": range(300), "metric": [metric] * 300, "score": [score, score / 2] * 150}
     more = {name: [value] * 300 for name, value in columns.items()}

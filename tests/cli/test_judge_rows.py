@@ -177,7 +177,7 @@ def test_cases_of_deepeval_without_any_metric_are_missing(judge: Judge, tmp_path
         (tmp_path / f"{name}.json").write_text(json.dumps({"testCases": cases}), "utf-8")
     code, _, err = judge(tmp_path / "base.json", tmp_path / "target.json")
     assert code == 4
-    assert 'EM, EM.success, EM 2: of 300 samples 1 have no score in either log ("0")' in err
+    assert 'EM, EM.success, EM 2: of 300 samples 1 has no score in either log ("0")' in err
 
 
 def test_queries_that_mteb_did_not_answer_are_missing(judge: Judge, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_queries_that_mteb_did_not_answer_are_missing(judge: Judge, tmp_path: Pa
         (tmp_path / name / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}", "utf-8")
     code, _, err = judge(tmp_path / "base", tmp_path / "target")
     assert code == 4
-    assert 'of 8 samples 1 have no score in either log ("q0"), first error "no prediction"' in err
+    assert 'of 8 samples 1 has no score in either log ("q0"), first error "no prediction"' in err
     _, out, _ = judge(tmp_path / "base", tmp_path / "target", "--missing", "drop")
     assert "1 queries have no right documents and are not judged" in out
 

@@ -191,7 +191,7 @@ def test_names_of_models_may_have_an_equals_sign() -> None:
 def test_the_command_takes_one_file(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "base=large", "--model", "target=small", "--metric", "pass"]
     assert main(["judge", str(log_file), *options]) == 0
-    assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
+    assert "small against large, read as logs of promptfoo" in capsys.readouterr().out
     assert main(["judge", str(log_file), str(log_file)]) == 4
     assert capsys.readouterr().err.count("large, small") == 1
     assert main(["judge", str(log_file), str(log_file)]) == 4
@@ -302,3 +302,18 @@ def test_a_prompt_of_messages_is_compared_as_text(tmp_path: Path) -> None:
     file.write_text(json.dumps(content), "utf-8")
     [row, _] = read_log(file).tasks[""].rows()
     assert row.prompt == row.keys["prompt"] == '{"content": "2 + 3", "role": "user"}'
+
+
+def test_the_chosen_model_is_the_name_of_the_target(
+    log_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the name of the file, which holds the base too; also in the budgets of one target."""
+    budgets = tmp_path / "budgets.toml"
+    budgets.write_text(
+        "[budgets]\npass = { drop_points = 1.0 }\n[budgets.variants.small]\npass = { floor = 0.9 }\n"
+    )
+    choice = ("--model", "base=large", "--model", "target=small")
+    assert main(["judge", str(log_file), *choice, "--budgets", str(budgets)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("small against large, read as logs of promptfoo")
+    assert "small: pass 0.875" in out

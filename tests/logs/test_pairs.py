@@ -259,7 +259,7 @@ def test_a_value_that_is_a_text_in_some_samples_is_missing_there() -> None:
     paired = pair_rows(base, base, differences=differences)
     assert differences.notes == []
     assert pair_scores(paired, "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 2 samples 1 have no score in either log ("1")' in read_refusal(differences)
+    assert 'gsm8k/em: of 2 samples 1 has no score in either log ("1")' in read_refusal(differences)
 
 
 def test_a_log_that_holds_fewer_samples_than_it_ran_is_noted() -> None:
@@ -386,7 +386,7 @@ def test_differences_of_many_tasks_are_in_one_message() -> None:
         "base and target are not comparable: a, b, c and 2 more: shots 0 and 5; a, b, c and 2 more: "
         "prompts differ in "
         '1 of 1 sample ("0"); accept them by --allow shots --allow prompt; and a/em, b/em, c/em and 2 more: '
-        'of 1 sample 1 have no score in the target\'s log ("0"): --missing drop leaves them out, --missing '
+        'of 1 sample 1 has no score in the target\'s log ("0"): --missing drop leaves them out, --missing '
         "as-wrong counts those that only the target lacks as wrong"
     )
 

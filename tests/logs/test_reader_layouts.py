@@ -433,9 +433,7 @@ def test_a_sample_with_an_error_and_a_score_is_missing(tmp_path: Path) -> None:
     failed = {"error": {"message": "time-out"}}
     base = write_inspect(tmp_path / "base.json", [make_sample(1, "C"), make_sample(2, "I", **failed)])
     target = write_inspect(tmp_path / "int4.json", [make_sample(1, "C"), make_sample(2, "I")])
-    with pytest.raises(
-        DataError, match=r'1 have no score in the base\'s log \("2"\), first error "time-out"'
-    ):
+    with pytest.raises(DataError, match=r'1 has no score in the base\'s log \("2"\), first error "time-out"'):
         judge(base, target, directions={"grade": True})
     counts = judge(base, target, directions={"grade": True}, missing="drop").comparisons[0].counts
     assert (counts.judged, counts.unscored_base) == (1, 1)

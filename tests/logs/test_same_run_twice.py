@@ -135,8 +135,8 @@ def test_a_target_that_is_given_twice_is_refused(judge: Judge, tmp_path: Path) -
 def test_assert_within_warns_of_the_notes_on_logs(tmp_path: Path) -> None:
     base = write_table(tmp_path / "base.jsonl", SCORES)
     target = write_table(tmp_path / "target.jsonl", [1.0, *SCORES[1:-1]])
-    with pytest.warns(UserWarning, match="of 400 samples 1 are only in the base's log") as warned:
+    with pytest.warns(UserWarning, match="of 400 samples 1 is only in the base's log") as warned:
         assert_within(base, target, drop_points=5, missing="drop", higher_is_better=["em"])
     assert warned[0].filename == __file__
-    with pytest.raises(DataError, match="1 are only in the base's log"):
+    with pytest.raises(DataError, match="1 is only in the base's log"):
         assert_within(base, target, drop_points=5)

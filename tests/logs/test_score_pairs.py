@@ -49,18 +49,18 @@ def test_samples_that_are_left_are_counted_up() -> None:
 
 
 MISSING: dict[str, tuple[Scores, Scores, str, Counts]] = {
-    "in the base": ([None, 0.0], [1.0, 0.0], "1 have no score in the base's log", Counts(1, unscored_base=1)),
+    "in the base": ([None, 0.0], [1.0, 0.0], "1 has no score in the base's log", Counts(1, unscored_base=1)),
     "in the target": (
         [1.0, 0.0],
         [None, 0.0],
-        "1 have no score in the target's log",
+        "1 has no score in the target's log",
         Counts(1, unscored_target=1),
     ),
-    "in both": ([None, 0.0], [None, 0.0], "1 have no score in either log", Counts(1, unscored_both=1)),
+    "in both": ([None, 0.0], [None, 0.0], "1 has no score in either log", Counts(1, unscored_both=1)),
     "as NaN in both": (
         [float("nan"), 0.0],
         [None, 0.0],
-        "1 have no score in either log",
+        "1 has no score in either log",
         Counts(1, unscored_both=1),
     ),
 }
@@ -90,8 +90,8 @@ def test_missing_scores_as_wrong_are_the_worst_value() -> None:
     assert counts.missing == 3
     assert scores == [[1.0, 1.0], [0.0, 1.0]]
     assert noted.notes == [
-        "gsm8k/em: of 4 samples 1 have no score in the base's log, 1 have no score in the target's log, "
-        "1 have no "
+        "gsm8k/em: of 4 samples 1 has no score in the base's log, 1 has no score in the target's log, "
+        "1 has no "
         'score in either log ("0", "1", "2"): wrong if only the target has no score, left out if the base '
         "has none (--missing as-wrong)"
     ]
@@ -145,12 +145,10 @@ def test_samples_of_one_log_alone_are_counted_with_examples() -> None:
     base, target = make_rows(SCORED), make_rows(SCORED[1:], first=1)
     differences = make_differences()
     assert pair_scores(pair_rows(base, target), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are only in the base\'s log ("0"): --missing' in read_refusal(
-        differences
-    )
+    assert 'gsm8k/em: of 4 samples 1 is only in the base\'s log ("0"): --missing' in read_refusal(differences)
     differences = make_differences()
     assert pair_scores(pair_rows(target, base), "em", Rules(), differences) is None
-    assert 'gsm8k/em: of 4 samples 1 are only in the target\'s log ("0"): --missing' in read_refusal(
+    assert 'gsm8k/em: of 4 samples 1 is only in the target\'s log ("0"): --missing' in read_refusal(
         differences
     )
     counts, scores, _ = count_pairs(base, target, Rules(missing="drop"))
@@ -184,7 +182,7 @@ def test_both_kinds_of_missing_samples_are_in_one_count() -> None:
     differences = make_differences()
     assert pair_scores(pair_rows(base, target), "em", Rules(), differences) is None
     assert (
-        "gsm8k/em: of 4 samples 1 are only in the base's log, 1 have no score in the base's log "
+        "gsm8k/em: of 4 samples 1 is only in the base's log, 1 has no score in the base's log "
         '("0"): --missing' in read_refusal(differences)
     )
 

@@ -271,7 +271,7 @@ def test_a_sample_of_opencompass_without_detail_is_missing(tmp_path: Path, detai
         results = json.loads(file.read_text())
         results["details"][5] = detail
         logs.append(write_json(file, results))
-    with pytest.raises(DataError, match=r"correct: of 8 samples 1 have no score in either log \(\"5\"\)"):
+    with pytest.raises(DataError, match=r"correct: of 8 samples 1 has no score in either log \(\"5\"\)"):
         judged(*logs)
 
 
@@ -283,7 +283,7 @@ def test_an_instance_of_helm_without_a_score_is_missing(tmp_path: Path, stats: l
         entries = json.loads(file.read_text())
         entries[5]["stats"] = stats
         logs.append(write_json(file, entries).parent)
-    with pytest.raises(DataError, match=r"of 8 samples 1 have no score in either log \(\"id5\"\)"):
+    with pytest.raises(DataError, match=r"of 8 samples 1 has no score in either log \(\"id5\"\)"):
         judged(*logs)
 
 

@@ -283,7 +283,7 @@ def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> Non
     base[1].write_text("\n".join(base[1].read_text().splitlines()[:-1]) + "\n")
     arguments = "--base", *base, "--target", *target, *UP, "--drop-points", 20
     code, _, err = judge(*arguments)
-    assert (code, "1 have no score in the base's log" in err) == (4, True)
+    assert (code, "1 has no score in the base's log" in err) == (4, True)
     _, out, _ = judge(*arguments, "--missing", "drop", "--json")
     assert read_quality(out)["n"] == N - 1
     _, out, _ = judge(*arguments, "--missing", "as-wrong", "--json")

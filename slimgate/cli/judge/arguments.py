@@ -33,10 +33,20 @@ _DEFAULTS = {"missing": "fail", "same_id": "fail", "analyses": 1}
 _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 
+# Inspect names a log by its time, its task or model, and an id. The time and the id differ in each release.
+_INSPECT_STEM = re.compile(r"\d{4}-\d\d-\d\dT[-+\d]+_(?P<name>.+)_[0-9A-Za-z]{18,24}")
+
+
 def name_target(path: Path) -> str:
     """The name of a file or folder, as a record can have it."""
     stem = path.resolve().name if path.is_dir() else path.stem
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+    match = _INSPECT_STEM.fullmatch(stem)
+    return make_name(match["name"] if match else stem)
+
+
+def make_name(text: str) -> str:
+    """The text with only the characters that a name in a record can have."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "target"
     return "target" if name == "teacher" else name
 
 

@@ -50,11 +50,11 @@ def _check_names(tables: Mapping[str, Any], targets: Mapping[str, Path], shown: 
     for name, path in targets.items():
         shared = name_target(path)
         table = next((table for table in (shared, name) if table in variants), None)
-        if name != shared and table is not None:
-            paths = " and ".join(str(path) for path in targets.values() if name_target(path) == shared)
+        paths = [str(path) for path in targets.values() if name_target(path) == shared]
+        if len(paths) > 1 and name != shared and table is not None:
             raise SuiteError(
-                f"{shown} [budgets.variants.{table}]: {paths} have the same name {shared}, so the table "
-                "does not say which it is for; give them different names, or judge them one by one"
+                f"{shown} [budgets.variants.{table}]: {' and '.join(paths)} have the same name {shared}, so "
+                "the table does not say which it is for; give them different names, or judge them one by one"
             )
 
 

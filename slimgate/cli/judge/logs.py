@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from slimgate.cli.judge.arguments import (
     OF_PREDICTIONS,
     format_flag,
     list_changed,
+    make_name,
     name_targets,
 )
 from slimgate.cli.judge.environment import add_environments, explain_environment
@@ -24,7 +25,7 @@ from slimgate.logs.directions import read_directions
 from slimgate.logs.find import has_predictions, read_any_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.rules import Rules, check_allowed
-from slimgate.logs.runs import choose_runs, parse_choices
+from slimgate.logs.runs import TARGET, choose_runs, parse_choices
 from slimgate.logs.same_run import LogFiles
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.environments import EnvironmentChanges
@@ -92,7 +93,8 @@ def _judge_answers(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.log_output import format_log_verdicts, list_details
 
-    rules, targets = _read_rules(options), name_targets(options.variants)
+    rules = _read_rules(options)
+    targets = _name_log_targets(options.variants, rules)
     changes: dict[str, EnvironmentChanges] = {}
 
     def explain(name: str, base: Log, target: Log) -> None:
@@ -117,6 +119,13 @@ def _judge_answers(options: argparse.Namespace) -> int:
     if options.explain_environment:
         details = add_environments(details, changes)
     return finish(options, files, lambda: format_log_verdicts(files), details)
+
+
+def _name_log_targets(paths: Sequence[Path], rules: Rules) -> dict[str, Path]:
+    """The targets by name. If `--model` chooses the model of a single target, this is its name."""
+    if len(paths) == 1 and (model := rules.models.get(TARGET)) is not None:
+        return {make_name(model): paths[0]}
+    return name_targets(paths)
 
 
 def _read_rules(options: argparse.Namespace) -> Rules:

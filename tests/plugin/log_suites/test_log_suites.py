@@ -420,7 +420,7 @@ def test_errors_name_the_target_that_lacks_a_sample(
     scores = {"gsm8k": [1.0] * 150 + [0.0] * 49, "arc": [1.0] * 10 + [0.0] * 50}
     counts = {"gsm8k": {"original": 9999, "effective": 200}, "arc": {"original": 9999, "effective": 60}}
     write_lm_eval(repository / "logs/bad", scores, results={"n-samples": counts})
-    words = "bad: gsm8k/acc: of 200 samples 1 are only in the base's log"
+    words = "bad: gsm8k/acc: of 200 samples 1 is only in the base's log"
     ran = run_pytest(repository, "bench/logs.toml")
     assert any(line.startswith(f"exit code 4: bench/logs.toml: {words}") for line in ran.lines), ran.lines
 

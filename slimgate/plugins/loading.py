@@ -100,6 +100,15 @@ SHARED_STEP_FOLDERS = ("layers", "training")
 _named: dict[str, dict[str, Any]] = {}
 
 
+def _name_kind(kind: str) -> str:
+    """A kind of plug-in as messages name it."""
+    return "reader of logs" if kind == "log" else kind
+
+
+def _name_plugin(kind: str, name: str) -> str:
+    return f'{_name_kind(kind)} "{name}"'
+
+
 @cache
 def list_modules(kind: str) -> dict[str, str]:
     """Name -> module of slimgate's plug-ins of a kind: the public files of its folders."""
@@ -155,7 +164,7 @@ def load(kind: str, name: str) -> Any:
         hint = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "step" and not hint and not suggestion.startswith("."):
             hint = "; `slimgate steps` describes them"
-        raise SuiteError(f'"{name}": no such {kind}{suggestion}{hint}')
+        raise SuiteError(f'"{name}": no such {_name_kind(kind)}{suggestion}{hint}')
     return getattr(importlib.import_module(list_modules(kind)[name]), OBJECT_NAMES[kind])
 
 
@@ -220,7 +229,7 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
-            f'{kind} "{name}" is the name of several plug-ins: {", ".join([*sources, *installed])}; '
+            f"{_name_plugin(kind, name)} is the name of several plug-ins: {', '.join([*sources, *installed])}; "
             "uninstall one, or rename it in its package's entry points"
         )
     return list_installed_plugins(kind)[name][0].value if installed else None
@@ -269,7 +278,7 @@ def read_docstring(plugin: object) -> str:
 def load_user_object(kind: str, name: str) -> Any:
     """The object that a user's "package.module:object" or "package:module" names. Raises SuiteError."""
     if not DOTTED.fullmatch(name):
-        raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
+        raise SuiteError(f'"{name}": no such {_name_kind(kind)}; your own is named "package.module:object"')
     module_name, _, attribute = name.partition(":")
     module = _import_module(kind, name, module_name)
     value = getattr(module, attribute, None)
@@ -278,7 +287,7 @@ def load_user_object(kind: str, name: str) -> Any:
     if value is None:
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SuiteError(
-            f'{kind} "{name}": {module_name} has no {attribute}{format_suggestion(attribute, public)}'
+            f"{_name_plugin(kind, name)}: {module_name} has no {attribute}{format_suggestion(attribute, public)}"
         )
     return value
 
@@ -291,14 +300,16 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
         return module
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
+            raise SuiteError(
+                f"{_name_plugin(kind, name)}: importing {module_name} failed: {error}"
+            ) from error
         where = "expected it in the rootdir, next to the suite, or installed"
-        raise SuiteError(f'{kind} "{name}": no module {error.name}; {where}') from error
+        raise SuiteError(f"{_name_plugin(kind, name)}: no module {error.name}; {where}") from error
     except SuiteError as error:
-        raise SuiteError(f'{kind} "{name}": {error}') from None
+        raise SuiteError(f"{_name_plugin(kind, name)}: {error}") from None
     except Exception as error:  # the user's module may raise anything; it becomes one line
         raise SuiteError(
-            f'{kind} "{name}": importing {module_name} failed: {type(error).__name__}: {error}'
+            f"{_name_plugin(kind, name)}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -310,4 +321,4 @@ def _load_user_plugin(kind: str, name: str, path: str) -> Any:
     try:
         return make_plugin(kind, plugin)
     except SuiteError as error:
-        raise SuiteError(f'{kind} "{name}": {error}') from error.__cause__
+        raise SuiteError(f"{_name_plugin(kind, name)}: {error}") from error.__cause__

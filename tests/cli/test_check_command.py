@@ -230,7 +230,7 @@ def test_variants_that_say_that_they_do_not_gate_need_no_budget(
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('format = "lmeval"', "no such log. Did you mean lm_eval?"),
+        ('format = "lmeval"', "no such reader of logs. Did you mean lm_eval?"),
         ('kind = "kl_logs"', 'base was given with kind = "kl_logs"; leave it out'),
         ('kind = "prediction"', '[logs] kind: "prediction" was given, expected'),
     ],

@@ -236,7 +236,7 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
             ["--allow", "promt"],
             "--allow promt: expected one of tasks, metrics, document, prompt.*Did you mean prompt",
         ),
-        (["--format", "lmeval"], '"lmeval": no such log.*Did you mean lm_eval'),
+        (["--format", "lmeval"], '"lmeval": no such reader of logs.*Did you mean lm_eval'),
         (["--label", "x"], "--label was given with logs"),
         (["--budgets", "missing.toml"], "missing.toml: cannot be read: No such file"),
     ],

@@ -229,7 +229,8 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
-            f"{_name_plugin(kind, name)} is the name of several plug-ins: {', '.join([*sources, *installed])}; "
+            f"{_name_plugin(kind, name)} is the name of several plug-ins: "
+            f"{', '.join([*sources, *installed])}; "
             "uninstall one, or rename it in its package's entry points"
         )
     return list_installed_plugins(kind)[name][0].value if installed else None
@@ -287,7 +288,8 @@ def load_user_object(kind: str, name: str) -> Any:
     if value is None:
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SuiteError(
-            f"{_name_plugin(kind, name)}: {module_name} has no {attribute}{format_suggestion(attribute, public)}"
+            f"{_name_plugin(kind, name)}: {module_name} has no "
+            f"{attribute}{format_suggestion(attribute, public)}"
         )
     return value
 

@@ -12,7 +12,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -55,18 +55,14 @@ def ignore_closed_pipes() -> Iterator[list[str]]:
             if stream is None:
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
             elif is_standard:  # another stream belongs to other code, such as pytest
-                reopened = _reopen_stream(stream, problems if stream is sys.stdout else [])
+                stream.flush()
+                output = _Output(stream.fileno(), problems if stream is sys.stdout else [])
+                reopened = io.TextIOWrapper(
+                    io.BufferedWriter(output),
+                    encoding=stream.encoding,
+                    errors=stream.errors,
+                    line_buffering=stream.isatty() or stream is sys.stderr,
+                )
                 stack.enter_context(redirect(reopened))
                 stack.callback(reopened.flush)
         yield problems
-
-
-def _reopen_stream(stream: TextIO, problems: list[str]) -> TextIO:
-    """The same file as a stream to which writing does not fail without a reader."""
-    stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), problems)),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.isatty() or stream is sys.stderr,
-    )

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# An object that another program wrote. Nothing promises the types of its values, so mypy checks no use of
+# them. Readers raise an error if they use a value of another type.
+JsonObject = Mapping[str, Any]
 NOT_JSON = (ValueError, RecursionError)
 # The largest known tokenizer.json has about 35 MB, a config.json has kilobytes.
 MAX_BYTES = 100_000_000

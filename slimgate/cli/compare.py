@@ -75,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
     new = read_record_file(options.new)
     older = _read_older(options.old, new)
-    compared = _choose_compared(older, new)
+    # no record is of NEW's suite after a renaming
+    of_suite = [record for record in older if record.record.suite.path == new.record.suite.path]
+    compared = (of_suite or older)[-1]
     comparison = compare(compared, new)
     environment = None
     if options.explain_environment:
@@ -132,12 +134,6 @@ def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
     if not older:
         raise DataError(f"{new.file}: the same record was given as OLD and as NEW, expected two records")
     return sorted(older, key=lambda baseline: baseline.at)
-
-
-def _choose_compared(older: Sequence[StoredRecord], new: StoredRecord) -> StoredRecord:
-    """The newest record of NEW's suite; the newest of all if none is of that suite, as after a renaming."""
-    of_suite = [record for record in older if record.record.suite.path == new.record.suite.path]
-    return (of_suite or older)[-1]
 
 
 def _format_text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:

@@ -17,7 +17,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -83,7 +83,9 @@ MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_LINE = 16 * 2**20  # characters
 ROWS_AT_ONCE = 10_000  # rows of a text file that become one piece of the table
 SEPARATORS = {"csv": ",", "tsv": "\t"}
-_NO_QUOTES = "add quotes = false to the source (slimgate init: --no-quotes)"
+_NO_QUOTES = (
+    "if double quotes are part of the texts, add quotes = false to the source (slimgate init: --no-quotes)"
+)
 
 
 def recognize_format(path: Path) -> str | None:
@@ -285,9 +287,12 @@ def _read_header_names(file: RowFile) -> tuple[str, ...]:
 
 def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
     """Raises DataError if a header has another separator, the same name twice, or an empty name."""
-    if len(names) == 1 and (other := _find_other_separator(names[0], SEPARATORS[file.format])):
+    known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    del known[SEPARATORS[file.format]]
+    others = [name for sign, name in known.items() if len(names) == 1 and sign in names[0]]
+    if others:
         raise DataError(
-            f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
+            f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {others[0]}; "
             "save the file with commas as .csv, or with tabs as .tsv"
         )
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
@@ -302,12 +307,6 @@ def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
         f"{file.path}: the header has {problem}, expected a different name for each "
         f"column, found: {actual}{hint}"
     )
-
-
-def _find_other_separator(header: str, separator: str) -> str | None:
-    """The separator that a header with one column seems to have instead; None if there is none."""
-    known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-    return next((name for sign, name in known.items() if sign != separator and sign in header), None)
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -369,8 +368,7 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     copy = _copy_as_utf8(file, scratch)
     names = read_column_names(file)
     if file.quotes:
-        hint = f"if double quotes are part of the texts, {_NO_QUOTES}"
-        refuse_joined_rows(copy, SEPARATORS[file.format], shown=file.path, hint=hint)
+        refuse_joined_rows(copy, SEPARATORS[file.format], shown=file.path, hint=_NO_QUOTES)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
@@ -381,7 +379,6 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
             scratch,
             sep=SEPARATORS[file.format],
             quoting=csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE,
-            hint=_make_quotes_hint if file.quotes else None,
             keep_default_na=False,
             index_col=False,
             features=datasets.Features({name: datasets.Value("string") for name in names}),
@@ -412,26 +409,8 @@ def _copy_as_utf8(file: RowFile, scratch: Path) -> Path:
     return Path(copy)
 
 
-def _make_quotes_hint(message: str) -> str:
-    """A hint for a csv that cannot be split: a quote inside a text begins a field that does not end."""
-    if "tokenizing" not in message:
-        return ""
-    return f"; if double quotes are part of the texts, {_NO_QUOTES}"
-
-
-def _load_with_datasets(
-    kind: str,
-    path: Path,
-    file: RowFile,
-    scratch: Path,
-    *,
-    hint: Callable[[str], str] | None = None,
-    **options: object,
-) -> pa.Table:
-    """Loads a local file with datasets, memory-mapped from `scratch`. path: `file`, or a copy of it.
-
-    hint(message): what to do about an error.
-    """
+def _load_with_datasets(kind: str, path: Path, file: RowFile, scratch: Path, **options: object) -> pa.Table:
+    """Loads a local file with datasets, memory-mapped from `scratch`. path: `file`, or a copy of it."""
     import datasets
 
     with _silence_datasets(datasets):
@@ -447,8 +426,9 @@ def _load_with_datasets(
             if "corresponds to no data" in str(error):
                 raise DataError(f"{file.path} has no rows, expected at least one below its header") from None
             cause = " ".join(str(error.__cause__ or error).split())
-            todo = hint(cause) if hint is not None else ""
-            raise DataError(f"{file.path} cannot be read as {file.format}: {cause}{todo}") from error
+            # a quote inside a text of a csv begins a field that does not end
+            hint = f"; {_NO_QUOTES}" if kind == "csv" and file.quotes and "tokenizing" in cause else ""
+            raise DataError(f"{file.path} cannot be read as {file.format}: {cause}{hint}") from error
     return rows.data.table.replace_schema_metadata(None)
 
 

@@ -37,7 +37,10 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     A two-sided budget gives no PASS if it also allows a rise to the best value. Budgets that do not limit a
     change, such as a floor, stay as they are, and so do those on metrics without such an end.
     """
-    allowed = [_compute_allowed_points(budget, judged.teacher) for budget in judged.budgets]
+    allowed = [
+        100 * list_metric_kinds()[budget.kind].allowed_drop(budget.limit, judged.teacher)
+        for budget in judged.budgets
+    ]
     sure = [
         budget.verdict is not Verdict.FAIL
         and list_metric_kinds()[budget.kind].question in _OF_CHANGES
@@ -125,11 +128,6 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
             withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
     withheld = {**judged.withheld, **withheld}
     return replace(judged, slices=slices, budgets=tuple(budgets), withheld=withheld)
-
-
-def _compute_allowed_points(budget: BudgetFacts, base: float) -> float:
-    """The drop that a budget allows, in points."""
-    return 100 * list_metric_kinds()[budget.kind].allowed_drop(budget.limit, base)
 
 
 def _cannot_fail(metric: MetricProperties, base: float, limit: float) -> bool:

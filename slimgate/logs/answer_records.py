@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
     return BehaviourFacts.model_validate(facts)
 
 
-def _quote_sample(sample: QuotedSample) -> dict[str, Any]:
+def _quote_sample(sample: QuotedSample) -> dict[str, object]:
     return {
         "id": f"{sample.comparison}: {sample.id}",
         "label": _cut_text(sample.base.target),
@@ -166,7 +166,7 @@ def _is_computed(comparison: Comparison) -> bool:
     return comparison.metric in ANSWER_METRICS or comparison.corpus is not None
 
 
-def _describe_comparison(same: Sequence[Comparison], tool: str) -> dict[str, Any]:
+def _describe_comparison(same: Sequence[Comparison], tool: str) -> dict[str, object]:
     """The entry of a comparison. same: the comparison of each target. tool: that wrote the base's log."""
     first = same[0]
     ends = first.score_range
@@ -216,7 +216,7 @@ def _name_place(comparison: Comparison) -> str:
     return format_place(comparison.task, comparison.filter) or ALL_SAMPLES
 
 
-def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
+def _describe_slices(verdicts: LogVerdicts) -> dict[str, object]:
     """The entry `slices`: by name, the comparison, field, value and samples of each; {} without slices."""
     slices = {
         part.name: {

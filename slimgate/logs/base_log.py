@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from slimgate._system.files import replacing
-from slimgate._system.json_text import convert_to_json
+from slimgate._system.json_text import JsonObject, convert_to_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import count_characters
@@ -59,7 +59,7 @@ def write_base_log(log: Log, path: Path) -> None:
     """Reads the log once more and writes its samples. A row group holds rows of one task."""
     import pyarrow.parquet as pq
 
-    tasks: dict[str, Any] = {}
+    tasks: dict[str, dict[str, object]] = {}
     groups = 0
     with replacing(path) as new, pq.ParquetWriter(new, _SCHEMA, compression="zstd") as writer:
         for name, task in log.tasks.items():
@@ -96,7 +96,7 @@ def write_base_log(log: Log, path: Path) -> None:
         writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
 
 
-def _make_columns(row: Row) -> dict[str, Any]:
+def _make_columns(row: Row) -> dict[str, object]:
     keys = {key: row.keys[key] for key in PER_SAMPLE if key in row.keys}
     return {
         "id": row.id,
@@ -174,7 +174,7 @@ def read_base_log(file: Path, shown: str) -> Log:
     )
 
 
-def read_about(file: Path) -> Any:
+def read_about(file: Path) -> JsonObject | None:
     """What the file's metadata says about the log; None if another program wrote the file."""
     with open_parquet(file) as parquet:
         metadata = (parquet.metadata.metadata or {}).get(_ABOUT)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, list_names
@@ -344,9 +344,11 @@ def read_ranges(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Rang
     return tuple(ranges)
 
 
-def parse_budget_tables(data: Mapping[str, Any], shown: str) -> LogBudgets:
+def parse_budget_tables(data: Mapping[str, object], shown: str) -> LogBudgets:
     """Reads the tables [budgets], [pooled] and [ranges]. Raises SuiteError."""
     stated = data.get("budgets", {})
+    if not isinstance(stated, Mapping):
+        raise SuiteError(f"{shown} budgets: {stated!r} was given, expected a table [budgets]")
     slices = read_slice_budgets(stated[SLICES], shown, read_limits) if SLICES in stated else ()
     patterns = tuple(
         (name, read_limits(value, f'{shown} [budgets] "{name}"'))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ def count_changed_answers(paired: PairedTask, scores: PairedScores) -> int | Non
 
 def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
     """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
-    row_ids = np.empty(len(scores.base), dtype=SHOWN_ID)
+    row_ids = cast(Texts, np.empty(len(scores.base), dtype=SHOWN_ID))
     in_base, only_in_target = scores.base_rows >= 0, scores.base_rows < 0
     for rows, at, samples in (
         (in_base, scores.base_rows, paired.base),
@@ -85,10 +85,10 @@ def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
     ):
         if rows.any():
             _copy_ids(row_ids, np.flatnonzero(rows), samples.ids, at)
-    return cast(Texts, row_ids)
+    return row_ids
 
 
-def _copy_ids(row_ids: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
+def _copy_ids(row_ids: Texts, rows: Ints, ids: pa.Array, at: Ints) -> None:
     """Copies the ids of some rows, a part at a time: ten million Python texts take half a gigabyte.
 
     at: (rows of row_ids,) the places of the rows in `ids`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -163,12 +162,12 @@ def compare_settings(
 
 def _select_compared(
     setting: str,
-    values: tuple[Any, Any],
+    values: tuple[object, object],
     tasks: tuple[TaskLog, TaskLog],
     unshared: list[str],
     *,
     same_version: bool,
-) -> tuple[Any, Any]:
+) -> tuple[object, object]:
     """The parts of a setting's values that differ. unshared: gets options that only one log has."""
     if any(setting in task.partial_settings for task in tasks):
         values = _keep_stated(*values)
@@ -178,20 +177,22 @@ def _select_compared(
     return _keep_differing(*values)
 
 
-def _keep_stated(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keeps the options that both logs state, with their complete values."""
+def _keep_stated(before: object, after: object) -> tuple[object, object]:
+    """Keeps the options that both logs state, with their complete values; else both as they are."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return before, after
     shared = [key for key in before if before[key] is not None and after.get(key) is not None]
     return {key: before[key] for key in shared}, {key: after[key] for key in shared}
 
 
-def _has_same_steps(setting: str, before: Any, after: Any) -> bool:
+def _has_same_steps(setting: str, before: object, after: object) -> bool:
     """Whether both have the same steps, so that only options of steps can differ. Only filters have steps."""
     return setting != FILTERS or (
         isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys()
     )
 
 
-def _keep_shared(before: Any, after: Any, prefix: str, unshared: list[str]) -> tuple[Any, Any]:
+def _keep_shared(before: object, after: object, prefix: str, unshared: list[str]) -> tuple[object, object]:
     """Keeps the options that both have, at every depth.
 
     prefix: the keys that lead to these values, each with a dot. unshared: gets the options that only one has,
@@ -215,7 +216,7 @@ def _keep_shared(before: Any, after: Any, prefix: str, unshared: list[str]) -> t
     return (None, None) if _is_empty(before) and _is_empty(after) else (before, after)
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     if isinstance(value, dict):
         return all(map(_is_empty, value.values()))
     return value in (None, "", [])

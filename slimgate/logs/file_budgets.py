@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
@@ -97,7 +97,7 @@ class FileBudgets:
         return self.answers.has_limit or bool(self.limits.quality or self.limits.on_times) or behaviour
 
 
-def read_budget_tables(path: Path) -> Mapping[str, Any]:
+def read_budget_tables(path: Path) -> Mapping[str, object]:
     """[budgets], [pooled] and [ranges] of a TOML file, which may be a suite: its other tables are left out.
 
     Raises SuiteError for a file that cannot be read, and for a table that no suite has.
@@ -107,7 +107,7 @@ def read_budget_tables(path: Path) -> Mapping[str, Any]:
     return _check_tables({name: table for name, table in tables.items() if name not in of_suites}, str(path))
 
 
-def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]:
+def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, object]:
     for name in tables:
         if name == "variants":
             raise SuiteError(
@@ -123,7 +123,7 @@ def _check_tables(tables: Mapping[str, object], shown: str) -> Mapping[str, Any]
 
 
 def read_file_budgets(
-    tables: Mapping[str, Any],
+    tables: Mapping[str, object],
     kind: FileKind,
     target: str,
     shown: str,
@@ -160,7 +160,7 @@ def read_file_budgets(
     for place in places:
         _check_keys(kind, place, tables, shown)
     if kind == ANSWERS:
-        limits = _read_patterns(tables, target, shown)
+        limits = _read_patterns(tables, budgets, target, shown)
     else:
         limits = _read_limits(tables, target, shown, tuple(names), kind)
     if not limits.has_limit and not limits.switched_off:
@@ -213,7 +213,7 @@ def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:
         yield from of_metric
 
 
-def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> SuiteError:
+def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, object], shown: str) -> SuiteError:
     """The error about a table that files of this kind are not judged by."""
     actual = format_value(find_value(tables, loc))
     problem = f"{actual} was given, but {kind} are judged by {JUDGED_BY[kind]}; leave it out"
@@ -222,7 +222,7 @@ def _refuse(kind: FileKind, loc: Loc, tables: Mapping[str, Any], shown: str) -> 
     return make_suite_error(shown, loc, tables, problem)
 
 
-def _check_keys(kind: FileKind, place: Loc, tables: Mapping[str, Any], shown: str) -> None:
+def _check_keys(kind: FileKind, place: Loc, tables: Mapping[str, object], shown: str) -> None:
     for key in find_value(tables, place) or ():
         if key == "variants" and len(place) == 1:
             continue
@@ -240,14 +240,14 @@ def _is_judged(kind: FileKind, key: str) -> bool:
     return key in judged or key not in (*EXAMPLES, *_OF_MODELS)
 
 
-def _read_patterns(tables: Mapping[str, Any], target: str, shown: str) -> FileBudgets:
+def _read_patterns(
+    tables: Mapping[str, object], budgets: Mapping[str, object], target: str, shown: str
+) -> FileBudgets:
     """Reads the patterns of logs of answers, which no registry of metrics knows."""
-    stated = tables.get("budgets", {})
-    variants = stated.get("variants", {})
-    common = parse_budget_tables(
-        {**tables, "budgets": {name: table for name, table in stated.items() if name != "variants"}}, shown
-    )
-    if target not in variants:
+    common_budgets = {name: table for name, table in budgets.items() if name != "variants"}
+    common = parse_budget_tables({**tables, "budgets": common_budgets}, shown)
+    variants = budgets.get("variants")
+    if not isinstance(variants, Mapping) or target not in variants:
         return FileBudgets(common)
     loc = ("budgets", "variants", target)
     limits = common.limits
@@ -268,7 +268,7 @@ def _read_patterns(tables: Mapping[str, Any], target: str, shown: str) -> FileBu
 
 
 def _read_limits(
-    tables: Mapping[str, Any], target: str, shown: str, names: tuple[str, ...], kind: FileKind
+    tables: Mapping[str, object], target: str, shown: str, names: tuple[str, ...], kind: FileKind
 ) -> FileBudgets:
     """Reads a suite's tables for the other kinds. Raises SuiteError for a limit that they do not decide."""
     limits = resolve_budgets(tables, names, shown, without_builds=True)[target]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.row_files import RowFile, read_column_names, require_file_or_folder
@@ -20,19 +20,11 @@ from slimgate.plugins.loading import list_installed_plugins, list_known_plugins,
 from slimgate.plugins.reader import READ_ERRORS, CorpusKind, Log, Reader, Run, TaskLog
 
 _LONGEST_VALUE = 80
-Check = tuple[Callable[[Any], bool], str]
-
-
-def _is_text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
+Check = tuple[Callable[[object], bool], str]
 
 
 def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, tuple | list) and all(isinstance(text, str) for text in value)
-
-
-def _is_by_text(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 def _is_by_filter_and_metric(value: object) -> bool:
@@ -41,20 +33,22 @@ def _is_by_filter_and_metric(value: object) -> bool:
     )
 
 
-def _is_corpus(value: object) -> bool:
-    return isinstance(value, Mapping) and set(value.values()) <= set(get_args(CorpusKind))
-
-
 _TEXT: Check = (lambda value: isinstance(value, str), "a text")
-_TEXT_OR_NONE: Check = (_is_text_or_none, "a text or None")
+_TEXT_OR_NONE: Check = (lambda value: isinstance(value, str | None), "a text or None")
 _TEXTS: Check = (_is_list_of_texts, "a tuple of texts")
-_BY_TEXT: Check = (_is_by_text, "a mapping whose keys are texts")
+_BY_TEXT: Check = (
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+    "a mapping whose keys are texts",
+)
 _OF_LOG: Mapping[str, Check] = {"tool": _TEXT, "shown": _TEXT}
 _OF_RUN: Mapping[str, Check] = {"tasks": _BY_TEXT, "model": _TEXT_OR_NONE, "notes": _TEXTS}
 _OF_TASK: Mapping[str, Check] = {
     **dict.fromkeys(("higher_is_better", "known_directions", "settings", "ranges"), _BY_TEXT),
     "means": (_is_by_filter_and_metric, "a mapping whose keys are (filter, metric)"),
-    "corpus": (_is_corpus, f"a mapping from metrics to {' or '.join(get_args(CorpusKind))}"),
+    "corpus": (
+        lambda value: isinstance(value, Mapping) and set(value.values()) <= set(get_args(CorpusKind)),
+        f"a mapping from metrics to {' or '.join(get_args(CorpusKind))}",
+    ),
     "ids": _TEXTS,
     "filters": _TEXTS,
 }

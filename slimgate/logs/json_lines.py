@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, parse_log_json, read_json
+from slimgate._system.json_text import NOT_JSON, JsonObject, parse_log_json, read_json
 from slimgate.data.json_rows import parse_numbered_lines
 from slimgate.errors import DataError
 
@@ -17,7 +16,7 @@ _MOST_BYTES = 2 * 10**9
 _LONGEST_LINE = 4 * 2**20
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(path: Path) -> Iterator[tuple[int, JsonObject]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     try:
         with path.open("rb") as stream:
@@ -26,7 +25,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> JsonObject:
     """The object of a file. Raises DataError in one line."""
     value = _read_value(path)
     if not isinstance(value, dict):
@@ -34,7 +33,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_array(path: Path) -> list[Any]:
+def read_array(path: Path) -> list[JsonObject]:
     """The array of a file. Raises DataError in one line."""
     value = _read_value(path)
     if not isinstance(value, list):
@@ -42,7 +41,7 @@ def read_array(path: Path) -> list[Any]:
     return value
 
 
-def _read_value(path: Path) -> Any:
+def _read_value(path: Path) -> object:
     try:
         return read_json(path, max_bytes=_MOST_BYTES, parse=parse_log_json)
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
-from typing import Any
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
@@ -178,7 +177,7 @@ def _judge_load(
     budgets: Sequence[Budget],
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     repeat = None if pair.repeat is None else pair.repeat.requests
     compared = (
         compare_times(pair.base.requests, pair.target_requests, repeat, part, quantile)
@@ -203,7 +202,7 @@ def _judge_load(
     }
 
 
-def _describe_run(run: LoadRun) -> dict[str, Any]:
+def _describe_run(run: LoadRun) -> dict[str, object]:
     return {
         "requests": len(run.requests),
         "failed": count_failures(run),

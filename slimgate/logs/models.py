@@ -35,7 +35,7 @@ def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[L
     Raises DataError if a choice fits no model, if a log holds several models without a choice, or if both
     sides are the same model of the same file under the same prompt.
     """
-    is_one_file = _is_same_file(base, target)
+    is_one_file = _resolve(base) == _resolve(target)
     unchosen = {
         side: log
         for side, log in ((BASE, base), (TARGET, target))
@@ -94,10 +94,6 @@ def _name_parts(log: Log) -> dict[str, Log]:
     models = log.models or (log,)
     by_prompt = {str(part.model): part for model in models for part in model.prompts.values()}
     return {**log.prompts, **by_prompt, **{str(model.model): model for model in models}}
-
-
-def _is_same_file(base: Log, target: Log) -> bool:
-    return _resolve(base) == _resolve(target)
 
 
 def _resolve(log: Log) -> Path:

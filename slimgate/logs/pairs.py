@@ -336,7 +336,11 @@ def _pair_samples(
         names = [list_metrics(samples) for samples in (base, target)]
         differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
         return None
-    differences.notes += _describe_pairs(where, base, target)
+    differences.notes += [
+        *describe_one_sided(where, base, target),
+        *describe_not_numbers(where, base, target),
+        *describe_truncated(where, base, target),
+    ]
     # a log that grows has not run the samples after its last one; it lacks those before as any other log
     run = int(base_rows.max()) + 1 if rules.analyses > 1 else len(base)
     return PairedTask(
@@ -354,14 +358,6 @@ def _pair_samples(
         base_alone=tuple(metric for metric in base.scores if metric not in target.scores),
         contents=_digest_contents(base, is_written=is_written),
     )
-
-
-def _describe_pairs(where: str, base: Samples, target: Samples) -> list[str]:
-    return [
-        *describe_one_sided(where, base, target),
-        *describe_not_numbers(where, base, target),
-        *describe_truncated(where, base, target),
-    ]
 
 
 def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:

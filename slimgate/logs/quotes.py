@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ def _number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
     if not share_samples and all(comparison.groups is None for comparison in comparisons):
         return None
     numbers = count()
-    codes_by_task: dict[str, defaultdict[Any, int]] = {}
+    codes_by_task: dict[str, defaultdict[object, int]] = {}
     groups: list[Ints] = []
     for comparison in comparisons:
         codes = codes_by_task.setdefault(comparison.task, defaultdict(numbers.__next__))

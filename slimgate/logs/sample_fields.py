@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class FieldColumn:
         )
 
 
-def find_field(fields: Mapping[str, object], name: str) -> Any:
+def find_field(fields: Mapping[str, object], name: str) -> object:
     """The value of a field; `metadata.language` is a key of a table, and `language` too if no other is."""
     if name in fields:
         return fields[name]

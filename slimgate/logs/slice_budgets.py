@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 
 SLICES = "slices"
 _EXAMPLE = "[budgets.slices.category.medical] accuracy = { drop_points = 1.0 }"
-ReadLimits = Callable[[Any, str], tuple[QualityBudget, ...]]
+ReadLimits = Callable[[object, str], tuple[QualityBudget, ...]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -159,7 +159,7 @@ class LogSuite:
     base_runs: Sequence[Path]
     target_runs: Mapping[str, Sequence[Path]]
     repeat: Path | None
-    tables: Mapping[str, Any]
+    tables: Mapping[str, object]
     budgets: Mapping[str, FileBudgets]
     rules: Rules
 
@@ -184,7 +184,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
         return read_log_suite(parse_toml(path, shown), path, shown)
 
 
-def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
+def read_log_suite(data: Mapping[str, object], path: Path, shown: str) -> LogSuite:
     """The suite described by data, the content of the file; see `load_log_suite`. Raises SuiteError."""
     tables = {key: value for key, value in data.items() if key != LOGS}
     table = _read_table(data, shown)
@@ -220,7 +220,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     )
 
 
-def _read_table(data: Mapping[str, Any], shown: str) -> LogsTable:
+def _read_table(data: Mapping[str, object], shown: str) -> LogsTable:
     try:
         table = LogsTable.model_validate(data[LOGS])
     except ValidationError as error:
@@ -332,7 +332,7 @@ def _check_keys(table: LogsTable, kind: FileKind, shown: str, *, several: bool) 
 
 
 def _read_budgets(
-    tables: Mapping[str, Any], kind: FileKind, targets: Sequence[str], shown: str
+    tables: Mapping[str, object], kind: FileKind, targets: Sequence[str], shown: str
 ) -> Mapping[str, FileBudgets]:
     return {name: read_file_budgets(tables, kind, name, shown, targets=targets) for name in targets}
 
@@ -366,13 +366,13 @@ _SLICES = (
 _OF_TARGETS = "the budgets of one target, by its name"
 
 
-def make_logs_schema() -> dict[str, Any]:
+def make_logs_schema() -> Json:
     """JSON Schema (2020-12) of a suite with [logs]: answers, predictions, load tests and KL logs.
 
     It accepts the budgets of all of them, since only the files show which kind they are.
     """
     table = LogsTable.model_json_schema(ref_template="#/$defs/{model}")
-    definitions: dict[str, Any] = table.pop("$defs", {})
+    definitions: Json = table.pop("$defs", {})
     budgets = _make_budgets_schema(definitions)
     of_target = _make_budgets_schema(definitions, off=True)
     budgets["properties"]["variants"] = {
@@ -398,7 +398,7 @@ def make_logs_schema() -> dict[str, Any]:
     }
 
 
-def _make_budgets_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:
+def _make_budgets_schema(definitions: Json, *, off: bool = False) -> Json:
     """The limits of a suite of models that logs can decide, and patterns. off: a limit may be "off"."""
     limits = make_limits_schema(definitions, off=off)
     properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
@@ -43,6 +41,7 @@ from slimgate.logs.same_run import check_repeat_rows, check_target_runs
 from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs, number_epochs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, list_sliced_fields, slice_comparison
+from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
@@ -108,14 +107,14 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
     )
 
 
-def _list_arrays(comparison: Comparison) -> list[npt.NDArray[Any] | None]:
+def _list_arrays(comparison: Comparison) -> list[Floats | Ints | Texts | None]:
     """The ids and scores, with the sizes and the scores of each run where there are any."""
     runs = comparison.runs
     arrays = [comparison.ids, comparison.base, comparison.target, comparison.sizes]
     return [*arrays, *((None, None) if runs is None else (runs.base, runs.target))]
 
 
-def _is_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:
+def _is_equal(first: Floats | Ints | Texts | None, second: Floats | Ints | Texts | None) -> bool:
     if first is None or second is None:
         return first is second
     return np.array_equal(first, second)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from slimgate.errors import DataError, MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
@@ -185,7 +185,7 @@ def assert_budgets(
     __tracebackhide__ = True
     shown = "assert_budgets"
     if isinstance(budgets, Mapping):
-        tables: Mapping[str, Any] = {"budgets": budgets}
+        tables: Mapping[str, object] = {"budgets": budgets}
     elif isinstance(budgets, str | Path):
         shown = str(budgets)
         tables = read_budget_tables(Path(budgets))
@@ -195,7 +195,7 @@ def assert_budgets(
         tables = {**tables, RANGES: ranges}
     if wrong := sorted({"base", "targets"} & options.keys()):
         raise SuiteError(f"{shown}: {wrong[0]} was given; the files are arguments of assert_budgets")
-    files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
+    files: dict[str, object] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
     if base is not None:
         files["base"] = [str(path.resolve()) for path in _list_runs(base)]
     if (repeat := options.get("repeat")) is not None:

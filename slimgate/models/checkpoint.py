@@ -209,7 +209,9 @@ def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
     AutoRound stores them as separate layers and transformers stacks them.
     """
     if method in _GPTQMODEL_METHODS:
-        return not _has_gptqmodel()
+        from transformers.utils import is_gptqmodel_available, is_optimum_available
+
+        return not (is_gptqmodel_available() and is_optimum_available())
     modules = {name for name, _ in empty.named_modules()}
     packed = (name for name in read_stored_tensors(folder) or () if name.endswith(".qweight"))
     return all(name.removesuffix(".qweight") in modules for name in packed)
@@ -233,12 +235,6 @@ def _read_unpacked(
     if (folder / "generation_config.json").is_file():
         network.generation_config = GenerationConfig.from_pretrained(folder)
     return network, info
-
-
-def _has_gptqmodel() -> bool:
-    from transformers.utils import is_gptqmodel_available, is_optimum_available
-
-    return bool(is_gptqmodel_available() and is_optimum_available())
 
 
 @torch.no_grad()

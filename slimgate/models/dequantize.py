@@ -78,14 +78,10 @@ def _unpack_layer(packing: Packing, tensors: Tensors) -> torch.Tensor:
             for packed in (tensors["qweight"], tensors["qzeros"])
         )
         return _scale_levels(levels, zeros, tensors["scales"], torch.arange(len(levels)) // size)
-    bits = packing.bits or _compute_bits(tensors)
+    # without stated bits: the outputs are a multiple of 32, so the zero points fill their words
+    bits = packing.bits or (tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1])
     size = packing.compute_group_size(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
     return _dequantize_gptq(**tensors, bits=bits, group_size=size, zero_offset=packing.zero_offset)
-
-
-def _compute_bits(tensors: Tensors) -> int:
-    """The bits of a layer whose outputs are a multiple of 32, so that its zero points fill their words."""
-    return tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1]
 
 
 def _dequantize_gptq(

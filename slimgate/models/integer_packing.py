@@ -6,9 +6,10 @@ order, and its other formats (FP8, MXFP4, NVFP4) in neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from slimgate._system.json_text import JsonObject
 
 FULL_BITS = 16
 # packing_format of AutoRound -> order, and the offset to add to a stored zero point (auto_round/inference).
@@ -20,7 +21,6 @@ _AUTO_ROUND: dict[str, tuple[Literal["gptq", "awq"], int]] = {
     "auto_round:auto_awq": ("awq", 0),
     "auto_round:awq": ("awq", 0),
 }
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Packing:
         return -(-inputs // groups)
 
 
-def find_packing(method: str, quantization: Json) -> Packing | None:
+def find_packing(method: str, quantization: JsonObject) -> Packing | None:
     """The packing of a quantization_config; None for weights that are stored in other ways."""
     bits, size = read_bits(quantization) or 4, read_group_size(quantization)
     if method == "awq":
@@ -59,19 +59,19 @@ def find_packing(method: str, quantization: Json) -> Packing | None:
     return Packing(order, None if _list_layer_settings(quantization) else bits, offset, group_size=size)
 
 
-def read_bits(quantization: Json) -> int | None:
+def read_bits(quantization: JsonObject) -> int | None:
     """The bits of a weight that a quantization_config states; None if it states none above 0."""
     bits = quantization.get("bits", quantization.get("w_bit"))
     return bits if isinstance(bits, int) and bits > 0 else None
 
 
-def read_group_size(quantization: Json) -> int | None:
+def read_group_size(quantization: JsonObject) -> int | None:
     """How many weights share a scale, as a quantization_config states; None if it states none above 0."""
     size = quantization.get("group_size", quantization.get("q_group_size"))
     return size if isinstance(size, int) and size > 0 else None
 
 
-def _is_integer(quantization: Json) -> bool:
+def _is_integer(quantization: JsonObject) -> bool:
     """Whether each quantized layer holds only integers: no rounded activations, floats or rotations."""
     if quantization.get("rotation_config") or quantization.get("spinquant_config"):
         return False
@@ -81,7 +81,7 @@ def _is_integer(quantization: Json) -> bool:
     )
 
 
-def _list_layer_settings(quantization: Json) -> list[Json]:
+def _list_layer_settings(quantization: JsonObject) -> list[JsonObject]:
     """AutoRound's settings of single layers, without those that stay in floating point."""
     extra = quantization.get("extra_config")
     settings = extra.values() if isinstance(extra, dict) else ()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.integer_packing import Packing, find_packing, read_bits, read_group_size
 from slimgate.models.saved_files import Stored, describe_names, read_stored_tensors
@@ -59,7 +60,6 @@ _PACKED: dict[str, tuple[str, ...]] = {
     "gptq": ("qweight",),
 }
 _EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,18 @@ class Quantized:
         }
 
 
-def describe_quantization(quantization: Json) -> str:
+def describe_quantization(quantization: JsonObject) -> str:
     """The claim of a quantization_config: `compressed-tensors (pack-quantized), W4A16`."""
     storage = _describe_storage(quantization)
     return f"{storage.format}, {storage.scheme}"
 
 
-def read_weight_format(stored: Json) -> str:
+def read_weight_format(stored: JsonObject) -> str:
     """`gguf`, or the quant_method of transformers. stored: Quantized.list_facts(), from a manifest."""
     return str(stored["format"]).partition(" ")[0]
 
 
-def read_quantization(config: Json, text: str) -> Json | None:
+def read_quantization(config: JsonObject, text: str) -> JsonObject | None:
     """The quantization_config of a config.json; None for a model that is not quantized.
 
     text: the model, as the suite names it. Raises SuiteError for a format that slimgate cannot read.
@@ -120,7 +120,7 @@ def read_quantization(config: Json, text: str) -> Json | None:
     return quantization
 
 
-def read_method_name(quantization: Json) -> str:
+def read_method_name(quantization: JsonObject) -> str:
     """The quant_method. bitsandbytes and AutoRound have also written it in other ways."""
     method = quantization.get("quant_method")
     if method is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
@@ -128,7 +128,7 @@ def read_method_name(quantization: Json) -> str:
     return "auto-round" if method == "intel/auto-round" else str(method or "")
 
 
-def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
+def read_quantized(folder: Path, config: JsonObject, text: str) -> Quantized | None:
     """How a folder of transformers stores its weights; None for a folder that is not quantized.
 
     Raises SuiteError if a package is missing, or if the files do not hold what config.json says.
@@ -173,16 +173,16 @@ def replace_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
 # Facts in config.json
 
 
-def _describe_storage(quantization: Json) -> Quantized:
+def _describe_storage(quantization: JsonObject) -> Quantized:
     """How weights of any quant_method are stored, as the configuration says."""
     return _DESCRIBE.get(read_method_name(quantization), _describe_bits)(quantization)
 
 
-def _list_names(quantization: Json, key: str = "modules_to_not_convert") -> tuple[str, ...]:
+def _list_names(quantization: JsonObject, key: str = "modules_to_not_convert") -> tuple[str, ...]:
     return tuple(map(str, quantization.get(key) or ()))
 
 
-def _describe_bits(quantization: Json) -> Quantized:
+def _describe_bits(quantization: JsonObject) -> Quantized:
     bits = read_bits(quantization)
     return Quantized(
         format=read_method_name(quantization),
@@ -192,7 +192,7 @@ def _describe_bits(quantization: Json) -> Quantized:
     )
 
 
-def _describe_auto_round(quantization: Json) -> Quantized:
+def _describe_auto_round(quantization: JsonObject) -> Quantized:
     activations, extra = quantization.get("act_bits") or 16, quantization.get("extra_config") or {}
     unquantized = [
         name for name, options in extra.items() if isinstance(options, dict) and options.get("bits", 0) >= 16
@@ -206,7 +206,7 @@ def _describe_auto_round(quantization: Json) -> Quantized:
     )
 
 
-def _describe_compressed_tensors(quantization: Json) -> Quantized:
+def _describe_compressed_tensors(quantization: JsonObject) -> Quantized:
     groups = quantization.get("config_groups") or {}
     schemes, sizes = [], []
     for group in groups.values() if isinstance(groups, dict) else ():
@@ -226,7 +226,7 @@ def _describe_compressed_tensors(quantization: Json) -> Quantized:
     )
 
 
-def _describe_torchao(quantization: Json) -> Quantized:
+def _describe_torchao(quantization: JsonObject) -> Quantized:
     config = quantization.get("quant_type")
     if isinstance(config, dict):
         config = config.get("default", config)
@@ -241,7 +241,7 @@ def _describe_torchao(quantization: Json) -> Quantized:
     )
 
 
-def _describe_bitsandbytes(quantization: Json) -> Quantized:
+def _describe_bitsandbytes(quantization: JsonObject) -> Quantized:
     four = bool(quantization.get("load_in_4bit"))
     kind = str(quantization.get("bnb_4bit_quant_type", "fp4")).upper()
     return Quantized(
@@ -252,11 +252,11 @@ def _describe_bitsandbytes(quantization: Json) -> Quantized:
     )
 
 
-def _describe_mxfp4(quantization: Json) -> Quantized:
+def _describe_mxfp4(quantization: JsonObject) -> Quantized:
     return Quantized("mxfp4", "WFP4A16", group_size=32, left_out=_list_names(quantization))
 
 
-def _describe_fp8(quantization: Json) -> Quantized:
+def _describe_fp8(quantization: JsonObject) -> Quantized:
     block = quantization.get("weight_block_size")
     return Quantized(
         format=read_method_name(quantization),
@@ -291,7 +291,7 @@ def _list_plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
     )
 
 
-def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored], text: str) -> None:
+def _check_tensors(method: str, quantization: JsonObject, tensors: Mapping[str, Stored], text: str) -> None:
     """Raises SuiteError if scales are missing, or have another group size than config.json says."""
     if not tensors:
         raise SuiteError(f'"{text}": its safetensors files contain no weights')
@@ -324,7 +324,7 @@ def _list_missing_parts(method: str, packing: Packing | None, tensors: Mapping[s
 
 
 def _list_grouped_layers(
-    method: str, packing: Packing | None, quantization: Json, tensors: Mapping[str, Stored]
+    method: str, packing: Packing | None, quantization: JsonObject, tensors: Mapping[str, Stored]
 ) -> Iterator[tuple[str, int, int]]:
     """(layer, inputs, groups that share a scale) of each packed layer, from the shapes of its tensors.
 
@@ -353,7 +353,7 @@ def _list_grouped_layers(
             yield layer, inputs, groups
 
 
-def _count_packed_inputs(quantization: Json, tensor: Stored) -> int | None:
+def _count_packed_inputs(quantization: JsonObject, tensor: Stored) -> int | None:
     """Inputs of a layer that compressed-tensors packed; None if the groups have several widths."""
     groups = quantization.get("config_groups") or {}
     widths = {(group.get("weights") or {}).get("num_bits") for group in groups.values()}

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
 
-from slimgate._system.json_text import read_json
+from slimgate._system.json_text import JsonObject, read_json
 from slimgate.errors import SuiteError
 from slimgate.models.gguf_file import list_gguf_files, read_file_type, read_gguf_header
 from slimgate.models.graph_weights import ONNX, OPENVINO, find_graph, read_graph_weights
@@ -65,7 +64,6 @@ _BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
 _KINDS_OF_ROLES: Mapping[str, str] = {"table": "embeddings", "output": "output"}
 # The order in which kinds are listed.
 _ORDER = ("embeddings", "attention", "mlp", "experts", "other", "output", "norms and biases")
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ def _find_graph_shares(folder: Path) -> WeightShares | None:
     return None if graph is None else _read_graph_shares(graph)
 
 
-def _list_replaced_layers(description: Json) -> dict[str, Json]:
+def _list_replaced_layers(description: JsonObject) -> dict[str, JsonObject]:
     """Name -> options of each layer that a step has put in place of a float layer."""
     return {
         name: options
@@ -191,7 +189,7 @@ def _sort_counts(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]
 
 
 def _read_folder_shares(
-    folder: Path, config: Json, replaced: Mapping[str, Json] | None = None
+    folder: Path, config: JsonObject, replaced: Mapping[str, JsonObject] | None = None
 ) -> WeightShares | None:
     """The shares of a folder; None without readable safetensors. replaced: from _list_replaced_layers."""
     tensors = read_stored_tensors(folder)
@@ -241,7 +239,7 @@ def _count_dimensions(part: str, stored: Stored, precision: str) -> int:
     return len(stored.shape) if precision in _FLOATS.values() else 2
 
 
-def _find_layer_options(module: str, replaced: Mapping[str, Json]) -> Json | None:
+def _find_layer_options(module: str, replaced: Mapping[str, JsonObject]) -> JsonObject | None:
     """The options of a layer; a step on one of two towers records it by the name inside the tower."""
     while module:
         if module in replaced:
@@ -250,7 +248,7 @@ def _find_layer_options(module: str, replaced: Mapping[str, Json]) -> Json | Non
     return None
 
 
-def _count_packed_weights(stored: Stored, options: Json) -> tuple[str, int]:
+def _count_packed_weights(stored: Stored, options: JsonObject) -> tuple[str, int]:
     """(precision, numbers) of the packed weights of a layer, whose options give its shape."""
     rows, columns = (
         options.get(linear, options.get(table))
@@ -263,7 +261,7 @@ def _count_packed_weights(stored: Stored, options: Json) -> tuple[str, int]:
     return f"int{options.get('bits') or max(1, stored_bits // max(1, numbers))}", numbers
 
 
-def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tuple[str, str, int]:
+def _count_stored_weights(name: str, stored: Stored, quantization: JsonObject) -> tuple[str, str, int]:
     """(module, precision, numbers) of a tensor that holds weights."""
     module, _, part = name.rpartition(".")
     size = prod(stored.shape)
@@ -284,7 +282,7 @@ def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tupl
     return module, precision, size
 
 
-def _find_group_bits(module: str, quantization: Json) -> int:
+def _find_group_bits(module: str, quantization: JsonObject) -> int:
     """Bits of the compressed-tensors group that a module is in; of the first group if none names it."""
     groups = [
         group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, dict)
@@ -302,7 +300,7 @@ def _choose_weight_kind(module: str, *, dimensions: int) -> str:
     return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, module)), "other")
 
 
-def _list_patterns(quantization: Json) -> Iterator[str]:
+def _list_patterns(quantization: JsonObject) -> Iterator[str]:
     """The modules that a configuration names: by class, by name, by regular expression."""
     for group in (quantization.get("config_groups") or {}).values():
         yield from (group.get("targets") or ()) if isinstance(group, dict) else ()

@@ -197,17 +197,14 @@ class SuiteSession:
             "demands": self._demands,
         }
         if self.record is None:
-            self._remove_earlier_reports()
+            # if this run is killed, the reports of an earlier run would have another verdict than its record
+            for folder in (self.folder, self._settings.report_root):
+                for name in REPORTS:
+                    (folder / name).unlink(missing_ok=True)
         self.record = self._add_weakenings(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", format_record_json(self.record))
         self._written = time.monotonic()
         return self.record
-
-    def _remove_earlier_reports(self) -> None:
-        """Removes the reports of an earlier run: if this run is killed, its record has another verdict."""
-        for folder in (self.folder, self._settings.report_root):
-            for name in REPORTS:
-                (folder / name).unlink(missing_ok=True)
 
     def write_all(self, *, stopped: bool) -> None:
         """Writes outcomes, reports and the changes since the baseline, and the record again with them.

@@ -356,7 +356,12 @@ def _make_column_table(behaviours: Sequence[VariantBehaviour], metric: str, colu
     if len(first) > _MOST_COLUMNS:
         return ""
     names = sorted(first, key=_make_natural_key)
-    gaps = _select_gaps(behaviours, metric, column)
+    gaps = {
+        model.name: gap
+        for model, facts in behaviours
+        for gap in facts.slice_gaps or []
+        if (gap.metric, gap.column) == (metric, column)
+    }
     teacher_gap = next(iter(gaps.values())).teacher_points
     gap_cells = [format_fixed(teacher_gap, 1), *(_format_gap(gaps.get(model.name)) for model, _ in sliced)]
     columns = [
@@ -377,17 +382,6 @@ def _make_slice_column(name: str, slices: Sequence[Mapping[str, SliceFacts]]) ->
 def _select_column_slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
     """The slices by the value that their rows have in the column."""
     return {part.value: part for part in facts.slices or [] if (part.metric, part.column) == (metric, column)}
-
-
-def _select_gaps(
-    behaviours: Sequence[VariantBehaviour], metric: str, column: str
-) -> dict[str, SliceGapFacts]:
-    return {
-        model.name: gap
-        for model, facts in behaviours
-        for gap in facts.slice_gaps or []
-        if (gap.metric, gap.column) == (metric, column)
-    }
 
 
 def _format_head(part: SliceFacts) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -41,7 +41,12 @@ def guard_process_state() -> Iterator[None]:
         yield
     finally:
         _set_torch_settings(settings)
-        _reset_environment(environment)
+        # one by one, because other threads may start processes meanwhile
+        for name in environment.keys() | os.environ.keys():
+            if name not in environment:
+                del os.environ[name]
+            elif os.environ.get(name) != environment[name]:
+                os.environ[name] = environment[name]
         os.chdir(folder)
         replaced = _put_back(names)
     if replaced:
@@ -50,15 +55,6 @@ def guard_process_state() -> Iterator[None]:
             f"{', '.join(replaced[:SHOWN])}{more} was replaced, which changes every model of this process, "
             "the teacher too; change only the model that the step or the runtime gets"
         )
-
-
-def _reset_environment(environment: Mapping[str, str]) -> None:
-    """Resets variables that have changed, one by one: other threads may start processes meanwhile."""
-    for name in environment.keys() | os.environ.keys():
-        if name not in environment:
-            del os.environ[name]
-        elif os.environ.get(name) != environment[name]:
-            os.environ[name] = environment[name]
 
 
 @dataclass(frozen=True)

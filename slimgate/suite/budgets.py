@@ -165,10 +165,7 @@ def read_budgets(
         elif key == MEASUREMENTS:
             measurements = _read_measurement_budgets(table, place)
         else:
-            quality[key] = _validate_table(QualityBudgetTable, table, place).make_budgets()
-            _check_suits_metric(key, quality[key], place)
-            if not without_builds:
-                _check_seeds(quality[key], place)
+            quality[key] = _read_metric_budgets(key, table, place, without_builds=without_builds)
     tables = _validate_table(_SingleTables, single, parent)
     size, latency = tables.size, tables.latency
     return VariantBudgets(
@@ -184,6 +181,16 @@ def read_budgets(
         quantized=size.quantized if size else None,
         measurements=measurements,
     )
+
+
+def _read_metric_budgets(
+    key: str, table: Mapping[str, object], place: Place, *, without_builds: bool
+) -> tuple[QualityBudget, ...]:
+    budgets = _validate_table(QualityBudgetTable, table, place).make_budgets()
+    _check_suits_metric(key, budgets, place)
+    if not without_builds:
+        _check_seeds(budgets, place)
+    return budgets
 
 
 def _read_measurement_budgets(tables: Mapping[str, Any], parent: Place) -> dict[str, tuple[LimitBudget, ...]]:

@@ -16,13 +16,14 @@ from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import digest_texts
 from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, find_columns
+from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
     from slimgate.outcomes import Ints
     from slimgate.plugins.base import Json
 
 BLOCK = 50_000
-Line = tuple[int, dict[str, Any]]
+Line = tuple[int, Json]
 
 
 def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
@@ -79,7 +80,7 @@ def _read_objects(path: Path) -> Iterator[Line]:
             ) from None
 
 
-def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _parse_object(path: Path, number: int, line: str) -> Json:
     try:
         row = parse_json(line)
     except NOT_JSON as error:

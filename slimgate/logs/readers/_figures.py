@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError, list_names
 
 _MOST_SHOWN = 8
@@ -29,7 +29,7 @@ def make_figures_error(
     )
 
 
-def list_task_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def list_task_figures(results: JsonObject) -> Iterator[tuple[str, float]]:
     """`task/metric` of the table `results` that lm-eval and lighteval write, without standard errors."""
     tasks = results.get("results")
     for task, figures in tasks.items() if isinstance(tasks, dict) else ():

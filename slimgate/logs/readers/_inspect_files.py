@@ -12,17 +12,15 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, parse_log_json
+from slimgate._system.json_text import NOT_JSON, JsonObject, parse_log_json
 from slimgate.errors import DataError, to_one_line
 from slimgate.logs.json_lines import read_object
 
-Json = Mapping[str, Any]
 ZSTD = 93
 _HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
 # A member's local header: its length, and the places of the lengths of name and extra field.
@@ -38,7 +36,7 @@ _MOST_BYTES = 2 * 10**9
 _LARGE, _MOST_COMPRESSED = 100 * 10**6, 200
 
 
-def read_header(file: Path) -> Json:
+def read_header(file: Path) -> JsonObject:
     """`eval`, `plan`, `status`. Raises DataError for a file that is no log of Inspect."""
     header = read_object(file) if file.suffix == ".json" else _read_zip_header(file)
     if not isinstance(header.get("eval"), dict):
@@ -46,7 +44,7 @@ def read_header(file: Path) -> Json:
     return header
 
 
-def has_samples(file: Path, header: Json) -> bool:
+def has_samples(file: Path, header: JsonObject) -> bool:
     """Whether the file has samples. header: from `read_header`, of a .json log with its samples."""
     if file.suffix == ".json":
         return bool(header.get("samples"))
@@ -54,7 +52,7 @@ def has_samples(file: Path, header: Json) -> bool:
         return any(name.startswith(_SAMPLES) for name in archive.namelist())
 
 
-def read_samples(file: Path) -> Iterator[Json]:
+def read_samples(file: Path) -> Iterator[JsonObject]:
     """The samples in the order of the file, with their attachments in place. Raises DataError."""
     if file.suffix == ".json":
         samples = read_object(file).get("samples") or ()
@@ -74,7 +72,7 @@ def read_samples(file: Path) -> Iterator[Json]:
                 yield _put_attachments(_read_member(file, archive, name))
 
 
-def _read_zip_header(file: Path) -> Json:
+def _read_zip_header(file: Path) -> JsonObject:
     with _open(file) as archive:
         names = archive.namelist()
         if _HEADER in names:
@@ -91,7 +89,7 @@ def _open(file: Path) -> zipfile.ZipFile:
         raise DataError(f"{file} cannot be read as a log of Inspect: {error}; copy it again") from error
 
 
-def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> JsonObject:
     """The JSON object of a member. Raises DataError if it is damaged."""
     info = archive.getinfo(name)
     try:
@@ -126,7 +124,7 @@ def _decompress_zstd(file: Path, info: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _put_attachments(sample: Json) -> Json:
+def _put_attachments(sample: JsonObject) -> JsonObject:
     """The sample with its long texts, which Inspect stores under `attachments`, back in their places."""
     attachments = sample.get("attachments") or {}
     if not isinstance(attachments, dict):
@@ -136,7 +134,7 @@ def _put_attachments(sample: Json) -> Json:
     return {key: _insert_texts(value, attachments) for key, value in sample.items() if key != "attachments"}
 
 
-def _insert_texts(value: object, attachments: Json) -> Any:
+def _insert_texts(value: object, attachments: JsonObject) -> object:
     if isinstance(value, str) and value.startswith(_ATTACHMENT):
         return attachments.get(value.removeprefix(_ATTACHMENT), value)
     if isinstance(value, list):

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 
@@ -37,7 +36,7 @@ class RunFiles:
     time: str
     samples: dict[str, Path] = field(default_factory=dict)
     results_file: Path | None = None
-    results: dict[str, Any] | None = None
+    results: JsonObject | None = None
 
     @property
     def model(self) -> str | None:
@@ -122,7 +121,7 @@ def _add_samples(run: RunFiles, task: str, file: Path) -> None:
         )
 
 
-def _read_results(file: Path) -> dict[str, Any] | None:
+def _read_results(file: Path) -> JsonObject | None:
     with suppress(DataError):
         results = read_object(file)
         if isinstance(results.get("n-shot") or results.get("configs"), dict):
@@ -130,20 +129,15 @@ def _read_results(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def _add_old_samples(run: RunFiles, folder: Path, results: dict[str, Any]) -> None:
-    for task, file in _find_old_samples(folder, results):
-        _add_samples(run, task, file)
-
-
-def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    """(task, file) of the samples next to a `results.json`, whose names end with the task."""
+def _add_old_samples(run: RunFiles, folder: Path, results: JsonObject) -> None:
+    """Adds the samples next to a `results.json`, whose names end with the task."""
     for file in sorted(folder.glob("*.jsonl")):
         task = _find_task(file, results)
         if task is not None and is_samples(file):
-            yield task, file
+            _add_samples(run, task, file)
 
 
-def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
+def _find_task(file: Path, results: JsonObject | None) -> str | None:
     """The longest name of a task with which the file's name ends; None if there is none."""
     tables = [(results or {}).get(key) for key in ("configs", "results")]
     tasks = {task for table in tables if isinstance(table, dict) for task in table}

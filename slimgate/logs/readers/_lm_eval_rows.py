@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from math import log
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_objects
 from slimgate.logs.readers._rows import refuse_malformed
@@ -69,7 +70,7 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
         raise DataError(f"{file}: no samples, expected at least one; run the benchmark again")
 
 
-def read_generation_kwargs(file: Path) -> dict[str, Any] | None:
+def read_generation_kwargs(file: Path) -> dict[str, object] | None:
     """The generation settings that the first sample states; None for a choice. Raises DataError."""
     for _, row in _read_entries(file):
         request = next(iter(_list_arguments(row.get("arguments"))), None)
@@ -78,7 +79,7 @@ def read_generation_kwargs(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def _read_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_entries(file: Path) -> Iterator[tuple[str, JsonObject]]:
     """(place, row) of each sample, from lines or from an array. The place is for messages."""
     if read_beginning(file, 100).startswith("["):
         yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
@@ -86,7 +87,7 @@ def _read_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((f"line {number}", row) for number, row in read_objects(file))
 
 
-def _make_row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str, Aggregation]) -> Row:
+def _make_row(key: str, name: str, row: JsonObject, aggregations: Mapping[str, Aggregation]) -> Row:
     if "filtered_resps" in row and "metrics" not in row:
         metrics = [metric for metric in row if metric not in _NO_METRICS]
     else:
@@ -122,7 +123,7 @@ def _make_row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping
     )
 
 
-def _read_keys(row: Mapping[str, Any], prompt: str | None) -> dict[str, str]:
+def _read_keys(row: JsonObject, prompt: str | None) -> dict[str, str]:
     """The hashes; if the file has none, as lm-eval computes them."""
     if any(column in row for column in _KEYS.values()):
         return {key: row[column] for key, column in _KEYS.items() if column in row}
@@ -138,13 +139,14 @@ def _read_keys(row: Mapping[str, Any], prompt: str | None) -> dict[str, str]:
     }
 
 
-def _read_sums(aggregation: Aggregation, value: Any) -> tuple[float, float] | None:
+def _read_sums(aggregation: Aggregation, value: object) -> tuple[float, float] | None:
     """Nats or bits of a sample, and its words, bytes or documents; None for another value."""
     if aggregation == "perplexity":
         # above 0 it is not a log-likelihood: a task may give the perplexity itself
         return (-float(value), 1.0) if isinstance(value, int | float) and value <= 0 else None
-    is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
-    if not is_pair or value[1] <= 0:
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int | float) for v in value):
+        return None
+    if value[1] <= 0:
         return None
     nats = -float(value[0])
     return (nats / log(2) if aggregation == "bits_per_byte" else nats), float(value[1])
@@ -181,7 +183,7 @@ def _compute_token_f1(words: list[str], right: list[str]) -> float:
     return 2 * shared / (len(words) + len(right))
 
 
-def _list_arguments(arguments: object) -> list[Any]:
+def _list_arguments(arguments: object) -> list[Sequence[object]]:
     """The arguments of each request: lists, or in newer versions `gen_args_0: {arg_0: …}`."""
     if isinstance(arguments, dict):
         return [[*part.values()] if isinstance(part, dict) else part for part in arguments.values()]
@@ -217,7 +219,7 @@ def _is_choice(responses: object) -> bool:
     )
 
 
-def _read_target(row: Mapping[str, Any]) -> str | None:
+def _read_target(row: JsonObject) -> str | None:
     """The right answer; if it is the number of a choice, the text of this choice, as for the answer."""
     target = convert_to_text(row.get("target"))
     if target is None or not target.isdecimal() or not _is_choice(row.get("filtered_resps")):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.plugins.reader import LoadRequest
 
@@ -22,7 +22,7 @@ def name_load(rate: float | None, users: int | None, arrival: str = "") -> str:
     return "-".join(parts) or "all"
 
 
-def check_lists(where: str, result: Mapping[str, Any], names: Sequence[str]) -> None:
+def check_lists(where: str, result: JsonObject, names: Sequence[str]) -> None:
     """Raises DataError unless the lists of a result have an entry for each request. where: for messages."""
     sizes = {name: len(result[name]) for name in names}
     if len(set(sizes.values())) > 1:

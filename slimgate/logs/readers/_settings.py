@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
+from slimgate._system.json_text import JsonObject
 from slimgate.logs.json_lines import convert_to_text
 
+T = TypeVar("T")
 # In place of the name or path of the model itself, which always differs between two logs.
 OWN_MODEL = "(the model)"
 # Arguments of models that change the answers: limits, and how prompts and answers are made.
@@ -22,7 +24,7 @@ _ANSWER_ARGS = (
 _OTHER_NAMES = dict.fromkeys(("max_model_len", "max_model_length", "context_length"), "max_length")
 
 
-def read_answer_args(arguments: Mapping[str, Any]) -> dict[str, str]:
+def read_answer_args(arguments: JsonObject) -> dict[str, str]:
     """The arguments of a model that change its answers, as texts, because older versions write texts."""
     stated = {
         _OTHER_NAMES.get(name, name): str(value)
@@ -32,7 +34,9 @@ def read_answer_args(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {name: stated[name] for name in _ANSWER_ARGS if name in stated}
 
 
-def simplify_options(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:
+def simplify_options(
+    value: object, *, model_names: Collection[str] = (), ignored: Collection[str] = ()
+) -> object:
     """The options without the ignored keys, at any depth, and with OWN_MODEL in place of the model's names.
 
     model_names: names and paths of the model itself. ignored: keys that change no answer and no score.
@@ -48,7 +52,7 @@ def simplify_options(value: Any, *, model_names: Collection[str] = (), ignored: 
     return OWN_MODEL if isinstance(value, str) and value in model_names else value
 
 
-def drop_unset_options(value: Any) -> Any:
+def drop_unset_options(value: object) -> object:
     """The options without those that are empty or None, which mean the same as no option."""
     if isinstance(value, Mapping):
         options = {str(name): drop_unset_options(part) for name, part in value.items()}
@@ -56,7 +60,7 @@ def drop_unset_options(value: Any) -> Any:
     return [drop_unset_options(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def group_by_sample(stated: Sequence[tuple[str, Any]]) -> list[Any] | dict[str, list[Any]]:
+def group_by_sample(stated: Sequence[tuple[str, object]]) -> list[object] | dict[str, list[object]]:
     """The value that all samples have, or the values of each sample, because two samples may swap theirs.
 
     stated: (sample, value). A sample has several values if it occurs several times. None: nothing is stated.
@@ -71,9 +75,9 @@ def group_by_sample(stated: Sequence[tuple[str, Any]]) -> list[Any] | dict[str, 
     return {sample: [by_text[text] for text in sorted(texts)] for sample, texts in by_sample.items()}
 
 
-def number_names(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def number_names(parts: Iterable[tuple[str, T]]) -> dict[str, T]:
     """The parts by name; the second one of the same name is `NAME 2`."""
-    by_name: dict[str, Any] = {}
+    by_name: dict[str, T] = {}
     for name, part in parts:
         count, key = 1, name
         while key in by_name:

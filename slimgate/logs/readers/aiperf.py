@@ -8,10 +8,9 @@ do not count as failures of the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_beginning, read_first_keys, read_object, read_objects
 from slimgate.logs.readers._figures import make_figures_error
@@ -29,7 +28,6 @@ _ROUNDING = 1e-3
 _UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
 _PROFILING, _CANCELLED = "profiling", "RequestCancellationError"
 _SETTINGS = ("concurrency", "request_rate", "rate", "request_rate_mode", "type", "request_cancellation_rate")
-Json = Mapping[str, Any]
 
 
 class Aiperf(Reader):
@@ -58,7 +56,7 @@ class Aiperf(Reader):
         # The old layout has `loadgen`, the new one `phases`.
         phases = config.get("phases") or ()
         profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
-        stated: Json = config.get("loadgen") or next(iter(profiling), {})
+        stated: JsonObject = config.get("loadgen") or next(iter(profiling), {})
         load = {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
         run = _read_run(requests, load)
         if summary_file is not None:
@@ -97,19 +95,19 @@ def _find_files(path: Path) -> tuple[Path | None, Path | None]:
     return path, summary if summary.is_file() else None
 
 
-def _find_model(config: Json) -> str | None:
+def _find_model(config: JsonObject) -> str | None:
     names = (config.get("endpoint") or {}).get("model_names") or [
         item.get("name") for item in (config.get("models") or {}).get("items") or ()
     ]
     return str(names[0]) if names else None
 
 
-def _find_rate(load: Json) -> float | None:
+def _find_rate(load: JsonObject) -> float | None:
     rate = load.get("request_rate", load.get("rate"))
     return None if rate == float("inf") else rate
 
 
-def _read_run(path: Path, load: Json) -> LoadRun:
+def _read_run(path: Path, load: JsonObject) -> LoadRun:
     entries: list[tuple[int, LoadRequest]] = []
     ends: list[int] = []
     unfinished = 0
@@ -137,7 +135,7 @@ def _read_run(path: Path, load: Json) -> LoadRun:
     )
 
 
-def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
+def _check_mean(path: Path, latency: JsonObject, run: LoadRun) -> None:
     """Raises DataError if the summary, which states the load, belongs to another run than the requests."""
     times = [request.total for request in run.requests if request.total is not None]
     if not times or latency.get("avg") is None:
@@ -151,7 +149,7 @@ def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
         )
 
 
-def _read_request(metrics: Json, error: Json | None) -> LoadRequest:
+def _read_request(metrics: JsonObject, error: JsonObject | None) -> LoadRequest:
     prompt = _read_count(metrics, "input_sequence_length")
     if error:
         words = " ".join(f"{error.get('type')}: {error.get('message')}".split())
@@ -164,12 +162,12 @@ def _read_request(metrics: Json, error: Json | None) -> LoadRequest:
     return LoadRequest(first, _read_ms(metrics, "inter_token_latency"), total, prompt, tokens)
 
 
-def _read_ms(metrics: Json, name: str) -> float | None:
+def _read_ms(metrics: JsonObject, name: str) -> float | None:
     metric = metrics.get(name)
     return None if metric is None else float(metric["value"]) * _UNITS[metric["unit"]]
 
 
-def _read_count(metrics: Json, name: str) -> int | None:
+def _read_count(metrics: JsonObject, name: str) -> int | None:
     metric = metrics.get(name)
     return None if metric is None else int(metric["value"])
 

@@ -6,11 +6,11 @@ A row is a test case; every metric of `metricsData` is a metric: its score, from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate._system.number_text import format_count
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
@@ -42,7 +42,7 @@ class Deepeval(Reader):
         return Log("deepeval", str(path), {"": task})
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def _read_run(path: Path) -> JsonObject:
     """The run itself, which `.latest_test_run.json` keeps under a key."""
     content = read_object(path)
     run = content.get("testRunData", content)
@@ -73,9 +73,9 @@ def _list_metrics(path: Path) -> list[str]:
     ]
 
 
-def _read_scorers(path: Path) -> dict[str, Any]:
+def _read_scorers(path: Path) -> dict[str, object]:
     """The settings of each metric, as `group_by_sample`."""
-    settings: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    settings: dict[str, list[tuple[str, object]]] = {}
     for at, case in enumerate(_read_run(path)["testCases"]):
         metrics = case.get("metricsData") if isinstance(case, dict) else None
         for metric in metrics or ():
@@ -85,11 +85,11 @@ def _read_scorers(path: Path) -> dict[str, Any]:
     return {name: group_by_sample(stated) for name, stated in settings.items()}
 
 
-def _name_case(at: int, case: Mapping[str, Any]) -> str:
+def _name_case(at: int, case: JsonObject) -> str:
     return str(case.get("name") or at)
 
 
-def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _name_metrics(metrics: Sequence[JsonObject]) -> dict[str, JsonObject]:
     """The metrics of a test case by name."""
     return number_names((str(metric["name"]), metric) for metric in metrics)
 

@@ -8,12 +8,12 @@ instead of the messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.logs.json_lines import (
     convert_to_text,
     read_first_keys,
@@ -30,7 +30,6 @@ _REVIEWS = "reviews"
 # States of a score that counts (evalscope.constants.ScoreStatus); other scores are left out.
 _USABLE = frozenset({"success", "fallback", "degraded"})
 _DIRECTIONS = {"higher_is_better": True, "lower_is_better": False}
-Json = Mapping[str, Any]
 
 
 class Evalscope(Reader):
@@ -80,19 +79,24 @@ def _make_task_log(file: Path) -> TaskLog:
     return TaskLog(rows, better, ranges=ranges, means=means)
 
 
-def _count_repeats(reviews: Sequence[tuple[Any, Any]]) -> int | None:
+def _count_repeats(reviews: Sequence[tuple[object, object]]) -> int | None:
     """The repeats of each sample, if the answers to sample g have the indexes from g * repeats on.
 
     reviews: (group, index) of each row; rows may be missing. None if groups and indexes are of another kind.
     """
-    if not all(isinstance(number, int) and number >= 0 for review in reviews for number in review):
+    numbers = [
+        (group, index)
+        for group, index in reviews
+        if isinstance(group, int) and isinstance(index, int) and group >= 0 <= index
+    ]
+    if len(numbers) < len(reviews):
         return None
-    lower = max((index // (group + 1) + 1 for group, index in reviews), default=1)
-    upper = min((index // group for group, index in reviews if group), default=lower)
+    lower = max((index // (group + 1) + 1 for group, index in numbers), default=1)
+    upper = min((index // group for group, index in numbers if group), default=lower)
     return lower if lower <= upper else None
 
 
-def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
+def _read_means(file: Path, samples: int) -> Iterator[tuple[str, JsonObject, float]]:
     """(name, metric, mean over the samples of this file) as `reports/MODEL/BENCHMARK.json` states them."""
     reports = file.parent.parent.parent / "reports" / file.parent.name
     for report in sorted(reports.glob("*.json")):
@@ -138,7 +142,7 @@ def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterato
             )
 
 
-def _count_tokens(row: Json) -> int | None:
+def _count_tokens(row: JsonObject) -> int | None:
     """The tokens of the last answer, if EvalScope ran with collect_perf."""
     answers = [message for message in row.get("messages") or () if message.get("role") == "assistant"]
     measured = (answers[-1].get("perf_metrics") or {}) if answers else {}
@@ -146,7 +150,7 @@ def _count_tokens(row: Json) -> int | None:
     return tokens
 
 
-def _read_prompt(row: Json) -> str | None:
+def _read_prompt(row: JsonObject) -> str | None:
     """The prompt: the messages before the first answer, without the ids of each run."""
     if row.get("input") is not None:
         return convert_to_text(row["input"])

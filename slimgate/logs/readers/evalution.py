@@ -7,11 +7,11 @@ evalution/results.py of version 0.0.17.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._figures import make_figures_error
@@ -25,7 +25,6 @@ _GENERATION = ("max_new_tokens", "seed")
 _OF_MODEL = re.compile(r"choice_logprobs.*|predicted_.*|runtime_.*|outputs|passed|std(out|err)|token_count")
 _CHOICES = "choice_logprobs"
 _TEMPLATE = ("apply_chat_template", "fewshot_as_multiturn")
-Json = Mapping[str, Any]
 
 
 class Evalution(Reader):
@@ -53,9 +52,9 @@ class Evalution(Reader):
         return Log("evalution", str(path), tasks, None if model is None else str(model))
 
 
-def _make_task_log(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
+def _make_task_log(path: Path, at: int, test: JsonObject, engine: JsonObject) -> TaskLog:
     stated = test.get("metadata") or {}
-    settings: dict[str, Any] = {GENERATION: {key: engine.get(key) for key in _GENERATION}}
+    settings: dict[str, object] = {GENERATION: {key: engine.get(key) for key in _GENERATION}}
     if "num_fewshot" in stated:
         settings["shots"] = {"shots": stated["num_fewshot"]}
     if template := {key: stated[key] for key in _TEMPLATE if key in stated}:
@@ -67,7 +66,7 @@ def _make_task_log(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
     return TaskLog(partial(_read_rows, path, at), settings=settings, means=means, written=not chosen)
 
 
-def _read_fields(metadata: Json) -> dict[str, Any] | None:
+def _read_fields(metadata: JsonObject) -> dict[str, object] | None:
     return {name: value for name, value in metadata.items() if not _OF_MODEL.fullmatch(name)} or None
 
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import (
     convert_to_text,
@@ -32,7 +32,6 @@ _END = "_samples.jsonl"
 # Metrics that are by definition means over samples, in the unit of a sample's score.
 _MEANS = frozenset({"accuracy", "exact_match"})
 _NEEDED = "the score of each sample"
-Json = Mapping[str, Any]
 
 
 class EveryEvalEver(Reader):
@@ -90,17 +89,17 @@ def _open_run(path: Path) -> Run:
     )
 
 
-def _read_time(summary: Json) -> str:
+def _read_time(summary: JsonObject) -> str:
     return str(summary.get("evaluation_timestamp") or summary.get("retrieved_timestamp") or "")
 
 
-def _read_model(summary: Json) -> str | None:
+def _read_model(summary: JsonObject) -> str | None:
     model = summary.get("model_info") or {}
     name = model.get("id") or model.get("name")
     return None if name is None else str(name)
 
 
-def _read_run(samples: Path, summary: Json) -> Run:
+def _read_run(samples: Path, summary: JsonObject) -> Run:
     """Reads a run, with a task for each result.
 
     Samples name their result by `evaluation_result_id`, or by the name of the evaluation.
@@ -130,18 +129,18 @@ def _read_run(samples: Path, summary: Json) -> Run:
     return Run(_read_time(summary), tasks, model if model is not None else _read_model(summary), notes)
 
 
-def _find_key(entry: Json) -> str:
+def _find_key(entry: JsonObject) -> str:
     """The key that joins a sample to its result."""
     return str(entry.get("evaluation_result_id") or entry["evaluation_name"])
 
 
-def _find_result(results: Mapping[str, Json], name: str) -> Json:
+def _find_result(results: Mapping[str, JsonObject], name: str) -> JsonObject:
     """The only result of an evaluation whose samples do not name its id; {} if there are several."""
     named = [result for result in results.values() if result["evaluation_name"] == name]
     return named[0] if len(named) == 1 else {}
 
 
-def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
+def _make_task_log(samples: Path, key: str, result: JsonObject, total: int | None) -> TaskLog:
     config = result.get("metric_config") or {}
     metric = str(config.get("metric_id") or config.get("metric_name") or "score")
     low, high = _read_bound(config.get("min_score"), -inf), _read_bound(config.get("max_score"), inf)

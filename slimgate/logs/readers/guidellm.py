@@ -7,10 +7,10 @@ guidellm 0.5, which keeps the arguments under `args`, and version 2, of guidellm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_beginning, read_object
 from slimgate.plugins.environments import Environment, make_environment
@@ -53,7 +53,7 @@ class Guidellm(Reader):
         )
 
 
-def _read_environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: JsonObject) -> Environment:
     """The environment of a report: guidellm, the request and each load."""
     metadata = results.get("metadata") or {}
     config = results.get("config")
@@ -72,7 +72,7 @@ def _read_environment(results: Mapping[str, Any]) -> Environment:
     )
 
 
-def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
+def _list_models(results: JsonObject) -> Iterator[str]:
     """The model of each benchmark; if the benchmarks do not state it, that of the arguments."""
     backends = [benchmark["config"].get("backend") for benchmark in results["benchmarks"]]
     stated = [backend["model"] for backend in backends if isinstance(backend, dict) and backend.get("model")]
@@ -81,7 +81,7 @@ def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
     yield from map(str, stated or [arguments["model"]] if stated or arguments.get("model") else ())
 
 
-def _name_load(strategy: Mapping[str, Any]) -> str:
+def _name_load(strategy: JsonObject) -> str:
     """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
     if kind in _CLOSED:
@@ -91,12 +91,12 @@ def _name_load(strategy: Mapping[str, Any]) -> str:
     return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
 
 
-def _count_users(strategy: Mapping[str, Any]) -> int | None:
+def _count_users(strategy: JsonObject) -> int | None:
     users = strategy.get("streams") or strategy.get("max_concurrency")
     return users or (1 if strategy["type_"] in _CLOSED else None)
 
 
-def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+def _refuse_sample(path: Path, name: str, benchmark: JsonObject, results: JsonObject) -> None:
     """Raises DataError for a sample of the requests: it hides how many failed or were cut off."""
     size = benchmark["config"].get("sample_size")
     if size is None:
@@ -111,7 +111,7 @@ def _refuse_sample(path: Path, name: str, benchmark: Mapping[str, Any], results:
         )
 
 
-def _make_load_run(benchmark: Mapping[str, Any]) -> LoadRun:
+def _make_load_run(benchmark: JsonObject) -> LoadRun:
     by_status = benchmark["requests"]
     entries = [
         (request["request_start_time"] or 0.0, _make_request(request, failed=status == "errored"))
@@ -132,7 +132,7 @@ def _make_load_run(benchmark: Mapping[str, Any]) -> LoadRun:
     )
 
 
-def _count_seconds(benchmark: Mapping[str, Any]) -> float:
+def _count_seconds(benchmark: JsonObject) -> float:
     """From the first request to the last answer; `duration` may be of a window that a warm-up has shifted."""
     answered = benchmark["requests"].get("successful") or ()
     times = [(entry.get("request_start_time"), entry.get("request_end_time")) for entry in answered]
@@ -141,7 +141,7 @@ def _count_seconds(benchmark: Mapping[str, Any]) -> float:
     return float(max(end for _, end in times) - min(start for start, _ in times))
 
 
-def _make_request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:
+def _make_request(entry: JsonObject, *, failed: bool) -> LoadRequest:
     prompt = entry.get("prompt_tokens")
     if failed:
         error = (entry.get("info") or {}).get("error")

@@ -10,12 +10,13 @@ it exists.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError, list_names
 from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_object
 from slimgate.logs.readers._figures import make_figures_error
@@ -146,7 +147,7 @@ def _read_environment(file: Path) -> Environment:
     )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path) -> dict[str, object]:
     """The settings in run_spec.json that two logs must share; empty without the file."""
     if not file.is_file():
         return {}
@@ -198,6 +199,17 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     return log, notes
 
 
+class _Answer(TypedDict, total=False):
+    """The fields of a Row about the prompt and the answer."""
+
+    prompt: str | None
+    answer: str | None
+    target: str | None
+    fields: dict[str, object]
+    answer_tokens: int | None
+    truncated: bool | None
+
+
 class _Place(NamedTuple):
     """What a row is the scores of. perturbation: how the instance was changed; "" for the original."""
 
@@ -212,7 +224,7 @@ class _Place(NamedTuple):
         return " ".join(part for part in (self.split, self.perturbation) if part)
 
 
-def _name_perturbation(holder: Mapping[str, Any]) -> str:
+def _name_perturbation(holder: JsonObject) -> str:
     return str((holder.get("perturbation") or {}).get("name") or "")
 
 
@@ -249,7 +261,7 @@ def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
         )
 
 
-def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
+def _find_statistics(file: Path, entries: Iterable[JsonObject]) -> dict[str, bool]:
     """Whether a statistic has a mean in any entry, by name, in order."""
     has_mean: dict[str, bool] = {}
     with refuse_malformed(f"{file}: an entry does not have HELM's format"):
@@ -260,9 +272,7 @@ def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
     return has_mean
 
 
-def _read_scores(
-    entry: Mapping[str, Any], names: Collection[str]
-) -> Iterator[tuple[_Place, str, float | None]]:
+def _read_scores(entry: JsonObject, names: Collection[str]) -> Iterator[tuple[_Place, str, float | None]]:
     """The place, name and mean of each statistic that is a score."""
     for stat in entry["stats"]:
         name = stat["name"]
@@ -270,7 +280,7 @@ def _read_scores(
             yield _read_place(entry, name), str(name["name"]), stat.get("mean")
 
 
-def _read_place(entry: Mapping[str, Any], name: Mapping[str, Any] | None = None) -> _Place:
+def _read_place(entry: JsonObject, name: JsonObject | None = None) -> _Place:
     """The place of a statistic, from its entry and its name; without a name, that of the entry."""
     stated = {} if name is None else name
     split = str(stated.get("split") or "")
@@ -285,20 +295,20 @@ def _read_place(entry: Mapping[str, Any], name: Mapping[str, Any] | None = None)
     )
 
 
-def _read_cut_off(completion: Mapping[str, Any]) -> bool | None:
+def _read_cut_off(completion: JsonObject) -> bool | None:
     """Whether the answer ended at the limit of its length; None if the log does not state why it ended."""
     reason = (completion.get("finish_reason") or {}).get("reason")
     return None if reason == "unknown" else is_cut_off(reason)
 
 
-def _read_answers(file: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+def _read_answers(file: Path) -> dict[tuple[str, str, int], _Answer]:
     """The fields of a Row about the prompt and the answer, by instance, perturbation and trial.
 
     Empty if the file does not exist.
     """
     if not file.is_file():
         return {}
-    answers = {}
+    answers: dict[tuple[str, str, int], _Answer] = {}
     for state in read_object(file).get("request_states") or ():
         instance, result = state.get("instance") or {}, state.get("result") or {}
         completions = result.get("completions") or [{}]

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning
-from slimgate.logs.readers._inspect_files import Json, has_samples, read_header, read_samples
+from slimgate.logs.readers._inspect_files import has_samples, read_header, read_samples
 from slimgate.logs.readers._rows import is_cut_off
 from slimgate.logs.readers._settings import number_names, read_answer_args, simplify_options
 from slimgate.logs.runs import convert_to_utc, make_log
@@ -80,7 +80,7 @@ class Inspect(Reader):
             if path.is_file()
             else [file for file in sorted(path.iterdir()) if file.is_file() and self.recognizes(file)]
         )
-        logs_of: dict[str, list[tuple[Path, Json]]] = {}
+        logs_of: dict[str, list[tuple[Path, JsonObject]]] = {}
         for file in files:
             header = read_header(file)
             # The calls of an `eval_set` are one run.
@@ -90,7 +90,7 @@ class Inspect(Reader):
         return make_log("inspect", str(path), [_make_run(path, logs) for logs in logs_of.values()])
 
 
-def _make_run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
+def _make_run(path: Path, logs: Sequence[tuple[Path, JsonObject]]) -> Run:
     """The logs of one call of Inspect. Raises DataError unless they are of one model, with each task once."""
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
@@ -117,7 +117,7 @@ def _make_run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     return Run(time, dict(sorted(tasks.items())), next(iter(models)), tuple(notes), problem, environment)
 
 
-def _read_environment(header: Json) -> Environment:
+def _read_environment(header: JsonObject) -> Environment:
     """The versions and settings in a header."""
     spec, plan = header["eval"], header.get("plan") or {}
     revision, dataset, model = spec.get("revision") or {}, spec.get("dataset") or {}, spec.get("model")
@@ -152,7 +152,7 @@ def _read_environment(header: Json) -> Environment:
     )
 
 
-def _describe_incomplete(file: Path, header: Json) -> list[str]:
+def _describe_incomplete(file: Path, header: JsonObject) -> list[str]:
     """Why a log cannot be judged; empty if it can be judged."""
     status, error = header.get("status"), header.get("error")
     if header.get("invalidated"):
@@ -165,7 +165,7 @@ def _describe_incomplete(file: Path, header: Json) -> list[str]:
     ]
 
 
-def _describe_reducer(file: Path, header: Json) -> list[str]:
+def _describe_reducer(file: Path, header: JsonObject) -> list[str]:
     """A line if Inspect states another figure of a sample's epochs than their mean, which is judged."""
     config = header["eval"].get("config") or {}
     stated = config.get("epochs_reducer") or "mean"
@@ -178,7 +178,7 @@ def _describe_reducer(file: Path, header: Json) -> list[str]:
     ]
 
 
-def _describe_empty(file: Path, header: Json) -> list[str]:
+def _describe_empty(file: Path, header: JsonObject) -> list[str]:
     """Why there is nothing to pair in a log without samples, with the figures that its results state."""
     if has_samples(file, header):
         return []
@@ -198,7 +198,7 @@ def _describe_empty(file: Path, header: Json) -> list[str]:
     ]
 
 
-def _make_task_log(file: Path, header: Json) -> TaskLog:
+def _make_task_log(file: Path, header: JsonObject) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
@@ -230,7 +230,7 @@ def _make_task_log(file: Path, header: Json) -> TaskLog:
     )
 
 
-def _read_means(header: Json) -> Iterator[tuple[tuple[str, str], float]]:
+def _read_means(header: JsonObject) -> Iterator[tuple[tuple[str, str], float]]:
     """The means over all samples that Inspect states: the metrics accuracy and mean, without options."""
     for score in (header.get("results") or {}).get("scores") or ():
         is_mean = score.get("reducer") in (None, "mean") and score.get("scorer") == score.get("name")
@@ -243,14 +243,14 @@ def _read_means(header: Json) -> Iterator[tuple[tuple[str, str], float]]:
                 yield ("", str(score["name"])), float(value)
 
 
-def _list_own_names(spec: Json) -> set[str]:
+def _list_own_names(spec: JsonObject) -> set[str]:
     """The names and paths of the evaluated model."""
     model = str(spec["model"])
     stated = (spec.get("model_args") or {}).values()
     return {model, model.partition("/")[2], *(value for value in stated if isinstance(value, str))} - {""}
 
 
-def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
+def _read_solvers(plan: JsonObject, model_names: Collection[str]) -> dict[str, object]:
     """The solvers in order, each with its parameters, such as the template of a system message."""
     steps = plan.get("steps") or ()
     return {
@@ -259,7 +259,7 @@ def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _read_scorers(header: Json) -> dict[str, Any]:
+def _read_scorers(header: JsonObject) -> dict[str, object]:
     """The options of each scorer, and the models in roles, such as the grader. Old logs: from the results.
 
     A grader that is the evaluated model itself differs between the logs, as its grades may. Without a grader,
@@ -320,20 +320,20 @@ def _read_rows(file: Path) -> Iterator[Row]:
         )
 
 
-def _is_at_limit(sample: Json) -> bool:
+def _is_at_limit(sample: JsonObject) -> bool:
     """Whether a limit on messages, tokens, time or cost ended the sample; not a person or a scorer."""
     limit = sample.get("limit")
     return bool(limit and limit.get("type") not in ("operator", "custom"))
 
 
-def _format_prompt(prompt: str | Sequence[Json]) -> str:
+def _format_prompt(prompt: str | Sequence[JsonObject]) -> str:
     """A prompt: a text, or messages whose contents are texts or parts."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {_format_content(message.get('content'))}" for message in prompt)
 
 
-def _read_whole_prompt(sample: Json) -> str:
+def _read_whole_prompt(sample: JsonObject) -> str:
     """The messages before the model's first answer, such as a solver's; the input, if there are none."""
     messages = takewhile(
         lambda message: message["role"] != "assistant" or message.get("source") == "input",
@@ -343,20 +343,20 @@ def _read_whole_prompt(sample: Json) -> str:
     return text if conversation in ("", f"user: {text}") else conversation
 
 
-def _list_media(prompt: str | Sequence[Json]) -> list[Any]:
+def _list_media(prompt: str | Sequence[JsonObject]) -> list[object]:
     """The images, sounds and other parts of a prompt that are no text."""
     contents = [] if isinstance(prompt, str) else [message.get("content") for message in prompt]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return [part.get(part.get("type"), part) for part in parts if part.get("type") != "text"]
 
 
-def _format_content(content: str | Sequence[Json] | None) -> str:
+def _format_content(content: str | Sequence[JsonObject] | None) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
-def _read_scores(sample: Json) -> Iterator[tuple[str, Any]]:
+def _read_scores(sample: JsonObject) -> Iterator[tuple[str, float | str | None]]:
     """The values of a sample; each key of a mapping is a metric. Old logs have one score."""
     scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
     for name, score in scores.items():

@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
+from slimgate._system.json_text import JsonObject
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
@@ -89,7 +89,8 @@ class Lighteval(Reader):
             raise DataError(f"{path}: logs of {len(folders)} models ({names}); give the folder of one model")
         tasks_of: dict[str, dict[str, Path]] = {}
         for file in details:
-            task, time = _parse_file_name(file)
+            match = _DETAILS.fullmatch(file.name)
+            task, time = (match["task"], match["time"]) if match else (file.stem.removeprefix("details_"), "")
             tasks_of.setdefault(time, {})[task] = file
         model = folders[0].name if folders else None
         return make_log("lighteval", str(path), [_make_run(*pair, model) for pair in tasks_of.items()])
@@ -131,7 +132,7 @@ def _make_run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
     return Run(time, tasks, model, environment=_read_environment(results))
 
 
-def _read_environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: JsonObject) -> Environment:
     """The versions and settings in the results file."""
     general = results.get("config_general") or {}
     model = general.get("model_config") or {}
@@ -153,7 +154,7 @@ def _read_environment(results: Mapping[str, Any]) -> Environment:
     )
 
 
-def _read_results(details: Path, time: str) -> Mapping[str, Any]:
+def _read_results(details: Path, time: str) -> JsonObject:
     """OUT/results/MODEL/results_TIME.json of the same run as OUT/details/MODEL/TIME; {} without one."""
     parts = list(details.resolve().parts)
     if "details" not in parts:
@@ -168,7 +169,7 @@ def _find_columns(names: Collection[str]) -> tuple[str, ...] | None:
     return next((columns for columns in (_COLUMNS, _OLD_COLUMNS) if set(columns) <= set(names)), None)
 
 
-def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
+def _read_directions(results: JsonObject, task: str) -> dict[str, bool]:
     """Whether more is better, by metric, if the results file states it for a metric of one name."""
     config = (results.get("config_tasks") or {}).get(task) or {}
     return {
@@ -180,7 +181,7 @@ def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
     }
 
 
-def _read_settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _read_settings(results: JsonObject, task: str) -> dict[str, object]:
     """The settings of a run and a task in the results file; empty without the file."""
     if not results:
         return {}
@@ -199,7 +200,7 @@ def _read_settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     }
 
 
-def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], float]:
+def _read_means(results: JsonObject, task: str) -> dict[tuple[str, str], float]:
     """The means over samples that the results file states, by filter (always none) and metric."""
     stated = (results.get("results") or {}).get(task) or {}
     return {
@@ -209,16 +210,11 @@ def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], 
     }
 
 
-def _count_samples(results: Mapping[str, Any], task: str) -> int | None:
+def _count_samples(results: JsonObject, task: str) -> int | None:
     """How many documents ran, according to the results file; None if it does not say so, or says -1."""
     config = (results.get("config_tasks") or {}).get(task) or {}
     count = config.get("effective_num_docs")
     return count if isinstance(count, int) and count > 0 else None
-
-
-def _parse_file_name(file: Path) -> tuple[str, str]:
-    match = _DETAILS.fullmatch(file.name)
-    return (match["task"], match["time"]) if match else (file.stem.removeprefix("details_"), "")
 
 
 def _read_rows(file: Path) -> Iterator[Row]:
@@ -240,9 +236,7 @@ def _read_rows(file: Path) -> Iterator[Row]:
         raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
 
 
-def _make_row(
-    doc: Mapping[str, Any], response: Mapping[str, Any], metric: Mapping[str, Any], seen: dict[str, int]
-) -> Row:
+def _make_row(doc: JsonObject, response: JsonObject, metric: JsonObject, seen: dict[str, int]) -> Row:
     from slimgate._system.digests import digest_json
 
     query = convert_to_text(doc.get("query")) or ""
@@ -285,7 +279,7 @@ def _count_tokens(tokens: object) -> int | None:
     return len(first) if isinstance(first, list) and first else None
 
 
-def _is_cut_off(response: Mapping[str, Any], doc: Mapping[str, Any]) -> bool | None:
+def _is_cut_off(response: JsonObject, doc: JsonObject) -> bool | None:
     """Whether prompt or answer was cut; None for a text that may have exactly the allowed length."""
     count = response.get("truncated_tokens_count") or 0
     if sum(count) if isinstance(count, list) else count:
@@ -300,7 +294,7 @@ def _is_score(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _read_answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
+def _read_answer(texts: Sequence[object], response: JsonObject, doc: JsonObject) -> str | None:
     """The text, or for a multiple choice the likeliest choice."""
     if texts:
         return convert_to_text(texts[0])
@@ -310,7 +304,7 @@ def _read_answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapp
     return None
 
 
-def _read_target(doc: Mapping[str, Any]) -> str | None:
+def _read_target(doc: JsonObject) -> str | None:
     gold, choices = doc.get("gold_index"), doc.get("choices") or []
     index = gold[0] if isinstance(gold, list) and gold else gold
     if isinstance(index, int) and 0 <= index < len(choices):

@@ -11,11 +11,11 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_array, read_beginning, read_first_keys, read_objects
 from slimgate.logs.readers._figures import make_figures_error
@@ -55,7 +55,6 @@ _DEFAULTS = {
 _MARKDOWN = re.compile(r"^\|\s*model\s*\|.*\|\s*t/s\s*\|\s*$", re.MULTILINE)
 _REMEDY = "run llama-bench -o json"
 _NEEDED = "the time of each repetition"
-Entry = Mapping[str, Any]
 
 
 class LlamaBench(Reader):
@@ -105,7 +104,7 @@ def _is_sql(start: str) -> bool:
     return start.startswith("CREATE TABLE IF NOT EXISTS") and "build_commit" in start
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
+def _read_entries(path: Path) -> list[JsonObject]:
     """The tests. Raises DataError for a file without the repetitions, with its figures."""
     start = read_beginning(path)
     if start.startswith("["):
@@ -136,7 +135,7 @@ def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
                 yield f"{cells[-2].replace(' ', '')} t/s", float(speed)
 
 
-def _name_test(entry: Entry, varied: Sequence[str] = ()) -> str:
+def _name_test(entry: JsonObject, varied: Sequence[str] = ()) -> str:
     """The name of a test: pp512, tg128 or pp512+tg128, with @d4096 after a context of 4096 tokens."""
     prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
     parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
@@ -144,7 +143,7 @@ def _name_test(entry: Entry, varied: Sequence[str] = ()) -> str:
     return " ".join([name, *(f"{key}={entry.get(key)}" for key in varied)])
 
 
-def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
+def _make_load_run(path: Path, name: str, entry: JsonObject) -> LoadRun:
     times, prompt, answer = entry["samples_ns"], int(entry["n_prompt"]), int(entry["n_gen"])
     if len(times) != len(entry["samples_ts"]):
         raise DataError(
@@ -155,7 +154,7 @@ def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
     return LoadRun(tuple(requests), _read_settings(entry), sum(times) / 1e9, users=1, generates=answer > 0)
 
 
-def _read_settings(entry: Entry) -> dict[str, str]:
+def _read_settings(entry: JsonObject) -> dict[str, str]:
     settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
     stated = {key: entry[key] for key in _DEFAULTS if key in entry}
     texts = {key: str(int(value) if isinstance(value, bool) else value) for key, value in stated.items()}

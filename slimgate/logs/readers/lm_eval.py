@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import list_names
 from slimgate.logs.json_lines import read_object
 from slimgate.logs.readers._figures import list_task_figures, make_figures_error
@@ -150,7 +149,7 @@ def _make_run(path: Path, files: RunFiles) -> Run:
     )
 
 
-def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
+def _read_model_args(results: JsonObject) -> dict[str, object]:
     """The arguments of the model by name; older versions write them as one text."""
     arguments = (results.get("config") or {}).get("model_args")
     if isinstance(arguments, str):
@@ -159,7 +158,7 @@ def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
     return dict(arguments or {})
 
 
-def _read_environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: JsonObject) -> Environment:
     """The versions, settings and hardware in the results file."""
     config = results.get("config") or {}
     collected = results.get("pretty_env_info")
@@ -198,7 +197,7 @@ def _mark_unknown_settings(run: Run, files: RunFiles) -> Run:
     )
 
 
-def _find_model_name(results: Mapping[str, Any]) -> str | None:
+def _find_model_name(results: JsonObject) -> str | None:
     config = results.get("config") or {}
     arguments = config.get("model_args")
     pretrained = arguments.get("pretrained") if isinstance(arguments, dict) else None
@@ -206,21 +205,15 @@ def _find_model_name(results: Mapping[str, Any]) -> str | None:
     return None if model is None else str(model)
 
 
-def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
+def _make_task_log(task: str, file: Path, results: JsonObject) -> TaskLog:
     """The log of one task. task: its name in the results file. file: its samples."""
-
-    def read_entry(key: str) -> Any:
-        table = results.get(key)
-        return table.get(task) if isinstance(table, dict) else None
-
-    config = read_entry("configs") or {}
+    stated = {key: table.get(task) for key, table in results.items() if isinstance(table, dict)}
+    config = stated.get("configs") or {}
     aggregations = _read_aggregations(config)
     filters = config.get("filter_list")
     entries = filters if isinstance(filters, list) else []
     filter_names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
-    settings = _read_settings(
-        results, config, read_entry("n-shot"), read_entry("n-samples"), read_entry("versions")
-    )
+    settings = _read_settings(results, stated)
     partial_settings: tuple[str, ...] = ()
     if not config and (generation := read_generation_kwargs(file)) is not None:
         # The samples do not state the model's arguments, such as max_gen_toks. Their settings are those of
@@ -229,13 +222,13 @@ def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog
         partial_settings = (GENERATION,)
     return TaskLog(
         rows=partial(read_rows, file, filter_names, aggregations),
-        higher_is_better=_read_directions(read_entry("higher_is_better") or {}, config),
+        higher_is_better=_read_directions(stated.get("higher_is_better") or {}, config),
         settings=settings,
         partial_settings=partial_settings,
         shared_options=(TASK_ARGS,),
-        samples=(read_entry("n-samples") or {}).get("effective"),
-        means=_read_means(read_entry("results") or {}, config),
-        filters=_list_stated_filters(read_entry("results") or {}),
+        samples=(stated.get("n-samples") or {}).get("effective"),
+        means=_read_means(stated.get("results") or {}, config),
+        filters=_list_stated_filters(stated.get("results") or {}),
         corpus={
             metric: "rate" if aggregation == "bits_per_byte" else "perplexity"
             for metric, aggregation in aggregations.items()
@@ -244,13 +237,13 @@ def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog
     )
 
 
-def _list_metrics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _list_metrics(config: JsonObject) -> list[JsonObject]:
     """The entries of `metric_list` in a task's configuration that name a metric."""
     metrics = config.get("metric_list") or ()
     return [entry for entry in metrics if isinstance(entry, dict) and "metric" in entry]
 
 
-def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
+def _read_aggregations(config: JsonObject) -> dict[str, Aggregation]:
     """The aggregation of each metric whose figure is no mean: as the task states, else by its name."""
     by_name = {name: name for name in AGGREGATIONS.values()}
     aggregations = dict(AGGREGATIONS)
@@ -263,7 +256,7 @@ def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
     return aggregations
 
 
-def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, bool]:
+def _read_directions(better: JsonObject, config: JsonObject) -> dict[str, bool]:
     """The direction by metric; older results files state it only in the list of metrics."""
     directions = {
         str(entry["metric"]): entry["higher_is_better"]
@@ -274,7 +267,7 @@ def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> di
     return {**directions, **stated}
 
 
-def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
+def _list_stated_filters(results: JsonObject) -> tuple[str, ...]:
     """The filters with a figure in the results, whose keys are `METRIC,FILTER`."""
     keys = [str(key).partition(",") for key in results]
     return tuple(
@@ -286,7 +279,7 @@ def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+def _read_means(results: JsonObject, config: JsonObject) -> dict[tuple[str, str], float]:
     """The figures that lm-eval states, by filter and metric: means of _MEANS, and figures of a corpus."""
     stated = {entry["metric"]: entry.get("aggregation") for entry in _list_metrics(config)}
     corpus_metrics = _read_aggregations(config)
@@ -299,12 +292,11 @@ def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[t
     return means
 
 
-def _read_settings(
-    results: Mapping[str, Any], config: Mapping[str, Any], shots: Any, samples: Any, version: Any
-) -> dict[str, Any]:
-    """The settings of a task that comparisons check. shots, samples, version: its entries in the results."""
-    run_config = results.get("config") or {}
-    settings: dict[str, Any] = {}
+def _read_settings(results: JsonObject, stated: JsonObject) -> dict[str, object]:
+    """The settings of a task that comparisons check. stated: the task's entries in the results."""
+    run_config, config = results.get("config") or {}, stated.get("configs") or {}
+    shots, samples, version = (stated.get(key) for key in ("n-shot", "n-samples", "versions"))
+    settings: dict[str, object] = {}
     if shots is not None:
         settings["shots"] = {"shots": shots} | ({"seed": run_config.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):

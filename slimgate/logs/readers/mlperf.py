@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_array, read_beginning
 from slimgate.logs.readers._rows import refuse_malformed
+from slimgate.outcomes import Ints
 from slimgate.plugins.reader import TARGET, Log, Reader, Row, TaskLog
 
 _LOG, _LABELS = "mlperf_log_accuracy.json", "val_map.txt"
@@ -76,7 +75,7 @@ def _read_labels(file: Path, answer_count: int) -> list[int]:
     return numbers
 
 
-def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
+def _read_numbers(file: Path, answers: Mapping[int, str]) -> Ints:
     """The answers as whole numbers, of the type that makes each of them a label.
 
     Raises DataError for answers that are not one whole number of 4 or 8 bytes.
@@ -102,9 +101,7 @@ def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
     )
 
 
-def _read_rows(
-    file: Path, answers: Mapping[int, str], numbers: npt.NDArray[np.number], labels: list[int]
-) -> Iterator[Row]:
+def _read_rows(file: Path, answers: Mapping[int, str], numbers: Ints, labels: list[int]) -> Iterator[Row]:
     for index, number in zip(answers, numbers.tolist(), strict=True):
         if index >= len(labels):
             raise DataError(

@@ -39,7 +39,7 @@ class Mteb(Reader):
         notes: list[str] = []
         models: set[tuple[str, str | None]] = set()
         for file in files:
-            right, results = _read_right_documents(file), read_object(file)
+            right, results = _read_right_documents(file), dict(read_object(file))
             meta = results.pop(_META, None) or {}
             models |= {(meta["model_name"], meta.get("revision"))} if meta.get("model_name") else set()
             answered: set[str] = set()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_first_keys, read_objects
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
@@ -19,7 +19,6 @@ from slimgate.plugins.reader import FILTERS, SCORERS, Log, Reader, Row, TaskLog,
 _MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
 # In the class of an eval whose answers a model grades: evals.elsuite.modelgraded.classify:ModelBasedClassify.
 _GRADED = "modelgraded"
-Json = Mapping[str, Any]
 
 
 class OpenaiEvals(Reader):
@@ -34,7 +33,7 @@ class OpenaiEvals(Reader):
         names = list(evaluated.values()) if isinstance(evaluated, Mapping) else evaluated
         model = names[0] if isinstance(names, list) and names else names
         configured = spec.get("run_config") or {}
-        settings: dict[str, Any] = {"limit": configured.get("max_samples")}
+        settings: dict[str, object] = {"limit": configured.get("max_samples")}
         if configured.get("eval_spec"):
             settings[FILTERS] = {key: configured["eval_spec"].get(key) for key in ("cls", "args")}
             if _GRADED in str(configured["eval_spec"].get("cls")):
@@ -58,7 +57,7 @@ class OpenaiEvals(Reader):
         )
 
 
-def _read_head(path: Path) -> tuple[Json, Json | None]:
+def _read_head(path: Path) -> tuple[JsonObject, JsonObject | None]:
     """spec and final_report, on any line. Raises DataError if there are two runs."""
     specs, reports = [], []
     for _, row in read_objects(path):
@@ -76,7 +75,7 @@ def _read_head(path: Path) -> tuple[Json, Json | None]:
 
 def _read_rows(path: Path) -> Iterator[Row]:
     """Samples in the order in which they began; events of other samples may come between theirs."""
-    events: dict[str, list[Json]] = {}
+    events: dict[str, list[JsonObject]] = {}
     for _, row in read_objects(path):
         if row.get("sample_id") is not None:
             events.setdefault(str(row["sample_id"]), []).append(row)
@@ -85,9 +84,9 @@ def _read_rows(path: Path) -> Iterator[Row]:
             yield from _read_sample(name, of_sample)
 
 
-def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
+def _read_sample(name: str, events: Sequence[JsonObject]) -> Iterator[Row]:
     """A row, or a row for each match of a sample that has several."""
-    by_type: dict[str, list[Json]] = {}
+    by_type: dict[str, list[JsonObject]] = {}
     for event in events:
         by_type.setdefault(str(event["type"]), []).append(event.get("data") or {})
     matches = by_type.get(_MATCH, [])

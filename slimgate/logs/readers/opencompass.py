@@ -7,11 +7,11 @@ opencompass/tasks/openicl_eval.py and icl_base_evaluator.py of version 0.5.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
@@ -25,7 +25,6 @@ _CORRECT = ("correct", "is_correct", "cascade_correct")
 _ANSWER = ("pred", "predictions", "prediction", "origin_prediction")
 _TARGET = ("answer", "references", "refr", "ref", "gold")
 _METRIC = "correct"
-Json = Mapping[str, Any]
 
 
 class Opencompass(Reader):
@@ -79,7 +78,7 @@ def _make_run(time: str, files: list[Path]) -> Run:
     return Run(time, tasks, files[0].parent.name)
 
 
-def _list_entries(results: Json) -> list[tuple[str, Json]]:
+def _list_entries(results: JsonObject) -> list[tuple[str, JsonObject]]:
     """(key, detail) of each sample, from a list or from a mapping by number, which also has the type."""
     details = results.get("details") or []
     pairs = details.items() if isinstance(details, dict) else enumerate(details)
@@ -98,7 +97,10 @@ def _read_rows(file: Path) -> Iterator[Row]:
         # the base evaluator makes a list of each field, with an entry for each run of the sample
         listed = "example_abbr" in entry
         name = str(entry.get("example_abbr", key))
-        values = [_find_value(entry, names) for names in (_CORRECT, _ANSWER, _TARGET)]
+        values = [
+            next((entry[name] for name in names if name in entry), None)
+            for names in (_CORRECT, _ANSWER, _TARGET)
+        ]
         runs = max((len(value) for value in values if isinstance(value, list)), default=1) if listed else 1
         for run in range(runs):
             correct, answer, target = (
@@ -124,18 +126,13 @@ def _read_rows(file: Path) -> Iterator[Row]:
             )
 
 
-def _find_value(entry: Json, names: tuple[str, ...]) -> Any:
-    """The value of the first field that the entry has; None if it has none of them."""
-    return next((entry[name] for name in names if name in entry), None)
-
-
-def _read_fields(entry: Json) -> dict[str, str] | None:
+def _read_fields(entry: JsonObject) -> dict[str, str] | None:
     """The subdivision of the dataset, which is in the sample's name before its number."""
     subdivision, _, number = str(entry.get("example_abbr", "")).rpartition("_")
     return {"subdivision": subdivision} if subdivision and number.isdecimal() else None
 
 
-def _read_predictions(file: Path) -> dict[str, Json]:
+def _read_predictions(file: Path) -> dict[str, JsonObject]:
     """Each sample's prompt and answer by number, and with `dump_res_length` the answer's tokens.
 
     Empty if there are no predictions.

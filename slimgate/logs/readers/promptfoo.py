@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_first_keys, read_object
 from slimgate.logs.readers._rows import is_cut_off, make_keys, refuse_malformed
@@ -81,9 +81,9 @@ class _File:
     """The content of an output file. table: its results."""
 
     path: Path
-    table: Mapping[str, Any]
-    config: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    table: JsonObject
+    config: JsonObject
+    metadata: JsonObject
 
     @cached_property
     def _numbers(self) -> dict[int, int]:
@@ -103,7 +103,7 @@ class _File:
             parts[name] = replace(part, model=f"{provider}, {name}" if provider else name)
         return replace(log, prompts=parts)
 
-    def _make_part(self, provider: str | None, rows: Sequence[Mapping[str, Any]], prompt: int | None) -> Log:
+    def _make_part(self, provider: str | None, rows: Sequence[JsonObject], prompt: int | None) -> Log:
         """The log of these rows. prompt: their number; None: of all prompts."""
         columns = [
             column
@@ -122,7 +122,7 @@ class _File:
         return Log("promptfoo", str(self.path), {"": task}, provider, environment=environment)
 
 
-def _name_prompts(rows: Sequence[Mapping[str, Any]], numbers: Mapping[int, int]) -> dict[int, str]:
+def _name_prompts(rows: Sequence[JsonObject], numbers: Mapping[int, int]) -> dict[int, str]:
     """The name of each prompt by its number: its label if that is short and no other prompt has it."""
     labels = {
         _find_number(row, numbers): str((row.get("prompt") or {}).get("label") or "").strip() for row in rows
@@ -138,13 +138,13 @@ def _name_prompts(rows: Sequence[Mapping[str, Any]], numbers: Mapping[int, int])
     }
 
 
-def _find_number(row: Mapping[str, Any], numbers: Mapping[int, int]) -> int:
+def _find_number(row: JsonObject, numbers: Mapping[int, int]) -> int:
     """The number of a row's prompt."""
     number: int = numbers.get(row["promptIdx"], row["promptIdx"])
     return number
 
 
-def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
+def _check_names(path: Path, prompts: Sequence[JsonObject]) -> None:
     """Raises DataError if two providers have one name, because their answers cannot be told apart."""
     columns = [
         (prompt.get("provider"), convert_to_text(prompt["raw"]), prompt.get("label"))
@@ -159,7 +159,7 @@ def _check_names(path: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _count_tests(prompts: Sequence[Mapping[str, Any]], provider: str | None) -> int | None:
+def _count_tests(prompts: Sequence[JsonObject], provider: str | None) -> int | None:
     """How many tests of a provider promptfoo counts, also those that failed; None if it has no counts."""
     counts = [prompt.get("metrics") or {} for prompt in prompts if prompt.get("provider") == provider]
     total = sum(
@@ -170,7 +170,7 @@ def _count_tests(prompts: Sequence[Mapping[str, Any]], provider: str | None) -> 
     return total or None
 
 
-def _list_pass_metrics(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def _list_pass_metrics(rows: Sequence[JsonObject]) -> set[str]:
     """The metrics of assertions that score 1 if they pass, whatever the metric is called.
 
     A metric of code, which may give any score, is not one of them.
@@ -184,12 +184,12 @@ def _list_pass_metrics(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     return {metric for metric, types in kinds.items() if types <= _PASS_OR_FAIL}
 
 
-def _read_provider(row: Mapping[str, Any]) -> str:
+def _read_provider(row: JsonObject) -> str:
     provider = row.get("provider") or {}
     return str(provider.get("label") or provider.get("id") or "")
 
 
-def _read_environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Environment:
+def _read_environment(config: JsonObject, metadata: JsonObject) -> Environment:
     """The configuration and version of promptfoo in the file."""
     return make_environment(
         prompt={
@@ -205,15 +205,13 @@ def _read_environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     )
 
 
-def _read_settings(
-    config: Mapping[str, Any], provider: str | None, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _read_settings(config: JsonObject, provider: str | None, rows: Sequence[JsonObject]) -> dict[str, object]:
     """Assertions and graders of the tests, and the generation of a provider that the configuration lists."""
     shared = config.get("defaultTest")
     shared = shared if isinstance(shared, dict) else {}
     stated = config.get("providers")
     listed = stated if isinstance(stated, list) else [stated]
-    named: list[Any] = [{"id": entry} if isinstance(entry, str) else entry for entry in listed]
+    named: list[object] = [{"id": entry} if isinstance(entry, str) else entry for entry in listed]
     entries = [entry for entry in named if isinstance(entry, dict)]
     # A provider may also be a mapping of its id to its options.
     entries += [
@@ -247,7 +245,7 @@ def _read_settings(
     }
 
 
-def _read_replaced(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _read_replaced(rows: Sequence[JsonObject]) -> list[object] | dict[str, list[object]]:
     """The options of the provider that prompts or tests replace, as `group_by_sample`; empty if none does."""
     texts = []
     for row in rows:
@@ -259,28 +257,30 @@ def _read_replaced(rows: Sequence[Mapping[str, Any]]) -> Any:
     return group_by_sample(texts)
 
 
-def _read_values(tables: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> Any:
+def _read_values(
+    tables: Sequence[tuple[str, JsonObject]], name: str
+) -> list[object] | dict[str, list[object]]:
     """The values of a key, as text. tables: each with the number of its test."""
     return group_by_sample([(number, convert_to_text(table.get(name))) for number, table in tables])
 
 
-def _list_assertions(test: Mapping[str, Any]) -> list[str]:
+def _list_assertions(test: JsonObject) -> list[str]:
     """The named scores that a test must have; only promptfoo knows a name with a variable in it."""
     names = (assertion.get("metric") for assertion in test.get("assert") or ())
     return [name for name in names if isinstance(name, str) and "{{" not in name]
 
 
-def _number_prompts(table: Mapping[str, Any]) -> dict[int, int]:
+def _number_prompts(table: JsonObject) -> dict[int, int]:
     """The number of each prompt from 0, by promptIdx; it is the same for every provider that got its text."""
     stated = enumerate(table.get("prompts") or ())
     texts = {at: convert_to_text([prompt.get("raw"), prompt.get("label")]) for at, prompt in stated}
     if not texts:  # an older version, or a program that wrote only the rows
         texts = {row["promptIdx"]: row.get("promptId", row["promptIdx"]) for row in table["results"]}
-    numbers: dict[Any, int] = {}
+    numbers: dict[object, int] = {}
     return {at: numbers.setdefault(texts[at], len(numbers)) for at in sorted(texts)}
 
 
-def _is_failed(row: Mapping[str, Any]) -> bool:
+def _is_failed(row: JsonObject) -> bool:
     """Whether there is no answer. Older versions state no reason, but an error without a response."""
     reason, response = row.get("failureReason"), row.get("response") or {}
     if reason is not None:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object, read_objects
 from slimgate.logs.readers._figures import make_figures_error
@@ -96,7 +96,7 @@ def _read_run(folder: Path, files: Sequence[Path]) -> Run:
 
 def _find_metric(file: Path) -> str:
     """The field that holds the score. Raises DataError if the first sample has no score."""
-    row: dict[str, Any] = next((row for _, row in read_objects(file)), {})
+    row: JsonObject = next((row for _, row in read_objects(file)), {})
     metric = next((name for name in _SCORES if name in row), None)
     if metric is None:
         raise DataError(

@@ -6,10 +6,10 @@ them a line has only figures, which is refused. Source: sglang/benchmark/serving
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_beginning, read_objects
 from slimgate.logs.readers._figures import make_figures_error
@@ -60,12 +60,12 @@ class Sglang(Reader):
         return Log("sglang", str(path), {}, loads=loads)
 
 
-def _read_rate(result: Mapping[str, Any]) -> float | None:
+def _read_rate(result: JsonObject) -> float | None:
     rate = result["request_rate"]
     return rate if isinstance(rate, int | float) and rate != float("inf") else None
 
 
-def _make_load_run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
+def _make_load_run(path: Path, line: int, result: JsonObject) -> LoadRun:
     where = f"{path}: line {line}"
     check_lists(where, result, _LISTS)
     requests = tuple(_read_requests(result))
@@ -84,7 +84,7 @@ def _make_load_run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
     )
 
 
-def _read_requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+def _read_requests(result: JsonObject) -> Iterator[LoadRequest]:
     """The requests in the order of sending. The time of an answer ends with the last of its pieces."""
     for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
         if error or not tokens:

@@ -8,11 +8,11 @@ simple_evals.py and healthbench_eval.py as of 2025.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._figures import make_figures_error
@@ -26,7 +26,6 @@ _CORRECT_ANSWER = re.compile(r"<p>Correct Answer: (.*?)</p>", re.DOTALL)
 _METRIC = "score"
 # How many characters at the beginning of a file show its form.
 _BEGINNING = 20_000
-Json = Mapping[str, Any]
 
 
 class SimpleEvals(Reader):
@@ -82,11 +81,11 @@ def _has_only_figures(path: Path, start: str) -> bool:
     return "score" in figures and len(_list_figures(figures)) == len(figures)
 
 
-def _list_figures(results: Json) -> list[tuple[str, float]]:
+def _list_figures(results: JsonObject) -> list[tuple[str, float]]:
     return [(name, value) for name, value in results.items() if isinstance(value, int | float)]
 
 
-def _list_metadata(results: Json) -> Sequence[Json]:
+def _list_metadata(results: JsonObject) -> Sequence[JsonObject]:
     """The metadata of each example; empty if no example has any."""
     entries = (results.get("metadata") or {}).get("example_level_metadata") or []
     return [entry or {} for entry in entries] if any(entries) else []
@@ -115,7 +114,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
         )
 
 
-def _read_score(path: Path, number: int, entry: Json, page: str) -> float | None:
+def _read_score(path: Path, number: int, entry: JsonObject, page: str) -> float | None:
     """The score from the metadata, else from the page. Raises DataError if the page's is not a number."""
     if "score" in entry:
         return None if entry["score"] is None else float(entry["score"])

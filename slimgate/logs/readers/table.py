@@ -14,11 +14,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from slimgate._system.json_text import JsonObject
 from slimgate._system.names import normalize_group
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names
@@ -45,7 +45,7 @@ _FLAGS = {
     **dict.fromkeys(("false", "0", "0.0", "no"), False),
 }
 _CUT_OFF = {**_FLAGS, **dict.fromkeys(CUT_OFF, True), **dict.fromkeys(ENDED, False)}
-Values = Mapping[str, Any]
+Values = JsonObject
 # The columns that choose rows, and the value of each.
 Part = Mapping[str, str]
 
@@ -122,7 +122,7 @@ def _refuse_outcomes(path: Path) -> None:
             )
 
 
-def _read_values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+def _read_values(path: Path, columns: Iterable[str]) -> Iterator[tuple[object, ...]]:
     """The values of some columns, row by row, from a file that is read in blocks. NaN is no value."""
     names = list(columns)
     if FORMATS[path.suffix.lower()] == "jsonl":
@@ -137,7 +137,7 @@ def _read_values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
-def _replace_nan(values: Iterable[Any]) -> list[Any]:
+def _replace_nan(values: Iterable[object]) -> list[object]:
     """The values, with None for NaN, which pandas writes for a missing value. NaN differs from itself."""
     return [value if value == value else None for value in values]
 
@@ -202,7 +202,7 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
         )
 
 
-def _read_part(path: Path, columns: list[str], part: Part) -> Iterator[dict[str, Any]]:
+def _read_part(path: Path, columns: list[str], part: Part) -> Iterator[Values]:
     """The rows of a task and model. columns: the columns to read, with those of the part."""
     for values in _read_values(path, columns):
         row = dict(zip(columns, values, strict=True))
@@ -227,7 +227,7 @@ def _is_scattered(path: Path, columns: list[str]) -> bool:
     return len(np.unique(digests)) < len(digests)
 
 
-def _name_sample(row: Values) -> tuple[Any, ...]:
+def _name_sample(row: Values) -> tuple[object, ...]:
     """The values that name a sample in its task."""
     return tuple(row.get(name) for name in _SAMPLE)
 
@@ -240,7 +240,7 @@ def _join_neighbours(path: Path, columns: list[str], part: Part) -> Iterator[Row
 
 def _join_scattered(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows, with all rows of one sample joined, wherever they are in the table; it is held in memory."""
-    samples: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    samples: dict[tuple[object, ...], list[Values]] = {}
     for row in _read_part(path, columns, part):
         samples.setdefault(_name_sample(row), []).append(row)
     for rows in samples.values():

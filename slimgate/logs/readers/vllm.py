@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from slimgate._system.json_text import JsonObject
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_beginning, read_object, read_objects
 from slimgate.logs.readers._load_runs import check_completed, check_lists, name_load
@@ -71,7 +71,7 @@ class Vllm(Reader):
         return Log("vllm", str(path), {}, models[0], loads=loads, environment=environment)
 
 
-def _read_environment(load: str, result: Mapping[str, Any]) -> Environment:
+def _read_environment(load: str, result: JsonObject) -> Environment:
     """The client's settings in a result; vLLM writes no versions."""
     return make_environment(
         sampling={f"{load} {name}": result.get(name) for name in ("num_prompts", *_SETTINGS)},
@@ -97,7 +97,7 @@ def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
             )
 
 
-def _read_results(path: Path) -> list[dict[str, Any]]:
+def _read_results(path: Path) -> list[JsonObject]:
     """One result, or a result on each line."""
     try:
         return [read_object(path)]
@@ -108,12 +108,12 @@ def _read_results(path: Path) -> list[dict[str, Any]]:
         return lines
 
 
-def _read_rate(result: Mapping[str, Any]) -> float | None:
+def _read_rate(result: JsonObject) -> float | None:
     rate = result["request_rate"]
     return None if rate == "inf" else rate
 
 
-def _make_load_run(path: Path, result: Mapping[str, Any]) -> LoadRun:
+def _make_load_run(path: Path, result: JsonObject) -> LoadRun:
     lacking = [name for name in _LISTS if name not in result]
     if lacking:
         raise DataError(
@@ -135,7 +135,7 @@ def _make_load_run(path: Path, result: Mapping[str, Any]) -> LoadRun:
     )
 
 
-def _read_requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+def _read_requests(result: JsonObject) -> Iterator[LoadRequest]:
     prompts = result.get("input_lens") or [None] * len(result["ttfts"])
     totals = result.get("latencies") or [
         ttft + sum(itls) for ttft, itls in zip(result["ttfts"], result["itls"], strict=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from slimgate.plugins.environments import (
     ENGINE,
     HARNESS,
     LIBRARIES,
+    Environment,
     EnvironmentChanges,
     compare_environments,
     group_packages,
@@ -18,7 +18,7 @@ from slimgate.plugins.environments import (
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
 
-Settings = Mapping[str, Any]
+Settings = Mapping[str, object]
 _PACKAGES = (ENGINE, HARNESS, LIBRARIES)
 
 
@@ -68,7 +68,7 @@ def list_server_settings(model: VariantRecord) -> Settings:
     return {**({"command": " ".join(server["command"])} if server else {}), **stated}
 
 
-def read_record_environment(record: RunRecord) -> dict[str, dict[str, Any]]:
+def read_record_environment(record: RunRecord) -> Environment:
     """The environment of a run of slimgate."""
     machine = record.machine
     return join_environments(
@@ -95,7 +95,7 @@ def read_record_environment(record: RunRecord) -> dict[str, dict[str, Any]]:
     )
 
 
-def _name_server_settings(model: VariantRecord) -> dict[str, dict[str, Any]]:
+def _name_server_settings(model: VariantRecord) -> Environment:
     """Area -> the settings of a model's server, by names such as `dtype of int8`; empty without a server."""
     server = model.artifact.server if model.artifact else {}
     return {

@@ -35,7 +35,9 @@ def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTra
     _check_can_write(model.network, context)
     answers = _find_answer_facts(model)
     if answers.decoder:
-        _check_text_lengths(model, answers, context)
+        # before the conversion, which takes long
+        for batch in make_calibration_batches(model.tokenizer, context):
+            check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
     plain, written = context.scratch / "plain", context.scratch / FOLDER
     save_plain(model, plain)
     _add_norm_settings(plain / CONFIG)
@@ -66,12 +68,6 @@ def _check_can_write(network: nn.Module, context: BuildContext) -> None:
             )
     elif not can_write(network):
         raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")
-
-
-def _check_text_lengths(model: TorchModel, answers: AnswerSettings, context: BuildContext) -> None:
-    """Raises MeasureError if a calibration text is too long. This is checked before the conversion."""
-    for batch in make_calibration_batches(model.tokenizer, context):
-        check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
 
 
 def _add_norm_settings(file: Path) -> None:

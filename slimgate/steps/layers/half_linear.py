@@ -59,16 +59,13 @@ class HalfLinear(DerivingLayer):
     def forward(self, inputs: Tensor) -> Tensor:
         weight = self.weight
         if self.compute == "float32":
-            weight = self._make_float_weight()
+            if self._wide is None:
+                # A tensor that is made in inference mode can never take part in training.
+                with torch.inference_mode(False):
+                    self._wide = self.weight.float()
+            weight = self._wide
         bias = None if self.bias is None else self.bias.to(weight.dtype)
         return functional.linear(inputs.to(weight.dtype), weight, bias).to(inputs.dtype)
-
-    def _make_float_weight(self) -> Tensor:
-        if self._wide is None:
-            # A tensor that is made in inference mode can never take part in training.
-            with torch.inference_mode(False):
-                self._wide = self.weight.float()
-        return self._wide
 
 
 class HalfEmbedding(DescribedLayer):

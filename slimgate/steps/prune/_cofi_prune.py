@@ -22,6 +22,7 @@ from slimgate.steps.training.trainer import Loss
 
 if TYPE_CHECKING:
     from slimgate.steps.prune._sublayer_gates import HardConcrete
+    from slimgate.steps.prune.cofi_prune import Params
 
 TEACHER_LAYERS = 4  # from which the student learns; the paper's number
 
@@ -49,18 +50,8 @@ class Target(nn.Module):
 class CofiSchedule:
     """The hook that draws new gates, raises the target, and fixes the gates at the end."""
 
-    def __init__(
-        self,
-        gates: Sequence[SublayerGates],
-        target: Target,
-        ratio: float,
-        *,
-        warm_up: float,
-        cool_down: float,
-        multiple_of: int = 1,
-    ) -> None:
-        self._gates, self._target, self._ratio, self._multiple_of = gates, target, ratio, multiple_of
-        self._warm_up, self._cool_down = warm_up, cool_down
+    def __init__(self, gates: Sequence[SublayerGates], target: Target, params: Params) -> None:
+        self._gates, self._target, self._params = gates, target, params
         self.reached: float | None = None
         self.expected = 0.0
 
@@ -72,12 +63,13 @@ class CofiSchedule:
     def before_step(self, step: int, steps: int) -> None:
         if self.settled:
             return
-        if step >= (1 - self._cool_down) * steps:
+        warm_up, cool_down = self._params.warm_up, self._params.cool_down
+        if step >= (1 - cool_down) * steps:
             self.settle()
             return
         # the target is reached half-way, so that the multipliers have time to keep it
-        time = compute_pruning_progress(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
-        self._target.value = self._ratio * min(1.0, 2 * time)
+        time = compute_pruning_progress(step, steps, warm_up=warm_up, cool_down=cool_down)
+        self._target.value = self._params.pruning_ratio * min(1.0, 2 * time)
         for gates in self._gates:
             gates.whole.draw()
             gates.parts.draw()
@@ -90,7 +82,8 @@ class CofiSchedule:
         if not self.settled:
             with torch.no_grad():
                 self.expected = float(compute_sparsity(self._gates))
-            self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
+            params = self._params
+            self.reached = settle_(self._gates, params.pruning_ratio, multiple_of=params.multiple_of)
 
 
 class CofiLoss:

@@ -69,14 +69,7 @@ class CofiPrune(Step[Params]):
         find_linear_layers(model)  # Conv1D layers become nn.Linear
         gates = make_gates(model.network)
         target = Target(gates).to(context.device)
-        schedule = CofiSchedule(
-            gates,
-            target,
-            params.pruning_ratio,
-            warm_up=params.warm_up,
-            cool_down=params.cool_down,
-            multiple_of=params.multiple_of,
-        )
+        schedule = CofiSchedule(gates, target, params)
         distillation = DistillationLoss(student, teacher, params, context, targets=targets)
         weight = params.layer_weight
         layers = LayerLoss(student, teacher, gates, weight) if weight else None

@@ -191,16 +191,8 @@ def train(
             data_collator=lambda items: _collate(items, data, epochs.objective, workers, padding),
             callbacks=[*map(HookCallback, hooks), epochs, KeepZeros(model)],
         )
-        trainer.remove_callback(PrinterCallback)
         epochs.losses = trainer.losses
-        workers.broadcast_weights_(model.network)
-        with (
-            context.time_stage("train"),
-            with_regularization(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
-        ):
-            trainer.train()
-        # otherwise the network would still compute in bfloat16, unlike its saved copy
-        trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
+        trainer.train_network(params, context)
     model.network.to(context.device).eval()
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved like that
@@ -325,8 +317,21 @@ class _Trainer(Trainer):  # type: ignore[misc]
         **options: object,
     ) -> None:
         super().__init__(**options)
+        self.remove_callback(PrinterCallback)
         self.loss, self.workers, self.attached = loss, workers, attached
         self.losses: list[float] = []
+
+    def train_network(self, params: TrainingParams, context: BuildContext) -> None:
+        """Trains from the weights of the group's first process."""
+        network = self.model
+        self.workers.broadcast_weights_(network)
+        with (
+            context.time_stage("train"),
+            with_regularization(network, dropout=params.dropout, layer_drop=params.layer_drop),
+        ):
+            self.train()
+        # otherwise the network would still compute in bfloat16, unlike its saved copy
+        self.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
 
     def create_optimizer(self, *args: object, **kwargs: object) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)

@@ -28,7 +28,7 @@ from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
-from slimgate.runtimes._ctranslate2_predictors import GeneratorPredictor
+from slimgate.runtimes.ctranslate2 import GeneratorPredictor
 from slimgate.steps.convert import to_ctranslate2 as step
 
 # What a converter may forget of a family: another base of the positions, biases, wide heads, an epsilon.

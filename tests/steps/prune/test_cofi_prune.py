@@ -89,7 +89,8 @@ def test_the_pull_closes_gates_and_grows_until_the_target_is_met() -> None:
 def test_the_target_rises_and_gates_settle_for_the_cool_down() -> None:
     gates = SublayerGates("a", 8, columns=1, cost=10)
     target = Target([gates])
-    schedule = CofiSchedule([gates], target, 0.5, warm_up=0.2, cool_down=0.2)
+    params = cofi_prune.Params(pruning_ratio=0.5, warm_up=0.2, cool_down=0.2, multiple_of=1)
+    schedule = CofiSchedule([gates], target, params)
     values = []
     for step in range(8):
         schedule.before_step(step, 10)

@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "judge": ("slimgate.cli.judge.command:add_arguments", "Judge logs or predictions of other tools"),
     "tune": ("slimgate.cli.tune.command:add_arguments", "Search for the fastest variant inside a budget"),
     "explain": (
-        "slimgate.cli.explain:add_arguments",
+        "slimgate.cli.explain.command:add_arguments",
         "Show what every model of a run answered on one gate row",
     ),
     "compare": ("slimgate.cli.compare:add_arguments", "Compare two releases"),

@@ -287,12 +287,11 @@ def _read_header_names(file: RowFile) -> tuple[str, ...]:
 
 def _check_header_names(file: RowFile, names: Sequence[str]) -> None:
     """Raises DataError if a header has another separator, the same name twice, or an empty name."""
+    header, separator = names[0] if len(names) == 1 else "", SEPARATORS[file.format]
     known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-    del known[SEPARATORS[file.format]]
-    others = [name for sign, name in known.items() if len(names) == 1 and sign in names[0]]
-    if others:
+    if other := next((name for sign, name in known.items() if sign != separator and sign in header), None):
         raise DataError(
-            f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {others[0]}; "
+            f"{file.path}: the header is one column, {header[:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
         )
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)

@@ -15,7 +15,7 @@ from support.outcome_tables import Shares, write_class_answers, write_values
 from support.prediction_rows import make_turned_rows, write_predictions
 from support.sample_record import change_variant
 
-from slimgate.cli.explain import describe_row_place
+from slimgate.cli.explain.row import describe_row_place
 from slimgate.cli.main import main
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, format_record_json
 from slimgate.record.task import Machine, SuiteFacts, TaskFactsRecord
@@ -225,7 +225,7 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Command, tmp_pa
 
 
 def test_what_explains_is_read_without_torch() -> None:
-    code = "import sys, slimgate.cli.explain, slimgate.record.answers; sys.exit('torch' in sys.modules)"
+    code = "import sys, slimgate.cli.explain.row, slimgate.record.answers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

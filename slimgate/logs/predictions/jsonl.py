@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from slimgate._system.json_text import HALF_PAIR, NOT_JSON, describe_json_error, parse_json
+from slimgate._system.json_text import HALF_PAIR, NOT_JSON, JsonObject, describe_json_error, parse_json
 from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import digest_texts
 from slimgate.logs.predictions.columns import ColumnNames, FileColumns, Layout, find_columns
-from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
     from slimgate.outcomes import Ints
-    from slimgate.plugins.base import Json
 
 BLOCK = 50_000
-Line = tuple[int, Json]
+Line = tuple[int, JsonObject]
 
 
 def read_jsonl(file: RowFile, names: ColumnNames) -> FileColumns:
@@ -80,7 +78,7 @@ def _read_objects(path: Path) -> Iterator[Line]:
             ) from None
 
 
-def _parse_object(path: Path, number: int, line: str) -> Json:
+def _parse_object(path: Path, number: int, line: str) -> JsonObject:
     try:
         row = parse_json(line)
     except NOT_JSON as error:
@@ -116,7 +114,9 @@ def _refuse_half_pair(where: str, text: str) -> None:
         )
 
 
-def _read_probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
+def _read_probabilities(
+    path: Path, layout: Layout, block: list[Line], first: JsonObject
+) -> dict[str, pa.Array]:
     """class -> (rows,) float64 of one block. first: the first object; all others must be like it."""
     if layout.nested is None:
         return {

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks, find_only_block_list
-from slimgate.steps.prune._gradual_params import compute_pruning_progress
+from slimgate.steps.prune._gradual_params import GradualParams, compute_pruning_progress
 from slimgate.steps.prune._sublayer_gates import SublayerGates, compute_sparsity, settle_
 from slimgate.steps.training.distillation import ReadRows, has_same_tokens
 from slimgate.steps.training.trainer import Loss
 
 if TYPE_CHECKING:
     from slimgate.steps.prune._sublayer_gates import HardConcrete
-    from slimgate.steps.prune.cofi_prune import Params
 
 TEACHER_LAYERS = 4  # from which the student learns; the paper's number
 
@@ -50,8 +49,17 @@ class Target(nn.Module):
 class CofiSchedule:
     """The hook that draws new gates, raises the target, and fixes the gates at the end."""
 
-    def __init__(self, gates: Sequence[SublayerGates], target: Target, params: Params) -> None:
+    def __init__(
+        self,
+        gates: Sequence[SublayerGates],
+        target: Target,
+        params: GradualParams,
+        *,
+        ratio: float,
+        multiple_of: int = 1,
+    ) -> None:
         self._gates, self._target, self._params = gates, target, params
+        self._ratio, self._multiple_of = ratio, multiple_of
         self.reached: float | None = None
         self.expected = 0.0
 
@@ -69,7 +77,7 @@ class CofiSchedule:
             return
         # the target is reached half-way, so that the multipliers have time to keep it
         time = compute_pruning_progress(step, steps, warm_up=warm_up, cool_down=cool_down)
-        self._target.value = self._params.pruning_ratio * min(1.0, 2 * time)
+        self._target.value = self._ratio * min(1.0, 2 * time)
         for gates in self._gates:
             gates.whole.draw()
             gates.parts.draw()
@@ -82,8 +90,7 @@ class CofiSchedule:
         if not self.settled:
             with torch.no_grad():
                 self.expected = float(compute_sparsity(self._gates))
-            params = self._params
-            self.reached = settle_(self._gates, params.pruning_ratio, multiple_of=params.multiple_of)
+            self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
 
 
 class CofiLoss:

@@ -69,7 +69,9 @@ class CofiPrune(Step[Params]):
         find_linear_layers(model)  # Conv1D layers become nn.Linear
         gates = make_gates(model.network)
         target = Target(gates).to(context.device)
-        schedule = CofiSchedule(gates, target, params)
+        schedule = CofiSchedule(
+            gates, target, params, ratio=params.pruning_ratio, multiple_of=params.multiple_of
+        )
         distillation = DistillationLoss(student, teacher, params, context, targets=targets)
         weight = params.layer_weight
         layers = LayerLoss(student, teacher, gates, weight) if weight else None

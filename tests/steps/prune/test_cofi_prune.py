@@ -17,6 +17,7 @@ from slimgate.steps.factorize import low_rank, trim_vocabulary
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import cofi_prune, keep_layers
 from slimgate.steps.prune._cofi_prune import CofiSchedule, LayerLoss, Target, match_layers
+from slimgate.steps.prune._gradual_params import GradualParams
 from slimgate.steps.prune._sublayer_gates import SublayerGates, make_gates, remove_closed_parts_
 from slimgate.steps.training.distillation import ReadRows
 from slimgate.tasks.parts.objectives import encode_training_rows
@@ -89,8 +90,7 @@ def test_the_pull_closes_gates_and_grows_until_the_target_is_met() -> None:
 def test_the_target_rises_and_gates_settle_for_the_cool_down() -> None:
     gates = SublayerGates("a", 8, columns=1, cost=10)
     target = Target([gates])
-    params = cofi_prune.Params(pruning_ratio=0.5, warm_up=0.2, cool_down=0.2, multiple_of=1)
-    schedule = CofiSchedule([gates], target, params)
+    schedule = CofiSchedule([gates], target, GradualParams(warm_up=0.2, cool_down=0.2), ratio=0.5)
     values = []
     for step in range(8):
         schedule.before_step(step, 10)

@@ -1,11 +1,9 @@
-"""`slimgate explain RUN ROW`: shows what every model of a run answered on one gate row, as text or JSON."""
+"""The output of `slimgate explain`: a row and every model's answer, as a table or as JSON."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,6 @@ from tabulate import tabulate
 
 from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import format_int, format_number
-from slimgate.cli.parser import add_run
 from slimgate.errors import DataError
 from slimgate.record.run import AnswerFacts, RunRecord
 from slimgate.report.followed_rows import make_answer_columns
@@ -23,29 +20,7 @@ from slimgate.report.followed_rows import make_answer_columns
 if TYPE_CHECKING:
     from slimgate.record.answers import Answers
 
-DESCRIPTION = """\
-Shows what the teacher and every variant answered on one gate row: the answer, its probability, and how it
-differs from the teacher's. For tasks other than classification, shows the values that were measured for the
-row. Reads run.json and the outcomes/*.parquet files next to it, and builds nothing. Exit codes: 0 shown; 4
-wrong usage or input.
-"""
 _NEAREST = 3
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the description and the arguments of the command."""
-    parser.description = DESCRIPTION
-    add_run(parser)
-    parser.add_argument("row", metavar="ROW", help="Id of the gate row, or its number, counted from 0")
-    parser.add_argument("--json", action="store_true", help="Print the answers as JSON")
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    explained = find_row(options.record, options.row)
-    sys.stdout.write((format_row_json(explained) if options.json else format_row(explained)) + "\n")
-    return 0
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,15 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
 
 
 def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.UsageError:
-    """Makes the error that ends a run without verdicts. It says if records of an earlier run remain."""
-    from slimgate.plugin.session_start import describe_earlier_records
+    """Makes the error that ends a run without verdicts. It says if records of an earlier run remain.
 
-    _report_weaker_gate(config, error)
+    If the gate is weaker than the baseline, it also writes the comment on the pull request.
+    """
+    from slimgate.plugin.session_start import describe_earlier_records, write_weaker_comment
+    from slimgate.run.baseline import WeakerGate
+
+    if isinstance(error, WeakerGate) and not is_xdist_worker(config):
+        write_weaker_comment(config, error)
     writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
     earlier = [line] if writes and (line := describe_earlier_records(config)) else []
     return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
@@ -128,16 +133,6 @@ def _make_visible(error: BaseException | str) -> str:
     from slimgate._system.escape import escape_invisible
 
     return "\n".join(map(escape_invisible, str(error).split("\n")))
-
-
-def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
-    """Writes the comment on a pull request whose gate is weaker than the baseline. No test will run."""
-    from slimgate.run.baseline import WeakerGate
-
-    if isinstance(error, WeakerGate) and not is_xdist_worker(config):
-        from slimgate.plugin.session_start import write_weaker_comment
-
-        write_weaker_comment(config, error)
 
 
 def _check_engine(config: pytest.Config, state: Session) -> None:

@@ -199,8 +199,8 @@ def _note_missing_parts(record: RunRecord) -> Iterator[str]:
     if len(record.shards) == 1:
         shard = record.shards[0]
         content = _join(shard.variants) or "none, for there are more shards than variants"
-        shard_name = f"**Shard {shard.number} of {shard.of}**"
-        yield f"{shard_name}: its variants are {content}; `slimgate merge` joins all shards."
+        head = f"**Shard {shard.number} of {shard.of}**: its variants are {content}"
+        yield f"{head}; `slimgate merge` joins all shards."
     if carried := describe_carried(record):
         content = "; ".join(f"{escape(name)}: {results}" for name, results in list_carried(record))
         yield f"**Partial**: {carried}, which this run did not measure again: {content}."
@@ -218,12 +218,14 @@ def _note_loosened_budgets(record: RunRecord) -> Iterator[str]:
 
     None if the report begins with them (`describe_weaker`); records of earlier versions have no such list.
     """
-    for budget in record.baseline.loosened if record.baseline and not record.baseline.weaker else ():
-        was = f"{escape(budget.kind)} {budget.before:g}"
-        since = f"in the baseline of {escape(record.baseline.created)}" if record.baseline else ""
-        why = escape(budget.reason or "no reason is given")
+    baseline = record.baseline
+    if baseline is None or baseline.weaker:
+        return
+    for budget in baseline.loosened:
+        was = f"{escape(budget.kind)} {budget.before:g} in the baseline of {escape(baseline.created)}"
         name = f"{escape(budget.variant)}, {escape(budget.budget)}"
-        yield f"**Loosened**: {name} had {was} {since} and {budget.now}: {why}"
+        why = escape(budget.reason or "no reason is given")
+        yield f"**Loosened**: {name} had {was} and {budget.now}: {why}"
 
 
 def _note_unpacked_weights(record: RunRecord) -> Iterator[str]:
@@ -241,9 +243,8 @@ def _note_unpacked_weights(record: RunRecord) -> Iterator[str]:
 def _note_switched_off_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets of the suite that a variant does not have. Those of judged files are among their notes."""
     for model in () if record.task.is_of_files else list_variants(record):
-        yield from (
-            f"**Switched off** for {escape(model.name)}: {words}" for words in format_switched_off(model)
-        )
+        for words in format_switched_off(model):
+            yield f"**Switched off** for {escape(model.name)}: {words}"
 
 
 def _note_ungated_variants(record: RunRecord) -> Iterator[str]:
@@ -276,8 +277,7 @@ def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             further = f" {more} lost more than the budget for all rows allows." if len(fallen) > 1 else ""
             rows = format_count(worst.n, "row", "rows")
             loss = f"{escape(model.name)} lost {drop} of {escape(worst.metric)} on {where} ({rows})"
-            is_all = len(free) == len(slices or ())
-            budgets = ". No budget covers slices." if is_all else " without a budget."
+            budgets = ". No budget covers slices." if free == slices else " without a budget."
             free_slices = format_count(len(free), "slice", "slices")
             yield f"**{loss}**, the largest loss of its {free_slices}{budgets}{further}"
 
@@ -303,38 +303,29 @@ def _note_broken_claims(models: list[VariantRecord]) -> Iterator[str]:
 
 def _note_missing_gain(record: RunRecord) -> Iterator[str]:
     """Variants that are no smaller, or slower, than the teacher."""
-    large = [
-        model.name
-        for model in list_variants(record)
-        if model.size is not None and model.size.compression is not None and model.size.compression <= 1.01
-    ]
-    if large:
+    sizes = {model.name: model.size.compression for model in list_variants(record) if model.size is not None}
+    if large := [name for name, ratio in sizes.items() if ratio is not None and ratio <= 1.01]:
         yield f"Not smaller than the teacher: {_join(large)}."
-    slow = [line for model in list_variants(record) for line in _note_slower_variants(record, model)]
-    if slow:
+    if slow := [line for model in list_variants(record) for line in _note_slower_variants(record, model)]:
         yield f"Slower than the teacher: {'; '.join(slow)}."
 
 
 def _note_slower_variants(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     """Slower variants by the duel, or by the medians without a duel. It names the first two workloads."""
     slower = list(_format_slower_workloads(record, model))
-    left = len(slower) - _MOST_SLOWER
     yield from slower[:_MOST_SLOWER]
-    if left > 0:
+    if (left := len(slower) - _MOST_SLOWER) > 0:
         yield f"{escape(model.name)} on {format_count(left, 'more workload', 'more workloads')}"
 
 
 def _format_slower_workloads(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     """`int8, batch 1 (0.80× [0.70, 0.90] as fast)`, by workload."""
-    original = find_teacher(record)
     for workload, facts in model.latency.items():
-        before, after = find_median_ms(original, workload), facts.p50_ms
+        before, after, how = find_median_ms(find_teacher(record), workload), facts.p50_ms, None
         if facts.speedup is not None and facts.speedup_interval is not None:
             how = describe_duel(facts) if facts.speedup_interval[1] < 1 else None
         elif before is not None and after is not None and after > _SLOWER * before:
             how = f"{format_significant(after)} against {format_significant(before)} ms"
-        else:
-            how = None
         if how is not None:
             yield f"{escape(model.name)}, {describe_workload(workload)} ({how})"
 
@@ -361,12 +352,14 @@ def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
     """int8 models whose products saturate on this processor."""
     if not has_saturating_sums(record.machine.instructions):
         return
+    params_by_model = {
+        model.name: [step.params for step in model.steps if isinstance(step.params, dict)]
+        for model in list_variants(record)
+    }
     wide = [
         model.name
         for model in list_variants(record)
-        if any(
-            isinstance(step.params, dict) and step.params.get("reduce_range") is False for step in model.steps
-        )
+        if any(params.get("reduce_range") is False for params in params_by_model[model.name])
         and not _has_float_products(model)
     ]
     if wide:
@@ -379,10 +372,7 @@ def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
         for model in list_variants(record)
         if model.artifact is not None
         and model.artifact.runtime == "ctranslate2"
-        and any(
-            isinstance(step.params, dict) and "int8" in str(step.params.get("quantization"))
-            for step in model.steps
-        )
+        and any("int8" in str(params.get("quantization")) for params in params_by_model[model.name])
     ]
     if by_onednn:
         yield (

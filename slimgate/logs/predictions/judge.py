@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -193,20 +193,6 @@ def judge_pair(
         judgement = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
         actions = list_actions(limits, on_inconclusive)
         judged[key] = JudgedMetric(judgement, format_message(name, judgement), actions)
-    near_chance = describe_near_chance(pair.teacher)
-    doubts = (
-        [f"the teacher is near chance: {near_chance}; a variant that loses nothing may be just as useless"]
-        if near_chance
-        else []
-    )
-    doubts += [
-        f"{name} passes near chance: {reason}"
-        for metric in judged.values()
-        if (reason := describe_useless_pass(metric.judged, pair.teacher, pair.variant))
-    ]
-    gains = describe_large_gains(
-        ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
-    )
     return JudgedPair(
         pair=pair,
         metrics=judged,
@@ -217,9 +203,22 @@ def judge_pair(
             on_inconclusive=on_inconclusive,
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*budgets.notes, *pair.warnings, *doubts, *gains),
+        warnings=(*budgets.notes, *pair.warnings, *_describe_doubts(name, pair, judged)),
         switched_off=budgets.switched_off,
     )
+
+
+def _describe_doubts(name: str, pair: Pair, judged: Mapping[str, JudgedMetric]) -> Iterator[str]:
+    """Why a PASS of the target may mean little: scores near chance, and gains that are too large."""
+    if near_chance := describe_near_chance(pair.teacher):
+        yield (
+            f"the teacher is near chance: {near_chance}; a variant that loses nothing may be just as useless"
+        )
+    for metric in judged.values():
+        if reason := describe_useless_pass(metric.judged, pair.teacher, pair.variant):
+            yield f"{name} passes near chance: {reason}"
+    judgements = ((key, metric.judged) for key, metric in judged.items())
+    yield from describe_large_gains(judgements, ("teacher", "variant"))
 
 
 def _check_sliced_labels(budgets: BehaviourBudgets, labels: Sequence[str]) -> None:

@@ -14,12 +14,11 @@ from slimgate.judge.quality import make_undecided_verdicts
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, is_run_ending
 
-DROP = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason="as agreed", n_needed=None)
+DROP = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason="as agreed")
 FLOOR = BudgetFacts(
     kind="floor",
     limit=0.8,
     verdict=Verdict.INCONCLUSIVE,
-    reason=None,
     n_needed=4000,
     value=0.81,
     interval=(0.79, 0.83),
@@ -154,10 +153,8 @@ def test_each_budget_needs_an_action() -> None:
 def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     budgets = [QualityBudget("drop_points", 1.0, "as agreed"), QualityBudget("floor", 0.8)]
     assert make_undecided_verdicts(budgets) == (
-        BudgetFacts(
-            kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason="as agreed", n_needed=None
-        ),
-        BudgetFacts(kind="floor", limit=0.8, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=None),
+        BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason="as agreed"),
+        BudgetFacts(kind="floor", limit=0.8, verdict=Verdict.INCONCLUSIVE),
     )
 
 

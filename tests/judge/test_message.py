@@ -18,7 +18,7 @@ FAILED = QualityJudgement(
     method="Tango",
     n=872,
     n_needed=None,
-    budgets=(BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL, reason=None, n_needed=None),),
+    budgets=(BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL),),
     band="depends on the use",
     groups=None,
     design_effect=None,
@@ -26,36 +26,18 @@ FAILED = QualityJudgement(
     changed=None,
     warnings=(),
 )
-FLOOR = BudgetFacts(
-    kind="floor",
-    limit=0.9,
-    verdict=Verdict.FAIL,
-    reason=None,
-    n_needed=None,
-    value=0.884,
-    interval=(0.865, 0.9012),
-)
+FLOOR = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.FAIL, value=0.884, interval=(0.865, 0.9012))
 RELATIVE = BudgetFacts(
-    kind="drop_relative",
-    limit=0.02,
-    verdict=Verdict.FAIL,
-    reason=None,
-    n_needed=None,
-    value=0.03,
-    interval=(0.0199, 0.042),
+    kind="drop_relative", limit=0.02, verdict=Verdict.FAIL, value=0.03, interval=(0.0199, 0.042)
 )
-ERRORS = BudgetFacts(
-    kind="error_increase_relative", limit=0.5, verdict=Verdict.FAIL, reason=None, n_needed=None
-)
+ERRORS = BudgetFacts(kind="error_increase_relative", limit=0.5, verdict=Verdict.FAIL)
 UNDECIDED = replace(
     FAILED,
     value=0.908,
     drop_points=0.3,
     interval=(-0.6, 1.3),
     n_needed=3489,
-    budgets=(
-        BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=3489),
-    ),
+    budgets=(BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, n_needed=3489),),
 )
 
 
@@ -158,9 +140,7 @@ def test_a_bound_is_not_rounded_onto_its_budget() -> None:
 def test_a_budget_is_shown_as_it_was_set() -> None:
     quarter = replace(
         FAILED,
-        budgets=(
-            BudgetFacts(kind="drop_points", limit=0.25, verdict=Verdict.FAIL, reason=None, n_needed=None),
-        ),
+        budgets=(BudgetFacts(kind="drop_points", limit=0.25, verdict=Verdict.FAIL),),
     )
     assert ", budget 0.25 (" in format_message("int8", quarter)
 

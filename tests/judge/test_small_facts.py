@@ -47,15 +47,7 @@ def test_a_speed_up_has_its_value_and_its_claimed_interval() -> None:
 @pytest.mark.parametrize(("cap", "share"), [(1.0, 0.01 / 8), (2.0, 0.01 / 16)])
 def test_the_share_above_the_cap_is_the_budget_over_eight_caps(cap: float, share: float) -> None:
     rows = CappedRows(np.zeros(5_000), np.ones(5_000), None, cap)
-    judged = BudgetFacts(
-        kind="mean_max",
-        limit=0.01,
-        verdict=Verdict.PASS,
-        reason=None,
-        n_needed=None,
-        value=0.0,
-        interval=(0.0, 0.001),
-    )
+    judged = BudgetFacts(kind="mean_max", limit=0.01, verdict=Verdict.PASS, value=0.0, interval=(0.0, 0.001))
     facts = judge_with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0)
     assert facts.capped is not None
     assert facts.capped.above_max == pytest.approx(share)

@@ -250,12 +250,10 @@ def test_as_many_rows_with_other_ids_are_not_paired(counted: MakePair) -> None:
 
 
 def test_rows_are_promised_only_where_they_decide_every_budget() -> None:
-    decided = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason=None, n_needed=None)
-    some = BudgetFacts(
-        kind="drop_points", limit=0.5, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=4000
-    )
-    more = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=9000)
-    never = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=None)
+    decided = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS)
+    some = BudgetFacts(kind="drop_points", limit=0.5, verdict=Verdict.INCONCLUSIVE, n_needed=4000)
+    more = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, n_needed=9000)
+    never = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE)
     assert find_most_rows([decided]) is None
     assert find_most_rows([decided, some, more]) == 9000
     assert find_most_rows([some, never]) is None

@@ -6,7 +6,6 @@ the same machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,6 @@ from slimgate.plugin.config import SESSION, read_shard_option
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
-
-
-def list_shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
-    """`bench/x.toml: shard 2/5: int8, pruned`; nothing without --slimgate-shard."""
-    shard = read_shard_option(config)
-    if shard is not None:
-        from slimgate.run.shards import list_shard_variants
-
-        shard_variants = ", ".join(list_shard_variants(suite, shard)) or "no variant, the teacher alone"
-        yield f"{suite.shown}: shard {shard}: {shard_variants}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.plugin.config import find_project_root
-from slimgate.plugin.sharding import list_shard_lines
+from slimgate.plugin.config import find_project_root, read_shard_option
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
@@ -24,8 +23,11 @@ def print_head(config: pytest.Config, state: Session, suite: Suite, reporter: An
 
     run, earlier = state.find_run(suite), state.find_last_record(suite)
     run.learn_times(earlier)
-    for line in list_shard_lines(config, run.suite):
-        reporter.write_line(line)
+    if (shard := read_shard_option(config)) is not None:
+        from slimgate.run.shards import list_shard_variants
+
+        variants = ", ".join(list_shard_variants(run.suite, shard)) or "no variant, the teacher alone"
+        reporter.write_line(f"{run.suite.shown}: shard {shard}: {variants}")
     if config.getoption("slimgate_plan"):
         write_lines(reporter, list_plan_lines(run, earlier, width=find_width(reporter)))
     elif state.confirmation is None:

@@ -225,19 +225,19 @@ def _is_empty(value: object) -> bool:
 def _keep_differing(before: object, after: object, *, deep: bool = False) -> tuple[object, object]:
     """If both are mappings, only their entries that differ; else both as they are. deep: at every depth.
 
-    A missing entry equals None, and so do options without an entry: lm-eval writes null or {}.
+    A missing entry equals None. If both logs have an entry, None also equals {}: versions of lm-eval write
+    one or the other for no options. A missing entry does not equal {}: a solver may have no options.
     """
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = [key for key in {**before, **after} if not _is_same(before.get(key), after.get(key))]
+        empty = {
+            key for key in before if before[key] in (None, {}) and key in after and after[key] in (None, {})
+        }
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in empty]
         parts = {key: (before.get(key), after.get(key)) for key in keys}
         if deep:
             parts = {key: _keep_differing(*part, deep=True) for key, part in parts.items()}
         return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
     return before, after
-
-
-def _is_same(before: object, after: object) -> bool:
-    return before == after or (before in (None, {}) and after in (None, {}))
 
 
 def _shorten(value: object) -> str:

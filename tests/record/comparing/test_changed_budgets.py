@@ -111,9 +111,9 @@ def test_a_baseline_after_a_confirmed_one_is_confirmed(tmp_path: Path) -> None:
     accept(old, tmp_path / "baselines", "v1", reason=None, at="2026-11-02")
     with pytest.raises(DataError, match="demands less than the baseline v1: int8: accuracy was judged on"):
         accept(new, tmp_path / "baselines", "v2", reason=None, at="2026-11-03")
-    kept = accept(new, tmp_path / "baselines", "v2", reason="a hotfix", at="2026-11-03")
-    assert kept.record.accepted is not None
-    assert [(part.change, part.reason) for part in kept.record.accepted.weaker] == [
+    baseline = accept(new, tmp_path / "baselines", "v2", reason="a hotfix", at="2026-11-03")
+    assert baseline.record.accepted is not None
+    assert [(part.change, part.reason) for part in baseline.record.accepted.weaker] == [
         (weakening.change, "a hotfix")
     ]
 

@@ -89,7 +89,7 @@ def _predict_copy(
             copy = Artifact(Entry(Path(copy_folder), model.artifact.manifest, from_store=False))
             outcomes = predict_outcomes(replace(model, artifact=copy), encoder, order=order)
         write_outcomes(outcomes, folder / FILE)
-        return {"layer": layer}
+        return {"artifact": model.artifact.digest, "rows": len(outcomes), "layer": layer}
 
     if teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again in each run
         predicted, layer = predict_outcomes(model, encoder, order=order), ""

@@ -34,6 +34,7 @@ from slimgate.run.selftest import (
     predict_identical_copy,
 )
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.store.prune import describe_entry, list_entries
 
 METRICS = [
     "accuracy",
@@ -97,6 +98,8 @@ def test_a_second_run_reads_both_copies_from_the_store(
     _, damaged_again, layer_again = predict_damaged_copy(second, strength=2.0, seed=0)
     assert_same_scores(damaged, damaged_again)
     assert layer == layer_again == "bert.encoder.layer.0.intermediate.dense"
+    descriptions = [describe_entry(entry, {}) for entry in list_entries(second.run.store.root)]
+    assert sum(text.startswith("60 rows") for text in descriptions) == 3  # the teacher and both copies
     monkeypatch.setattr(selftest, "predict_outcomes", predict)
     _, more_damaged, _ = predict_damaged_copy(second, strength=8.0, seed=0)
     assert np.abs(scores_of(more_damaged) - scores_of(damaged)).max() > 1e-3

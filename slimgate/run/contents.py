@@ -1,4 +1,4 @@
-"""Digests the files that a model, an option, a task or a server's command names, for keys (keys.py).
+"""Describes what computes, and the files that a model, an option, a task or a server names.
 
 Every file counts, unless its name is in `NEVER_COUNTS`.
 """
@@ -30,6 +30,7 @@ from slimgate._system.digests import (
 from slimgate._system.distributions import read_package_states
 from slimgate._system.processor import describe_processor
 from slimgate.errors import DataError
+from slimgate.models.saved_files import find_main_dtype
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 # Libraries that compute the answers of every model.
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
+# Libraries that read weights that are quantized already.
+READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
 # Environment variables that make libraries compute float32 in fewer bits. Variables that only choose among
 # kernels for the processor are in `describe_processor`.
 ARITHMETIC = (
@@ -89,6 +92,18 @@ def describe_arithmetic() -> Json:
         **{name: os.environ[name] for name in ARITHMETIC if os.environ.get(name)},
         **({} if precision == "highest" else {"float32_matmul_precision": precision}),
     }
+
+
+def describe_format(ref: ModelRef, *, fitted: bool) -> Json:
+    """The format of a loaded model's weights, and what reads them; empty for float32.
+
+    fitted: a head is fitted on the model, in float32.
+    """
+    if ref.stored is not None:
+        return {"stored": ref.stored, "dtype": ref.dtype, "readers": dict(read_versions(READERS))}
+    stored = find_main_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
+    dtype = ref.dtype or ("float32" if fitted else stored)
+    return {} if dtype in (None, "float32") else {"dtype": dtype}
 
 
 def describe_suite_processor(suite: Suite, device: str) -> str:

@@ -27,7 +27,6 @@ from slimgate._system.digests import (
     read_versions,
 )
 from slimgate.errors import DataError
-from slimgate.models.saved_files import find_main_dtype
 from slimgate.outcomes import Ints
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
@@ -39,6 +38,7 @@ from slimgate.run import contents
 from slimgate.run.contents import (
     PACKAGES,
     describe_arithmetic,
+    describe_format,
     describe_platform,
     describe_suite_processor,
     list_common_inputs,
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from slimgate.run.answering_model import AnsweringModel
     from slimgate.run.rows import BuildInputs, PreparedRows
 
-# Libraries that read weights that are quantized already.
-READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
 HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 
 
@@ -161,8 +159,10 @@ def make_load_key(
         **list_common_inputs(inputs.rows, reads, packages, inputs.device),
         "seed": inputs.seed if fitted else None,  # a complete model needs no random numbers
         "precision": precision if fitted else None,
-        "format": _make_format_key(ref, fitted=fitted),
+        "format": describe_format(ref, fitted=fitted),
     }
+    if ref.stored is not None:
+        key["format"]["code"] = digest_code("slimgate.models.checkpoint")
     if graph is not None:
         key["graph"] = [ref.kind, digest_code(graph)]
     return key
@@ -446,23 +446,6 @@ def _digest_code(kind: str, plugin: Plugin[Any]) -> str | list[str]:
     """The code of a plug-in: a digest, or one for each of its modules if it has several."""
     digests = [digest_code(module) for module in list_code_modules(kind, plugin.name, plugin.object)]
     return digests[0] if len(digests) == 1 else digests
-
-
-def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
-    """The inputs of a loaded artifact that come from the model's format; empty for float32.
-
-    fitted: a head is fitted on the model, in float32.
-    """
-    if ref.stored is not None:
-        return {
-            "stored": ref.stored,
-            "dtype": ref.dtype,
-            "code": digest_code("slimgate.models.checkpoint"),
-            "readers": dict(read_versions(READERS)),
-        }
-    stored = find_main_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
-    dtype = ref.dtype or ("float32" if fitted else stored)
-    return {} if dtype in (None, "float32") else {"dtype": dtype}
 
 
 def _digest_token_code() -> list[str]:

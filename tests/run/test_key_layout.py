@@ -254,7 +254,7 @@ def test_a_graph(tmp_path: Path) -> None:
 
 
 def test_the_format_of_weights_that_are_no_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "find_main_dtype", lambda folder: f"bfloat16 in {folder.name}")
+    monkeypatch.setattr(contents, "find_main_dtype", lambda folder: f"bfloat16 in {folder.name}")
     stored = f"bfloat16 in {tmp_path.name}"
     assert load(ModelRef("m", tmp_path))["format"] == {"dtype": stored}
     assert load(ModelRef("m", tmp_path, dtype="float16"))["format"] == {"dtype": "float16"}
@@ -269,7 +269,7 @@ def test_the_format_of_quantized_weights(tmp_path: Path) -> None:
         "stored": {"method": "gptq"},
         "dtype": "float16",
         "code": "code of slimgate.models.checkpoint",
-        "readers": dict.fromkeys(keys.READERS, "1.0"),
+        "readers": dict.fromkeys(contents.READERS, "1.0"),
     }
 
 

@@ -58,7 +58,8 @@ class Duels:
         self._planted_delay: PlantedDelay | None = None
         # By variant and workload: results of a duel that another variant asked for, until they are used.
         self._measured: dict[tuple[str, Workload], Speedup] = {}
-        self._shares_duels = True
+        # On a GPU, each process would have a context and activations in the memory of the device.
+        self._shares_duels = teacher.run.device == "cpu"
 
     def measure_speedup(
         self,
@@ -75,8 +76,8 @@ class Duels:
         but at least 12 rounds. It ends earlier if the budget is decided or the interval is narrow.
 
         companions: variants whose speed-ups on the workload are needed later. If they share the duel, it may
-        take the sum of their times, and their own calls return its results. If a process of a shared duel
-        dies, each variant gets a duel of its own from then on.
+        take the sum of their times, and their own calls return its results. If a shared duel fails, each
+        variant gets a duel of its own from then on, so that only the variant at fault has an error.
 
         Raises MeasureError if a process dies.
         """
@@ -84,10 +85,11 @@ class Duels:
             raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
         if (variant.name, workload) in self._measured:
             return self._measured.pop((variant.name, workload))
-        variants = self._choose_variants(variant, companions)
+        waiting = [model for model in companions if (model.name, workload) not in self._measured]
+        variants = self._choose_variants(variant, waiting)
         try:
             speedups = self._time_variants(variants, workload, max_seconds)
-        except MeasureError:
+        except Exception:  # a user's tokenizer may raise anything for a companion
             if len(variants) == 1:
                 raise
             self._shares_duels = False
@@ -115,11 +117,13 @@ class Duels:
             budgets = suite.budgets.get(variant.name)
             budget = budgets.find_speed_budget(workload) if budgets else None
             minimums[variant.name] = budget.limit if budget else None
-        if max_seconds is None:
-            shares = (0.5 if minimum is None else TIMES_FOR_BUDGET for minimum in minimums.values())
-            max_seconds = sum(shares) * suite.measure.max_seconds
         models = {TEACHER: self._teacher, COPY: self._teacher}
         models |= {variant.name: variant for variant in variants}
+        if max_seconds is None:
+            shares = [0.5 if minimum is None else TIMES_FOR_BUDGET for minimum in minimums.values()]
+            # as many rounds as the variant with the longest time would have in a duel of three models
+            share = max(sum(shares), max(shares) * len(models) / 3)
+            max_seconds = share * suite.measure.max_seconds
         planted = self._planted_delay
         visible = planted.visible if planted else speed.FINE
         return self._run_duel(models, workload, minimums, max_seconds=max_seconds, visible=visible)

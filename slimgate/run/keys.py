@@ -332,13 +332,14 @@ def make_copy_key(
 ) -> str:
     """The outcomes of the self-test's copy of the teacher, on some gate rows.
 
-    - the answers of the teacher (`make_answers_key`), with everything that they depend on
+    - the answers of the teacher (`make_answers_key`), with everything that they depend on; the processor
     - the positions of the rows among the gate rows, and the order in which they are predicted
     - the seed and the strength of the noise, None for a copy without noise; the code that adds it
     """
     return digest_json(
         {
             "answers": make_answers_key(model, GATE),
+            "processor": describe_suite_processor(model.suite, model.device),
             "positions": positions.tolist(),
             "order": None if order is None else order.tolist(),
             "seed": seed,

@@ -126,6 +126,8 @@ class SuiteRun:
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
         self._built_elsewhere: set[str] = set()
+        # Other processes answer for this run too, if it has several workers.
+        self._has_answered = options.workers > 1
         # For each model: the processor or server of its stored answers; None if this run computed them.
         self._answered_by: dict[str, str | None] = {}
         # For each model with stored answers of a server that may have changed: that server, and when.
@@ -159,6 +161,11 @@ class SuiteRun:
         """What the user's code has read in this process for the entries of the store, and to judge."""
         judging = describe_code_reads(list_judging_modules(self.suite), self.store.root)
         return {**judging, **self.store.code_reads}
+
+    @property
+    def has_new_answers(self) -> bool:
+        """Whether a model may have answered rows for this run: then the store does not have all answers."""
+        return self._has_answered or bool(self._built_elsewhere)
 
     @property
     def has_rows(self) -> bool:
@@ -285,6 +292,7 @@ class SuiteRun:
                 work=work,
                 is_teacher=name == TEACHER,
             )
+        self._has_answered |= not entry.from_store
         if again and not entry.from_store:  # models that are loaded already need the suite's threads again
             import torch
 

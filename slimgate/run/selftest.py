@@ -21,6 +21,8 @@ from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.keys import make_copy_key
 from slimgate.run.measure.quality import FILE, SplitEncoder, list_answering_modules, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
+from slimgate.run.process_state import guard_process_state
+from slimgate.run.rows import check_task
 from slimgate.store.store import Artifact, Entry
 
 # The kinds of artifact that hold a network of PyTorch with float weights.
@@ -66,7 +68,8 @@ def _predict_copy(
 ) -> tuple[Outcomes, Outcomes, str]:
     """The teacher's outcomes and those of a copy on the same rows, and the name of the layer with noise.
 
-    The store has the copy's outcomes from the first run on, as it has those of the variants.
+    If a model has answered rows in this run, the copy answers too: it shows whether this process and this
+    machine still give the teacher's answers. Otherwise its answers are from the store, as all others are.
 
     strength: of the noise; None for a copy without noise, which has an empty name.
     """
@@ -79,29 +82,30 @@ def _predict_copy(
     order = generator.permutation(count) if strength is None else None
     model = AnsweringModel(run.suite, run.rows, teacher.built.artifact, teacher.variant.runtime, run.device)
 
-    def fill(folder: Path) -> Json:
-        with tempfile.TemporaryDirectory(prefix="slimgate-") as copy_folder:
-            network_model = model.artifact.load(run.device)
-            layer = ""
+    def predict() -> tuple[Outcomes, str]:
+        if teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again
+            return predict_outcomes(model, encoder, order=order), ""
+        with tempfile.TemporaryDirectory(prefix="slimgate-") as folder, guard_process_state():
+            network_model, layer = model.artifact.load(run.device), ""
             if strength is not None:
                 layer = damage_largest_matrix_(network_model.network, strength=strength, seed=seed)
-            network_model.save(Path(copy_folder))
-            copy = Artifact(Entry(Path(copy_folder), model.artifact.manifest, from_store=False))
-            outcomes = predict_outcomes(replace(model, artifact=copy), encoder, order=order)
+            network_model.save(Path(folder))
+            copy = Artifact(Entry(Path(folder), model.artifact.manifest, from_store=False))
+            return predict_outcomes(replace(model, artifact=copy), encoder, order=order), layer
+
+    def fill(folder: Path) -> Json:
+        outcomes, layer = predict()
+        check_task(run.suite.setup.task, run.rows.task)
         write_outcomes(outcomes, folder / FILE)
         return {"artifact": model.artifact.digest, "rows": len(outcomes), "layer": layer}
 
-    if teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again in each run
-        predicted, layer = predict_outcomes(model, encoder, order=order), ""
-    else:
-        entry = run.store.make(
-            "outcomes",
-            make_copy_key(model, positions, order, seed=seed, strength=strength),
-            fill,
-            modules=list_answering_modules(model),
-        )
-        predicted, layer = read_outcomes(entry.folder / FILE), entry.manifest["layer"]
     stored = teacher.outcomes.take(positions)
+    key = make_copy_key(model, positions, order, seed=seed, strength=strength)
+    if teacher.variant.is_endpoint or (run.has_new_answers and run.store.find("outcomes", key)):
+        predicted, layer = predict()
+    else:
+        entry = run.store.make("outcomes", key, fill, modules=list_answering_modules(model))
+        predicted, layer = read_outcomes(entry.folder / FILE), entry.manifest["layer"]
     compare = run.suite.setup.task.object.score_pair
     if compare is not None:
         predicted = compare(run.suite.setup.task.params, predicted, stored)

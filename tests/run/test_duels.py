@@ -112,7 +112,9 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
     assert facts.percent in (200.0, 900.0)  # a machine that stands still hides the smaller one too
     assert visible >= facts.percent / 100
     assert (facts.seen, facts.clearance) == (True, 1.0 + visible)
-    assert facts.message.startswith(f"self-test, planted delay of {facts.percent:.0f} %: b16x32 0.")
+    assert facts.message.startswith(
+        f"self-test, planted delay of {facts.percent:.0f} %: batch 16 × 32 tokens: 0."
+    )
     assert facts.speedup_interval[1] < 1.0
 
 
@@ -237,7 +239,46 @@ def test_a_duel_has_as_many_variants_as_memory_allows(
     assert [variant.name for variant in chosen] == expected
 
 
-def make_sized(name: str, size: int) -> Any:
+def test_on_a_gpu_each_variant_has_a_duel_of_its_own() -> None:
+    teacher, first, second = (make_sized(name, 30, "cuda:0") for name in "tab")
+    assert Duels(teacher)._choose_variants(first, [second]) == [first]
+
+
+def test_a_variant_is_timed_once(duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[list[str]] = []
+    time_variants = Duels._time_variants
+
+    def note_and_time(self: Duels, variants: Any, *arguments: Any) -> Any:
+        timed.append([variant.name for variant in variants])
+        return time_variants(self, variants, *arguments)
+
+    monkeypatch.setattr(Duels, "_time_variants", note_and_time)
+    shorter, pruned = run.make_handle("shorter"), run.make_handle("pruned")
+    duels.measure_speedup(shorter, Workload(1), companions=[pruned])
+    duels.measure_speedup(shorter, Workload(1), companions=[pruned])  # as if its test ran again
+    assert timed == [["shorter", "pruned"], ["shorter"]]
+
+
+def test_an_error_of_a_companion_is_not_that_of_a_variant(
+    duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a tokenizer of the user that refuses a row."""
+    make_workload = SuiteRun.make_workload
+
+    def refuse_pruned(self: SuiteRun, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "pruned":
+            raise KeyError("row 3")
+        return make_workload(self, name, *arguments, **options)
+
+    monkeypatch.setattr(SuiteRun, "make_workload", refuse_pruned)
+    shorter, pruned = run.make_handle("shorter"), run.make_handle("pruned")
+    assert duels.measure_speedup(shorter, Workload(1), companions=[pruned]).rounds >= 12
+    with pytest.raises(KeyError, match="row 3"):
+        duels.measure_speedup(pruned, Workload(1))
+
+
+def make_sized(name: str, size: int, device: str = "cpu") -> Any:
     """A model whose artifact has this many bytes."""
     artifact = SimpleNamespace(manifest={"bytes": size})
-    return SimpleNamespace(name=name, built=SimpleNamespace(artifact=artifact))
+    run = SimpleNamespace(device=device)
+    return SimpleNamespace(name=name, built=SimpleNamespace(artifact=artifact), run=run)

@@ -441,6 +441,7 @@ def test_answers_of_a_copy() -> None:
     positions = np.array([2, 5])
     assert keys.make_copy_key(model, positions, np.array([1, 0]), seed=3, strength=2.0) == {
         "answers": keys.make_answers_key(model, "gate"),
+        "processor": "cuda:0 with 2 threads",
         "positions": [2, 5],
         "order": [1, 0],
         "seed": 3,

@@ -105,6 +105,17 @@ def test_a_second_run_reads_both_copies_from_the_store(
     assert np.abs(scores_of(more_damaged) - scores_of(damaged)).max() > 1e-3
 
 
+def test_copies_answer_again_beside_new_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They show whether this process still gives the answers of the teacher, which are from the store."""
+    predict_identical_copy(make_tiny_run(tmp_path).make_handle("teacher"), seed=0)
+    later = make_tiny_run(tmp_path)
+    later.measure_outcomes("shorter")
+    fetch = EagerPredictor.fetch
+    monkeypatch.setattr(EagerPredictor, "fetch", lambda self, scores: -fetch(self, scores))
+    stored, copy = predict_identical_copy(later.make_handle("teacher"), seed=0)
+    assert stored.changed_rows(copy).all()
+
+
 def scores_of(outcomes: Outcomes) -> np.ndarray:
     """The probabilities of a classification."""
     assert isinstance(outcomes, ClassOutcomes)

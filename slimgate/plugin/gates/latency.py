@@ -269,8 +269,11 @@ def test_speedup(
     refuse_unmeasured(variant, reason, f"{workload.id} has a speed budget" if budget else None)
     report_builds(report_result, teacher, variant)
     variant.run.measure_peak_rates()
-    visible = measure_delay(duels, report_result) if budget else FINE
     companions = list_companions(teacher, workload, request.node)
+    visible: float | None = FINE
+    if any(suite.budgets[model.name].find_speed_budget(workload) for model in (variant, *companions)):
+        delay = measure_delay(duels, report_result)
+        visible = delay if budget else FINE
     speedup = duels.measure_speedup(variant, workload, companions=companions)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)

@@ -209,11 +209,11 @@ def run_duel(
     inputs: by contender its batches of the same rows; with several batches each round uses the next ones.
     part: the part of a call that is timed.
 
-    All contenders make the same number of calls a block, except fast ones, which fill a block of their own
-    (`choose_block_sizes`). The order of turns is drawn for every second round and reversed for the round
-    after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule that is applied after each
-    round stops at its luckiest moment. If a call takes below 1 ms, in the mean over all contenders,
-    MIN_ROUNDS counts twice.
+    All contenders make the same number of calls a block, except much faster or slower ones, which fill a
+    block of their own (`choose_block_sizes`). The order of turns is drawn for every second round and reversed
+    for the round after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule that is applied
+    after each round stops at its luckiest moment. If the shared call takes below 1 ms, MIN_ROUNDS counts
+    twice.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)
@@ -223,7 +223,7 @@ def run_duel(
     if batches == 1:
         sizes = choose_block_sizes(call_seconds)
     rows = 1 if batches == 1 else _count_rows(next(iter(inputs.values()))[0])
-    least = MIN_ROUNDS * (2 if fmean(call_seconds.values()) < SHORT_CALL_SECONDS else 1)
+    least = MIN_ROUNDS * (2 if compute_shared_seconds(call_seconds) < SHORT_CALL_SECONDS else 1)
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
     while rounds < least or (rounds < MAX_ROUNDS and time.perf_counter() - start < max_seconds):
@@ -278,17 +278,27 @@ def choose_turns(number: int, batches: int, rows: int) -> list[int]:
     return [(number * size + call) % batches for call in range(size)]
 
 
-def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:
-    """The size of each contender's blocks.
+def compute_shared_seconds(call_seconds: Mapping[str, float]) -> float:
+    """The mean call of the first two contenders and the fastest of the others.
 
-    The calls of the three slowest fill a block together: in a duel of one variant, those of all contenders.
+    Slower ones do not count: beside a slow companion, the teacher and its copy would seem fast.
+    call_seconds: in the order of the contenders.
+    """
+    first, second, *others = call_seconds.values()
+    return fmean([first, second, *([min(others)] if others else [])])
+
+
+def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:
+    """The size of each contender's blocks. call_seconds: in the order of the contenders.
+
     A quartile of few calls is lower than one of many, so contenders of nearly the same speed make equally
     many calls. But two calls of 0.3 ms next to a teacher of 9 ms are a block that one hiccup decides: a
-    speed-up of 18 was reported as [7.4, 29].
+    speed-up of 18 was reported as [7.4, 29]. So contenders that are over twice as fast or as slow as the
+    shared call fill a block of their own.
     """
-    shared = fmean(sorted(call_seconds.values())[-3:])
+    shared = compute_shared_seconds(call_seconds)
     return {
-        name: choose_block_size(own_seconds if own_seconds < shared / 2 else shared)
+        name: choose_block_size(shared if shared / 2 <= own_seconds <= 2 * shared else own_seconds)
         for name, own_seconds in call_seconds.items()
     }
 

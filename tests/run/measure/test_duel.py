@@ -121,7 +121,30 @@ def test_fast_variants_do_not_change_the_teachers_block(
 ) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.009, 0.009, 0.0004, 0.005, 0.0004, 0.002)
     times = run_duel(contenders, inputs, seed=0, max_seconds=0.1)
-    assert times.calls == {"a": 2, "b": 2, "c": 32, "d": 2, "e": 32, "f": 8}
+    assert times.calls == {"a": 3, "b": 3, "c": 32, "d": 3, "e": 32, "f": 8}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls"),
+    [
+        pytest.param((0.009, 0.009, 0.006, 0.060), (2, 2, 2, 1), id="one slower by six times"),
+        pytest.param((0.0115, 0.0115, 0.0102, 0.060), (1, 1, 1, 1), id="longer calls"),
+        pytest.param((0.0106, 0.0108, 0.010, 0.060), (2, 2, 2, 1), id="calls near a step of the count"),
+        pytest.param((0.0014, 0.0014, 0.0014, 0.0001), (17, 17, 17, 32), id="one that is fast"),
+    ],
+)
+def test_a_companion_leaves_equal_calls_to_equal_speeds(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], calls: tuple[int, ...]
+) -> None:
+    """A quartile of three calls is lower than one of two, so a variant with more calls would seem faster."""
+    contenders, _, inputs = scripted(monkeypatch, *seconds)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=0.0)
+    assert tuple(times.calls.values()) == calls
+
+
+def test_a_fast_variant_needs_more_rounds_beside_slow_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.0011, 0.0011, 0.0002, 0.005, 0.005)
+    assert run_duel(contenders, inputs, seed=0, max_seconds=0.0).rounds == 2 * MIN_ROUNDS
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
 if TYPE_CHECKING:
-    from slimgate.suite.variant_budgets import SwitchedOff
+    from slimgate.results.base import SwitchedOffBudget
 
 _LONGEST = 400
 
@@ -41,7 +40,7 @@ def make_variant_record(
     verdicts: LogVerdicts,
     on_inconclusive: OnInconclusive,
     choices: Mapping[str, int | None],
-    switched_off: Sequence[SwitchedOff],
+    switched_off: Sequence[SwitchedOffBudget],
 ) -> VariantRecord:
     """A target with its comparisons and notes, without the samples that it quotes.
 
@@ -63,7 +62,7 @@ def make_variant_record(
                 for comparison in verdicts.with_slices
             },
             "notes": list(verdicts.notes),
-            "switched_off": [asdict(budget) for budget in switched_off],
+            "switched_off": list(switched_off),
         }
     )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from slimgate.record.run import VariantRecord
     from slimgate.record.task import TaskFactsRecord
     from slimgate.record.verdicts import RunVerdict
-    from slimgate.suite.variant_budgets import SwitchedOff
+    from slimgate.results.base import SwitchedOffBudget
 
 
 class AnswerBudgets(NamedTuple):
@@ -42,7 +42,7 @@ class AnswerBudgets(NamedTuple):
 
     limits: LogBudgets
     notes: tuple[str, ...] = ()
-    list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOff]] = lambda _: []
+    list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOffBudget]] = lambda _: []
 
 
 def judge_answer_files(
@@ -62,7 +62,7 @@ def judge_answer_files(
     base = read_side(files.base, files.format)
     repeat = None if files.repeat is None else read_log(files.repeat, files.format)
     verdicts: dict[str, LogVerdicts] = {}
-    switched_off: dict[str, list[SwitchedOff]] = {}
+    switched_off: dict[str, list[SwitchedOffBudget]] = {}
     for name, paths in files.targets.items():
         if not has_parts(base):
             check_sides(files.base, paths)
@@ -83,7 +83,7 @@ class JudgedAnswers(JudgedFiles):
         self,
         verdicts: Mapping[str, LogVerdicts],
         on_inconclusive: OnInconclusive,
-        switched_off: Mapping[str, Sequence[SwitchedOff]] = MappingProxyType({}),
+        switched_off: Mapping[str, Sequence[SwitchedOffBudget]] = MappingProxyType({}),
     ) -> None:
         self.verdicts, self._switched_off = verdicts, switched_off
         self._first = next(iter(verdicts.values()))

@@ -26,13 +26,14 @@ from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, parse_budget_table
 from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.budgets import PERPLEXITY
+from slimgate.results.base import SwitchedOffBudget
 from slimgate.results.checks import LATENCY
 from slimgate.suite.budget_units import ask_about_quality, ask_about_speed
 from slimgate.suite.budgets import EXAMPLES, OVER, list_variant_tables, resolve_budgets
 from slimgate.suite.errors import Loc, find_value, make_suite_error
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.tables import SuiteFile
-from slimgate.suite.variant_budgets import SwitchedOff, VariantBudgets, read_switched_off
+from slimgate.suite.variant_budgets import VariantBudgets, read_switched_off
 
 if TYPE_CHECKING:
     from slimgate.logs.comparisons import Comparison
@@ -70,10 +71,10 @@ class FileBudgets:
     answers: LogBudgets = field(default_factory=LogBudgets)
     limits: VariantBudgets = field(default_factory=VariantBudgets)
     notes: tuple[str, ...] = ()
-    switched_off: tuple[SwitchedOff, ...] = ()
+    switched_off: tuple[SwitchedOffBudget, ...] = ()
     common: LogBudgets = field(default_factory=LogBudgets)
 
-    def list_switched_off(self, comparisons: Iterable[Comparison]) -> list[SwitchedOff]:
+    def list_switched_off(self, comparisons: Iterable[Comparison]) -> list[SwitchedOffBudget]:
         """The budgets that are switched off as they are written, and one for each comparison without them.
 
         A comparison has one if the pattern decided it, and if it has no other budget of this kind now.
@@ -263,7 +264,7 @@ def _read_patterns(
         ),
         slices=read_slice_budgets(table[SLICES], shown, read_limits, where) if SLICES in table else (),
     )
-    switched_off = tuple(SwitchedOff(*key, limits[key], reason) for key, reason in off.items())
+    switched_off = tuple(SwitchedOffBudget(*key, limits[key], reason) for key, reason in off.items())
     return FileBudgets(common.with_target(of_target, off), switched_off=switched_off, common=common)
 
 

@@ -20,8 +20,8 @@ from slimgate.record.verdicts import (
     BaselineFacts,
     CarriedResult,
     RunVerdict,
-    SwitchedOffBudget,
 )
+from slimgate.results.base import SwitchedOffBudget
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import (
     BEHAVIOUR,

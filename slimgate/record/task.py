@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.record.verdicts import SwitchedOffBudget
-from slimgate.results.base import OnInconclusive
+from slimgate.results.base import OnInconclusive, SwitchedOffBudget
 from slimgate.results.facts import Facts
 
 # A field of Rates -> its name in texts, and its unit.

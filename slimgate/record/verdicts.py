@@ -50,15 +50,6 @@ class Weakening(Facts):
     reason: str | None = None
 
 
-class SwitchedOffBudget(Facts):
-    """A budget of [budgets] that a variant's own table removes. limit: the common limit."""
-
-    budget: str
-    kind: str
-    limit: float
-    reason: str
-
-
 class BaselineFacts(Facts):
     """The earlier run that this run is compared with. gates_gone: gated variants that were removed.
 

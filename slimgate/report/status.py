@@ -10,9 +10,8 @@ from slimgate.judge.budget_kinds import measure_harm
 from slimgate.plugins.workloads import format_workload
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.report.card_metadata import LOAD
-from slimgate.results.base import Verdict, find_worst_verdict
+from slimgate.results.base import SwitchedOffBudget, Verdict, find_worst_verdict
 from slimgate.results.checks import BEHAVIOUR, LATENCY, SPEEDUP, TEACHER
 
 _NO_BUDGET = "no budget"

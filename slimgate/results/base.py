@@ -106,6 +106,18 @@ class BudgetFacts:
     capped: CappedFacts | None = None
 
 
+@dataclass(frozen=True)
+class SwitchedOffBudget:
+    """A budget of [budgets] that a variant's own table removes. limit: the common limit."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD
+
+    budget: str
+    kind: str
+    limit: float
+    reason: str
+
+
 def has_run_ending_budget(budgets: Iterable[BudgetFacts]) -> bool:
     """Whether a budget of a result ends the run: then the test of the result fails."""
     return any(is_run_ending(budget.verdict, budget.on_inconclusive) for budget in budgets)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from slimgate._system.digests import digest_code_parts, digest_folder, digest_js
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.comparing.demands import CODE
 from slimgate.record.task import DemandedBudget, DemandedRows, Demands
-from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.run.rows import PreparedRows
 from slimgate.store.store import list_files
 from slimgate.suite.suite import Suite, Variant, dump_params
@@ -50,11 +48,7 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
     return Demands(
         budgets=[budget for name in names for budget in _list_budgets(suite, name)],
         gated={name: variant.gated for name, variant in suite.variants.items()},
-        switched_off={
-            name: [SwitchedOffBudget(**asdict(budget)) for budget in budgets]
-            for name, budgets in off.items()
-            if budgets
-        },
+        switched_off={name: list(budgets) for name, budgets in off.items() if budgets},
         settings=list_settings(suite),
         rows={} if rows is None else _describe_rows(suite, rows),
         reason=suite.weaker_reason,

@@ -22,7 +22,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.latency_budgets import GOODPUT, TOKENS_PER_SECOND, SpeedBudget, is_limit_on_part
 from slimgate.plugins.workloads import Load, Workload
-from slimgate.results.base import OnInconclusive
+from slimgate.results.base import OnInconclusive, SwitchedOffBudget
 from slimgate.results.checks import BASELINE, LATENCY, MEASUREMENT, MEASUREMENTS
 from slimgate.suite.errors import Loc, make_suite_error
 
@@ -50,16 +50,6 @@ class Limit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SwitchedOff:
-    """A budget of [budgets] that a variant switches off. limit: the limit in [budgets]."""
-
-    budget: str
-    kind: str
-    limit: float
-    reason: str
-
-
-@dataclass(frozen=True)
 class VariantBudgets:
     """The budgets of one variant. quality: by metric name; all budgets of a metric must hold.
 
@@ -75,7 +65,7 @@ class VariantBudgets:
     behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
     memory: MemoryBudget | None = None
     baseline: ByMetric = field(default_factory=dict)
-    switched_off: tuple[SwitchedOff, ...] = ()
+    switched_off: tuple[SwitchedOffBudget, ...] = ()
     times: tuple[LimitBudget, ...] = ()
     flops: FlopsBudget | None = None
     part_speeds: tuple[LimitBudget, ...] = ()
@@ -146,7 +136,9 @@ class VariantBudgets:
             ),
             memory=_choose_budget("memory", self.memory, common.memory, off),
             baseline=merge_budgets(common.baseline, self.baseline, off, f"{BASELINE} "),
-            switched_off=tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in off.items()),
+            switched_off=tuple(
+                SwitchedOffBudget(*key, limits[key].limit, reason) for key, reason in off.items()
+            ),
             times=_keep_last((*common.times, *self.times), LATENCY, off),
             flops=_choose_budget("flops", self.flops, common.flops, off),
             part_speeds=_keep_last((*common.part_speeds, *self.part_speeds), LATENCY, off),

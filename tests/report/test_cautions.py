@@ -16,7 +16,7 @@ from support.sample_record import (
 )
 
 from slimgate.record.build import StepFacts
-from slimgate.record.verdicts import RunVerdict, SwitchedOffBudget
+from slimgate.record.verdicts import RunVerdict
 from slimgate.report.card import make_card
 from slimgate.report.cautions import Severity, format_notes, list_notes
 from slimgate.report.head import MOST_CAUTIONS, fold_warnings, format_first_screen, format_verdict_line
@@ -24,7 +24,7 @@ from slimgate.report.page.table import choose_kind
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import format_status_cell
 from slimgate.report.terminal.summary import list_summary_lines
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, SwitchedOffBudget, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, SliceFacts
 from slimgate.results.figures import FlopsFacts
 from slimgate.results.latency import LatencyFacts

@@ -20,8 +20,9 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.logs.budgets import parse_budget_tables
 from slimgate.plugins.workloads import END_TO_END, TPOT, TTFT, Workload
+from slimgate.results.base import SwitchedOffBudget
 from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets
-from slimgate.suite.variant_budgets import Limit, SwitchedOff, VariantBudgets
+from slimgate.suite.variant_budgets import Limit, VariantBudgets
 
 VARIANTS = ("a", "b")
 
@@ -153,7 +154,7 @@ def test_a_variant_switches_one_common_budget_off_and_says_why(
     table: dict[str, object], budget: str, kind: str, limit: float
 ) -> None:
     budgets = resolve(**COMMON, variants={"a": table})
-    assert budgets["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
+    assert budgets["a"].switched_off == (SwitchedOffBudget(budget, kind, limit, "the labels are new"),)
     assert budgets["a"].list_limits().keys() == budgets["b"].list_limits().keys() - {(budget, kind)}
     assert budgets["b"].switched_off == ()
     assert len(budgets["b"].list_limits()) == 9
@@ -255,7 +256,9 @@ def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
     carry = SliceName("cat", "carry", "accuracy")
     assert a.behaviour.named_slices == {}
     assert a.behaviour.slices == {"accuracy": SliceBudget(drop_points=5.0, on_inconclusive="warn")}
-    assert a.switched_off == (SwitchedOff("slices", "slices.accuracy[cat=carry]", 1.0, "no carry rows"),)
+    assert a.switched_off == (
+        SwitchedOffBudget("slices", "slices.accuracy[cat=carry]", 1.0, "no carry rows"),
+    )
     assert b.behaviour.named_slices == {carry: SliceBudget(drop_points=2.0)}
     assert b.list_limits("fail")["slices", "slices.accuracy[cat=carry]"] == Limit(2.0, None, "fail")
     assert b.list_limits("fail")["slices", "slices.accuracy"] == Limit(5.0, None, "warn")
@@ -289,7 +292,7 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
         "top1_agreement": (LimitBudget("floor", 0.98),),
     }
     assert budgets["b"].behaviour.tokens["kl"] == (LimitBudget("mean_max", 0.02),)
-    assert budgets["b"].switched_off == (SwitchedOff("kl", "p99_max", 0.5, "few rows"),)
+    assert budgets["b"].switched_off == (SwitchedOffBudget("kl", "p99_max", 0.5, "few rows"),)
     assert budgets["a"].list_limits("fail")["kl", "mean_max"] == Limit(0.1, "small", "warn")
     assert budgets["a"].list_limits("fail")["top1_agreement", "floor"] == Limit(0.98, None, "fail")
 
@@ -407,7 +410,7 @@ def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
         ("latency", "p50_ms_max"): Limit(8.0, None, "warn"),
     }
     assert list(budgets["b"].list_limits()) == [("latency", "speedup_min")]
-    assert budgets["b"].switched_off == (SwitchedOff("latency", "p95_ms_max", 20.0, "a batch job"),)
+    assert budgets["b"].switched_off == (SwitchedOffBudget("latency", "p95_ms_max", 20.0, "a batch job"),)
 
 
 def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:

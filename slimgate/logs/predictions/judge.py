@@ -34,10 +34,9 @@ from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, check_same_rows
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import PREDICTIONS, SplitFacts, TaskFactsRecord
-from slimgate.results.base import OnInconclusive
+from slimgate.results.base import OnInconclusive, SwitchedOffBudget
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import TEACHER
-from slimgate.suite.variant_budgets import SwitchedOff
 
 DEFAULT_METRIC = "accuracy"
 _CLASS_COLUMNS = ("prediction", "probabilities")  # the columns of a prediction file that metrics read
@@ -64,7 +63,7 @@ class JudgedPair:
     metrics: Mapping[str, JudgedMetric]
     behaviour: BehaviourFacts
     warnings: tuple[str, ...]
-    switched_off: tuple[SwitchedOff, ...] = ()
+    switched_off: tuple[SwitchedOffBudget, ...] = ()
 
     @property
     def all_warnings(self) -> list[str]:

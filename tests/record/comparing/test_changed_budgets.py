@@ -27,9 +27,9 @@ from slimgate.record.comparing import compare
 from slimgate.record.comparing.budgets import find_weaker
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.run import ConfirmFacts, format_record_json
-from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
+from slimgate.record.verdicts import AcceptedFacts
 from slimgate.report.compare import format_release_comparison
-from slimgate.results.base import Verdict
+from slimgate.results.base import SwitchedOffBudget, Verdict
 
 
 def make_model(points: float, reason: str | None = None) -> Model:

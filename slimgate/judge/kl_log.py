@@ -25,7 +25,6 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import count_independent_rounds
 from slimgate.judge.capped import CappedRows
-from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, choose_verdict, make_budget_facts
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
@@ -34,6 +33,7 @@ from slimgate.judge.rows_needed import count_rows
 from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, choose_mean_cap, judge_mean
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.tool_logs import KlFigure
 
 
 class ChunkMeans(NamedTuple):
@@ -50,15 +50,7 @@ class ChunkMeans(NamedTuple):
     quantiles: tuple[float | None, float | None] = (None, None)
 
 
-class CappedFigure(NamedTuple):
-    """A figure with its 90 % interval. uncapped: the value without the cap; None if no chunk is above it."""
-
-    value: float
-    interval: Interval
-    uncapped: float | None = None
-
-
-def compute_figures(chunks: ChunkMeans) -> dict[str, CappedFigure]:
+def compute_figures(chunks: ChunkMeans) -> dict[str, KlFigure]:
     """The figures that budgets limit, by kind: mean_max, floor, increase_relative. Means are capped."""
     kl_rows, ratio_rows = _cap_kl(chunks, CAP), _cap_rows(chunks.log_ratio, CAP)
     kl, ratio = kl_rows.capped, ratio_rows.capped
@@ -66,20 +58,22 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, CappedFigure]:
     low, high = disagreements.compute_interval()
     lowest, highest = ratio.compute_interval()
     return {
-        "mean_max": CappedFigure(
-            kl.mean, kl.compute_interval(), kl_rows.mean if kl_rows.above.mean else None
+        "mean_max": KlFigure(
+            value=kl.mean,
+            interval=kl.compute_interval(),
+            uncapped=kl_rows.mean if kl_rows.above.mean else None,
         ),
-        "floor": CappedFigure(1 - disagreements.mean, (1 - high, 1 - low)),
-        "increase_relative": CappedFigure(
-            exp_in_range(ratio.mean) - 1,
-            (exp_in_range(lowest) - 1, exp_in_range(highest) - 1),
-            exp_in_range(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
+        "floor": KlFigure(value=1 - disagreements.mean, interval=(1 - high, 1 - low)),
+        "increase_relative": KlFigure(
+            value=exp_in_range(ratio.mean) - 1,
+            interval=(exp_in_range(lowest) - 1, exp_in_range(highest) - 1),
+            uncapped=exp_in_range(ratio_rows.mean) - 1 if ratio_rows.above.mean else None,
         ),
     }
 
 
 def judge_chunks(
-    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, figures: Mapping[str, CappedFigure]
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, figures: Mapping[str, KlFigure]
 ) -> BudgetFacts:
     """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure.
 

@@ -17,7 +17,6 @@ A request that failed is slower than every other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
@@ -40,6 +39,7 @@ from slimgate.outcomes import Floats
 from slimgate.plugins.reader import LoadRequest
 from slimgate.plugins.workloads import LoadPart
 from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.tool_logs import TimeRatioFacts
 
 MEDIAN = 0.5
 SHOWN_QUANTILES = (MEDIAN, P95)
@@ -64,31 +64,11 @@ ONE_RUN = (
 )
 
 
-@dataclass(frozen=True)
-class TimeRatio:
-    """A quantile of one part of the requests in two load tests; base and target in milliseconds.
-
-    ratio: base / target, above 1 if the target is faster; interval: 90 %, of the requests alone. noise_floor:
-    on the log scale, of the base compared with its second run; None without a second run. counted: how many
-    independent requests those of base and target count as.
-    """
-
-    part: LoadPart
-    quantile: float
-    base: float
-    target: float
-    ratio: float
-    interval: Interval
-    noise_floor: float | None
-    counted: tuple[int, int]
-
-    @property
-    def claimed_interval(self) -> Interval:
-        """The interval widened by the noise floor; from 0 without end if the noise is not known."""
-        if self.noise_floor is None:
-            return 0.0, inf
-        low, high = self.interval
-        return low * exp(-self.noise_floor), high * exp(self.noise_floor)
+def widen_by_noise(interval: Interval, noise_floor: float | None) -> Interval:
+    """The claimed interval: widened by the noise floor, or from 0 without end if the noise is not known."""
+    if noise_floor is None:
+        return 0.0, inf
+    return interval[0] * exp(-noise_floor), interval[1] * exp(noise_floor)
 
 
 def list_part_times(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
@@ -107,7 +87,7 @@ def compare_times(
     repeat: Sequence[LoadRequest] | None,
     part: LoadPart,
     quantile: float,
-) -> TimeRatio | None:
+) -> TimeRatioFacts | None:
     """Compares a quantile of one part of the requests. repeat: the second run of the base.
 
     None if base or target has no answered request with a time of this part.
@@ -118,14 +98,16 @@ def compare_times(
     base_value = compute_sample_quantile(base_times, quantile)
     target_value = compute_sample_quantile(target_times, quantile)
     ratio, interval = _compute_ratio(base_times, target_times, quantile)
-    return TimeRatio(
+    noise_floor = None if repeat is None else _compute_noise_floor(base, repeat, part, quantile)
+    return TimeRatioFacts(
         part=part,
         quantile=quantile,
         base=base_value,
         target=target_value,
         ratio=ratio,
         interval=interval,
-        noise_floor=None if repeat is None else _compute_noise_floor(base, repeat, part, quantile),
+        noise_floor=noise_floor,
+        claimed_interval=widen_by_noise(interval, noise_floor),
         counted=(
             count_independent_rounds(base_times, base_value),
             count_independent_rounds(target_times, target_value),
@@ -169,7 +151,7 @@ def _divide(above: float, below: float) -> float:
     return above / below
 
 
-def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetFacts:
+def judge_ratio(comparison: TimeRatioFacts, budget: SpeedBudget | LimitBudget) -> BudgetFacts:
     """PASS if the claimed interval lies above the limit, FAIL if it lies below, else INCONCLUSIVE."""
     low, high = comparison.claimed_interval
     verdict = choose_verdict(inside=low >= budget.limit, outside=high < budget.limit)
@@ -195,7 +177,7 @@ def judge_time_limit(
 
 
 def format_ratio_message(
-    name: str, comparison: TimeRatio, judged: BudgetFacts, *, undecided: str | None = None
+    name: str, comparison: TimeRatioFacts, judged: BudgetFacts, *, undecided: str | None = None
 ) -> str:
     """The line of the gate. name: of target and load.
 
@@ -225,7 +207,7 @@ def format_ratio_message(
     return f"{line}, more requests in each run may decide"
 
 
-def _format_claim(comparison: TimeRatio, claimed: Interval, digits: int) -> str:
+def _format_claim(comparison: TimeRatioFacts, claimed: Interval, digits: int) -> str:
     low, high = claimed
     ends = f"{low:.{digits}f}, " + (f"{high:.{digits}f}" if isfinite(high) else "no bound")
     bounds = f"[{ends}]"

@@ -12,7 +12,7 @@ from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.facts import add_actions
-from slimgate.judge.kl_log import CappedFigure, ChunkMeans, compute_figures, judge_chunks
+from slimgate.judge.kl_log import ChunkMeans, compute_figures, judge_chunks
 from slimgate.judge.message import describe_undecided, format_share_above
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
@@ -23,6 +23,7 @@ from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
+from slimgate.results.tool_logs import KlFigure
 
 
 class JudgedKlLogs(JudgedFiles):
@@ -71,7 +72,7 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
     actions = list_actions(limits, on_inconclusive)
     facts = {
         "chunks": len(chunks.kl),
-        "figures": {kind: figure._asdict() for kind, figure in known.items()},
+        "figures": known,
         "quantiles": dict(log.kl.quantiles),
         "base_perplexity": log.kl.base_perplexity,
         "budgets": add_actions(judged, actions),
@@ -108,7 +109,7 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     return ChunkMeans(**columns, quantiles=(kl.quantiles.get("p99"), kl.quantiles.get("p999")))
 
 
-def _format_line(judged: BudgetFacts, known: Mapping[str, CappedFigure]) -> str:
+def _format_line(judged: BudgetFacts, known: Mapping[str, KlFigure]) -> str:
     words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"

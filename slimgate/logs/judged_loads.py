@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from slimgate._system.timestamps import format_now
@@ -15,7 +15,6 @@ from slimgate.judge.load_tests import (
     MEDIAN,
     PART_OF_SPEEDUP,
     SHOWN_QUANTILES,
-    TimeRatio,
     compare_times,
     format_ratio_message,
     judge_ratio,
@@ -42,6 +41,7 @@ from slimgate.record.run import VariantRecord
 from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
 from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
+from slimgate.results.tool_logs import TimeRatioFacts
 
 Budget = SpeedBudget | LimitBudget
 
@@ -191,7 +191,7 @@ def _judge_load(
         "base": _describe_run(pair.base),
         "target": _describe_run(pair.target),
         "repeated": pair.repeat is not None,
-        "times": [{**asdict(ratio), "claimed_interval": ratio.claimed_interval} for ratio in ratios],
+        "times": ratios,
         "budgets": [
             replace(budget_verdict, on_inconclusive=budget.on_inconclusive or on_inconclusive)
             for budget, (budget_verdict, _) in zip(budgets, judged, strict=True)
@@ -213,7 +213,7 @@ def _describe_run(run: LoadRun) -> dict[str, object]:
 
 
 def _judge_budget(
-    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget, allow: Sequence[str]
+    name: str, pair: LoadPair, ratios: Sequence[TimeRatioFacts], budget: Budget, allow: Sequence[str]
 ) -> tuple[BudgetFacts, str]:
     """The verdict and its line. Raises DataError if the tests have no time that the budget limits."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]

@@ -16,16 +16,17 @@ from slimgate.judge.load_tests import (
     ONE_RUN,
     TOO_CLOSE,
     TOO_FEW,
-    TimeRatio,
     compare_times,
     format_ratio_message,
     judge_ratio,
     judge_time_limit,
     list_part_times,
+    widen_by_noise,
 )
 from slimgate.judge.speed import LAYOUT
 from slimgate.plugins.reader import LoadRequest
 from slimgate.results.base import Verdict
+from slimgate.results.tool_logs import TimeRatioFacts
 
 
 def requests(times: object) -> list[LoadRequest]:
@@ -36,11 +37,25 @@ def draw(seed: int, scale: float = 1.0, n: int = 400) -> np.ndarray:
     return scale * np.random.default_rng(seed).lognormal(5.0, 0.1, n)
 
 
-def compare(base: object, target: object, again: object = None) -> TimeRatio:
+def compare(base: object, target: object, again: object = None) -> TimeRatioFacts:
     repeat = None if again is None else requests(again)
     ratio = compare_times(requests(base), requests(target), repeat, "answer", MEDIAN)
     assert ratio is not None
     return ratio
+
+
+def make_ratio(ratio: float, interval: tuple[float, float], noise_floor: float | None) -> TimeRatioFacts:
+    return TimeRatioFacts(
+        part="answer",
+        quantile=MEDIAN,
+        base=100.0,
+        target=60.0,
+        ratio=ratio,
+        interval=interval,
+        noise_floor=noise_floor,
+        claimed_interval=widen_by_noise(interval, noise_floor),
+        counted=(400, 400),
+    )
 
 
 def test_parts_have_own_times_and_failed_requests_are_slowest() -> None:
@@ -147,7 +162,7 @@ def test_most_requests_failed_is_no_speed() -> None:
 def test_a_speed_up_is_claimed_beyond_the_noise_alone(
     interval: tuple[float, float], floor: float | None, verdict: Verdict, end: str
 ) -> None:
-    ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.7, interval, floor, (400, 400))
+    ratio = make_ratio(1.7, interval, floor)
     judged = judge_ratio(ratio, SpeedBudget(speedup_min=1.5))
     assert judged.verdict is verdict
     assert format_ratio_message("c8", ratio, judged).endswith(f", budget 1.5×: {end}")
@@ -167,7 +182,7 @@ def test_more_requests_are_not_asked_for_within_the_noise(ratio: float) -> None:
     ids=["both bounds", "one bound"],
 )
 def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bounds: str) -> None:
-    ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.62, interval, 0.0, (400, 400))
+    ratio = make_ratio(1.62, interval, 0.0)
     line = format_ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
     assert line.startswith(f"c8: 1.620× the base's speed {bounds}")
 

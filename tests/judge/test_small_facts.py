@@ -10,12 +10,13 @@ import pytest
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.capped import CappedRows, judge_with_share_above
 from slimgate.judge.latency_budgets import SpeedBudget
-from slimgate.judge.load_tests import MEDIAN, TimeRatio, judge_ratio
+from slimgate.judge.load_tests import MEDIAN, judge_ratio
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import make_plan
 from slimgate.judge.scores.choice_letter import Params, score
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import BudgetFacts
+from slimgate.results.tool_logs import TimeRatioFacts
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
@@ -38,7 +39,17 @@ def test_an_undecided_floor_says_how_many_rows_would_decide(counted: Counted) ->
 
 
 def test_a_speed_up_has_its_value_and_its_claimed_interval() -> None:
-    ratio = TimeRatio("answer", MEDIAN, 100.0, 50.0, 2.0, (1.8, 2.2), 0.0, (400, 400))
+    ratio = TimeRatioFacts(
+        part="answer",
+        quantile=MEDIAN,
+        base=100.0,
+        target=50.0,
+        ratio=2.0,
+        interval=(1.8, 2.2),
+        noise_floor=0.0,
+        claimed_interval=(1.8, 2.2),
+        counted=(400, 400),
+    )
     judged = judge_ratio(ratio, SpeedBudget(speedup_min=1.5, reason="as agreed"))
     assert (judged.kind, judged.limit, judged.reason) == ("speedup_min", 1.5, "as agreed")
     assert (judged.value, judged.interval) == (2.0, (1.8, 2.2))

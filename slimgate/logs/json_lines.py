@@ -34,7 +34,7 @@ def read_object(path: Path) -> JsonObject:
 
 
 def read_array(path: Path) -> list[JsonObject]:
-    """The array of a file. Raises DataError in one line."""
+    """The array of a file, of objects if its tool wrote it. Raises DataError in one line."""
     value = _read_value(path)
     if not isinstance(value, list):
         raise DataError(f"{path}: it is not a JSON array, expected a list of entries")

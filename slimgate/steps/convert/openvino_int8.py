@@ -12,6 +12,7 @@ Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -102,11 +103,7 @@ class OpenVinoInt8(Step[Params]):
             "subset_size": len(rows),
             "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
         }
-        alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
-        advanced = nncf.AdvancedQuantizationParameters(
-            disable_bias_correction=not params.bias_correction,
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
-        )
+        advanced = _make_advanced_parameters(nncf, params)
 
         def quantize(graph: openvino.Model) -> Any:
             if params.accuracy_control is None:
@@ -127,6 +124,14 @@ class OpenVinoInt8(Step[Params]):
 
 
 step = OpenVinoInt8()
+
+
+def _make_advanced_parameters(nncf: ModuleType, params: Params) -> Any:
+    alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
+    return nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=not params.bias_correction,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
+    )
 
 
 def _quantize_with_accuracy_control(

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def start_session(
     for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
     report_root = _find_report_root(config)
-    _refuse_gone_suites(config)
+    _refuse_left_out_suites(config, {*suites, *(logs or {}), *(blocked or {})})
     baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
     settings = _read_settings(config, report_root)
     log_baselines = _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
@@ -306,25 +306,43 @@ def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[s
             yield f"{path}: no baseline in {source.shown}, so its gate was not compared"
 
 
-def _refuse_gone_suites(config: pytest.Config) -> None:
-    """Raises SuiteError if the file of a suite with a baseline is gone, because no run judges its budgets.
+def _refuse_left_out_suites(config: pytest.Config, run: Set[Path]) -> None:
+    """Raises SuiteError if no run judges the budgets of a suite with a baseline, or this run leaves it out.
 
+    The file of the suite may be gone. Or it is in a folder of this run, and is no suite any more, is opt-in
+    now, or no pattern matches it. An opt-in suite may be left out if it was opt-in in its newest baseline.
     Records of `slimgate judge` never had a suite.
+
+    run: the suites of this run.
     """
     source = _read_baseline_option(config)
-    if source is None or not source.is_folder_of_baselines:
+    if source is None or not source.is_folder_of_baselines or is_xdist_worker(config):
         return
     from slimgate.record.files import read_records_in
 
-    root = find_project_root(config)
-    records = [run.record for run in read_records_in(source.path)]
-    suites = [record.suite.path for record in records if not record.command.startswith("slimgate judge ")]
-    gone = [path for path in dict.fromkeys(suites) if not (root / path).is_file()]
+    root, folder = find_project_root(config), config.invocation_params.dir
+    baselines = sorted(read_records_in(source.path), key=lambda baseline: baseline.at)
+    newest = {
+        baseline.record.suite.path: baseline.record
+        for baseline in baselines
+        if not baseline.record.command.startswith("slimgate judge ")
+    }
+    gone = [path for path in newest if not (root / path).is_file()]
     if gone:
         raise SuiteError(
             f"{', '.join(gone)}: a baseline is in {source.shown}, but the file {root / gone[0]} is gone; "
             "restore the file, or remove all baselines of this suite from the folder"
         )
+    folders = {Path(folder, argument.partition("::")[0]).resolve() for argument in config.args}
+    for path, record in newest.items():
+        file = (root / path).resolve()
+        is_left_out = file not in run and not folders.isdisjoint(file.parents)
+        if is_left_out and not (record.demands and record.demands.settings.get("suite.opt_in")):
+            raise SuiteError(
+                f"{path}: a baseline is in {source.shown}, but this run leaves the suite out, because it is "
+                "opt-in now, has neither [suite] nor [logs], or is ignored; name its file on the command "
+                "line, or remove all baselines of this suite from the folder"
+            )
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:

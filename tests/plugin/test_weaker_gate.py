@@ -126,6 +126,21 @@ def test_a_weaker_suite_is_red_in_pytest_compare_and_accept(
     assert slimgate("compare", "reports/baselines", "reports/latest/s")[0] == 0
 
 
+def test_a_suite_that_is_opt_in_now_is_not_left_out(released: Path, slimgate: Command) -> None:
+    changed(released, ('extends = "_common.toml"', 'extends = "_common.toml"\nopt_in = true'))
+    folder = ("bench", "-q", "-k", "quality and same and accuracy")
+    refused = run_pytest(released, *folder, *BASELINE)
+    words = "bench/s.toml: a baseline is in reports/baselines, but this run leaves the suite out, because"
+    assert (refused.code, any(words in line for line in refused.lines)) == (4, True)
+    named = ran(released, *BASELINE)
+    assert (named.code, "[suite] opt_in was false and is true" in named.out) == (4, True)
+    assert run_pytest(released, *CHECKS).code == 0
+    assert slimgate("accept", "reports/latest/s", "--name", "v2", "--reason", "it runs at night")[0] == 0
+    run_by_hand = run_pytest(released, *folder, *BASELINE)
+    shutil.rmtree(released / "reports/baselines/v2")
+    assert "leaves the suite out" not in run_by_hand.out
+
+
 def test_rows_that_were_taken_out_are_red(released: Path, slimgate: Command) -> None:
     rows = released / "bench/rows.csv"
     text = rows.read_text()

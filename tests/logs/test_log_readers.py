@@ -198,6 +198,18 @@ def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) ->
     assert unchanged == second.keys["document"]
 
 
+def test_a_tie_counts_against_the_model_of_mteb(tmp_path: Path) -> None:
+    """A model that gives one score to all documents finds nothing, whatever their names are."""
+    scores = {"apositive_0": 0.5, "apositive_1": 0.5, **{f"negative_{at}": 0.5 for at in range(10)}}
+    predictions = {"default": {"test": {"q1": scores, "q2": {**scores, "apositive_0": 0.6}}}}
+    (tmp_path / "T_predictions.json").write_text(json.dumps(predictions), "utf-8")
+    rows = "".join(f"{query}\tapositive_{at}\t1\n" for query in ("q1", "q2") for at in range(2))
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}", "utf-8")
+    broken, better = read_rows(read_log(tmp_path), "T/default/test")
+    assert broken.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
+    assert better.scores["recall_at_10"] == 0.5
+
+
 def test_mteb_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     """Their order is that of the file, which may be the right one."""
     (tmp_path / "T_predictions.json").write_text('{"default": {"test": {"q1": {"d1": NaN}}}}', "utf-8")

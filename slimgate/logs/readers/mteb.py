@@ -2,7 +2,8 @@
 
 The file holds, by subset and split, the scores of documents for each query, and not which are right. So the
 right documents are read from `qrels.tsv` in the same folder (columns query-id, corpus-id, score, as in BEIR).
-A row is a query; its scores are ndcg_at_10 and recall_at_10.
+A row is a query; its scores are ndcg_at_10 and recall_at_10. A tie counts against the model, as in slimgate's
+own tasks: a broken model may give all documents one score, and the names of right documents may sort first.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _read_rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Ro
             raise DataError(f"{file}: query {query} is not a mapping of documents to scores")
         if not all(map(isfinite, documents.values())):
             raise DataError(f"{file}: query {query} has a score that is not a finite number")
-        ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
+        ranked = sorted(documents, key=lambda name: (-documents[name], grades.get(name, 0.0), name))[:_DEPTH]
         yield Row(
             id=query,
             scores={

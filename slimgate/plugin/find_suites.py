@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -108,6 +108,11 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
             log_suites[path] = load_log_suite(path, _format_path(link, search))
     _check_stems({**suites, **log_suites})
     return log_suites
+
+
+def find_left_out(search: Search, run: Set[Path]) -> set[Path]:
+    """The files that may be suites, by their names and folders, and are not run. run: its suites."""
+    return {candidate.path for candidate in _iterate_candidates(search)} - run
 
 
 def describe_suites_not_run(search: Search, *, below: bool = False) -> Iterator[str]:

@@ -32,6 +32,7 @@ from slimgate.plugin.config import (
 from slimgate.plugin.find_suites import (
     Search,
     describe_suites_not_run,
+    find_left_out,
     find_log_suites,
     find_suites,
     has_candidates,
@@ -81,7 +82,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _start_session(config: pytest.Config, search: Search) -> None:
     """Reads the suites of the run. Raises pytest.UsageError for a configuration error."""
-    from slimgate.plugin.session_start import start_session
+    from slimgate.plugin.session_start import refuse_left_out_suites, start_session
     from slimgate.plugins.loading import add_import_folder
 
     notes = config.stash[NOTES]
@@ -92,6 +93,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         logs = find_log_suites(search, suites)
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
+        refuse_left_out_suites(config, find_left_out(search, {*suites, *logs, *blocked}))
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := read_shard_option(config)) is not None and shard.number > 1:
             state.logs.is_judged_in_shard = False

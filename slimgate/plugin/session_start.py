@@ -34,6 +34,7 @@ from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
+    from slimgate.record.run import RunRecord
     from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate
 
 
@@ -143,7 +144,7 @@ def start_session(
     for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
     report_root = _find_report_root(config)
-    _refuse_left_out_suites(config, {*suites, *(logs or {}), *(blocked or {})})
+    _refuse_gone_suites(config)
     baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
     settings = _read_settings(config, report_root)
     log_baselines = _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
@@ -306,43 +307,48 @@ def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[s
             yield f"{path}: no baseline in {source.shown}, so its gate was not compared"
 
 
-def _refuse_left_out_suites(config: pytest.Config, run: Set[Path]) -> None:
-    """Raises SuiteError if no run judges the budgets of a suite with a baseline, or this run leaves it out.
-
-    The file of the suite may be gone. Or it is in a folder of this run, and is no suite any more, is opt-in
-    now, or no pattern matches it. An opt-in suite may be left out if it was opt-in in its newest baseline.
-    Records of `slimgate judge` never had a suite.
-
-    run: the suites of this run.
-    """
+def _refuse_gone_suites(config: pytest.Config) -> None:
+    """Raises SuiteError if the file of a suite with a baseline is gone, because no run judges its budgets."""
     source = _read_baseline_option(config)
-    if source is None or not source.is_folder_of_baselines or is_xdist_worker(config):
-        return
-    from slimgate.record.files import read_records_in
-
-    root, folder = find_project_root(config), config.invocation_params.dir
-    baselines = sorted(read_records_in(source.path), key=lambda baseline: baseline.at)
-    newest = {
-        baseline.record.suite.path: baseline.record
-        for baseline in baselines
-        if not baseline.record.command.startswith("slimgate judge ")
-    }
+    root, newest = find_project_root(config), _find_suite_baselines(source)
     gone = [path for path in newest if not (root / path).is_file()]
-    if gone:
+    if source is not None and gone:
         raise SuiteError(
             f"{', '.join(gone)}: a baseline is in {source.shown}, but the file {root / gone[0]} is gone; "
             "restore the file, or remove all baselines of this suite from the folder"
         )
-    folders = {Path(folder, argument.partition("::")[0]).resolve() for argument in config.args}
+
+
+def refuse_left_out_suites(config: pytest.Config, left_out: Set[Path]) -> None:
+    """Raises SuiteError if a file that was a suite with a baseline is not run, and would run by its name.
+
+    It may be opt-in now, unless it was opt-in in its newest baseline, or no suite any more. left_out: files
+    of this run that are not run.
+    """
+    source = _read_baseline_option(config)
+    root, newest = find_project_root(config), _find_suite_baselines(source)
     for path, record in newest.items():
-        file = (root / path).resolve()
-        is_left_out = file not in run and not folders.isdisjoint(file.parents)
-        if is_left_out and not (record.demands and record.demands.settings.get("suite.opt_in")):
+        was_opt_in = record.demands is not None and record.demands.settings.get("suite.opt_in")
+        if source is not None and (root / path).resolve() in left_out and not was_opt_in:
             raise SuiteError(
                 f"{path}: a baseline is in {source.shown}, but this run leaves the suite out, because it is "
-                "opt-in now, has neither [suite] nor [logs], or is ignored; name its file on the command "
-                "line, or remove all baselines of this suite from the folder"
+                "opt-in now, or has neither [suite] nor [logs]; name its file on the command line, or remove "
+                "all baselines of this suite from the folder"
             )
+
+
+def _find_suite_baselines(source: BaselineSource | None) -> dict[str, RunRecord]:
+    """By path the newest baseline of each suite. Records of `slimgate judge` never had a suite."""
+    if source is None or not source.is_folder_of_baselines:
+        return {}
+    from slimgate.record.files import read_records_in
+
+    baselines = sorted(read_records_in(source.path), key=lambda baseline: baseline.at)
+    return {
+        baseline.record.suite.path: baseline.record
+        for baseline in baselines
+        if not baseline.record.command.startswith("slimgate judge ")
+    }
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:

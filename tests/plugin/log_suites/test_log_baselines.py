@@ -148,8 +148,8 @@ def test_a_suite_with_a_baseline_is_not_left_out(with_baseline: Path) -> None:
     words = "bench/logs.toml: a baseline is in reports/baselines, but this run leaves the suite out"
     assert any(words in line for line in left_out.lines), left_out.lines
     for options in (("bench", "--ignore-glob=*/l*"), ("bench/more.toml",)):  # left out on purpose
-        others = run_pytest(with_baseline, *options, *AGAINST_BASELINE[1:])
-        assert "leaves the suite out" not in others.out
+        on_purpose = run_pytest(with_baseline, *options, *AGAINST_BASELINE[1:])
+        assert "leaves the suite out" not in on_purpose.out
 
 
 def test_a_suite_that_was_not_compared_is_named(with_baseline: Path) -> None:

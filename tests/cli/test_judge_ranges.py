@@ -126,6 +126,7 @@ def test_a_wer_is_capped_and_the_answers_that_loop_are_judged(judge: Judge, tmp_
     judge(*logs, "--drop-points", 5, "--report", capped)
     for name in ("report.md", "pr-comment.md"):
         assert "] with the cap |" in (capped / name).read_text("utf-8")
+    assert '] with the cap"' in (capped / "report.html").read_text("utf-8")  # of a chart
     assert judge(*pair(tmp_path, base, base, "wer", up=False), "--drop-points", 5)[0] == 0
 
 

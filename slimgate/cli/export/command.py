@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.folder import Export, check_free, write_export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
-    from slimgate.cli.export.snippets import describe_servers, find_layout
+    from slimgate.cli.export.snippets import PLAIN, describe_servers, find_layout
     from slimgate.cli.export.stored import (
         describe_changed_suite,
         find_artifact,
@@ -87,9 +87,12 @@ def run(options: argparse.Namespace) -> int:
     except OtherAnswers as error:
         write_lines(sys.stderr, [f"slimgate export: {error}"])
         return 1
+    layout = find_layout(written)
+    file_format = written.form if layout in (None, PLAIN) else written.layout
     message = (
-        f"{options.folder.as_posix()}: {model.name} for {written.form}; README.md there shows how to load it"
+        f"{options.folder.as_posix()}: wrote {model.name} in the format {file_format}; README.md there shows "
+        "how to load it"
     )
-    servers = describe_servers(find_layout(written))
+    servers = describe_servers(layout)
     write_lines(sys.stdout, filter(None, (message, comparison, servers)))
     return 0

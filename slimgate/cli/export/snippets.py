@@ -39,10 +39,11 @@ class Layout:
 
 
 ENCODER_FILE = "gguf of an encoder"
+PLAIN = "plain"  # weights that are not quantized
 CAUSAL_LM = "AutoModelForCausalLM"
 _ROUNDED = "quantization_config=AutoRoundConfig()"
 LAYOUTS = {
-    "plain": Layout((VLLM, SGLANG, TRANSFORMERS)),
+    PLAIN: Layout((VLLM, SGLANG, TRANSFORMERS)),
     "auto-round": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",)),
     "awq": Layout((VLLM, SGLANG, TRANSFORMERS), ("gptqmodel",)),
     "compressed-tensors": Layout((VLLM, SGLANG, TRANSFORMERS), ("compressed-tensors",)),
@@ -74,7 +75,7 @@ def describe_servers(layout: str | None) -> str | None:
     layout_facts = LAYOUTS.get(layout or "")
     if layout_facts is None:
         return None
-    name = "an unquantized folder" if layout == "plain" else layout
+    name = "an unquantized folder" if layout == PLAIN else layout
     return f"documented to load {name}: {', '.join(layout_facts.servers)}"
 
 

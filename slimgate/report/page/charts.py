@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from slimgate._system.number_text import MISSING, format_megabytes, format_significant
+from slimgate.judge.message import format_cap
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import (
@@ -126,6 +127,7 @@ def _make_drop_entry(model: VariantRecord, facts: QualityFacts) -> list[Any] | N
         return None
     low, high = facts.interval or (None, None)
     words = format_drop_words(facts.drop_points, facts.interval, select_drop_limits(facts), unit=facts.unit)
+    words = words and words + format_cap(facts.budgets)
     row = [round_number(facts.drop_points), round_number(low), round_number(high), words]
     return None if row[0] is None else row
 

@@ -61,7 +61,7 @@ def test_a_bert_with_own_pooling_loads_in_transformers(
 
     code, out, _ = export(store_model(tmp_path, model, context))
 
-    assert (code, "small for transformers" in out) == (0, True)
+    assert (code, "wrote small in the format transformers" in out) == (0, True)
     out_folder = tmp_path / "out"
     assert {"model.safetensors", "tokenizer.json", "config.json", "README.md"} <= {
         file.name for file in out_folder.iterdir()
@@ -102,7 +102,7 @@ def test_int8_layers_are_exported_with_their_integers(
 
     code, out, _ = export(run)
 
-    assert (code, "small for onnx" in out) == (0, True)
+    assert (code, "wrote small in the format onnx" in out) == (0, True)
     assert np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max() < (
         INTEGER_ROUNDING
     )
@@ -276,7 +276,7 @@ def test_weights_of_few_bits_are_float_again_in_the_graph(
 
     code, out, _ = export(run)
 
-    assert (code, "small for onnx" in out) == (0, True)
+    assert (code, "wrote small in the format onnx" in out) == (0, True)
     predicted = predict_with_readme(tmp_path / "out", selection(context), "shares")
     assert np.abs(predicted - expected).max() < ROUNDING
     judged = sum(file.stat().st_size for file in (run.store / "artifacts" / "key-of-small").iterdir())

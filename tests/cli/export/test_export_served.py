@@ -40,6 +40,8 @@ def test_the_folder_predicts_without_slimgate(
     assert export(run, tmp_path) == 0
     out = tmp_path / "out"
     printed = capsys.readouterr().out
+    assert ": wrote " in printed
+    assert " in the format compressed-tensors; README.md there" in printed
     assert "documented to load compressed-tensors: vLLM, SGLang, transformers" in printed
     readme = (out / "README.md").read_text("utf-8")
     assert "pip install torch transformers compressed-tensors" in readme

@@ -13,7 +13,7 @@ from slimgate.judge.decision import LEVEL
 from slimgate.judge.message import format_cap
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.slices import select_budget_slices
-from slimgate.plugins.workloads import LoadPart
+from slimgate.plugins.workloads import LoadPart, format_workload
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.figures import format_drop, format_limits, format_metric_value
@@ -192,7 +192,7 @@ def _make_load_rows(model: VariantRecord) -> list[dict[str, str]]:
     """A row for each load, part of the request and quantile."""
     return [
         {
-            "load": load,
+            "load": format_workload(load),
             "time": f"{_PARTS[ratio.part]} p{100 * ratio.quantile:.0f}",
             "base, ms": _format_ms(ratio.base),
             "target, ms": _format_ms(ratio.target),
@@ -245,7 +245,7 @@ def list_figure_notes(model: VariantRecord) -> Iterator[str]:
         yield _TWO_RUNS if all(facts.repeated for facts in model.load_tests.values()) else _ONE_RUN
     yield from model.notes
     for load, facts in model.load_tests.items():
-        yield f"{load}: base {_format_run(facts.base)}; target {_format_run(facts.target)}"
+        yield f"{format_workload(load)}: base {_format_run(facts.base)}; target {_format_run(facts.target)}"
 
 
 def _find_budget(facts: KlLogFacts, kind: str) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def test_a_target_twice_as_fast_passes_beside_a_second_base_run(
     assert "read as load tests of vllm" in out
     assert "did not take turns" in out
     assert "budget 1.5×: PASS" in out
-    assert "c8: base 200 requests, 0 failed" in out
+    assert "8 users: base 200 requests, 0 failed" in out
 
 
 def test_one_run_of_each_decides_no_speed_up(tmp_path: Path, budgets: str, judge: Judge) -> None:
@@ -170,7 +170,7 @@ def test_appended_results_are_one_load_each(tmp_path: Path, judge: Judge) -> Non
     code, out, _ = judge(*paths)
     assert code == 0
     assert "c1: base 200" in out
-    assert "c8: base 200" in out
+    assert "8 users: base 200" in out
 
 
 @pytest.mark.parametrize(

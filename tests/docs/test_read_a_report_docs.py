@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from support.doc_blocks import list_blocks
+from support.recorded_lines import list_recorded_lines
 
-from slimgate.record.run import read_record
+from slimgate.record.run import format_record_json, read_record
 from slimgate.report import format_suite_report
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -31,6 +32,17 @@ def flat(text: str) -> str:
 @pytest.mark.parametrize("line", QUOTED)
 def test_a_line_that_the_page_quotes_is_in_the_report(line: str) -> None:
     assert flat(line) in flat(REPORT)
+
+
+def test_the_lines_of_the_record_are_as_slimgate_writes_them_now() -> None:
+    """The run was long ago. If a line has changed, write the new one into the record and the page."""
+    lines = list(list_recorded_lines(read_record(RECORD)))
+    assert len(lines) == 6 * (3 + 1 + 2)  # variants; metrics, size, workloads
+    assert [recorded for recorded, _ in lines] == [current for _, current in lines]
+
+
+def test_the_record_has_the_fields_of_todays_records() -> None:
+    assert format_record_json(read_record(RECORD)) == RECORD.read_text("utf-8")
 
 
 def test_the_line_of_another_run_is_the_readmes() -> None:
@@ -68,7 +80,7 @@ def test_the_figures_of_its_sentences_are_the_records() -> None:
     assert by_label["sympy"] < 0
     assert f"{student.quality['accuracy'].design_effect:.2f}" == "1.79"
     assert "drop 2.01 points" in str(pruned.quality["f1_macro"].message)
-    assert "110,000,000 rows" in str(pruned.quality["f1_macro"].message)
+    assert "too close to its budget: about 110,000,000 rows" in str(pruned.quality["f1_macro"].message)
     assert record.variant("int8").behaviour.flips.changed == 27  # type: ignore[union-attr]
 
 

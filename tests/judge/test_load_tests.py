@@ -171,7 +171,7 @@ def test_a_speed_up_is_claimed_beyond_the_noise_alone(
 @pytest.mark.parametrize("ratio", [1.46, 1.5, 1.54])
 def test_more_requests_are_not_asked_for_within_the_noise(ratio: float) -> None:
     """However many requests there are, the noise floor is at least 3 %."""
-    times = TimeRatio("answer", MEDIAN, 100.0, 60.0, ratio, (1.4, 1.6), LAYOUT, (400, 400))
+    times = make_ratio(ratio, (1.4, 1.6), LAYOUT)
     judged = judge_ratio(times, SpeedBudget(speedup_min=1.5))
     assert format_ratio_message("c8", times, judged).endswith(f": INCONCLUSIVE, {TOO_CLOSE}")
 

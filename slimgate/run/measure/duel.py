@@ -284,8 +284,8 @@ def compute_shared_seconds(call_seconds: Mapping[str, float]) -> float:
     Slower ones do not count: beside a slow companion, the teacher and its copy would seem fast.
     call_seconds: in the order of the contenders.
     """
-    first, second, *others = call_seconds.values()
-    return fmean([first, second, *([min(others)] if others else [])])
+    first, second, *variants = call_seconds.values()
+    return fmean([first, second, *([min(variants)] if variants else [])])
 
 
 def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:

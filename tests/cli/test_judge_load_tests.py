@@ -169,7 +169,7 @@ def test_appended_results_are_one_load_each(tmp_path: Path, judge: Judge) -> Non
         path.write_text("\n".join(map(json.dumps, results)))
     code, out, _ = judge(*paths)
     assert code == 0
-    assert "c1: base 200" in out
+    assert "1 user: base 200" in out
     assert "8 users: base 200" in out
 
 

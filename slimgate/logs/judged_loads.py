@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from statistics import fmean
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
@@ -208,8 +209,16 @@ def _describe_run(run: LoadRun) -> dict[str, object]:
         "failed": count_failures(run),
         "unfinished": run.unfinished,
         "seconds": run.seconds,
+        "prompt_tokens": _compute_mean(request.prompt_tokens for request in run.requests),
+        "answer_tokens": _compute_mean(request.tokens for request in run.requests) if run.generates else None,
         "settings": dict(run.settings),
     }
+
+
+def _compute_mean(lengths: Iterable[float | None]) -> float | None:
+    """The mean of the known lengths; None if none is known."""
+    known = [length for length in lengths if length is not None]
+    return round(fmean(known), 1) if known else None
 
 
 def _judge_budget(

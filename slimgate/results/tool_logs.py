@@ -9,12 +9,17 @@ from slimgate.results.facts import Facts, JudgedFacts
 
 
 class LoadRunFacts(Facts):
-    """The requests of one load. unfinished: how many the end of the run cut off. seconds: its duration."""
+    """The requests of one load. unfinished: how many the end of the run cut off. seconds: its duration.
+
+    prompt_tokens, answer_tokens: the mean lengths; None if the log states none, and without answers.
+    """
 
     requests: int
     failed: int
     unfinished: int
     seconds: float | None
+    prompt_tokens: float | None = None
+    answer_tokens: float | None = None
     settings: dict[str, Any] = {}
 
 

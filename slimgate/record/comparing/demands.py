@@ -27,12 +27,15 @@ CODE = "code."
 LOGS = "logs."
 _COMPARED, LOADS, _DIFFERENCES = f"{LOGS}compared", f"{LOGS}loads", f"{LOGS}differences"
 CHUNKS = f"{LOGS}number of chunks of "
+REQUESTS = f"{LOGS}requests of "
 BASE_OF_KL = f"{LOGS}base's perplexity in the log of "
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
 RIGHT_OR_WRONG, NOT_DECLARED = "right or wrong", "not declared"
 _MAX_CHARACTERS = 80
+# Requests of two load tests are alike if their number and mean lengths differ by at most this share.
+_ALIKE = 0.05
 # The base's perplexity on the same text may differ by 0.1 % between builds and kernels of llama.cpp.
 _SAME_BASE = 0.001
 # How samples without a score count in logs, the strictest first.
@@ -76,6 +79,13 @@ def _has_lighter_loads(before: Sequence[Json] | None, now: Sequence[Json] | None
         if same["service_level"] != load["service_level"]:
             return True
     return False
+
+
+def _has_lighter_requests(before: Mapping[str, float | None], now: Mapping[str, float] | None) -> bool:
+    """Whether a load that is still judged has fewer requests, or shorter or unknown prompts or answers."""
+    if now is None:
+        return False
+    return any(was is not None and (now.get(name) or 0) < was * (1 - _ALIKE) for name, was in before.items())
 
 
 def _is_more_lenient(before: str, now: str | None) -> bool:
@@ -154,6 +164,7 @@ def _find_rule(key: str) -> Rule:
         RANGE: _has_other_range,
         UNIT: _is_changed_if_set,
         CHUNKS: _is_smaller_if_set,
+        REQUESTS: _has_lighter_requests,
         BASE_OF_KL: _has_other_base,
         BASE_CONTENTS: _is_removed_or_changed,
     }
@@ -259,7 +270,7 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         return {} if positive is None else {f"{LOGS}positive": positive}
     settings: dict[str, object] = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
     if record.task.kind == LOAD_TESTS:
-        return {**settings, LOADS: _list_judged_loads(record)}
+        return {**settings, LOADS: _list_judged_loads(record), **_read_requests(record)}
     if record.task.kind == KL_LOGS:
         of_variants = {model.name: model.kl_log for model in record.variants if model.kl_log is not None}
         kl_logs = {name: facts for name, facts in of_variants.items() if facts.budgets}
@@ -310,6 +321,20 @@ def _list_judged_loads(record: RunRecord) -> list[str]:
     """The loads at which a budget of any target is judged."""
     loads = {load for model in record.variants for load, facts in model.load_tests.items() if facts.budgets}
     return sorted(loads)
+
+
+def _read_requests(record: RunRecord) -> dict[str, object]:
+    """How many requests the base has at each judged load, and of which lengths."""
+    return {
+        f"{REQUESTS}{load}": {
+            "requests": facts.base.requests,
+            "prompt_tokens": facts.base.prompt_tokens,
+            "answer_tokens": facts.base.answer_tokens,
+        }
+        for model in record.variants
+        for load, facts in model.load_tests.items()
+        if facts.budgets
+    }
 
 
 def _list_with_budget(record: RunRecord) -> set[str]:

@@ -417,6 +417,35 @@ def judge_loads(folder: Path, users: Sequence[int], *options: str, prompt: int =
     return judge_into(folder / "report" / "int8", [*chosen, *options])
 
 
+@pytest.mark.parametrize(
+    ("changes_of_load", "is_weaker"),
+    [
+        ({"prompt": 10}, True),
+        ({"tokens": 3}, True),
+        ({"requests": 100}, True),
+        ({"prompt": 40, "requests": 400}, False),
+    ],
+    ids=["shorter prompts", "shorter answers", "fewer requests", "a heavier load"],
+)
+def test_a_lighter_load_weakens_the_gate(
+    tmp_path: Path, changes_of_load: dict[str, Any], is_weaker: bool
+) -> None:
+    """A limit in milliseconds holds for short prompts, whatever the model is."""
+    records = []
+    for name, load in (("v1", {}), ("v2", changes_of_load)):
+        (tmp_path / name).mkdir()
+        for number, side in enumerate(("base", "int8")):
+            write_vllm(tmp_path / name / f"{side}.json", np.random.default_rng(number), **load)
+        budgets = tmp_path / name / "limit.toml"
+        budgets.write_text("[budgets]\nlatency = { p50_ms_max = 9000.0 }\n", "utf-8")
+        options = [tmp_path / name / "base.json", tmp_path / name / "int8.json", "--budgets", budgets]
+        records.append(judge_into(tmp_path / name / "report" / "int8", options))
+    before, after = records
+    assert changes(before, before) == []
+    weaker = [change.partition(" was ")[0] for change in changes(before, after)]
+    assert weaker == (["[logs] requests of c8"] if is_weaker else [])
+
+
 def test_fewer_loads_and_allowed_differences_weaken_the_gate(tmp_path: Path) -> None:
     old = judge_loads(tmp_path / "v1", (1, 8))
     fewer = judge_loads(tmp_path / "v2", (8,))

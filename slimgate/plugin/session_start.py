@@ -326,7 +326,7 @@ def refuse_left_out_suites(config: pytest.Config, left_out: Set[Path]) -> None:
     of this run that are not run.
     """
     source = _read_baseline_option(config)
-    root, newest = find_project_root(config), _find_suite_baselines(source)
+    root, newest = find_project_root(config), _find_suite_baselines(source) if left_out else {}
     for path, record in newest.items():
         was_opt_in = record.demands is not None and record.demands.settings.get("suite.opt_in")
         if source is not None and (root / path).resolve() in left_out and not was_opt_in:

@@ -69,6 +69,7 @@ SHARES = frozenset(
 )
 UNITS_OF_PARTS = {
     "KlFigure": dict.fromkeys(("value", "interval", "uncapped"), "unit of the limit"),
+    "LoadRunFacts": dict.fromkeys(("prompt_tokens", "answer_tokens"), "tokens"),
     "TimeRatioFacts": {
         "quantile": "0 to 1",
         "base": "ms",

@@ -212,7 +212,7 @@ def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> N
     assert served["latency"]["c4-ttft"]["limits"] is None
     assert "served: 4 users: median 0 good requests/s [0, 0], budget 1: FAIL (6 blocks)" in ran.out
     assert record["verdict"]["missing"] == 0, ran.out
-    assert "served: c4 0." in ran.out
+    assert "served: 4 users: 0." in ran.out
     report = (repository / "reports/latest/words/report.md").read_text()
     assert "4 users, first token" in report
 

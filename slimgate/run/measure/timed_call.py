@@ -36,7 +36,7 @@ CallInputs = Arrays | Texts
 # seconds more.
 _WHOLE, _WHOLE_SECONDS = 3.0, 0.0005
 # If it takes longer, both are timed again: the first calls allocate memory and compile, and threads that spin
-# while another process has the core use time of the processor. A model that remembers answers fails each time.
+# while another process has the core use time of the processor. Remembered answers are detected in every try.
 _TRIES = 24
 
 

@@ -135,17 +135,22 @@ def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> No
     assert duels._contenders == {}
 
 
-def test_a_model_that_cannot_be_loaded_leaves_no_process_behind(
-    duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The teacher's answer to "load" is not the answer to the next duel's first question."""
+def break_model(monkeypatch: pytest.MonkeyPatch, broken: str, *, folder: Path) -> None:
+    """The contender of this name is loaded from a folder without a model."""
     make_spec = module._make_spec
 
     def make_broken_spec(name: str, model: Any) -> ContenderSpec:
         spec = make_spec(name, model)
-        return replace(spec, folder=tmp_path) if name == COPY else spec
+        return replace(spec, folder=folder) if name == broken else spec
 
     monkeypatch.setattr(module, "_make_spec", make_broken_spec)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_process_behind(
+    duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The teacher's answer to "load" is not the answer to the next duel's first question."""
+    break_model(monkeypatch, COPY, folder=tmp_path)
     with pytest.raises(MeasureError, match=f"{COPY}: the timing process failed"):
         duels.measure_speedup(run.make_handle("shorter"), Workload(1))
     assert duels._contenders == {}
@@ -203,13 +208,7 @@ def make_idle(name: str) -> Any:
 def test_after_a_dead_process_each_variant_has_its_own_duel(
     duels: Duels, run: SuiteRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    make_spec = module._make_spec
-
-    def make_broken_spec(name: str, model: Any) -> ContenderSpec:
-        spec = make_spec(name, model)
-        return replace(spec, folder=tmp_path) if name == "pruned" else spec
-
-    monkeypatch.setattr(module, "_make_spec", make_broken_spec)
+    break_model(monkeypatch, "pruned", folder=tmp_path)
     shorter, pruned = run.make_handle("shorter"), run.make_handle("pruned")
     assert duels.measure_speedup(shorter, Workload(1), companions=[pruned]).rounds >= 12
     with pytest.raises(MeasureError, match="pruned: the timing process failed"):

@@ -285,7 +285,7 @@ def compute_shared_seconds(call_seconds: Mapping[str, float]) -> float:
     call_seconds: in the order of the contenders.
     """
     first, second, *variants = call_seconds.values()
-    return fmean([first, second, *([min(variants)] if variants else [])])
+    return fmean([first, second, *sorted(variants)[:1]])
 
 
 def choose_block_sizes(call_seconds: Mapping[str, float]) -> dict[str, BlockSize]:

@@ -93,7 +93,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         logs = find_log_suites(search, suites)
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
-        refuse_left_out_suites(config, find_left_out(search, {*suites, *logs, *blocked}))
+        refuse_left_out_suites(config, lambda: find_left_out(search, {*suites, *logs, *blocked}))
         state = start_session(config, suites, logs, blocked)
         if logs and (shard := read_shard_option(config)) is not None and shard.number > 1:
             state.logs.is_judged_in_shard = False

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,26 +310,29 @@ def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[s
 def _refuse_gone_suites(config: pytest.Config) -> None:
     """Raises SuiteError if the file of a suite with a baseline is gone, because no run judges its budgets."""
     source = _read_baseline_option(config)
-    root, newest = find_project_root(config), _find_suite_baselines(source)
-    gone = [path for path in newest if not (root / path).is_file()]
-    if source is not None and gone:
+    if source is None:
+        return
+    root = find_project_root(config)
+    if gone := [path for path in _find_suite_baselines(source) if not (root / path).is_file()]:
         raise SuiteError(
             f"{', '.join(gone)}: a baseline is in {source.shown}, but the file {root / gone[0]} is gone; "
             "restore the file, or remove all baselines of this suite from the folder"
         )
 
 
-def refuse_left_out_suites(config: pytest.Config, left_out: Set[Path]) -> None:
+def refuse_left_out_suites(config: pytest.Config, find_left_out: Callable[[], Set[Path]]) -> None:
     """Raises SuiteError if a file that was a suite with a baseline is not run, and would run by its name.
 
-    It may be opt-in now, unless it was opt-in in its newest baseline, or no suite any more. left_out: files
-    of this run that are not run.
+    It may be opt-in now, unless it was opt-in in its newest baseline, or no suite any more. find_left_out:
+    finds the files of this run that are not run; called only with --slimgate-baseline.
     """
     source = _read_baseline_option(config)
-    root, newest = find_project_root(config), _find_suite_baselines(source) if left_out else {}
-    for path, record in newest.items():
+    if source is None or not (left_out := find_left_out()):
+        return
+    root = find_project_root(config)
+    for path, record in _find_suite_baselines(source).items():
         was_opt_in = record.demands is not None and record.demands.settings.get("suite.opt_in")
-        if source is not None and (root / path).resolve() in left_out and not was_opt_in:
+        if (root / path).resolve() in left_out and not was_opt_in:
             raise SuiteError(
                 f"{path}: a baseline is in {source.shown}, but this run leaves the suite out, because it is "
                 "opt-in now, or has neither [suite] nor [logs]; name its file on the command line, or remove "
@@ -337,9 +340,9 @@ def refuse_left_out_suites(config: pytest.Config, left_out: Set[Path]) -> None:
             )
 
 
-def _find_suite_baselines(source: BaselineSource | None) -> dict[str, RunRecord]:
+def _find_suite_baselines(source: BaselineSource) -> dict[str, RunRecord]:
     """By path the newest baseline of each suite. Records of `slimgate judge` never had a suite."""
-    if source is None or not source.is_folder_of_baselines:
+    if not source.is_folder_of_baselines:
         return {}
     from slimgate.record.files import read_records_in
 

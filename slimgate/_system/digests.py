@@ -12,7 +12,7 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
@@ -152,9 +152,9 @@ def list_sources(module: str) -> dict[str, Path]:
     """The files of a user's module and of the user's modules that it imports; empty for other modules."""
     if not _is_users_module(module):
         return {}
-    sources = {
-        name: _find_source(name) for name in sorted(_find_counted_modules(module)) if _is_users_module(name)
-    }
+    # slimgate imports no module of a user, so its modules need not be parsed.
+    modules = sorted(_find_counted_modules(module, follow=_is_users_module))
+    sources = {name: _find_source(name) for name in modules}
     return {name: file for name, file in sources.items() if file is not None}
 
 
@@ -210,12 +210,15 @@ def _find_version(package: str) -> str | None:
         return None
 
 
-def _find_counted_modules(module: str) -> set[str]:
-    """The module, and all modules that it imports, directly or indirectly, and whose code counts."""
+def _find_counted_modules(module: str, *, follow: Callable[[str], bool] = lambda _: True) -> set[str]:
+    """The module, and all modules that it imports, directly or indirectly, and whose code counts.
+
+    follow: whether an imported module belongs to the result, with those that it imports.
+    """
     reached, todo = {module}, [module]
     while todo:
         for name in _list_counted_imports(todo.pop()):
-            if name not in reached:
+            if name not in reached and follow(name):
                 reached.add(name)
                 todo.append(name)
     return reached

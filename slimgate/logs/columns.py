@@ -368,8 +368,7 @@ def _check_means(shown: str, name: str, columns: _GrowingColumns, task: TaskLog)
             agrees = abs(mean - stated) <= _ROUNDING * abs(stated)
         else:
             mean, words = float(values.mean()), "have a mean of"
-            # half a sample that is right or wrong, because a stated mean may be rounded
-            agrees = abs(mean - stated) <= 0.5 / rows
+            agrees = abs(mean - stated) <= _find_tolerance(stated, rows, task.decimals)
         if isfinite(mean) and not agrees:  # a stated NaN agrees with no number
             cut = " or some samples are missing" if task.samples is None else ""
             raise DataError(
@@ -377,6 +376,18 @@ def _check_means(shown: str, name: str, columns: _GrowingColumns, task: TaskLog)
                 f"{mean:.4f}: they come from two runs{cut}; put the samples and the results of one run "
                 "next to each other"
             )
+
+
+def _find_tolerance(stated: float, rows: int, decimals: int | None) -> float:
+    """Half a sample that is right or wrong, or half of the last decimal of a mean that the tool rounds.
+
+    decimals: as `TaskLog.decimals`.
+    """
+    if decimals is None or not isfinite(stated):
+        return 0.5 / rows
+    digits, _, exponent = repr(float(stated)).partition("e")
+    written = len(digits.partition(".")[2]) - int(exponent or 0)
+    return max(0.5 / rows, 0.5 * 10.0 ** -max(decimals, written))
 
 
 def compute_corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:

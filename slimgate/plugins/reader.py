@@ -165,6 +165,7 @@ class TaskLog:
     ranges: metric -> (lowest, highest) score that a sample can have; an end may be infinite.
     means: (filter, metric) -> the mean or figure that the tool states. If the log has all samples and another
         mean, the samples are of another run, and the log is refused.
+    decimals: the fewest decimals to which the tool rounds a mean; None: it does not round them.
     ids: the samples that the tool lists. A note names those that the log lacks.
     filters: the filters for which the tool states a figure.
     corpus: metric -> how the figure of all samples is computed, for metrics with `Row.sizes`.
@@ -183,6 +184,7 @@ class TaskLog:
     samples: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     means: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    decimals: int | None = None
     ids: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     corpus: Mapping[str, CorpusKind] = field(default_factory=dict)

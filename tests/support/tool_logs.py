@@ -202,9 +202,17 @@ def make_evalscope_line(number: int, score: float, **more: Any) -> dict[str, Any
 
 
 def write_evalscope(folder: Path, scores: Scores) -> Path:
-    """A run of one subset."""
+    """A run of one subset, with its report."""
     rows = [make_evalscope_line(number, score) for number, score in enumerate(scores)]
-    write_lines(folder / "20261120_101500/reviews/model-a/sums_main.jsonl", rows)
+    run = folder / "20261120_101500"
+    write_lines(run / "reviews/model-a/sums_main.jsonl", rows)
+    mean = round(float(np.mean(scores)), 4)
+    subset = {"name": "main", "score": mean, "num": len(rows), "is_aggregate": False}
+    metric = {
+        "identity": {"name": "acc", "aggregation": "mean", "dimensions": {}},
+        "categories": [{"name": ["default"], "subsets": [subset]}],
+    }
+    write_json(run / "reports/model-a/sums.json", {"schema_version": 2, "metrics": [metric]})
     return folder
 
 
@@ -351,16 +359,32 @@ def _write_helm(folder: Path, scores: Scores) -> Path:
         {"instance_id": f"id{k}", "stats": [{"name": {"name": "exact_match"}, "mean": score}]}
         for k, score in enumerate(scores)
     ]
-    write_json(folder / "sums,model=a/per_instance_stats.json", entries)
+    run = folder / "sums,model=a"
+    write_json(run / "per_instance_stats.json", entries)
+    figures = {"exact_match": float(np.mean(scores)), "num_instances": len(scores)}
+    stats = [{"name": {"name": name, "split": "test"}, "mean": mean} for name, mean in figures.items()]
+    write_json(run / "stats.json", stats)
     return folder
 
 
 def _write_deepeval(folder: Path, scores: Scores) -> Path:
     cases = [
-        {"name": f"case {k}", "input": f"{k}?", "metricsData": [{"name": "Match", "score": score}]}
+        {
+            "name": f"case {k}",
+            "input": f"{k}?",
+            "success": score > 0,
+            "metricsData": [{"name": "Match", "score": score}, {"name": "Answer Relevancy", "score": 1.0}],
+        }
         for k, score in enumerate(scores)
     ]
-    return write_json(folder / "run.json", {"testCases": cases})
+    lists = {"Match": list(scores), "Answer Relevancy": [1.0] * len(scores)}
+    run = {
+        "testCases": cases,
+        "metricsScores": [{"metric": name, "scores": values, "errors": 0} for name, values in lists.items()],
+        "testPassed": sum(score > 0 for score in scores),
+        "testFailed": sum(score <= 0 for score in scores),
+    }
+    return write_json(folder / "run.json", run)
 
 
 def _write_table(folder: Path, scores: Scores) -> Path:

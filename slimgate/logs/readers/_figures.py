@@ -1,9 +1,8 @@
-"""Figures that a tool states for a whole run: alone they are refused, next to samples they may be rounded."""
+"""Figures that a tool states for a whole run: alone they are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import isfinite
 from pathlib import Path
 
 from slimgate._system.json_text import JsonObject
@@ -37,12 +36,3 @@ def list_task_figures(results: JsonObject) -> Iterator[tuple[str, float]]:
             metric = key.removesuffix(",none")
             if isinstance(value, float) and "_stderr" not in metric:
                 yield f"{task}/{metric}", value
-
-
-def has_decimals_for(mean: float, samples: int) -> bool:
-    """Whether a stated mean has enough decimals to distinguish one sample of `samples` from none.
-
-    NaN and infinity are not rounded.
-    """
-    decimals = repr(float(mean)).partition(".")[2]
-    return not isfinite(mean) or "e" in decimals or samples < 10 ** len(decimals)

@@ -6,6 +6,7 @@ A row is a test case; every metric of `metricsData` is a metric: its score, from
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,13 @@ class Deepeval(Reader):
 
     def read(self, path: Path) -> Log:
         metrics = _list_metrics(path)
+        samples = _count_cases(path)
         task = TaskLog(
             partial(_read_rows, path),
             settings={SCORERS: _read_scorers(path)},
             optional_metrics=True,
+            samples=samples,
+            means=_read_means(path, is_complete=samples in (None, len(_read_run(path)["testCases"]))),
             ranges=dict.fromkeys(metrics, (0.0, 1.0)),
             known_directions={f"{name}.success": True for name in metrics},
         )
@@ -71,6 +75,48 @@ def _list_metrics(path: Path) -> list[str]:
             ]
         )
     ]
+
+
+def _count_cases(path: Path) -> int | None:
+    """How many test cases ran, as the run states it; None if it does not. Cases without success count too."""
+    run = _read_run(path)
+    cases = run["testCases"]
+    counts = [run.get(name) for name in ("testPassed", "testFailed")]
+    if not all(isinstance(count, int) for count in counts):
+        return None
+    without_success = sum(isinstance(case, dict) and case.get("success") is None for case in cases)
+    total = sum(filter(None, counts)) + without_success
+    return total if total >= len(cases) else None
+
+
+def _read_means(path: Path, *, is_complete: bool) -> dict[tuple[str, str], float]:
+    """The mean of each metric that all test cases have, from the run's list of its scores.
+
+    is_complete: whether all test cases are there. Then the metrics of each must be there too: raises
+    DataError. A run with traces also lists the scores of their spans.
+    """
+    run = _read_run(path)
+    cases = [case for case in run["testCases"] if isinstance(case, dict)]
+    if not is_complete or any(case.get("trace") for case in cases):
+        return {}
+    counts = Counter(
+        str(metric["name"])
+        for case in cases
+        for metric in case.get("metricsData") or ()
+        if isinstance(metric, dict) and "name" in metric
+    )
+    means = {}
+    for entry in run.get("metricsScores") or ():
+        name, scores = str(entry["metric"]), entry.get("scores") or ()
+        results = len(scores) + (entry.get("errors") or 0)
+        if results > counts[name]:
+            raise DataError(
+                f"{path}: metricsScores has {format_count(results, 'result', 'results')} of {name}, and "
+                f"testCases has {counts[name]:,}: some were removed; give the file as deepeval wrote it"
+            )
+        if scores and len(scores) == counts[name] == len(cases):
+            means["", name] = sum(scores) / len(scores)
+    return means
 
 
 def _read_scorers(path: Path) -> dict[str, object]:

@@ -14,13 +14,13 @@ from math import inf
 from pathlib import Path
 
 from slimgate._system.json_text import JsonObject
+from slimgate.errors import list_names
 from slimgate.logs.json_lines import (
     convert_to_text,
     read_first_keys,
     read_object,
     read_objects,
 )
-from slimgate.logs.readers._figures import has_decimals_for
 from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.logs.runs import make_log
@@ -29,6 +29,9 @@ from slimgate.plugins.reader import Log, Reader, Row, Run, TaskLog, name_further
 _REVIEWS = "reviews"
 # States of a score that counts (evalscope.constants.ScoreStatus); other scores are left out.
 _USABLE = frozenset({"success", "fallback", "degraded"})
+# EvalScope rounds its scores to four decimals.
+_DECIMALS = 4
+_MOST_NAMED = 4
 _DIRECTIONS = {"higher_is_better": True, "lower_is_better": False}
 
 
@@ -46,7 +49,12 @@ class Evalscope(Reader):
             return make_log("evalscope", str(path), [Run("", {path.stem: _make_task_log(path)}, model)])
         by_run = group_by_run(path, _REVIEWS, _list_reviews(path))
         runs = [
-            Run(folder.name, {file.stem: _make_task_log(file) for file in files}, files[0].parent.name)
+            Run(
+                folder.name,
+                {file.stem: _make_task_log(file) for file in files},
+                files[0].parent.name,
+                _describe_unreviewed(files),
+            )
             for folder, files in by_run.items()
         ]
         return make_log("evalscope", str(path), runs)
@@ -65,9 +73,12 @@ def _make_task_log(file: Path) -> TaskLog:
     better: dict[str, bool] = {}
     ranges: dict[str, tuple[float, float]] = {}
     means: dict[tuple[str, str], float] = {}
-    for name, metric, mean in _read_means(file, len(reviews)):
-        if has_decimals_for(mean, len(reviews)):
-            means["", name] = mean
+    counts: list[int] = []
+    for name, metric, subset in _read_subsets(file):
+        counts.append(subset["num"])
+        # a mean over fewer samples leaves out the failed ones
+        if subset["num"] >= len(reviews):
+            means["", name] = subset["score"]
         semantics = metric.get("semantics") or {}
         if semantics.get("direction") in _DIRECTIONS:
             better[name] = _DIRECTIONS[semantics["direction"]]
@@ -76,7 +87,15 @@ def _make_task_log(file: Path) -> TaskLog:
             ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
     is_repeated = len({group for group, _ in reviews}) < len(reviews)
     rows = partial(_read_rows, file, is_repeated=is_repeated, repeats=_count_repeats(reviews))
-    return TaskLog(rows, better, ranges=ranges, means=means)
+    samples = max(counts, default=None)
+    return TaskLog(
+        rows,
+        better,
+        ranges=ranges,
+        samples=None if samples is None or samples < len(reviews) else samples,
+        means=means,
+        decimals=_DECIMALS,
+    )
 
 
 def _count_repeats(reviews: Sequence[tuple[object, object]]) -> int | None:
@@ -96,10 +115,36 @@ def _count_repeats(reviews: Sequence[tuple[object, object]]) -> int | None:
     return lower if lower <= upper else None
 
 
-def _read_means(file: Path, samples: int) -> Iterator[tuple[str, JsonObject, float]]:
-    """(name, metric, mean over the samples of this file) as `reports/MODEL/BENCHMARK.json` states them."""
-    reports = file.parent.parent.parent / "reports" / file.parent.name
-    for report in sorted(reports.glob("*.json")):
+def _list_reports(folder: Path) -> list[Path]:
+    """The reports of the model whose reviews are in a folder."""
+    return sorted((folder.parent.parent / "reports" / folder.name).glob("*.json"))
+
+
+def _list_subsets(metric: JsonObject) -> list[JsonObject]:
+    return [subset for category in metric["categories"] for subset in category["subsets"]]
+
+
+def _describe_unreviewed(files: Sequence[Path]) -> tuple[str, ...]:
+    """A note for each report with subsets that have no reviews. files: the reviews of a model."""
+    reviewed = {file.stem for file in files}
+    notes = []
+    for report in _list_reports(files[0].parent):
+        names = {
+            f"{report.stem}_{subset['name']}": None
+            for metric in read_object(report).get("metrics") or ()
+            for subset in _list_subsets(metric)
+            if subset.get("is_aggregate") is False
+        }
+        if lacking := [name for name in names if name not in reviewed]:
+            notes.append(
+                f"{report}: it also has {list_names(lacking, _MOST_NAMED)}, of which there are no reviews"
+            )
+    return tuple(notes)
+
+
+def _read_subsets(file: Path) -> Iterator[tuple[str, JsonObject, JsonObject]]:
+    """(name, metric, subset of this file) of each mean that `reports/MODEL/BENCHMARK.json` states."""
+    for report in _list_reports(file.parent):
         if not file.stem.startswith(f"{report.stem}_"):
             continue
         subset_name = file.stem.removeprefix(f"{report.stem}_")
@@ -107,9 +152,9 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, JsonObject, flo
             identity = metric.get("identity") or {}
             if identity.get("aggregation") != "mean" or identity.get("dimensions"):
                 continue
-            for subset in (subset for category in metric["categories"] for subset in category["subsets"]):
-                if subset["name"] == subset_name and subset["num"] == samples:
-                    yield str(identity["name"]), metric, subset["score"]
+            for subset in _list_subsets(metric):
+                if subset["name"] == subset_name:
+                    yield str(identity["name"]), metric, subset
 
 
 def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from slimgate.logs.json_lines import (
     read_object,
     read_objects,
 )
-from slimgate.logs.readers._figures import has_decimals_for, make_figures_error
+from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._rows import make_keys, refuse_malformed
 from slimgate.logs.runs import make_log, refuse_several_models
 from slimgate.plugins.reader import GENERATION, Log, Reader, Row, Run, TaskLog
@@ -149,16 +149,15 @@ def _make_task_log(samples: Path, key: str, result: JsonObject, total: int | Non
     stated = (result.get("score_details") or {}).get("score")
     generation = (result.get("generation_config") or {}).get("generation_args")
     is_mean = high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
-    means = {}
-    if is_mean and stated is not None and total is not None and has_decimals_for(float(stated), total):
-        means = {("", metric): float(stated)}
     return TaskLog(
         partial(_read_rows, samples, key, metric),
         {metric: not lower} if isinstance(lower := config.get("lower_is_better"), bool) else {},
         {GENERATION: generation} if generation else {},
         samples=total,
         ranges={} if is_percent or (low, high) == (-inf, inf) else {metric: (low, high)},
-        means=means,
+        means={("", metric): float(stated)} if is_mean and stated is not None and total is not None else {},
+        # each converter may round in its way
+        decimals=0,
     )
 
 

@@ -10,6 +10,7 @@ it exists.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from math import inf
@@ -61,6 +62,10 @@ _DIRECTIONS = {**dict.fromkeys(_HIGHER, True), **dict.fromkeys(_LOWER, False)}
 _MOST_NAMED = 4
 # The split of most scenarios; others are named in the comparison.
 _MAIN_SPLIT = "test"
+# How many instances ran, in the figures of a run.
+_INSTANCES = "num_instances"
+# Other figures of perturbed copies are of the worst copy of each instance, or of the original.
+_PERTURBED = "perturbed"
 # The figures of a run; each entry begins with a name and a count.
 _FIGURES = "stats.json"
 _START_OF_FIGURES = re.compile(r'\[\s*\{\s*"name": \{[^}]*\},\s*"count":')
@@ -188,8 +193,11 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         for why, names in groups.items()
         if names
     ]
+    samples, means = _read_figures(file, frozenset(scores))
     log = TaskLog(
         rows=partial(_read_rows, file, frozenset(scores)),
+        samples=samples,
+        means=means,
         settings=_read_settings(file.with_name(_SPEC)),
         shared_options=("shots", GENERATION, TASK_ARGS, SCORERS),
         known_directions=_DIRECTIONS
@@ -197,6 +205,40 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
     )
     return log, notes
+
+
+def _read_figures(file: Path, names: Collection[str]) -> tuple[int | None, dict[tuple[str, str], float]]:
+    """How many rows each filter has, and the means by filter and statistic, as stats.json states them.
+
+    The number is None if filters have different ones. names: of the statistics that are scores. A mean is
+    left out if it is over parts of a split, or if it weighs the instances by how many values they have.
+    """
+    figures = file.with_name(_FIGURES)
+    if not figures.is_file():
+        return None, {}
+    entries = list(read_array(file))
+    trials = {entry.get("train_trial_index") or 0 for entry in entries}
+    weighted = {
+        stat["name"]["name"] for entry in entries for stat in entry["stats"] if stat.get("count", 1) > 1
+    }
+    sizes: Counter[str] = Counter()
+    stated: dict[tuple[str, str], set[float]] = {}
+    divided: set[tuple[str, str]] = set()
+    for entry in read_array(figures):
+        name, mean = entry["name"], entry.get("mean")
+        statistic, perturbation = str(name["name"]), name.get("perturbation") or {}
+        if mean is None or perturbation.get("computed_on", _PERTURBED) != _PERTURBED:
+            continue
+        key = _Place("", 0, _name_split(name), _name_perturbation(name)).filter, statistic
+        if statistic == _INSTANCES:
+            sizes[key[0]] += mean
+        elif statistic in names and statistic not in weighted:
+            stated.setdefault(key, set()).add(mean)
+            if name.get("sub_split"):
+                divided.add(key)
+    samples = set(sizes.values())
+    means = {key: values.pop() for key, values in stated.items() if len(values) == 1 and key not in divided}
+    return round(samples.pop() * len(trials)) if len(samples) == 1 else None, means
 
 
 class _Answer(TypedDict, total=False):
@@ -222,6 +264,12 @@ class _Place(NamedTuple):
     def filter(self) -> str:
         """Splits and perturbed copies are judged apart, as HELM's own figures are; "" for the test split."""
         return " ".join(part for part in (self.split, self.perturbation) if part)
+
+
+def _name_split(name: JsonObject) -> str:
+    """The split in the name of a statistic; "" for the test split."""
+    split = str(name.get("split") or "")
+    return "" if split == _MAIN_SPLIT else split
 
 
 def _name_perturbation(holder: JsonObject) -> str:
@@ -283,14 +331,13 @@ def _read_scores(entry: JsonObject, names: Collection[str]) -> Iterator[tuple[_P
 def _read_place(entry: JsonObject, name: JsonObject | None = None) -> _Place:
     """The place of a statistic, from its entry and its name; without a name, that of the entry."""
     stated = {} if name is None else name
-    split = str(stated.get("split") or "")
     perturbation = _name_perturbation(stated) or _name_perturbation(entry)
     if entry["instance_id"] in (None, ""):
         raise TypeError("instance_id is empty")
     return _Place(
         str(entry["instance_id"]),
         int(entry.get("train_trial_index") or 0),
-        "" if split == _MAIN_SPLIT else split,
+        _name_split(stated),
         perturbation,
     )
 

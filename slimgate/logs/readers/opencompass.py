@@ -7,11 +7,13 @@ opencompass/tasks/openicl_eval.py and icl_base_evaluator.py of version 0.5.4.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from slimgate._system.json_text import JsonObject
+from slimgate.errors import list_names
 from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._figures import make_figures_error
 from slimgate.logs.readers._model_folders import group_by_run, list_files_of_models
@@ -25,6 +27,12 @@ _CORRECT = ("correct", "is_correct", "cascade_correct")
 _ANSWER = ("pred", "predictions", "prediction", "origin_prediction")
 _TARGET = ("answer", "references", "refr", "ref", "gold")
 _METRIC = "correct"
+# The mean of the details, in percent; of several runs of a sample, over all of them.
+_ACCURACY = re.compile(r"accuracy( \(\d+ runs average\))?")
+# Some evaluators round percents to one decimal.
+_DECIMALS = 3
+_PART = re.compile(r"_\d+$")
+_MOST_NAMED = 4
 
 
 class Opencompass(Reader):
@@ -74,8 +82,37 @@ def _make_run(time: str, files: list[Path]) -> Run:
                 else "run opencompass with --dump-eval-details"
             )
             raise make_figures_error(file, figures, "which answers are right", remedy)
-        tasks[file.stem] = TaskLog(partial(_read_rows, file), {_METRIC: True})
-    return Run(time, tasks, files[0].parent.name)
+        tasks[file.stem] = TaskLog(
+            partial(_read_rows, file),
+            {_METRIC: True},
+            samples=len(_read_predictions(file)) or None,
+            means=_read_mean(results),
+            decimals=_DECIMALS,
+        )
+    return Run(time, tasks, files[0].parent.name, _describe_without_results(files))
+
+
+def _describe_without_results(files: list[Path]) -> tuple[str, ...]:
+    """A note if there are predictions of more datasets. files: the results of a model."""
+    folder = _make_predictions_path(files[0]).parent
+    evaluated = {file.stem for file in files}
+    # the predictions of a dataset may be in several files, DATASET_0.json and so on
+    lacking = [
+        file.stem
+        for file in sorted(folder.glob("*.json"))
+        if evaluated.isdisjoint((file.stem, _PART.sub("", file.stem)))
+    ]
+    if not lacking:
+        return ()
+    return (f"{folder}: it also has {list_names(lacking, _MOST_NAMED)}, of which there are no results",)
+
+
+def _read_mean(results: JsonObject) -> dict[tuple[str, str], float]:
+    """The accuracy as a share, from percent. A number up to 1 may already be a share, so it is left out."""
+    for name, value in results.items():
+        if _ACCURACY.fullmatch(name) and isinstance(value, int | float) and not 0 < value <= 1:
+            return {("", _METRIC): value / 100}
+    return {}
 
 
 def _list_entries(results: JsonObject) -> list[tuple[str, JsonObject]]:

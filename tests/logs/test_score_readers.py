@@ -444,7 +444,13 @@ def test_a_figure_of_few_decimals_is_not_held_against_many_rows(tmp_path: Path) 
     folder = SCORED["every_eval_ever"](tmp_path / "log", scores)
     file = folder / "4dd9d95a.json"
     written = file.read_text("utf-8")
-    for stated, accepted in (("0.3", True), ("0.33", True), ("0.333", True), ("0.336", False), ("0.4", False)):
+    for stated, accepted in (
+        ("0.3", True),
+        ("0.33", True),
+        ("0.333", True),
+        ("0.336", False),
+        ("0.4", False),
+    ):
         file.write_text(re.sub(r'"score": 0\.333+', f'"score": {stated}', written), "utf-8")
         if accepted:
             read_whole(folder)

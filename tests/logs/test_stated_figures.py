@@ -17,7 +17,7 @@ from slimgate.logs.find import read_log
 WRITERS = {**SCORED, **OLDER}
 # The target fails samples 0 to 9, which are the ones that are removed.
 BASE = [1.0] * 35 + [0.0] * 5
-TARGET = [0.0] * 10 + [1.0] * 25 + [0.0] * 5
+TARGET = [0.0] * 10 + [1.0] * 24 + [0.0] * 6
 REMOVED = 10
 SIDES = {"base": BASE, "target": TARGET}
 
@@ -40,6 +40,30 @@ def cut_lines(file: Path) -> None:
     file.write_text("".join(lines[REMOVED:]), "utf-8")
 
 
+def test_answers_to_a_part_of_mlperfs_labels_are_refused(tmp_path: Path, judge: Judge) -> None:
+    logs = [WRITERS["mlperf"](tmp_path / name, scores) for name, scores in SIDES.items()]
+    for folder in logs:
+        edit(
+            folder / "mlperf_log_accuracy.json",
+            lambda answers: [answer for answer in answers if answer["qsl_idx"] >= REMOVED],
+        )
+    code, _, err = judge(*logs, "--drop-points", 40)
+    assert code == 4
+    assert "target lists 10 samples that it does not contain (" in err
+    code, out, _ = judge(*logs, "--drop-points", 40, "--missing", "drop")
+    assert "target lists 10 samples that it does not contain (" in out
+    # labels of the answered samples alone are those of a smaller run
+    for folder in logs:
+        edit(
+            folder / "mlperf_log_accuracy.json",
+            lambda answers: [{**answer, "qsl_idx": answer["qsl_idx"] - REMOVED} for answer in answers],
+        )
+        labels = folder / "val_map.txt"
+        cut_lines(labels)
+    code, out, _ = judge(*logs, "--drop-points", 40)
+    assert (code, "it does not contain" in out) == (0, False)
+
+
 CUTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "opencompass": ("results/*/sums.json", lambda file: cut_list(file, "details")),
     "evalscope": ("reviews/*/*.jsonl", cut_lines),
@@ -56,10 +80,10 @@ def test_samples_that_both_logs_lack_are_missing(tmp_path: Path, judge: Judge, r
         logs.append(WRITERS[reader](tmp_path / name, scores))
         for file in (tmp_path / name).rglob(pattern):
             cut(file)
-    code, _, err = judge(*logs, "--drop-points", 15)
+    code, _, err = judge(*logs, "--drop-points", 40)
     assert code == 4
     assert err.count("says that 40 samples ran, but has 30") == 2
-    code, out, _ = judge(*logs, "--drop-points", 15, "--missing", "drop")
+    code, out, _ = judge(*logs, "--drop-points", 40, "--missing", "drop")
     assert "says that 40 samples ran, but has 30" in out
 
 
@@ -69,7 +93,7 @@ def test_samples_and_predictions_removed_contradict_the_accuracy(tmp_path: Path)
     [predictions] = folder.rglob("predictions/*/sums.json")
     cut_list(results, "details")
     edit(predictions, lambda answers: dict(list(answers.items())[REMOVED:]))
-    assert_refused(folder, "the results state correct 0.6250, and the 30 samples have a mean of 0.8333")
+    assert_refused(folder, "the results state correct 0.6000, and the 30 samples have a mean of 0.8000")
 
 
 def change_figure(file: Path, before: str, after: str) -> None:
@@ -81,9 +105,9 @@ def change_figure(file: Path, before: str, after: str) -> None:
 @pytest.mark.parametrize(
     ("reader", "pattern", "before", "after"),
     [
-        pytest.param("opencompass", "results/*/sums.json", "62.5", "70.0", id="opencompass"),
-        pytest.param("evalscope", "reports/*/*.json", "0.625", "0.7", id="evalscope"),
-        pytest.param("helm", "stats.json", "0.625", "0.7", id="helm"),
+        pytest.param("opencompass", "results/*/sums.json", "60.0", "70.0", id="opencompass"),
+        pytest.param("evalscope", "reports/*/*.json", "0.6", "0.7", id="evalscope"),
+        pytest.param("helm", "stats.json", "0.6", "0.7", id="helm"),
         pytest.param("deepeval", "run.json", '"score": 0.0', '"score": 0.5', id="deepeval"),
     ],
 )
@@ -103,7 +127,7 @@ def test_a_stated_mean_of_another_run_is_refused(
 def test_an_accuracy_of_opencompass_may_be_a_share(tmp_path: Path) -> None:
     folder = WRITERS["opencompass"](tmp_path / "log", TARGET)
     [file] = folder.rglob("results/*/sums.json")
-    edit(file, lambda results: {**results, "accuracy": 0.625})
+    edit(file, lambda results: {**results, "accuracy": 0.6})
     read_whole(folder)
 
 

@@ -41,7 +41,12 @@ class Mlperf(Reader):
         answers = _read_answers(file)
         labels = _read_labels(file, len(answers))
         numbers = _read_numbers(file, answers)
-        task = TaskLog(partial(_read_rows, file, answers, numbers, labels), {"accuracy": True}, written=False)
+        task = TaskLog(
+            partial(_read_rows, file, answers, numbers, labels),
+            {"accuracy": True},
+            ids=tuple(map(str, range(len(labels)))),
+            written=False,
+        )
         return Log("mlperf", str(path), {"": task})
 
 

@@ -18,6 +18,7 @@ from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.plugins.reader import KlChunks, Log
 from slimgate.record.budgets import PERPLEXITY
+from slimgate.record.comparing.demands import is_other_base
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
@@ -35,9 +36,7 @@ class JudgedKlLogs(JudgedFiles):
         budgets: Mapping[str, FileBudgets],
         on_inconclusive: OnInconclusive,
     ) -> None:
-        self.targets = {
-            name: _judge_log(name, log, budgets[name], on_inconclusive) for name, log in logs.items()
-        }
+        self.targets = {name: _judge_log(name, logs, budgets[name], on_inconclusive) for name in logs}
         self._logs = list(logs.values())
 
     @property
@@ -61,9 +60,31 @@ class JudgedKlLogs(JudgedFiles):
         )
 
 
-def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
+def _describe_other_bases(name: str, logs: Mapping[str, Log]) -> list[str]:
+    """A note if the log of a target is of another text or base than the first log."""
+    first, other = (log.kl for log in (next(iter(logs.values())), logs[name]))
+    assert first is not None
+    assert other is not None
+    perplexity, other_perplexity = first.base_perplexity, other.base_perplexity
+    if len(first.kl) != len(other.kl):
+        pair = f"{len(other.kl):,} chunks", f"{len(first.kl):,}"
+    elif perplexity and other_perplexity and is_other_base(perplexity, other_perplexity):
+        pair = f"a base of perplexity {other_perplexity:.6g}", f"{perplexity:.6g}"
+    else:
+        return []
+    return [
+        f"{name}: its log has {pair[0]}, and the log of {next(iter(logs))} has {pair[1]}: they are of "
+        "different texts or bases, so do not compare their figures with each other"
+    ]
+
+
+def _judge_log(
+    name: str, logs: Mapping[str, Log], budgets: FileBudgets, on_inconclusive: OnInconclusive
+) -> VariantRecord:
+    log = logs[name]
     assert log.kl is not None
     chunks = _check_chunks(log.kl, log.shown)
+    notes = _describe_other_bases(name, logs)
     limits: list[LimitBudget | QualityBudget] = [*budgets.limits.quality.get(PERPLEXITY, ())]
     for table in budgets.limits.behaviour.tokens.values():
         limits += table
@@ -83,7 +104,7 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
         "measured": format_now(),
     }
     return VariantRecord.model_validate(
-        {"name": name, "parent": log.model, "kl_log": facts, "notes": [*budgets.notes, *log.notes]}
+        {"name": name, "parent": log.model, "kl_log": facts, "notes": [*budgets.notes, *log.notes, *notes]}
     )
 
 

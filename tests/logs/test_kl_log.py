@@ -136,6 +136,29 @@ def test_what_to_ship_has_no_line_without_a_metric(log: Path, tmp_path: Path) ->
     assert shipping.split() == ["-", "Ship", "**q4**:", "inside", "all", "budgets."]
 
 
+def test_targets_of_other_texts_or_bases_are_noted(tmp_path: Path) -> None:
+    logs = {
+        "q4": written(tmp_path / "q4.txt", np.full(200, 0.01)),
+        "rounded": written(tmp_path / "rounded.txt", np.full(200, 0.01), base=7.1945),
+        "other_base": written(tmp_path / "other_base.txt", np.full(200, 0.02), base=9.5),
+        "shorter": written(tmp_path / "shorter.txt", np.full(120, 0.02)),
+    }
+    targets = ", ".join(f'{name} = "{log.name}"' for name, log in logs.items())
+    suite = tmp_path / "kl.toml"
+    suite.write_text(f"[logs]\ntargets = {{ {targets} }}\n[budgets]\nkl = {{ mean_max = 0.1 }}\n")
+    judged = judge_log_suite(load_log_suite(suite, "kl.toml"))
+    notes = {name: model.notes for name, model in judged.targets.items()}
+    end = ": they are of different texts or bases, so do not compare their figures with each other"
+    assert notes == {
+        "q4": [],
+        "rounded": [],
+        "other_base": [
+            f"other_base: its log has a base of perplexity 9.5, and the log of q4 has 7.18811{end}"
+        ],
+        "shorter": [f"shorter: its log has 120 chunks, and the log of q4 has 200{end}"],
+    }
+
+
 def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     stated = write_budgets(tmp_path, "kl = { mean_max = 0.005 }")

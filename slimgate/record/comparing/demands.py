@@ -113,11 +113,19 @@ def _has_other_range(before: object, now: object) -> bool:
     return RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
 
 
-def _has_other_base(before: Mapping[str, float], now: Mapping[str, float] | None) -> bool:
-    """Whether a KL log is of another text or base. That it has fewer chunks is another setting."""
-    if now is None or now["chunks"] < before["chunks"]:
+def _has_other_base(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> bool:
+    """Whether a KL log is of another text or base, or does not show it any more.
+
+    That it has fewer chunks is another setting.
+    """
+    if now is None or now["chunks"] < before["chunks"] or before["perplexity"] is None:
         return False
-    return abs(log(now["perplexity"] / before["perplexity"])) > _SAME_BASE
+    return now["perplexity"] is None or is_other_base(before["perplexity"], now["perplexity"])
+
+
+def is_other_base(perplexity: float, other: float) -> bool:
+    """Whether two perplexities of the base show that KL logs are of different texts or bases."""
+    return abs(log(other / perplexity)) > _SAME_BASE
 
 
 # The rules by key. _find_rule has the rules of prefixes.
@@ -277,7 +285,6 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         bases = {
             f"{BASE_OF_KL}{name}": {"chunks": facts.chunks, "perplexity": facts.base_perplexity}
             for name, facts in kl_logs.items()
-            if facts.base_perplexity is not None
         }
         return {**{f"{CHUNKS}{name}": facts.chunks for name, facts in kl_logs.items()}, **bases}
     if record.task.kind != RECORD_KIND:

@@ -199,6 +199,19 @@ def test_more_chunks_runs_or_rows_a_group_are_not_weaker(
     assert compare(old, new).weaker == []
 
 
+def test_a_kl_log_without_its_base_weakens_the_gate(tmp_path: Path) -> None:
+    budgets = write_budgets(tmp_path / "kl.toml", "kl = { mean_max = 0.2, above_cap_max = 0.05 }")
+    log = write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01))
+    stated = judge_into(tmp_path / "stated" / "int8", [log, "--budgets", budgets])
+    lines = [line for line in log.read_text("utf-8").splitlines() if "PPL(base)  " not in line]
+    log.write_text("\n".join(lines), "utf-8")
+    silent = judge_into(tmp_path / "silent" / "int8", [log, "--budgets", budgets])
+    [weakening] = compare(stated, silent).weaker
+    assert "base's perplexity in the log of kl was" in weakening.change
+    assert weakening.change.endswith('and is {"chunks": 200, "perplexity": null}')
+    assert compare(silent, stated).weaker == compare(silent, silent).weaker == []
+
+
 @pytest.mark.parametrize("perplexity", [7.1881, 7.1945], ids=["rounding", "another build"])
 def test_the_base_of_a_kl_log_may_differ_a_little(tmp_path: Path, perplexity: float) -> None:
     budgets = write_budgets(tmp_path / "kl.toml", "kl = { mean_max = 0.2, above_cap_max = 0.05 }")

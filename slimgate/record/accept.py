@@ -49,10 +49,10 @@ def accept(
 
     Raises DataError for an invalid name, a name that is taken (without `force`), outcomes that are not next
     to the record or are of another run, and a clock that is behind the newest baseline. It is also raised if
-    a reason is needed and not given. A reason is needed for a run that is FAIL, that an undecided budget
-    failed, or in which checks have not run or results are of an earlier run. It is needed too for a gate that
-    demands less than the newest baseline of the suite, or than the replaced one, if the budgets do not state
-    a reason.
+    a reason is needed and not given. A reason is needed for a run.json that was edited, and for a run that is
+    FAIL, that an undecided budget failed, or in which checks have not run or results are of an earlier run.
+    It is needed too for a gate that demands less than the newest baseline of the suite, or than the replaced
+    one, if the budgets do not state a reason.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -152,7 +152,9 @@ def _without_acceptance(record: RunRecord) -> RunRecord:
 
 
 def explain_needed_reason(run: StoredRecord) -> str | None:
-    """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it needs none."""
+    """Why a run needs a reason to be kept: it was edited, fails, or is partial; None if it needs none."""
+    if run.is_edited:
+        return "the file was edited after slimgate wrote it"
     verdict = run.record.verdict
     if verdict.status == "FAIL" or is_ended_by_undecided(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from slimgate._system.digests import file_sha256
 from slimgate.errors import DataError, did_you_mean, format_suggestion
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
-from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record
+from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, is_edited, read_record
 from slimgate.results.checks import TEACHER
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
@@ -35,6 +35,11 @@ class StoredRecord(NamedTuple):
         """The name to show: a baseline's name, or else its file."""
         accepted = self.record.accepted
         return accepted.name if accepted else self.file.as_posix()
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the file was edited after slimgate wrote it."""
+        return is_edited(self.file)
 
     @property
     def at(self) -> str:

@@ -6,12 +6,14 @@ judged (each further set of models is another chance to PASS by luck), and singl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from slimgate._system.digests import digest_json
 from slimgate.errors import DataError
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.task import Demands, Machine, SuiteFacts, TaskFactsRecord
@@ -45,6 +47,7 @@ from slimgate.results.self_test import SelfTest
 from slimgate.results.tool_logs import KlLogFacts, LoadTestFacts
 
 SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
+_DIGEST = "digest"
 # The fields of a model with results that budgets judge on the gate rows, in the order of reports.
 _RESULT_FIELDS = {
     QUALITY: "quality",
@@ -254,7 +257,8 @@ class RunRecord(Facts):
     if no run did that. separation: which gated variants differ; None if fewer than two have a budget on a
     metric. demands: what the suite demands; None for logs, which demand the budgets that were judged.
     code_reads: the states of what the user's code has read (CodeReads). If one of them has changed, a later
-    run takes no result from this record.
+    run takes no result from this record. digest: of everything else in the file; without it, or with another
+    one, the file was edited after slimgate wrote it.
     """
 
     schema_: Literal["slimgate.run/2"] = Field(default=SCHEMA, alias="schema")
@@ -278,6 +282,7 @@ class RunRecord(Facts):
     separation: SeparationFacts | None = None
     demands: Demands | None = None
     code_reads: dict[str, str] = {}
+    digest: str | None = None
 
     @property
     def has_suite_file(self) -> bool:
@@ -305,8 +310,22 @@ class RunRecord(Facts):
 
 
 def format_record_json(record: RunRecord) -> str:
-    """The text of run.json: `schema` first; what was not measured is null."""
-    return record.model_dump_json(indent=1, by_alias=True) + "\n"
+    """The text of run.json: `schema` first, `digest` last; what was not measured is null."""
+    content = json.loads(record.model_dump_json(by_alias=True, exclude={_DIGEST}))
+    sealed = record.model_copy(update={_DIGEST: digest_json(content)})
+    return sealed.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a run.json has other content than slimgate wrote. Its layout does not count.
+
+    A verdict, a figure or a limit in it may then be any, and a gate that trusts it shows nothing.
+    """
+    content = json.loads(path.read_bytes())
+    try:
+        return bool(content.pop(_DIGEST, None) != digest_json(content))
+    except ValueError:  # a number that slimgate does not write, such as NaN
+        return True
 
 
 def read_record(path: Path) -> RunRecord:
@@ -318,12 +337,14 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         pydantic.ValidationError: if it is not a record of this schema.
     """
-    return RunRecord.model_validate_json(path.read_bytes())
+    # a record that is written again gets a digest of its own
+    return RunRecord.model_validate_json(path.read_bytes()).model_copy(update={_DIGEST: None})
 
 
 def read_record_if_valid(path: Path) -> RunRecord | None:
-    """Reads a run.json; None if there is none of this schema."""
+    """Reads a run.json; None if there is none of this schema, or if it was edited."""
     try:
-        return read_record(path)
+        record = read_record(path)
+        return None if is_edited(path) else record
     except (OSError, ValidationError):
         return None

@@ -201,14 +201,21 @@ def find_newest(source: BaselineSource, suite: str) -> StoredRecord | None:
     """The newest baseline of the suite at this path; None if there is none. Raises SuiteError."""
     try:
         if source.is_folder_of_baselines:
-            return next(reversed(read_suite_baselines(source.path, suite)), None)
-        run = StoredRecord(source.file, read_run(source.file))
+            newest = next(reversed(read_suite_baselines(source.path, suite)), None)
+        else:
+            run = StoredRecord(source.file, read_run(source.file))
+            newest = run if run.record.suite.path == suite else None
     except DataError as error:
         folder = source.path.parent
         near = [] if source.path.exists() or not folder.is_dir() else [path.name for path in folder.iterdir()]
         hint = did_you_mean(source.path.name, near) or "; expected the run.json of an earlier run"
         raise SuiteError(f"{source.where} {error}{hint}") from error
-    return run if run.record.suite.path == suite else None
+    if newest is not None and newest.is_edited:
+        raise SuiteError(
+            f"{source.where} {newest.file.as_posix()}: the file was edited after slimgate wrote it, so it "
+            "does not show what that gate demanded; restore it, or keep a new run with slimgate accept"
+        )
+    return newest
 
 
 def make_mismatch_error(source: BaselineSource, suites: Iterable[str]) -> SuiteError:

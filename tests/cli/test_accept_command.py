@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from support.releases import INT8, Model, write_release
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.record.run import RunRecord, format_record_json, read_record
+from slimgate.record.run import RunRecord, format_record_json, is_edited, read_record
 from slimgate.record.task import SuiteFacts
 
 FAILS = Model(wrong={**INT8, "loan": range(400)})
@@ -40,6 +41,42 @@ def read_baseline(folder: Path, name: str) -> RunRecord:
 
 def budget(points: float, reason: str | None = None) -> Model:
     return Model(budgets=(QualityBudget("drop_points", points, reason),))
+
+
+# What a person may change in a run.json by hand.
+EDITS: dict[str, tuple[str, str]] = {
+    "verdict": ('"status": "FAIL"', '"status": "PASS"'),
+    "budget": ('"limit": 1.0', '"limit": 9.0'),
+    "figure": ('"level": 0.9', '"level": 0.5'),
+    "rows": ('"digest": "gate-1"', '"digest": "gate-2"'),
+    "no_digest": ('"digest": "', '"digest": "0'),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), EDITS.values(), ids=EDITS)
+def test_an_edited_record_needs_a_reason(accept: Command, tmp_path: Path, before: str, after: str) -> None:
+    run = write_release(tmp_path / "run", models={"int8": FAILS}) / "run.json"
+    text = run.read_text("utf-8")
+    assert before in text
+    run.write_text(text.replace(before, after), "utf-8")
+    code, _, err = accept(run, "v1")
+    why = 'the file was edited after slimgate wrote it; say why it is kept: --reason "…"\n'
+    assert (code, err.endswith(f"run.json: {why}")) == (4, True)
+    assert accept(run, "v1", "--reason", "the name of a customer is removed")[0] == 0
+    accepted = read_baseline(tmp_path, "v1").accepted
+    assert accepted is not None
+    assert accepted.reason == "the name of a customer is removed"
+    assert not is_edited(tmp_path / "baselines/v1/support/run.json")
+
+
+def test_another_layout_of_a_record_is_no_edit(accept: Command, tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run") / "run.json"
+    content = json.loads(run.read_text("utf-8"))
+    run.write_text(json.dumps(dict(reversed(content.items()))), "utf-8")
+    assert accept(run, "v1")[0] == 0
+    del content["digest"]
+    run.write_text(json.dumps(content), "utf-8")
+    assert "was edited after slimgate wrote it" in accept(run, "v2")[2]
 
 
 def test_record_and_outcomes_are_kept_under_the_name(accept: Command, tmp_path: Path) -> None:

@@ -54,6 +54,20 @@ def test_a_weaker_gate_fails_and_a_move_only_on_request(
     assert compare(old / "run.json", new / "run.json", *options)[0] == code
 
 
+@pytest.mark.parametrize("edited", ["old", "new"])
+def test_an_edited_record_weakens_the_gate(compare: Command, old: Path, tmp_path: Path, edited: str) -> None:
+    """Who looks for a looser limit in an edited baseline would not see it."""
+    write_release(tmp_path / "new")
+    file = tmp_path / edited / "run.json"
+    assert compare(old, tmp_path / "new")[0] == 0
+    file.write_text(file.read_text("utf-8").replace('"limit": 1.0', '"limit": 1.5'), "utf-8")
+    code, out, _ = compare(old, tmp_path / "new")
+    assert (code, f"{edited}/run.json was edited after slimgate wrote it" in out.replace("\\", "")) == (
+        1,
+        True,
+    )
+
+
 def test_the_text_says_first_what_held_and_fails(compare: Command, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS}, teacher={n: range(110) for n in CLASSES})
     _, out, err = compare(old, new)

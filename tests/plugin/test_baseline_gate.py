@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.releases import seal
 from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
@@ -160,6 +161,7 @@ def test_answers_other_than_the_records_are_not_tested_against(released: Path) -
     record = json.loads(text)
     record["variants"][1]["quality"]["accuracy"]["value"] = 0.125
     file.write_text(json.dumps(record))
+    seal(file)
     ran = run(released, SUITE + SINCE)
     file.write_text(text)
     facts = ran.find_variant("three", "same")["since_baseline"]["accuracy"]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.releases import seal
 from support.user_repository import Ran, run_pytest
 
 from fixtures.models.tiny import write_tiny_bert
@@ -143,6 +144,7 @@ def test_another_library_makes_all_earlier_results_void(after_fail: Ran) -> None
     now = record["machine"]["libraries"]["numpy"]
     record["machine"]["libraries"]["numpy"] = "1.0"
     file.write_text(json.dumps(record), "utf-8")
+    seal(file)
     again = ran(after_fail.folder, "-k", "same and accuracy")
     why = f"because the machine or its libraries changed: numpy 1.0 → {now}"
     assert [line for line in again.lines if why in line and "earlier results dropped" in line]

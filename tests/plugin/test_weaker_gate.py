@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.releases import seal
 from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
@@ -220,6 +221,7 @@ def test_export_of_a_record_with_a_changed_suite_wants_a_reason(released: Path, 
     for model in record["variants"]:
         model["carried"] = []
     latest.write_text(json.dumps(record))
+    seal(latest)
     changed(released, ("drop_points = 5.0", "drop_points = 0.5"))
     code, out = slimgate("export", "reports/latest/s", "same", "fresh")
     assert (code, "same comes from a record whose suite has changed" in out) == (1, True)

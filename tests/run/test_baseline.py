@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from support.releases import Model, write_release
+from support.releases import Model, seal, write_release
 
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
@@ -109,7 +109,15 @@ def recorded(folder: Path, on_inconclusive: str | None) -> Path:
         '"on_inconclusive": null', f'"on_inconclusive": {json.dumps(on_inconclusive)}'
     )
     file.write_text(text)
-    return file
+    return seal(file)
+
+
+def test_an_edited_baseline_is_refused(tmp_path: Path, suites: dict[Path, Suite]) -> None:
+    file = baseline(tmp_path, "v1", 1.0) / "run.json"
+    file.write_text(file.read_text("utf-8").replace('"limit": 1.0', '"limit": 1.5'), "utf-8")
+    for path in (tmp_path, file):
+        with pytest.raises(SuiteError, match=r"v1/x/run\.json: the file was edited after slimgate wrote it"):
+            of_option(path, "baselines", suites)
 
 
 ONE_POINT = "[budgets]\naccuracy = { drop_points = 1.0%s }"

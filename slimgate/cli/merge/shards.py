@@ -237,6 +237,8 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
         if len(run.record.shards) != 1:
             problem = "was merged already" if run.record.shards else "was run without --slimgate-shard"
             raise DataError(f"{run.file}: expected the record of one shard; this one {problem}")
+        if run.is_edited:
+            raise DataError(f"{run.file}: the file was edited after slimgate wrote it; run the shard again")
     for name, read_value in _ALIKE:
         _check_equal(shards, name, read_value)
     _check_numbers(shards)

@@ -45,6 +45,7 @@ from slimgate.record.comparing.separation import compares_first_builds
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import RATE_WORDS, Machine
+from slimgate.record.verdicts import Weakening
 from slimgate.results.behaviour import SliceFacts
 from slimgate.results.latency import LatencyFacts
 
@@ -78,7 +79,7 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
         gates_gone=list_missing_gates(before, names[1]),
-        weaker=find_weaker(before, after, tolerant=True),
+        weaker=[*_list_edited(old, new), *find_weaker(before, after, tolerant=True)],
         teacher=teacher,
         variants=[_add_readings(variant, teacher, after.task.sides.original) for variant in variants],
         separation=after.separation,
@@ -86,6 +87,14 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         original=after.task.sides.original,
         other=after.task.sides.other,
     )
+
+
+def _list_edited(*releases: StoredRecord) -> Iterator[Weakening]:
+    """A weakening for each run.json that was edited: nothing in it need be what a run judged."""
+    for release in releases:
+        if release.is_edited:
+            change = f"{release.file.as_posix()} was edited after slimgate wrote it"
+            yield Weakening(about="settings", change=change)
 
 
 def _make_release(run: StoredRecord) -> Release:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.judge_command import judge_into
 from support.kl_logs import write_kl_log
+from support.releases import seal
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
@@ -176,7 +177,7 @@ def test_a_weaker_gate_of_judged_files_is_named(
     if not has_demands:
         facts = json.loads(old.file.read_text("utf-8"))
         old.file.write_text(json.dumps({**facts, "demands": None}), "utf-8")
-        old = StoredRecord(old.file, read_run(old.file))
+        old = StoredRecord(old.file, read_run(seal(old.file)))
     baselines = tmp_path / "baselines"
     accept(old, baselines, "v1", reason=None, at="2026-01-01")
     (tmp_path / "old").rename(tmp_path / "moved")

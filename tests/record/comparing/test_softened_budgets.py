@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.releases import Model, write_release
+from support.releases import Model, seal, write_release
 from support.sample_record import change_variant
 
 from slimgate.cli.main import main
@@ -32,7 +32,7 @@ def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Stored
         file.write_text(file.read_text().replace('"on_inconclusive": null', field))
     else:
         file.write_text(file.read_text().replace('"on_inconclusive": null,', ""))
-    return read_record_file(file)
+    return read_record_file(seal(file))
 
 
 def changes(tmp_path: Path, before: str | None, after: str | None) -> list[BudgetChange]:

@@ -68,6 +68,7 @@ class ShardFacts(Facts):
 
     missing: checks of its share that no run has made yet; `verdict.missing` includes them. machine: the
     processor, its cores and the GPU; with the times it distinguishes the shards of a merged record.
+    variables: the environment variables that change how libraries compute, if they are set.
     """
 
     number: int
@@ -78,6 +79,7 @@ class ShardFacts(Facts):
     machine: str
     created: str
     seconds: float | None = None
+    variables: dict[str, str] = {}
 
 
 class TimingFacts(Facts):

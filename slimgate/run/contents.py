@@ -28,7 +28,7 @@ from slimgate._system.digests import (
     read_versions,
 )
 from slimgate._system.distributions import read_package_states
-from slimgate._system.processor import describe_processor
+from slimgate._system.processor import LIMITS, describe_processor
 from slimgate.errors import DataError
 from slimgate.models.saved_files import find_main_dtype
 from slimgate.plugins.base import Json
@@ -83,6 +83,11 @@ def describe_software() -> dict[str, str | None]:
         "python": platform.python_version(),
         "slimgate": f"{slimgate.__version__} ({digest_own_code()[:8]})",
     }
+
+
+def read_variables() -> dict[str, str]:
+    """The environment variables that change how libraries compute, if they are set."""
+    return {name: os.environ[name] for name in sorted({*ARITHMETIC, *LIMITS}) if os.environ.get(name)}
 
 
 def describe_arithmetic() -> Json:

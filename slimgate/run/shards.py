@@ -16,6 +16,7 @@ from slimgate._system.digests import digest_own_code
 from slimgate.record.run import ShardFacts
 from slimgate.record.task import Machine
 from slimgate.results.checks import TEACHER
+from slimgate.run.contents import read_variables
 from slimgate.run.gate_results import GateResults, list_expected_checks
 from slimgate.suite.suite import Suite
 
@@ -149,4 +150,5 @@ def make_shard_facts(
         machine=machine.kind,
         created=created,
         seconds=round(seconds, 1),
+        variables=read_variables(),
     )

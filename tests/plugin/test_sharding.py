@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.run.contents import read_variables
 from slimgate.run.shards import Shard, assign_variants, list_shard_variants, parse_shard
 from slimgate.suite.reader import load_suite
 from slimgate.suite.suite import Suite
@@ -67,3 +68,12 @@ def test_a_shard_is_number_and_count() -> None:
     for wrong in ("0/5", "6/5", "2", "2/", "a/b", "-1/5", "2/5/1", ""):
         with pytest.raises(ValueError, match="expected NUMBER/COUNT"):
             parse_shard(wrong)
+
+
+def test_a_shard_notes_the_variables_that_change_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DNNL_DEFAULT_FPMATH_MODE", "BF16"), ("MKL_CBWR", "AVX2"), ("MKL_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
+    variables = read_variables()
+    assert variables["DNNL_DEFAULT_FPMATH_MODE"] == "BF16"
+    assert variables["MKL_CBWR"] == "AVX2"
+    assert "MKL_NUM_THREADS" not in variables

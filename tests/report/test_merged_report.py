@@ -202,6 +202,39 @@ def test_shards_of_one_machine_have_the_same_variants(
         assert sort_shards(shards[::-1]) == shards
 
 
+LIMITED, HALF = {"ATEN_CPU_CAPABILITY": "avx2"}, {"DNNL_DEFAULT_FPMATH_MODE": "BF16"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "cpus", "refused"),
+    [
+        pytest.param(({}, HALF), ("m", "m"), ": none and DNNL_DEFAULT_FPMATH_MODE=BF16", id="arithmetic"),
+        pytest.param((HALF, {}), ("m", "n"), ": DNNL_DEFAULT_FPMATH_MODE=BF16 and none", id="two_machines"),
+        pytest.param((LIMITED, {}), ("m", "m"), ": ATEN_CPU_CAPABILITY=avx2 and none", id="instructions"),
+        pytest.param((LIMITED, {}), ("m", "n"), None, id="instructions_of_one_machine"),
+        pytest.param((HALF, HALF), ("m", "n"), None, id="the_same"),
+    ],
+)
+def test_shards_compute_under_the_same_variables(
+    tmp_path: Path, variables: tuple[dict[str, str], ...], cpus: tuple[str, str], refused: str | None
+) -> None:
+    machine = make_sample_record().machine
+    shards = two_shards(tmp_path, *({"machine": machine.model_copy(update={"cpu": cpu})} for cpu in cpus))
+    changed = [
+        StoredRecord(
+            run.file,
+            run.record.model_copy(update={"shards": [run.record.shards[0].replace(variables=of_shard)]}),
+        )
+        for run, of_shard in zip(shards, variables, strict=True)
+    ]
+    if refused is None:
+        assert sort_shards(changed) == changed
+    else:
+        words = "different environment variables that change how libraries compute"
+        with pytest.raises(DataError, match=words + refused):
+            sort_shards(changed)
+
+
 def test_a_merge_fails_for_a_gate_that_demands_less(tmp_path: Path) -> None:
     """A shard fails too. A hub's teacher is known only when it is loaded, which is after the start."""
     weaker = [Weakening(about="settings", change="the teacher is another model: its files differ")]

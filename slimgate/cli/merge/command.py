@@ -39,10 +39,15 @@ def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import escape_invisible
     from slimgate.cli.merge.shards import list_failures, merge
+    from slimgate.errors import DataError
     from slimgate.record.files import read_record_file
     from slimgate.report.terminal.summary import join_line, list_summary_lines
 
-    merged = merge([read_record_file(path) for path in options.records], options.out)
+    shards = [read_record_file(path) for path in options.records]
+    for shard in shards:
+        if shard.is_edited:
+            raise DataError(f"{shard.file}: the file was edited after slimgate wrote it; run the shard again")
+    merged = merge(shards, options.out)
     lines = list_summary_lines(merged.record, (options.out / "report.md").as_posix())
     why = list_failures(merged.record)
     sys.stdout.writelines(f"{join_line(line)}\n" for line in lines)

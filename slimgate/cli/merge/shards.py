@@ -33,12 +33,14 @@ from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import SelfTest, SelfTestFacts
+from slimgate.run.contents import ARITHMETIC
 from slimgate.run.followed_rows import QuoteRows, describe_followed_rows, open_gate_texts
 from slimgate.run.result_keys import MODEL, make_separation_key
 
 # Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
 _FAULT = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
+_VARIABLES = "environment variables that change how libraries compute"
 # What must be equal in all shards, with its name for messages. The gate's digest is first among the rows,
 # because that is the message that helps most.
 _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
@@ -53,6 +55,12 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("rows or task", lambda record: record.task.judged),
     ("settings, or a user's files or code", lambda record: record.demands and record.demands.settings),
     ("baseline", lambda record: record.baseline),
+    (
+        _VARIABLES,
+        lambda record: {
+            name: value for name, value in record.shards[0].variables.items() if name in ARITHMETIC
+        },
+    ),
 )
 
 
@@ -237,8 +245,6 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
         if len(run.record.shards) != 1:
             problem = "was merged already" if run.record.shards else "was run without --slimgate-shard"
             raise DataError(f"{run.file}: expected the record of one shard; this one {problem}")
-        if run.is_edited:
-            raise DataError(f"{run.file}: the file was edited after slimgate wrote it; run the shard again")
     for name, read_value in _ALIKE:
         _check_equal(shards, name, read_value)
     _check_numbers(shards)
@@ -247,10 +253,13 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
         "teacher (digest of its artifact; build it once and share the store, or use machines of one kind)",
         lambda record: getattr(record.variant(TEACHER).artifact, "digest", None),
     )
-    # The digests hold the processor, because the answers of some models depend on it.
+    # The digests hold the processor, because the answers of some models depend on it. A variable may limit a
+    # processor to the instructions of another one.
     for hardware in dict.fromkeys(run.record.machine.hardware for run in shards):
+        alike = [run for run in shards if run.record.machine.hardware == hardware]
+        _check_equal(alike, _VARIABLES, lambda record: record.shards[0].variables)
         _check_equal(
-            [run for run in shards if run.record.machine.hardware == hardware],
+            alike,
             "steps, model files, a user's code or environment variables that it reads (digests of what each "
             "variant is made from)",
             lambda record: {model.name: model.inputs_digests.get(MODEL) for model in record.variants},
@@ -272,9 +281,15 @@ def _check_equal(
         first, other = read_value(shards[0].record), read_value(run.record)
         if first != other:
             values = f": {first} and {other}" if isinstance(first, str | int) else ""
+            if isinstance(first, Mapping) and isinstance(other, Mapping) and name == _VARIABLES:
+                values = f": {_format_variables(first)} and {_format_variables(other)}"
             raise DataError(
                 f"{shards[0].file} and {run.file} are not shards of one run: different {name}{values}"
             )
+
+
+def _format_variables(variables: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in variables.items()) or "none"
 
 
 def _check_code_reads(shards: Sequence[StoredRecord]) -> None:

@@ -71,7 +71,7 @@ class Outcomes:
     def check_finite(self) -> None:
         """Raises MeasureError if a value is not finite. The judge checks again: arrays can change."""
         for name, column in self.values.items():
-            self._check_finite_column(name, np.asarray(np.isfinite(column)))
+            self._check_finite_column(name, column)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,12 +152,13 @@ class Outcomes:
         if column is not None and column.shape != (len(self),):
             raise MeasureError(f"outcomes: {name} has shape {column.shape}, expected ({len(self)},)")
 
-    def _check_finite_column(self, column: str, finite: npt.NDArray[np.bool_]) -> None:
-        if not finite.all():
-            bad = ~finite
+    def _check_finite_column(self, name: str, column: Floats) -> None:
+        bad = np.flatnonzero(~np.isfinite(column))
+        if len(bad):
             raise MeasureError(
-                f"outcomes: {int(bad.sum())} of {len(self)} rows have {column} that is NaN or infinite "
-                f"(first: row {self.ids[bad][0]}), so the model is broken and nothing can be judged"
+                f"outcomes: {len(bad)} of {len(self)} rows have {name} that is NaN or infinite (first: row "
+                f"{self.ids[bad[0]]} has {column[bad[0]]:g}), so nothing can be judged: the numbers of the "
+                "model overflow, or the code that computes this value divides by zero"
             )
 
 
@@ -208,8 +209,11 @@ class ClassOutcomes(Outcomes):
         """Checks the values as the base class does, and the probabilities."""
         super().check_finite()
         if self.probabilities is not None:
-            finite = np.isfinite(self.probabilities).all(axis=1)
-            self._check_finite_column("a probability", np.asarray(finite))
+            # of each row, the first probability that is not finite, if there is one
+            worst = np.argmin(np.isfinite(self.probabilities), axis=1, keepdims=True)
+            self._check_finite_column(
+                "a probability", np.take_along_axis(self.probabilities, worst, axis=1)[:, 0]
+            )
 
     @property
     def right(self) -> Floats:

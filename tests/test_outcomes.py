@@ -90,8 +90,10 @@ def test_rows_are_paired_only_if_their_ids_are_in_the_same_order() -> None:
 
 
 def test_what_is_not_finite_or_not_there_is_an_error() -> None:
-    with pytest.raises(MeasureError, match="1 of 3 rows have rank that is NaN or infinite"):
+    with pytest.raises(MeasureError, match=r"1 of 3 rows have rank .* \(first: row b has nan\), so nothing"):
         ranked(1, np.nan, 7)
+    with pytest.raises(MeasureError, match=r"2 of 3 rows have rank .* \(first: row a has -inf\), so nothing"):
+        ranked(-np.inf, 2, np.inf)
     with pytest.raises(MeasureError, match="rank has shape"):
         Outcomes(IDS, values={"rank": np.ones(2)})
     with pytest.raises(MeasureError, match='no values "nats"; they have rank, tokens'):

@@ -117,11 +117,14 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
         raise DataError(f"{shown}: {actual} was given, expected a value of each for at least 2 chunks")
     base = kl.base_perplexity
     if base is not None and not 0 < base < inf:
-        raise DataError(f"{shown}: the perplexity of the base is {base:g}: the base is broken")
+        raise DataError(f"{shown}: the perplexity of the base is {base:g}, expected a finite number above 0")
     for name, values in columns.items():
         if not np.isfinite(values).all():
             chunk = int(np.argmin(np.isfinite(values))) + 1
-            raise DataError(f"{shown}: {name} of chunk {chunk} is not finite: the model is broken")
+            raise DataError(
+                f"{shown}: {name} of chunk {chunk} is {values[chunk - 1]:g}, expected a finite number: one "
+                "of the models gives a token of the text the probability 0, or NaN"
+            )
     shares = columns["same_top"]
     if shares.min() < 0 or shares.max() > 1:
         raise DataError(

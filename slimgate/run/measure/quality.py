@@ -266,8 +266,8 @@ def _check_finite(scores: npt.NDArray[Any], split: str) -> None:
     bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
     if len(bad):
         raise MeasureError(
-            f"{len(bad)} of {len(scores)} {split} rows got a score that is NaN or infinite, so the model is "
-            "broken"
+            f"{len(bad)} of {len(scores)} {split} rows got a score that is NaN or infinite: the numbers of "
+            "the model overflow, as float16 does above 65,504"
         )
 
 

@@ -31,18 +31,9 @@ from slimgate.outcomes import Ints
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.plugins.workloads import Workload
 from slimgate.run import contents
-from slimgate.run.contents import (
-    PACKAGES,
-    describe_arithmetic,
-    describe_format,
-    describe_platform,
-    describe_suite_processor,
-    list_common_inputs,
-)
 from slimgate.run.user_errors import explain_plugin_errors
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.store import Artifact
@@ -156,13 +147,11 @@ def make_load_key(
         "load": contents.digest_model_files(ref),
         "task": inputs.rows.task,
         "classes": list(inputs.rows.facts.classes),
-        **list_common_inputs(inputs.rows, reads, packages, inputs.device),
+        **contents.list_common_inputs(inputs.rows, reads, packages, inputs.device),
         "seed": inputs.seed if fitted else None,  # a complete model needs no random numbers
         "precision": precision if fitted else None,
-        "format": describe_format(ref, fitted=fitted),
+        "format": contents.describe_format(ref, fitted=fitted),
     }
-    if ref.stored is not None:
-        key["format"]["code"] = digest_code("slimgate.models.checkpoint")
     if graph is not None:
         key["graph"] = [ref.kind, digest_code(graph)]
     return key
@@ -181,7 +170,7 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
     return {
         "endpoint": dump_params(params),
         "served": contents.digest_server_files(params, base),
-        "code": digest_code(module_of(variant.runtime.object)),
+        "code": _digest_code("runtime", variant.runtime),
         "versions": dict(read_versions(variant.runtime.object.packages)),
     }
 
@@ -208,11 +197,11 @@ def make_cascade_key(
         "code": digest_code("slimgate.run.cascade"),
         "task": rows.task,
         "batches": [suite.measure.batch_size, suite.measure.batch_tokens],
-        **list_common_inputs(rows, reads, packages, device),
+        **contents.list_common_inputs(rows, reads, packages, device),
     }
     pairs = zip(runtimes, artifacts, strict=True)
     if reads and any(runtime.answers_depend_on_processor(artifact.kind) for runtime, artifact in pairs):
-        key["processor"] = describe_suite_processor(suite, device)
+        key["processor"] = contents.describe_suite_processor(suite, device)
     return key
 
 
@@ -246,7 +235,7 @@ def make_step_key(
         "teacher": teachers[0].digest if teachers else None,
         "task": rows.task if step.reads else None,
         "precision": precision,
-        **list_common_inputs(rows, step.reads, plugin.packages, inputs.device),
+        **contents.list_common_inputs(rows, step.reads, plugin.packages, inputs.device),
         "seed": inputs.seed if plugin.stochastic else None,
         "environment": environment,
     }
@@ -259,7 +248,7 @@ def make_step_key(
     if step.adds_rows:
         key["held_out"] = rows.list_digests(HELD_OUT)
     if step.build_depends_on_processor:
-        key["processor"] = describe_suite_processor(inputs.suite, inputs.device)
+        key["processor"] = contents.describe_suite_processor(inputs.suite, inputs.device)
     return key
 
 
@@ -268,7 +257,7 @@ def list_shared_inputs(teacher: Artifact, task: Json, device: str) -> Json:
 
     - the teacher's artifact, the task, the device, versions of libraries, settings of arithmetic
     """
-    return {"teacher": teacher.digest, "task": task, **describe_platform(device)}
+    return {"teacher": teacher.digest, "task": task, **contents.describe_platform(device)}
 
 
 def make_shared_key(shared: Json, step_inputs: Json, fill: Callable[[Path], Json]) -> str:
@@ -319,10 +308,10 @@ def make_answers_key(model: AnsweringModel, split: str) -> str:
             },
             "runtime": _make_runtime_key(runtime),
             "code": [digest_code("slimgate.models.predict"), digest_code("slimgate.data.parts")],
-            "processor": describe_suite_processor(suite, model.device)
+            "processor": contents.describe_suite_processor(suite, model.device)
             if runtime.answers_depend_on_processor(artifact.kind)
             else None,
-            **list_common_inputs(rows, (split,), runtime.object.packages, model.device),
+            **contents.list_common_inputs(rows, (split,), runtime.object.packages, model.device),
         }
     )
 
@@ -339,7 +328,7 @@ def make_copy_key(
     return digest_json(
         {
             "answers": make_answers_key(model, GATE),
-            "processor": describe_suite_processor(model.suite, model.device),
+            "processor": contents.describe_suite_processor(model.suite, model.device),
             "positions": positions.tolist(),
             "order": None if order is None else order.tolist(),
             "seed": seed,
@@ -380,7 +369,7 @@ def make_operations_key(artifact: Artifact, runtime: SuiteRuntime, inputs: Array
             "slimgate": digest_own_code(),
             "inputs": {name: values.tolist() for name, values in inputs.items()},
             "device": device.split(":")[0],
-            "versions": dict(read_versions(PACKAGES)),
+            "versions": dict(read_versions(contents.PACKAGES)),
         }
     )
 
@@ -397,7 +386,7 @@ def make_shapes_key(rows: PreparedRows, artifact: Artifact, split: str, row: int
             "row": row,
             "task": rows.task,
             "code": digest_code("slimgate.models.module_outputs"),
-            **list_common_inputs(rows, (split,), (), device),
+            **contents.list_common_inputs(rows, (split,), (), device),
         }
     )
 
@@ -425,7 +414,7 @@ def make_duel_key(
             "task": rows.task,
             "seconds": suite.measure.max_seconds,
             "machine": machine,
-            "arithmetic": describe_arithmetic(),
+            "arithmetic": contents.describe_arithmetic(),
             "code": [digest_code("slimgate.run.measure.duel"), digest_code("slimgate.judge.speed")],
         }
     )

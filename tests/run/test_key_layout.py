@@ -275,7 +275,7 @@ def test_the_format_of_quantized_weights(tmp_path: Path) -> None:
 
 def test_an_endpoint(tmp_path: Path) -> None:
     table = EndpointTable(url="http://localhost:8000/v1", model="m")
-    variant: Any = SimpleNamespace(runtime=SimpleNamespace(params=table, object=Plug()))
+    variant: Any = SimpleNamespace(runtime=SimpleNamespace(name="endpoint", params=table, object=Plug()))
     key = keys.make_endpoint_key(variant, tmp_path)
     assert key["endpoint"]["url"] == "http://localhost:8000/v1"
     assert key["endpoint"]["model"] == "m"

@@ -7,7 +7,6 @@ from pathlib import Path
 from slimgate._system.files import write_atomically
 from slimgate.record.files import RECORD, StoredRecord, read_earlier_releases
 from slimgate.record.run import RunRecord
-from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.history import draw_history, format_history, list_gated_metrics
 from slimgate.report.markdown import format_suite_report
 from slimgate.report.page.changed_rows import Texts
@@ -45,9 +44,7 @@ def write_reports(
     releases = _list_releases(record, baseline)
     paths, drawn = list[str](), None
     if can_plot():
-        budgets = draw_budgets(record, folder / "plots")
-        plots = [*([] if budgets is None else [budgets]), *write_plots(record, folder / "plots")]
-        paths = [f"plots/{plot.name}" for plot in plots]
+        paths = [f"plots/{plot.name}" for plot in write_plots(record, folder / "plots")]
         if releases and list_gated_metrics(releases):
             drawn = f"plots/{draw_history(releases, folder / 'plots' / 'history.svg').name}"
     write_atomically(

@@ -1,4 +1,4 @@
-"""Plots of a record: a metric by size, by speed and by labelled rows; behaviour; the epochs of training.
+"""Plots of a record: its budgets; a metric by size, speed and labelled rows; behaviour; epochs of training.
 
 matplotlib is an extra; without it there are no plots, and the report does not mention them.
 """
@@ -17,6 +17,7 @@ from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, list_tradeoffs, select_changed_cells
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, list_courses
+from slimgate.report.page.budgets import ModelBudget, rank_budgets
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.status import (
     describe_workload,
@@ -26,6 +27,7 @@ from slimgate.report.status import (
     list_variants,
 )
 from slimgate.report.task_figures import find_active_log
+from slimgate.results.base import Verdict
 from slimgate.results.behaviour import TradeoffFacts
 from slimgate.results.checks import TEACHER
 
@@ -40,7 +42,15 @@ _NEAR = 0.05
 # More panels, or more lines in one plot, cannot be distinguished.
 _MOST_PANELS, _PANELS_ACROSS = 12, 4
 CONFUSION, TRADEOFF = "confusion", "precision-recall"
-_MOST_LINES = 9
+_MOST_LINES, _MOST_BUDGETS = 9, 30
+_LONGEST_LABEL = 60
+_BUDGET_HEIGHT = 0.28
+# Colour and marker differ, so that the plot can be read without colours.
+_MARKS = {
+    Verdict.PASS: ("#009E73", "o"),
+    Verdict.INCONCLUSIVE: ("#E69F00", "D"),
+    Verdict.FAIL: ("#D55E00", "X"),
+}
 _MOST_DRAWN_CLASSES = 30
 _PANEL_SIDE = 2.6
 EPOCHS = "epochs"
@@ -66,7 +76,8 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     The plots of a metric are of the first metric with a budget, or else of the first metric. They need two
     measured models. The plot of epochs needs a step that trained for two.
     """
-    written: list[Path] = []
+    budgets = draw_budgets(record, folder)
+    written = [] if budgets is None else [budgets]
     for metric in [*list_budgeted_metrics(record), *list_model_metrics(record)][:1]:
         against = {
             "size": ("files needed to predict, MB", list(_list_points_by_size(record, metric))),
@@ -92,6 +103,44 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     written += draw_behaviour(record, folder)
     epochs = draw_epochs(record, folder)
     return written if epochs is None else [*written, epochs]
+
+
+def draw_budgets(record: RunRecord, folder: Path) -> Path | None:
+    """Draws all budgets, the worst first, into budgets.svg; None if fewer than two were judged.
+
+    It is a forest plot: intervals as shares of what each budget allows. The limit of each budget is at 50.
+    """
+    judged = [
+        (line, line.budget.margin, _MARKS[line.budget.verdict])
+        for line in rank_budgets(list_models(record))
+        if line.budget.margin is not None and line.budget.verdict is not None
+    ]
+    if len(judged) < 2:
+        return None
+    shown = judged[:_MOST_BUDGETS]
+    path = folder / "budgets.svg"
+    with picture(path, (_WIDTH, _BUDGET_HEIGHT * len(shown) + 1.3)) as figure:
+        axes = figure.add_subplot()
+        for place, (_, margin, (colour, marker)) in enumerate(shown):
+            error_bars = [[margin.value - margin.low], [margin.high - margin.value]]
+            axes.errorbar(
+                [margin.value], [place], xerr=error_bars, fmt=marker, color=colour, capsize=3, markersize=5
+            )
+        axes.axvline(50, color="black", linewidth=1, linestyle="--")
+        axes.set_yticks(range(len(shown)), [_format_label(line) for line, *_ in shown], fontsize=8)
+        axes.set_xticks(
+            [0, 50, 75, 100], ["outside", "limit", "half of it left", "all of it left"], fontsize=8
+        )
+        axes.set(xlim=(-3, 103), ylim=(len(shown) - 0.4, -0.6))
+        more = f", the worst {len(shown)} of {len(judged)}" if len(judged) > len(shown) else ""
+        axes.set_title(f"What each budget leaves{more}: right of the line is inside", fontsize=10)
+        axes.grid(axis="x", alpha=0.25)
+    return path
+
+
+def _format_label(line: ModelBudget) -> str:
+    text = f"{line.model}: {line.budget.name}, {line.budget.measured}".replace("\\", "")
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def _list_points_by_size(record: RunRecord, metric: str) -> Iterator[Point]:

@@ -12,13 +12,13 @@ from support.sample_record import PASS, make_quality, make_record_of, make_sampl
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord
 from slimgate.report import format_suite_report
-from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.plots import (
     Point,
     _choose_labels_below,
     _draw_limits,
     _list_points_by_size,
     draw_behaviour,
+    draw_budgets,
     write_plots,
 )
 from slimgate.results.base import BudgetFacts
@@ -54,8 +54,8 @@ def texts(path: Path) -> list[str]:
 
 
 def test_every_model_with_a_size_and_a_metric_is_a_point(tmp_path: Path) -> None:
-    [path] = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
-    assert path.name == "accuracy-size.svg"
+    budgets, path = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
+    assert [budgets.name, path.name] == ["budgets.svg", "accuracy-size.svg"]
     shown = texts(path)
     assert {"teacher", "gptq-4", "gptq-3", "plain", "files needed to predict, MB"} <= set(shown)
 
@@ -77,7 +77,7 @@ def test_a_metric_of_the_hub_is_a_file_in_the_folder_of_plots(tmp_path: Path) ->
         model.model_copy(update={"quality": {"hub:owner/kappa": model.quality["accuracy"]}})
         for model in record.variants
     ]
-    [path] = write_plots(record.model_copy(update={"variants": named}), tmp_path)
+    path = write_plots(record.model_copy(update={"variants": named}), tmp_path)[-1]
     assert path == tmp_path / "hub:owner_kappa-size.svg"
     assert path.is_file()
 
@@ -90,8 +90,9 @@ def test_every_gated_budget_is_a_line_of_the_chart_of_budgets(tmp_path: Path) ->
 
 
 def test_the_same_record_gives_the_same_picture(tmp_path: Path) -> None:
-    first, second = (write_plots(record_of("a", "b"), tmp_path / name)[0] for name in ("one", "two"))
-    assert first.read_bytes() == second.read_bytes()
+    first, second = (write_plots(record_of("a", "b", "c"), tmp_path / name) for name in ("one", "two"))
+    assert len(first) == 2
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_one_model_makes_no_plot(tmp_path: Path) -> None:

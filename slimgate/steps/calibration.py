@@ -30,6 +30,7 @@ from slimgate.tasks.parts.choice_scores import EncodedQuestions
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 if TYPE_CHECKING:
+    from slimgate.models.served import Served
     from slimgate.models.torch_model import TorchModel
 
 Batch = dict[str, torch.Tensor]
@@ -131,7 +132,7 @@ def join_equal_rows(rows: Iterable[Arrays], batch_size: int) -> list[Arrays]:
 
 
 def watch_inputs(
-    model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], callback: Callback
+    model: TorchModel | Served, layers: Mapping[str, nn.Module], batches: list[Batch], callback: Callback
 ) -> None:
     """Runs the network over the batches, and calls `callback` with each layer's inputs, without padding.
 

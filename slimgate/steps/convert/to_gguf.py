@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -55,6 +56,10 @@ from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert import _to_gguf_worker as worker
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
     from slimgate.models.served import Served
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
@@ -178,7 +183,6 @@ class ToGguf(Step[Params]):
 
 class ToGgufByLlamaCpp(ToGguf):
     packages = (*ToGguf.packages, DISTRIBUTION)
-    code_modules = ("slimgate.steps.convert._to_gguf_worker", "slimgate.steps.convert._importance")
 
 
 step = ToGguf()
@@ -271,8 +275,42 @@ def _write_importance(
 ) -> None:
     import numpy as np
 
-    from slimgate.steps.convert._importance import count_tokens, measure_importance
-
-    importance: dict[str, Any] = measure_importance(model.network, batches, context.device)
+    importance: dict[str, Any] = measure_importance(model, batches, context.device)
     np.savez(file, **importance)
-    context.log["importance_tokens"] = count_tokens(batches)
+    context.log["importance_tokens"] = sum(int(batch["attention_mask"].sum()) for batch in batches)
+
+
+def measure_importance(
+    model: TorchModel | Served, batches: Sequence[Arrays], device: str
+) -> dict[str, npt.NDArray[np.float32]]:
+    """llama.cpp's importance matrix: name of a layer -> (inputs,) mean square of each input.
+
+    llama.cpp's quantizer weighs the error of a weight by the mean square of its input. Here this is measured
+    on the network itself, over the real tokens, as `llama-imatrix` does with llama.cpp. A layer that no token
+    reached is left out. batches: of token ids, padded.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    from slimgate.models.sentence_encoder import one_text_a_row
+    from slimgate.steps.calibration import MASK, split_by_length, watch_inputs
+
+    squares, tokens_read = dict[str, torch.Tensor](), Counter[str]()
+
+    def add(name: str, tokens: torch.Tensor) -> None:
+        squares[name] = squares.get(name, 0) + tokens.double().square().sum(0)
+        tokens_read[name] += len(tokens)
+
+    modules = model.network.named_modules()
+    layers = {name: layer for name, layer in modules if isinstance(layer, torch.nn.Linear | Conv1D)}
+    rows = [
+        {name: torch.from_numpy(batch[name]).to(device) for name in ("input_ids", MASK) if name in batch}
+        for batch in split_by_length(batches)
+    ]
+    with one_text_a_row(model.network):
+        watch_inputs(model, layers, rows, add)
+    return {
+        name: (total / tokens_read[name]).float().cpu().numpy()
+        for name, total in squares.items()
+        if tokens_read[name]
+    }

@@ -19,8 +19,9 @@ from fixtures.models.gguf_models import make_byte_level_llama, make_wide_llama
 from slimgate.errors import BuildError
 from slimgate.models.sentence_encoder import SentenceEncoder
 from slimgate.models.served import Served, load_served
+from slimgate.models.torch_model import TorchModel
 from slimgate.steps.convert import to_gguf
-from slimgate.steps.convert._importance import measure_importance
+from slimgate.steps.convert.to_gguf import measure_importance
 from slimgate.tasks.parts.encoding import encode_texts
 from slimgate.tasks.parts.sentences import EncodedPairs
 
@@ -167,7 +168,7 @@ def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
     layer = model.network.model.layers[1].mlp.down_proj
     handle = layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     importance = measure_importance(
-        model.network,
+        model,
         [{"input_ids": ids, "attention_mask": mask}, {"input_ids": ids[:1], "attention_mask": mask[:1]}],
         "cpu",
     )
@@ -191,7 +192,8 @@ def test_importance_of_an_encoder_of_pairs_is_that_of_its_texts(tmp_path: Path) 
     network = SentenceEncoder(config)
     texts = [["hi", "hello there"], ["a longer document about", "word"]]
     pairs = EncodedPairs(*(encode_texts(tokenizer, [column], max_tokens=16) for column in texts))
-    importance = measure_importance(network, [pairs.batch([0, 1])], "cpu")
+    model = TorchModel(network, tokenizer, "slimgate.models.sentence_encoder:SentenceEncoder")
+    importance = measure_importance(model, [pairs.batch([0, 1])], "cpu")
     assert "encoder.encoder.layer.0.output.dense" in importance
     assert network.config.sentence["texts"] == 2
 

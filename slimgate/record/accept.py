@@ -30,7 +30,7 @@ from slimgate.record.files import (
     read_suite_baselines,
 )
 from slimgate.record.run import RunRecord, format_record_json
-from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
+from slimgate.record.verdicts import AcceptedFacts, Weakening
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -71,18 +71,7 @@ def accept(
         at=at,
         reason=cleaned_reason,
         against=earlier[0].name if earlier else None,
-        loosened=[
-            LoosenedBudget(
-                variant=budget.variant,
-                budget=budget.budget,
-                kind=budget.kind,
-                before=budget.before or 0.0,
-                limit=budget.after,
-                reason=budget.reason or cleaned_reason,
-                undecided=budget.undecided,
-            )
-            for budget in loosened
-        ],
+        loosened=[budget.to_loosened(cleaned_reason) for budget in loosened],
         weaker=[
             weakening.model_copy(update={"reason": weakening.reason or cleaned_reason})
             for _name, weakening in weaker

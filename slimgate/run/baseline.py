@@ -37,19 +37,7 @@ class WeakerGate(SuiteError):
 
 def find_loosened_budgets(before: Demands, now: Demands) -> list[LoosenedBudget]:
     """The budgets that allow more than in the baseline, or are gone, for variants in both runs."""
-    return [
-        LoosenedBudget(
-            variant=change.variant,
-            budget=change.budget,
-            kind=change.kind,
-            before=change.before or 0.0,
-            limit=change.after,
-            reason=change.reason,
-            undecided=change.undecided,
-        )
-        for change in find_budget_changes(before, now)
-        if change.looser
-    ]
+    return [change.to_loosened() for change in find_budget_changes(before, now) if change.looser]
 
 
 def refuse_weaker_gate(suite: Suite, run: StoredRecord, name: str, weaker: Sequence[Weakening]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.budgets.base import Unit
-from slimgate.record.verdicts import UndecidedChange, Weakening
+from slimgate.record.verdicts import LoosenedBudget, UndecidedChange, Weakening
 from slimgate.results.base import Verdict
 from slimgate.results.counts import Status
 from slimgate.results.facts import Facts
@@ -185,6 +185,18 @@ class BudgetChange(Facts):
     under_before: Verdict | None = None
     undecided: UndecidedChange | None = None
     options: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def to_loosened(self, reason: str | None = None) -> LoosenedBudget:
+        """The change as a record has it. reason: of the whole run, if the budget states none."""
+        return LoosenedBudget(
+            variant=self.variant,
+            budget=self.budget,
+            kind=self.kind,
+            before=self.before or 0.0,
+            limit=self.after,
+            reason=self.reason or reason,
+            undecided=self.undecided,
+        )
 
 
 class VerdictChange(Facts):

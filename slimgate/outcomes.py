@@ -350,13 +350,7 @@ def class_outcomes(
     """
     gold = convert_to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sort_names(gold) if classes is None else convert_to_names("class", classes)
-    _check_distinct("class", names)
-    if classes is None and (pair := find_two_spellings(names)):
-        raise MeasureError(
-            f'class_outcomes: the labels "{pair[0]}" and "{pair[1]}" differ only in case, spaces or the '
-            "writing of a number; write both the same way, or give all labels as classes"
-        )
+    names = _name_classes(gold, classes)
     if chances is not None:
         _check_probabilities(chances, (len(gold), len(names)))
     if predictions is not None:
@@ -369,13 +363,11 @@ def class_outcomes(
     _check_distinct("id", row_ids)
     strays = _sort_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
-    label_numbers = {name: number for number, name in enumerate(names)}
-    class_numbers = {name: number for number, name in enumerate([*names, *strays])}
     return ClassOutcomes(
         np.asarray(row_ids, dtype=np.str_),
-        labels=_find_numbers(gold, label_numbers),
-        predictions=_find_numbers(predicted_names, class_numbers),
-        classes=tuple(class_numbers),
+        labels=_find_numbers(gold, names),
+        predictions=_find_numbers(predicted_names, [*names, *strays]),
+        classes=(*names, *strays),
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None
         if groups is None
@@ -383,6 +375,21 @@ def class_outcomes(
         strays=len(strays),
         positive=None if positive is None else convert_to_names("positive", [positive])[0],
     )
+
+
+def _name_classes(gold: Sequence[str], classes: Sequence[Any] | None) -> list[str]:
+    """The names of `classes`, or else the labels, sorted. Raises MeasureError for two spellings of a name."""
+    if classes is not None:
+        names = convert_to_names("class", classes)
+        _check_distinct("class", names)
+        return names
+    names = _sort_names(gold)
+    if pair := find_two_spellings(names):
+        raise MeasureError(
+            f'class_outcomes: the labels "{pair[0]}" and "{pair[1]}" differ only in case, spaces or the '
+            "writing of a number; write both the same way, or give all labels as classes"
+        )
+    return names
 
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
@@ -423,8 +430,9 @@ def _check_probabilities(chances: Floats, shape: tuple[int, int]) -> None:
         )
 
 
-def _find_numbers(names: Sequence[str], numbers: Mapping[str, int]) -> Ints:
-    """(names,) the number of each name. Raises MeasureError for a name without one."""
+def _find_numbers(names: Sequence[str], classes: Sequence[str]) -> Ints:
+    """(names,) the number of each name in `classes`. Raises MeasureError for a name that is not there."""
+    numbers = {name: number for number, name in enumerate(classes)}
     if unknown := [name for name in names if name not in numbers]:
         raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(numbers)}')
     return np.asarray([numbers[name] for name in names], dtype=np.int64)

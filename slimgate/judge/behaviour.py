@@ -188,14 +188,7 @@ def measure_behaviour(
     has_answers = teacher.answers is not None and variant.answers is not None
     flips, changed_answers = None, list[QuotedRow]()
     if teacher.right is not None:
-        lost, won = find_flipped_rows(teacher, variant)
-        flips = Flips(
-            right_to_wrong=len(lost),
-            wrong_to_right=len(won),
-            changed=len(rows),
-            quoted=_quote_rows(teacher, variant, select_confident_lost_rows(teacher, variant), texts),
-            quoted_better=_quote_rows(teacher, variant, won[:MOST_QUOTED], texts) if quote_better else [],
-        )
+        flips = _count_flips(teacher, variant, len(rows), texts, quote_better=quote_better)
     elif has_answers:
         changed_answers = _quote_rows(teacher, variant, rows[:MOST_QUOTED], texts)
     facts = BehaviourFacts(
@@ -217,6 +210,20 @@ def measure_behaviour(
         tradeoff=compute_tradeoff(variant),
         tradeoff_teacher=compute_tradeoff(teacher),
         **_make_confusion(teacher, variant),
+    )
+
+
+def _count_flips(
+    teacher: Outcomes, variant: Outcomes, changed: int, texts: Texts | None, *, quote_better: bool
+) -> Flips:
+    """The rows that turned from right to wrong or back, without an interval. changed: as in Flips."""
+    lost, won = find_flipped_rows(teacher, variant)
+    return Flips(
+        right_to_wrong=len(lost),
+        wrong_to_right=len(won),
+        changed=changed,
+        quoted=_quote_rows(teacher, variant, select_confident_lost_rows(teacher, variant), texts),
+        quoted_better=_quote_rows(teacher, variant, won[:MOST_QUOTED], texts) if quote_better else [],
     )
 
 

@@ -111,21 +111,10 @@ def judge_slices(
     by_name = _judge_family(evidence, limits)
     judged = []
     for k, (part, proof) in enumerate(zip(slices, evidence, strict=True)):
-        low, high = proof.interval or (-1.0, 1.0)
         values = float(before[part.rows].mean()), float(after[part.rows].mean())
         drop = sign * (values[0] - values[1])
-        judgement = SliceFacts(
-            metric=metric.name,
-            column=part.column,
-            value=part.value,
-            n=len(part.rows),
-            teacher=values[0],
-            variant=values[1],
-            drop_points=100 * drop,
-            interval=(100 * low, 100 * high),
-            method=proof.method,
-            groups=proof.groups,
-            few_rows=len(part.rows) < FEW_ROWS,
+        unjudged = _make_slice_facts(metric, part, proof, values, drop)
+        judgement = unjudged.replace(
             p_value=for_all[k].p_value,
             p_holm=for_all[k].p_holm,
             verdict=for_all[k].verdict,
@@ -135,6 +124,26 @@ def judge_slices(
         )
         judged.append(judgement)
     return tuple(sorted(judged, key=lambda part: (-part.drop_points, -part.n)))
+
+
+def _make_slice_facts(
+    metric: Metric, part: Slice, proof: Evidence, values: tuple[float, float], drop: float
+) -> SliceFacts:
+    """The facts without a verdict. values: of teacher and variant; drop: in the metric's unit."""
+    low, high = proof.interval or (-1.0, 1.0)
+    return SliceFacts(
+        metric=metric.name,
+        column=part.column,
+        value=part.value,
+        n=len(part.rows),
+        teacher=values[0],
+        variant=values[1],
+        drop_points=100 * drop,
+        interval=(100 * low, 100 * high),
+        method=proof.method,
+        groups=proof.groups,
+        few_rows=len(part.rows) < FEW_ROWS,
+    )
 
 
 def decide_all_slices(

@@ -87,12 +87,7 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
             accepted[name].add(kind)
 
     other_runs = [run for run in (target, repeat) if run is not None]
-    for other in other_runs:
-        if other.loads.keys() != base.loads.keys():
-            raise DataError(
-                f"{other.shown} has the loads {', '.join(other.loads)}, expected those of {base.shown}: "
-                f"{', '.join(base.loads)}"
-            )
+    _check_same_loads(base, other_runs)
     for log in (base, *other_runs):
         for name, run in log.loads.items():
             _refuse_times(log.shown, name, run)
@@ -112,6 +107,15 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
         LoadPair(name, run, target.loads[name], repeats.get(name), frozenset(accepted[name]))
         for name, run in base.loads.items()
     ]
+
+
+def _check_same_loads(base: Log, logs: Sequence[Log]) -> None:
+    for log in logs:
+        if log.loads.keys() != base.loads.keys():
+            raise DataError(
+                f"{log.shown} has the loads {', '.join(log.loads)}, expected those of {base.shown}: "
+                f"{', '.join(base.loads)}"
+            )
 
 
 def count_failures(run: LoadRun) -> int:

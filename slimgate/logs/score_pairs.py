@@ -288,24 +288,7 @@ def _score_missing_as_wrong(
     and so allow the target to lose as many other samples.
     """
     base_scores, target_scores = paired.base.scores[metric], paired.target.scores[metric]
-    known = np.concatenate([values[~np.isnan(values)] for values in (base_scores, target_scores)])
-    if np.isnan(base_scores).all():
-        raise DataError(
-            f"{where}: no sample has a score in the base's log{_describe_first_error(paired)}; run the base "
-            "again"
-        )
-    if known.min() < 0 or known.max() > 1:
-        raise DataError(
-            f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
-            "--missing as-wrong needs scores from 0 to 1"
-        )
-    wrong = 0.0 if paired.higher_is_better[metric] else 1.0
-    if ends is not None and _find_worst(metric, ends, higher_is_better=wrong == 0) != wrong:
-        raise DataError(
-            f"{where}: scores from {format_range(ends)} have another worst value than {wrong:g}; --missing "
-            "as-wrong needs scores from 0 to 1; leave these samples out with --missing drop, or write their "
-            "worst score into the log"
-        )
+    wrong = _find_wrong_score(where, paired, metric, ends)
     scored = ~np.isnan(base_scores)
     shared = scored[paired.base_rows] & ~not_of_metric
     only_base = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
@@ -318,6 +301,30 @@ def _score_missing_as_wrong(
     target = np.where(target_rows >= 0, target_scores[target_rows], nan)
     target = np.where(np.isnan(target), wrong, target)
     return _make_scores(paired, metric, base_scores[base_rows], target, base_rows, target_rows, counts, wrong)
+
+
+def _find_wrong_score(where: str, paired: PairedTask, metric: str, ends: Range | None) -> float:
+    """The score of a wrong answer, 0 or 1. Raises DataError for scores of another range."""
+    base_scores, target_scores = paired.base.scores[metric], paired.target.scores[metric]
+    if np.isnan(base_scores).all():
+        raise DataError(
+            f"{where}: no sample has a score in the base's log{_describe_first_error(paired)}; run the base "
+            "again"
+        )
+    known = np.concatenate([values[~np.isnan(values)] for values in (base_scores, target_scores)])
+    if known.min() < 0 or known.max() > 1:
+        raise DataError(
+            f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
+            "--missing as-wrong needs scores from 0 to 1"
+        )
+    wrong = 0.0 if paired.higher_is_better[metric] else 1.0
+    if ends is not None and _find_worst(metric, ends, higher_is_better=wrong == 0) != wrong:
+        raise DataError(
+            f"{where}: scores from {format_range(ends)} have another worst value than {wrong:g}; --missing "
+            "as-wrong needs scores from 0 to 1; leave these samples out with --missing drop, or write their "
+            "worst score into the log"
+        )
+    return wrong
 
 
 def _find_worst(metric: str, ends: Range, *, higher_is_better: bool) -> float | None:

@@ -191,18 +191,7 @@ def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
         )
     shown = os.path.relpath(file)
     again = f"run the gate first: pytest {suite.shown}"
-    record = read_record_if_valid(file)
-    if record is None:
-        raise SuiteError(
-            f"{where} needs the record of a gate that passed, but {shown} is not such a record; {again}"
-        )
-    if any(record.task.find_digest(split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
-        raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
-    if changed_reads := list_changed_reads(record.code_reads):
-        raise SuiteError(
-            f"{where}: {', '.join(changed_reads)}, which your code reads, changed since {shown} was written; "
-            f"{again}"
-        )
+    record = _read_gate_record(file, run, where, again)
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
         for model in list_inside_budgets(record)
@@ -223,6 +212,26 @@ def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
             f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
         )
     return Passed(record, metrics)
+
+
+def _read_gate_record(file: Path, run: SuiteRun, where: str, again: str) -> RunRecord:
+    """The record of the gate on the rows of this run. Raises SuiteError for other rows and changed files.
+
+    where, again: the begin and the end of an error.
+    """
+    shown, record = os.path.relpath(file), read_record_if_valid(file)
+    if record is None:
+        raise SuiteError(
+            f"{where} needs the record of a gate that passed, but {shown} is not such a record; {again}"
+        )
+    if any(record.task.find_digest(split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
+        raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
+    if changed_reads := list_changed_reads(record.code_reads):
+        raise SuiteError(
+            f"{where}: {', '.join(changed_reads)}, which your code reads, changed since {shown} was written; "
+            f"{again}"
+        )
+    return record
 
 
 def _is_unchanged(suite: Suite, model: VariantRecord, inputs: Mapping[str, str]) -> bool:

@@ -212,12 +212,7 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
     if resolved is not None:
         contents["$program"] = file_sha256(Path(resolved))
         contents["$packages"] = _list_environment_packages(Path(resolved))
-    names = {name for text in params.server.command for name in _VARIABLE.findall(text)}
-    names |= {name for name in os.environ if name.startswith(_SERVER_PREFIXES)}
-    variables = {
-        name: os.environ[name] for name in sorted(names) if name in os.environ and not SECRET.search(name)
-    }
-    contents["$variables"] = variables
+    contents["$variables"] = variables = _read_server_variables(params.server.command)
     folders = tuple(dict.fromkeys((Path.cwd(), base.resolve())))
     todo = [path for text in (*arguments, *variables.values()) for path in _find_paths(text, folders)]
     seen = set[Path]()
@@ -227,16 +222,30 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
             continue
         seen.add(path.resolve())
         contents[_format_path(path, folders)] = _digest_content(path)
-        if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MAX_TEXT_BYTES:
-            near = (*folders, path.parent)
-            named = _find_paths(path.read_text("utf-8", errors="replace"), near)
-            todo += [
-                named_path
-                for named_path in named
-                if _is_model(named_path) or (named_path.is_file() and named_path.suffix)
-            ]
-            todo += _find_imported_files(path, near) if path.suffix == ".py" else []
+        todo += _list_named_paths(path, folders)
     return dict(sorted(contents.items()))
+
+
+def _read_server_variables(command: Sequence[str]) -> dict[str, str]:
+    """The variables of the environment that a command names, and those that servers read, without secrets."""
+    names = {name for text in command for name in _VARIABLE.findall(text)}
+    names |= {name for name in os.environ if name.startswith(_SERVER_PREFIXES)}
+    return {
+        name: os.environ[name] for name in sorted(names) if name in os.environ and not SECRET.search(name)
+    }
+
+
+def _list_named_paths(file: Path, folders: Sequence[Path]) -> list[Path]:
+    """The models and files that a small script or file of settings names; empty for other files."""
+    if not file.is_file() or file.suffix not in _SETTINGS or file.stat().st_size > _MAX_TEXT_BYTES:
+        return []
+    near = (*folders, file.parent)
+    paths = [
+        path
+        for path in _find_paths(file.read_text("utf-8", errors="replace"), near)
+        if _is_model(path) or (path.is_file() and path.suffix)
+    ]
+    return [*paths, *_find_imported_files(file, near)] if file.suffix == ".py" else paths
 
 
 def is_unknown_server(params: BaseModel) -> bool:

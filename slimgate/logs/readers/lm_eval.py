@@ -308,17 +308,7 @@ def _read_settings(results: JsonObject, stated: JsonObject) -> dict[str, object]
     if version is not None:
         settings["version"] = version
     if results:
-        names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
-        settings["chat_template"] = {
-            **{name: results.get(name) for name in names},
-            # a version that states the texts in place of their digests, or among the arguments of the run
-            **{
-                name: text
-                for name in ("chat_template", "system_instruction")
-                if not results.get(f"{name}_sha") and (text := results.get(name))
-            },
-            **{f"config.{name}": run_config[name] for name in _CHAT_ARGS if run_config.get(name)},
-        }
+        settings["chat_template"] = _read_chat_settings(results, run_config)
     if config:
         settings[GENERATION] = {
             _GENERATION_KWARGS: config.get(_GENERATION_KWARGS),
@@ -336,6 +326,21 @@ def _read_settings(results: JsonObject, stated: JsonObject) -> dict[str, object]
         task_args = {name: value for name, value in config.items() if name not in _NOT_TASK_ARGS}
         settings[TASK_ARGS] = json.loads(_ADDRESS.sub("", json.dumps(task_args)))
     return settings
+
+
+def _read_chat_settings(results: JsonObject, run_config: JsonObject) -> dict[str, object]:
+    """The chat template and the system instruction, by digest or text, and how shots are shown."""
+    names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
+    return {
+        **{name: results.get(name) for name in names},
+        # a version that states the texts in place of their digests, or among the arguments of the run
+        **{
+            name: text
+            for name in ("chat_template", "system_instruction")
+            if not results.get(f"{name}_sha") and (text := results.get(name))
+        },
+        **{f"config.{name}": run_config[name] for name in _CHAT_ARGS if run_config.get(name)},
+    }
 
 
 reader = LmEval()

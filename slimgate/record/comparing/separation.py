@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,12 +60,7 @@ def separate_variants(
         return earlier
     if stopped:
         return None
-    ordered = sorted(
-        models,
-        key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
-    )
-    least_harmed = ordered[: count_comparable_models(metric)]
-    chosen = [model for model in models if model in least_harmed]
+    chosen = _select_least_harmed(models, name, count_comparable_models(metric))
     outcomes_by_name = {
         model.name: outcomes
         for model in chosen
@@ -83,6 +78,15 @@ def separate_variants(
         return SeparationFacts(metric=name, n=0, left_out=every, note=str(error), digest=digest)
     known = {"left_out": left_out, "other_answers": unread, "digest": digest}
     return None if facts is None else facts.model_copy(update=known)
+
+
+def _select_least_harmed(models: Sequence[VariantRecord], name: str, count: int) -> list[VariantRecord]:
+    """The `count` models that lost least of a metric, in the order of `models`."""
+    ordered = sorted(
+        models,
+        key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
+    )
+    return [model for model in models if model in ordered[:count]]
 
 
 def compares_first_builds(record: RunRecord) -> bool:

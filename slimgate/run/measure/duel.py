@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,10 +210,9 @@ def run_duel(
     part: the part of a call that is timed.
 
     All contenders make the same number of calls a block, except much faster or slower ones, which fill a
-    block of their own (`choose_block_sizes`). The order of turns is drawn for every second round and reversed
-    for the round after it (ABBA). `enough` is called only at INTERIM_ROUNDS, because a rule that is applied
-    after each round stops at its luckiest moment. If the shared call takes below 1 ms, MIN_ROUNDS counts
-    twice.
+    block of their own (`choose_block_sizes`). `enough` is called only at INTERIM_ROUNDS, because a rule that
+    is applied after each round stops at its luckiest moment. If the shared call takes below 1 ms, MIN_ROUNDS
+    counts twice.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)
@@ -225,16 +224,12 @@ def run_duel(
     rows = 1 if batches == 1 else _count_rows(next(iter(inputs.values()))[0])
     least = MIN_ROUNDS * (2 if compute_shared_seconds(call_seconds) < SHORT_CALL_SECONDS else 1)
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
-    turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
+    orders, rounds, start = _draw_orders(contenders, seed), 0, time.perf_counter()
     while rounds < least or (rounds < MAX_ROUNDS and time.perf_counter() - start < max_seconds):
         if enough and least <= rounds and rounds in INTERIM_ROUNDS and enough(_compute_times(blocks)):
             break
-        if rounds % 2:
-            turns.reverse()
-        else:
-            generator.shuffle(turns)
         called = choose_turns(rounds, batches, rows)
-        for contender in turns:
+        for contender in next(orders):
             size = sizes[contender.spec.name]
             block = contender.time_block(size.calls, discard=size.discard, turns=called)
             blocks[contender.spec.name].append(block)
@@ -242,16 +237,25 @@ def run_duel(
     if part != END_TO_END:
         for contender in contenders:
             _check_cores(contender.spec, blocks[contender.spec.name])
-    fastest = {name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()}
     return DuelTimes(
         blocks=_compute_times(blocks),
-        fastest=fastest,
+        fastest={name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()},
         rounds=rounds,
         calls={name: size.calls for name, size in sizes.items()},
         queued_threads={
             name: median(block.queued_threads for block in own_blocks) for name, own_blocks in blocks.items()
         },
     )
+
+
+def _draw_orders(contenders: Sequence[Contender], seed: int) -> Iterator[list[Contender]]:
+    """The order of turns in each round: drawn for every second round, then reversed (ABBA)."""
+    turns, generator = list(contenders), random.Random(seed)
+    while True:
+        generator.shuffle(turns)
+        yield turns
+        turns.reverse()
+        yield turns
 
 
 def _check_cores(spec: ContenderSpec, blocks: Sequence[Block]) -> None:

@@ -13,6 +13,7 @@ A step that changes modules (not only weights) records a modification; on loadin
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,23 +152,10 @@ def load_torch_model(
     network = _make_empty_network(
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
-    for change in description["modifications"]:
-        # the network as the repeated step had it: for two towers, one of them
-        tower: Tower | None = change.get("tower")
-        with nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower):
-            (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
-    _share_tensors_(network, folder / WEIGHTS)
+    _repeat_changes_(network, description["modifications"])
     if (folder / GENERATION).exists():
         network.generation_config = GenerationConfig.from_pretrained(folder)
-    try:
-        safetensors.torch.load_model(network, str(folder / WEIGHTS))
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        raise BuildError(
-            f"the weights do not fit the network ({' '.join(str(error).split())}); a step that adds, removes "
-            "or replaces modules does it with `replace_modules_`, so that they are loaded again"
-        ) from error
+    _load_weights_(network, folder / WEIGHTS)
     if tokenizer is None:  # a network that reads more than text loads its own
         tokenizer = getattr(network, "load_tokenizer", load_tokenizer)(folder)
     return TorchModel(
@@ -177,6 +165,29 @@ def load_torch_model(
         kind=description["kind"],
         modifications=list(description["modifications"]),
     )
+
+
+def _repeat_changes_(network: nn.Module, changes: Sequence[Json]) -> None:
+    """Changes the modules of a new network as the steps of the saved one did."""
+    for change in changes:
+        # the network as the repeated step had it: for two towers, one of them
+        tower: Tower | None = change.get("tower")
+        with nullcontext() if tower is None else cast("TwoTowers", network).view_as(tower):
+            (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
+
+
+def _load_weights_(network: nn.Module, file: Path) -> None:
+    """Loads the weights of a file. Raises BuildError if they do not fit the network."""
+    _share_tensors_(network, file)
+    try:
+        safetensors.torch.load_model(network, str(file))
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise BuildError(
+            f"the weights do not fit the network ({' '.join(str(error).split())}); a step that adds, removes "
+            "or replaces modules does it with `replace_modules_`, so that they are loaded again"
+        ) from error
 
 
 def convert_to_float32_(model: Model) -> Model:

@@ -46,24 +46,11 @@ def format_log_table(
     those that end the run stay first, FAIL before INCONCLUSIVE, then those with a budget on all samples,
     then those with another budget. slices: the metrics of slices.
     """
-
-    def harm(pair: tuple[str, QualityFacts]) -> float:
-        return -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
-
-    def place(pair: tuple[str, QualityFacts]) -> tuple[int, float]:
-        name, facts = pair
-        if facts.verdict is Verdict.FAIL:
-            return 0, harm(pair)
-        if has_run_ending_budget(facts.budgets):
-            return 1, harm(pair)
-        return (2 if name not in slices else 3) if facts.budgets else 4, harm(pair)
-
     facts = model.behaviour
     changes = (
         [] if facts is None else [_make_behaviour_line(facts, budget) for budget in facts.budgets[:limit]]
     )
-    first = sorted(model.quality.items(), key=place)[: limit - len(changes)]
-    shown = sorted(first, key=harm)
+    shown = _select_metrics(model, limit - len(changes), slices)
     more = len(model.quality) - len(shown)
     lines = [*(_make_metric_line(name, facts) for name, facts in shown), *changes]
     heads = (
@@ -85,6 +72,25 @@ def format_log_table(
         ),
         f"{format_int(more)} more; run.json has them." if more else "",
     )
+
+
+def _select_metrics(
+    model: VariantRecord, count: int, slices: Collection[str]
+) -> list[tuple[str, QualityFacts]]:
+    """The first `count` metrics in the order of `format_log_table`, then sorted by what they lost."""
+
+    def harm(pair: tuple[str, QualityFacts]) -> float:
+        return -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
+
+    def place(pair: tuple[str, QualityFacts]) -> tuple[int, float]:
+        name, facts = pair
+        if facts.verdict is Verdict.FAIL:
+            return 0, harm(pair)
+        if has_run_ending_budget(facts.budgets):
+            return 1, harm(pair)
+        return (2 if name not in slices else 3) if facts.budgets else 4, harm(pair)
+
+    return sorted(sorted(model.quality.items(), key=place)[:count], key=harm)
 
 
 def _make_metric_line(name: str, facts: QualityFacts) -> Line:

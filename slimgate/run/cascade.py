@@ -153,16 +153,24 @@ def make_cascade(
         "temperatures": [rule.temperature for rule in rules],
     }
     context.log["cascade"] = log
-    members = tuple(
+    members = _set_rules(members, weights, rules)
+    packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
+    cascade = Cascade(members=members, packages=dict(read_versions(tuple(sorted(packages)))))
+    return CascadeModel(cascade, artifacts)
+
+
+def _set_rules(
+    members: Sequence[Member], weights: Sequence[float], rules: Sequence[DeferralRule]
+) -> tuple[Member, ...]:
+    """The members with their weights, and each except the last with its rule."""
+    weighted = [
         member.model_copy(update={"weight": weight}) for member, weight in zip(members, weights, strict=True)
-    )
+    ]
     decided = [
         member.model_copy(update={"threshold": rule.threshold, "temperature": rule.temperature})
-        for member, rule in zip(members, rules, strict=False)
+        for member, rule in zip(weighted, rules, strict=False)
     ]
-    packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
-    cascade = Cascade(members=(*decided, members[-1]), packages=dict(read_versions(tuple(sorted(packages)))))
-    return CascadeModel(cascade, artifacts)
+    return (*decided, weighted[-1])
 
 
 def _make_stated_rule(threshold: float) -> DeferralRule:

@@ -85,13 +85,7 @@ def _predict_copy(
     def predict() -> tuple[Outcomes, str]:
         if teacher.variant.is_endpoint:  # a server cannot be copied, so it is asked again
             return predict_outcomes(model, encoder, order=order), ""
-        with tempfile.TemporaryDirectory(prefix="slimgate-") as folder, guard_process_state():
-            network_model, layer = model.artifact.load(run.device), ""
-            if strength is not None:
-                layer = damage_largest_matrix_(network_model.network, strength=strength, seed=seed)
-            network_model.save(Path(folder))
-            copy = Artifact(Entry(Path(folder), model.artifact.manifest, from_store=False))
-            return predict_outcomes(replace(model, artifact=copy), encoder, order=order), layer
+        return _predict_with_noise(model, encoder, order, strength, seed)
 
     def fill(folder: Path) -> Json:
         outcomes, layer = predict()
@@ -110,6 +104,19 @@ def _predict_copy(
     if compare is not None:
         predicted = compare(run.suite.setup.task.params, predicted, stored)
     return stored, replace(predicted, groups=stored.groups), layer
+
+
+def _predict_with_noise(
+    model: AnsweringModel, encoder: SplitEncoder, order: Ints | None, strength: float | None, seed: int
+) -> tuple[Outcomes, str]:
+    """The outcomes of a saved and loaded copy, and the name of the layer with noise; "" without noise."""
+    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder, guard_process_state():
+        copy, layer = model.artifact.load(model.device), ""
+        if strength is not None:
+            layer = damage_largest_matrix_(copy.network, strength=strength, seed=seed)
+        copy.save(Path(folder))
+        artifact = Artifact(Entry(Path(folder), model.artifact.manifest, from_store=False))
+        return predict_outcomes(replace(model, artifact=artifact), encoder, order=order), layer
 
 
 def plant_fault(

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimgate.cli.parser import add_model, add_store, choose_store_root
+
+if TYPE_CHECKING:
+    from slimgate.cli.export.forms import Written
 
 DESCRIPTION = """\
 Writes a model of a run as a folder that loads without slimgate: weights or graph, tokenizer, config.json with
@@ -46,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.folder import Export, check_free, write_export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
-    from slimgate.cli.export.snippets import PLAIN, describe_servers, find_layout
+    from slimgate.cli.export.snippets import describe_servers, find_layout
     from slimgate.cli.export.stored import (
         describe_changed_suite,
         find_artifact,
@@ -90,12 +94,15 @@ def run(options: argparse.Namespace) -> int:
     except OtherAnswers as error:
         write_lines(sys.stderr, [f"slimgate export: {error}"])
         return 1
-    layout = find_layout(written)
-    file_format = written.form if layout in (None, PLAIN) else written.layout
-    message = (
-        f"{options.folder.as_posix()}: wrote {model.name} in the format {file_format}; README.md there shows "
-        "how to load it"
-    )
-    servers = describe_servers(layout)
-    write_lines(sys.stdout, filter(None, (message, comparison, servers)))
+    message = _describe_folder(options.folder, model.name, written)
+    write_lines(sys.stdout, filter(None, (message, comparison, describe_servers(find_layout(written)))))
     return 0
+
+
+def _describe_folder(folder: Path, name: str, written: Written) -> str:
+    from slimgate.cli.export.snippets import PLAIN, find_layout
+
+    file_format = written.form if find_layout(written) in (None, PLAIN) else written.layout
+    return (
+        f"{folder.as_posix()}: wrote {name} in the format {file_format}; README.md there shows how to load it"
+    )

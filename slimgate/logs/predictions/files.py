@@ -178,15 +178,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     """The predictions of a file. Raises SuiteError if there is no file, DataError for errors in it."""
     file = _make_row_file(path)
     shown = str(path)
-    try:
-        read = {"jsonl": read_jsonl, "parquet": _read_parquet}.get(file.format, _read_csv)
-        columns, texts, numbers, digests, stated = read(file, names)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
-        ragged = _RAGGED.search(str(error)) if path.is_file() else None
-        if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
-            raise DataError(f"{shown}: {line}") from error
-        message = to_one_line(error)
-        raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
+    columns, texts, numbers, digests, stated = _read_columns(path, file, names)
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
     flat = {
@@ -216,6 +208,19 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         label_set=None if stated is None else stated.label_set,
         positive=None if stated is None else stated.positive,
     )
+
+
+def _read_columns(path: Path, file: RowFile, names: ColumnNames) -> FileColumns:
+    """Reads a file in its format. Raises DataError if that is impossible."""
+    try:
+        read = {"jsonl": read_jsonl, "parquet": _read_parquet}.get(file.format, _read_csv)
+        return read(file, names)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
+        ragged = _RAGGED.search(str(error)) if path.is_file() else None
+        if ragged is not None and (line := _describe_ragged_line(path, *ragged.groups())):
+            raise DataError(f"{path}: {line}") from error
+        message = to_one_line(error)
+        raise DataError(f"{path} cannot be read as {file.format}: {message[:300]}") from error
 
 
 def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> str | None:

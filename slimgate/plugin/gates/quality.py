@@ -75,11 +75,7 @@ def test_quality(
     if metric not in suite.teacher_budgets.quality:
         report_result(GateResult(QUALITY, TEACHER, metric, _describe_teacher(judged, teacher)))
     actions = list_actions(budgets, suite.measure.on_inconclusive)
-    among = None
-    if budgets and variant.variant.gated:
-        # Among how many gated variants with a budget on this metric the user chooses the best.
-        gated = [name for name, suite_variant in suite.variants.items() if suite_variant.gated]
-        among = sum(metric in suite.budgets[name].quality for name in gated)
+    among = _count_candidates(suite, metric) if budgets and variant.variant.gated else None
     facts = make_quality_facts(judged, line, actions, measured=format_now(), among=among)
     facts = facts.replace(
         builds=describe_builds(suite, rebuilt, loaded_metric, judged),
@@ -88,6 +84,13 @@ def test_quality(
     )
     report_result(GateResult(QUALITY, variant.name, metric, facts))
     conclude(variant, facts)
+
+
+def _count_candidates(suite: Suite, metric: str) -> int:
+    """The gated variants with a budget on this metric, among which the user chooses the best."""
+    return sum(
+        variant.gated and metric in suite.budgets[name].quality for name, variant in suite.variants.items()
+    )
 
 
 def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_result: Report) -> None:

@@ -324,27 +324,32 @@ def list_slice_changes(
             better_up = _find_recorded_direction(key.metric, old[0], new[0])
         else:
             better_up = metric.higher_is_better
-        lost = was.value - now.value if better_up else now.value - was.value
-        changes.append(
-            SliceChange(
-                metric=key.metric,
-                column=key.column,
-                value=key.value,
-                rows=now.rows,
-                old=was.value,
-                new=now.value,
-                drop_points=None if better_up is None else 100 * lost,
-                interval=test and test.interval,
-                method=test and test.method,
-                n=test and test.n,
-                old_drop=was.drop,
-                new_drop=now.drop,
-                p_holm=test and test.p_holm,
-            )
-        )
+        changes.append(_describe_slice_change(key, was, now, test, better_up=better_up))
     return sorted(
         changes,
         key=lambda change: (1.0 if change.p_holm is None else change.p_holm, -(change.drop_points or 0)),
+    )
+
+
+def _describe_slice_change(
+    key: SliceName, was: _SliceValues, now: _SliceValues, test: SliceFacts | None, *, better_up: bool | None
+) -> SliceChange:
+    """better_up: whether a higher value is better; None if that is unknown."""
+    lost = was.value - now.value if better_up else now.value - was.value
+    return SliceChange(
+        metric=key.metric,
+        column=key.column,
+        value=key.value,
+        rows=now.rows,
+        old=was.value,
+        new=now.value,
+        drop_points=None if better_up is None else 100 * lost,
+        interval=test and test.interval,
+        method=test and test.method,
+        n=test and test.n,
+        old_drop=was.drop,
+        new_drop=now.drop,
+        p_holm=test and test.p_holm,
     )
 
 

@@ -6,14 +6,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, MissingExtra, to_one_line
 from slimgate.run.cluster.tasks import OPTION, Needs
+
+if TYPE_CHECKING:
+    import psutil
 
 ADDRESS = "--slimgate-ray-address"
 # How long an address may take to answer, and processes of our own cluster to end.
@@ -47,27 +50,28 @@ def connect(address: str | None) -> Iterator[Any]:
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
-        except Exception as error:  # Ray raises what it likes: ConnectionError, RuntimeError, ValueError
+        except Exception as error:  # Ray raises many types: ConnectionError, RuntimeError, ValueError
             ray.shutdown()
-            reason = to_one_line(error)
-            where = "a cluster of this machine's own" if address is None else f"{ADDRESS} {address}"
-            hint = (
-                ""
-                if address is None
-                else "; one that asks for a token wants RAY_AUTH_MODE=token, and its token, here"
-            )
-            raise BuildError(f"{where}: Ray cannot be reached: {reason}{hint}") from error
+            where, hint = "a cluster of this machine's own", ""
+            if address is not None:
+                where = f"{ADDRESS} {address}"
+                hint = "; one that asks for a token wants RAY_AUTH_MODE=token, and its token, here"
+            raise BuildError(f"{where}: Ray cannot be reached: {to_one_line(error)}{hint}") from error
         try:
             yield ray
         finally:
             ray_processes = set(_list_processes()) - processes_before
             ray.shutdown()
-            # Processes of Ray that still run would disturb the next timing.
-            import psutil
+            _end_processes(ray_processes)
 
-            for process in psutil.wait_procs(ray_processes, timeout=PATIENCE)[1]:
-                with suppress(psutil.Error):
-                    process.kill()
+
+def _end_processes(processes: Collection[psutil.Process]) -> None:
+    """Waits for processes of Ray to end, and kills the rest: they would disturb the next timing."""
+    import psutil
+
+    for process in psutil.wait_procs(processes, timeout=PATIENCE)[1]:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def list_machines(ray: ModuleType) -> dict[str, dict[str, float]]:

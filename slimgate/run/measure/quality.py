@@ -140,12 +140,7 @@ def make_outcomes(
         seconds = round(time.perf_counter() - start, 3)
         if is_teacher:  # before anything is stored, so that the next run sends the failed requests again
             check_answered(outcomes)
-        try:
-            contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
-            check_task(suite.setup.task, model.rows.task)
-        except DataError as error:
-            partial_file.unlink(missing_ok=True)  # the version of these answers is unknown
-            raise MeasureError(str(error)) from error
+        _check_unchanged(model, partial_file)
         write_outcomes(outcomes, folder / FILE)
         partial_file.unlink(missing_ok=True)
         facts: Json = {
@@ -163,6 +158,19 @@ def make_outcomes(
     if is_teacher:
         check_answered(outcomes)
     return outcomes, entry
+
+
+def _check_unchanged(model: AnsweringModel, partial_file: Path) -> None:
+    """Raises MeasureError if files of the server or of the task changed while the model answered."""
+    suite = model.suite
+    try:
+        contents.check_server(
+            model.runtime.params, suite.path.parent, read_served_files(model.artifact.folder)
+        )
+        check_task(suite.setup.task, model.rows.task)
+    except DataError as error:
+        partial_file.unlink(missing_ok=True)  # the version of these answers is unknown
+        raise MeasureError(str(error)) from error
 
 
 def list_answering_modules(model: AnsweringModel) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ Sources: Xia et al. 2022, "Structured pruning learns compact and accurate models
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
+    from slimgate.steps.prune._sublayer_gates import SublayerGates
 
 
 class Params(GradualParams):
@@ -59,39 +61,14 @@ class CofiPrune(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without the parts that its gates closed."""
         from slimgate.models.linear_layers import find_linear_layers
-        from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
-        from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_, with_gates
-        from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
-        from slimgate.steps.training.trainer import Attached, train
+        from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_
 
-        student, teacher, targets = load_student_and_teacher(model, context)
         before = model.measure_size()["parameters"]
         find_linear_layers(model)  # Conv1D layers become nn.Linear
         gates = make_gates(model.network)
-        target = Target(gates).to(context.device)
-        schedule = CofiSchedule(
-            gates, target, params, ratio=params.pruning_ratio, multiple_of=params.multiple_of
-        )
-        distillation = DistillationLoss(student, teacher, params, context, targets=targets)
-        weight = params.layer_weight
-        layers = LayerLoss(student, teacher, gates, weight) if weight else None
-        loss = CofiLoss(distillation, target, schedule, layers)
-        with with_gates(model.network, gates):
-            train(
-                model,
-                (student.encoded, targets),
-                params,
-                context,
-                loss=loss,
-                hooks=[schedule],
-                attached=Attached(target, params.gates_learning_rate),
-            )
-            schedule.settle()
+        _train_with_gates_(model, gates, params, context)
         remove_closed_parts_(model, gates)
         context.log.update(
-            loss_parts={**distillation.compute_mean_parts(), **loss.compute_mean_parts()},
-            expected_ratio=round(schedule.expected, 4),
-            pruning_ratio=round(schedule.reached or 0.0, 4),
             parameters_before=before,
             parameters_after=model.measure_size()["parameters"],
             **_list_shapes(model),
@@ -108,6 +85,40 @@ class CofiPrune(Step[Params]):
 
 
 step = CofiPrune()
+
+
+def _train_with_gates_(
+    model: TorchModel, gates: Sequence[SublayerGates], params: Params, context: BuildContext
+) -> None:
+    """Trains the network and its gates together, then closes the gates for good."""
+    from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
+    from slimgate.steps.prune._sublayer_gates import with_gates
+    from slimgate.steps.training.distillation import DistillationLoss, load_student_and_teacher
+    from slimgate.steps.training.trainer import Attached, train
+
+    student, teacher, targets = load_student_and_teacher(model, context)
+    target = Target(gates).to(context.device)
+    schedule = CofiSchedule(gates, target, params, ratio=params.pruning_ratio, multiple_of=params.multiple_of)
+    distillation = DistillationLoss(student, teacher, params, context, targets=targets)
+    weight = params.layer_weight
+    layers = LayerLoss(student, teacher, gates, weight) if weight else None
+    loss = CofiLoss(distillation, target, schedule, layers)
+    with with_gates(model.network, gates):
+        train(
+            model,
+            (student.encoded, targets),
+            params,
+            context,
+            loss=loss,
+            hooks=[schedule],
+            attached=Attached(target, params.gates_learning_rate),
+        )
+        schedule.settle()
+    context.log.update(
+        loss_parts={**distillation.compute_mean_parts(), **loss.compute_mean_parts()},
+        expected_ratio=round(schedule.expected, 4),
+        pruning_ratio=round(schedule.reached or 0.0, 4),
+    )
 
 
 def _list_shapes(model: TorchModel) -> dict[str, list[int]]:

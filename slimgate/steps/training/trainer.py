@@ -28,6 +28,8 @@ from slimgate.steps.training.params import TrainingParams
 from slimgate.tasks.parts.objectives import Labelled, Objective, encode_labelled_rows
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from slimgate.models.torch_model import TorchModel
 
 
@@ -172,7 +174,6 @@ def train(
     selection = encode_labelled_rows(model, "selection", context)
     epochs = EpochTracker(model, selection, context, hooks, keep_best=params.keep_best)
     workers = Workers.join(params.processes, epochs.objective)
-    use_cache = getattr(model.config, "use_cache", None)
     padding = Padding()
     with (
         isolated_seed(context.seed),
@@ -180,6 +181,7 @@ def train(
             model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers
         ) as trained,
         _with_attached(model.network, attached),
+        _keep_cache_setting(model.config),
     ):
         trainer = _Trainer(
             loss=loss or make_label_loss(epochs.objective),
@@ -194,8 +196,6 @@ def train(
         epochs.losses = trainer.losses
         trainer.train_network(params, context)
     model.network.to(context.device).eval()
-    if use_cache is not None:
-        model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved like that
     epochs.restore_best()
     context.log.update(
         precision=precision,
@@ -244,6 +244,15 @@ def _with_attached(network: nn.Module, attached: Attached | None) -> Iterator[No
     finally:
         if attached is not None:
             delattr(network, ATTACHED)
+
+
+@contextmanager
+def _keep_cache_setting(config: PreTrainedConfig) -> Iterator[None]:
+    """Restores use_cache, which Trainer turns off; it would be saved like that."""
+    use_cache = getattr(config, "use_cache", None)
+    yield
+    if use_cache is not None:
+        config.use_cache = use_cache
 
 
 @dataclass

@@ -86,6 +86,11 @@ def _make_visible(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def cut_end(text: str, longest: int) -> str:
+    """A text of at most `longest` characters; the end of a longer one is replaced by an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _cut_text(text: str, longest: int) -> str:
     excess = len(text) - longest
     return text if excess <= 0 else f"{text[:longest]} … ({excess:,} more characters)"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from slimgate._system.number_text import format_points
+from slimgate._system.number_text import format_percent, format_points
 from slimgate.cli.parser import parse_points
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _format_plan(planned: Plan, analyses: int, *, two_sided: bool) -> list[str]:
     head = (
         f"{planned.rows:,} rows {can} decide a budget of {sign}{format_points(100 * planned.margin)} "
         f"if {100 * planned.flip_rate:g} % of the samples change: "
-        f"an equal model passes {_format_percent(planned.equal.passes)} of the time."
+        f"an equal model passes {format_percent(planned.equal.passes)} of the time."
     )
     if planned.margin * planned.rows < 1:
         head += " The budget is less than one sample."
@@ -115,11 +115,11 @@ def _format_plan(planned: Plan, analyses: int, *, two_sided: bool) -> list[str]:
 def _make_row(name: str, shares: VerdictShares, analyses: int) -> dict[str, str]:
     return {
         "a model that": name,
-        "PASS": _format_percent(shares.passes),
-        "FAIL": _format_percent(shares.fails),
-        "INCONCLUSIVE": _format_percent(shares.undecided),
+        "PASS": format_percent(shares.passes),
+        "FAIL": format_percent(shares.fails),
+        "INCONCLUSIVE": format_percent(shares.undecided),
         **({"rows until then, mean": f"{shares.rows:,.0f}"} if analyses > 1 else {}),
-        "a constant threshold passes it": _format_percent(shares.point_passes),
+        "a constant threshold passes it": format_percent(shares.point_passes),
     }
 
 
@@ -132,7 +132,3 @@ def _format_needed(planned: Plan) -> list[str]:
             "Repeats do not replace rows for changes that are the model's."
         )
     return lines
-
-
-def _format_percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -120,10 +120,10 @@ def _format_table(entries: Sequence[StoredEntry]) -> str:
 
 
 def _format_total(entries: Sequence[StoredEntry]) -> str:
-    from slimgate._system.number_text import format_megabytes
+    from slimgate._system.number_text import format_count, format_megabytes
 
-    noun = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {noun}, {format_megabytes(sum(entry.bytes for entry in entries))} MB"
+    size = format_megabytes(sum(entry.bytes for entry in entries))
+    return f"{format_count(len(entries), 'entry', 'entries')}, {size} MB"
 
 
 def _verify(entries: Sequence[StoredEntry]) -> int:

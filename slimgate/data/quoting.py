@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from slimgate._system.escape import cut_end
 from slimgate.data.parts import collapse_text
 from slimgate.plugins.rows import Rows
 
@@ -46,5 +47,4 @@ def _join_shortened(texts: Sequence[str]) -> str:
 
 def shorten(text: str, longest: int) -> str:
     """The text with white space collapsed; if it is too long, it is cut and ends with an ellipsis."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return cut_end(" ".join(text.split()), longest)

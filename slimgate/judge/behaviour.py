@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate._system.escape import cut_end
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.answer_figures import (
     MOST_CLASSES_OF_A_MATRIX,
@@ -297,17 +298,13 @@ def _make_answer_fields(who: str, outcomes: Outcomes, row: np.int64) -> dict[str
     who: "teacher" or "variant".
     """
     if not isinstance(outcomes, ClassOutcomes):
-        return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
+        answers = outcomes.answers
+        return {who: None if answers is None else cut_end(str(answers[row]), _LONGEST_ANSWER)}
     confidences = compute_confidences(outcomes)
     return {
         who: outcomes.classes[outcomes.predictions[row]],
         f"{who}_confidence": None if confidences is None else float(confidences[row]),
     }
-
-
-def _shorten(answer: str) -> str:
-    """A record quotes the beginning of a long answer."""
-    return answer if len(answer) <= _LONGEST_ANSWER else answer[: _LONGEST_ANSWER - 1] + "…"
 
 
 def _make_confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import isclose
 from typing import Protocol
 
 from slimgate.results.base import BudgetFacts, Verdict
@@ -39,6 +40,11 @@ def choose_verdict(*, inside: bool, outside: bool) -> Verdict:
     if inside:
         return Verdict.PASS
     return Verdict.FAIL if outside else Verdict.INCONCLUSIVE
+
+
+def is_at_limit(value: float, limit: float) -> bool:
+    """Whether a value equals a limit up to rounding, so that no number of rows shows on which side it is."""
+    return isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12)
 
 
 class StatedBudget(Protocol):

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, hypot, isclose, sqrt
+from math import ceil, hypot, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, PairedValues, find_smallest_level
-from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
+from slimgate.judge.decision import ALPHA, POWER_FACTOR, is_at_limit, t_quantile
 from slimgate.judge.evidence import pair_values
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric, compute_value
@@ -149,7 +149,7 @@ class OverBuilds(PairedByInterval):
         stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
         value = self.compute_value(contrast)
-        if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+        if is_at_limit(value, limit):
             return BuildsNeeded(None, None)
         below, above = self._compute_reach_of_rows(contrast, ALPHA)
         of_rows = (above if value < limit else below) ** 2

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, hypot, isclose, sqrt
+from math import ceil, hypot, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from slimgate.judge.contrast import Contrast, Interval, PairedByInterval, find_smallest_level
-from slimgate.judge.decision import ALPHA, POWER_FACTOR, t_quantile
+from slimgate.judge.decision import ALPHA, POWER_FACTOR, is_at_limit, t_quantile
 from slimgate.judge.mean_bound import UnitLosses
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.outcomes import Floats, Ints
@@ -170,7 +170,7 @@ class OverRuns(PairedByInterval):
         """
         losses = self.rows.compute_losses(contrast)
         value = losses.mean
-        if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+        if is_at_limit(value, limit):
             return RunsNeeded(None, None)
         low, high = losses.compute_interval()
         samples_squared = ((high - value) if value < limit else (value - low)) ** 2

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, exp, inf, isclose, log, log1p, sqrt
+from math import ceil, exp, inf, log, log1p, sqrt
 
-from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
+from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, is_at_limit, z_quantile
 from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
@@ -86,7 +86,7 @@ def find_two_sided_stretch(drop: float, margin: float) -> float | None:
     from slimgate._system.special_functions import ndtr
 
     near, far = margin - abs(drop), margin + abs(drop)
-    if isclose(abs(drop), margin, rel_tol=1e-9, abs_tol=1e-12):
+    if is_at_limit(abs(drop), margin):
         return None
     one_sided = Z_ALPHA + Z_POWER
     if near < 0:
@@ -112,7 +112,7 @@ def find_copies_until(p_value: Callable[[float], float], value: float, limit: fl
     decides when the p-value is ALPHA or less. None if value and limit are equal, or if even a million times
     the rows would not decide.
     """
-    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+    if is_at_limit(value, limit):
         return None
     low, high = 0.0, log(_MOST_COPIES)
     if p_value(_MOST_COPIES) > ALPHA:
@@ -146,6 +146,6 @@ def find_copies_from_interval(value: float, bound: float, limit: float) -> float
 
     bound: the end of the interval on the limit's side.
     """
-    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+    if is_at_limit(value, limit):
         return None
     return max(1.0, ((bound - value) * (Z_ALPHA + Z_POWER) / Z_ALPHA / (limit - value)) ** 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate._system.number_text import format_count
 from slimgate.budgets.registry import is_in_points
 from slimgate.errors import list_names
 from slimgate.judge.message import format_message
@@ -29,8 +30,7 @@ def format_comparison(name: str, comparison: Comparison) -> str:
     """The verdict's line, compared with the base's own noise if that is known."""
     line = format_message(name, comparison.judged)
     if comparison.counts.missing:
-        count = comparison.counts.missing
-        samples = "1 sample has" if count == 1 else f"{count:,} samples have"
+        samples = format_count(comparison.counts.missing, "sample has", "samples have")
         line += f" ({samples} no score in one log or both: --missing)"
     noise = comparison.noise
     if noise is None:

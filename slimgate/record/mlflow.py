@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from slimgate._system.digests import digest_json, file_sha256
+from slimgate._system.escape import cut_end
 from slimgate._system.requirements import import_extra
 from slimgate.errors import DataError, to_one_line
 from slimgate.record.files import StoredRecord
@@ -234,8 +235,4 @@ def _make_path(line: Line) -> str:
 
 def _shorten_values(values: Mapping[str, str | None]) -> dict[str, str]:
     """The params or tags that are not None, cut to the length that MLflow accepts."""
-    return {
-        name: text if len(text) <= _MAX_TEXT_CHARACTERS else text[: _MAX_TEXT_CHARACTERS - 1] + "…"
-        for name, text in values.items()
-        if text is not None
-    }
+    return {name: cut_end(text, _MAX_TEXT_CHARACTERS) for name, text in values.items() if text is not None}

@@ -29,7 +29,12 @@ from slimgate.record.comparing import (
     SliceChange,
 )
 from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes, format_weaker_gate
-from slimgate.report.figures import describe_speedup, format_compression, format_with_bounds
+from slimgate.report.figures import (
+    describe_speedup,
+    format_compression,
+    format_turned_rows,
+    format_with_bounds,
+)
 from slimgate.report.separation import format_separation
 from slimgate.report.status import describe_workload
 from slimgate.report.tables import (
@@ -78,7 +83,11 @@ def make_metric_change_table(comparison: Comparison, models: Sequence[ModelChang
             "the new one is",
             [_describe_metric(change) for _, change in changes],
         ),
-        Column("right to wrong / back", [_format_turned_rows(change) for _, change in changes], right=True),
+        Column(
+            "right to wrong / back",
+            [format_turned_rows(change.right_to_wrong, change.wrong_to_right) for _, change in changes],
+            right=True,
+        ),
         Column(
             f"behind its {comparison.original}, old → new",
             [_format_teacher_drops(change) for _, change in changes],
@@ -229,12 +238,6 @@ def _format_bounds(interval: tuple[float, float] | None) -> str:
     return f" [{format_fixed(interval[0], 1)}, {format_fixed(interval[1], 1)}]" if interval else ""
 
 
-def _format_turned_rows(change: Moved) -> str:
-    if change.right_to_wrong is None:
-        return MISSING
-    return f"{format_int(change.right_to_wrong)} / {format_int(change.wrong_to_right)}"
-
-
 def _format_teacher_drops(change: MetricChange) -> str:
     if change.old_drop is None or change.new_drop is None:
         return MISSING
@@ -364,26 +367,24 @@ def _list_budget_counts(comparison: Comparison) -> Iterator[str]:
         for verdict in comparison.verdicts
     )
     if stopped := len(passed) - unmeasured:
-        words = "budget held and does" if stopped == 1 else "budgets held and do"
-        yield f"{format_int(stopped)} {words} not hold now"
+        yield f"{format_count(stopped, 'budget held and does', 'budgets held and do')} not hold now"
     elif not (unmeasured or warned):
         yield "no budget that held has stopped holding"
     if warned:
-        were = "budget held and is" if warned == 1 else "budgets held and are"
-        yield f"{format_int(warned)} {were} undecided now (a warning, or a stricter limit)"
+        were = format_count(warned, "budget held and is", "budgets held and are")
+        yield f"{were} undecided now (a warning, or a stricter limit)"
     if unmeasured:
-        were = "budget that held was" if unmeasured == 1 else "budgets that held were"
-        yield f"{format_int(unmeasured)} {were} not measured"
+        yield f"{format_count(unmeasured, 'budget that held was', 'budgets that held were')} not measured"
     if undecided := len(comparison.regressed) - len(passed):
-        were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
-        yield f"{format_int(undecided)} {were} now"
+        words = "budget was undecided and fails", "budgets were undecided and fail"
+        yield f"{format_count(undecided, *words)} now"
     if comparison.fell:
         yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} got worse"
     if gone := len(comparison.gates_gone):
         yield f"{format_int(gone)} gated {comparison.other}{' is' if gone == 1 else 's are'} gone"
     if loosened:
         without = f", {format_int(unexplained)} of them without a reason" if unexplained else ""
-        yield f"{format_int(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"
+        yield f"{format_count(loosened, 'budget', 'budgets')} got looser{without}"
 
 
 def _list_variants(comparison: Comparison) -> str:

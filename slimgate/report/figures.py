@@ -149,6 +149,13 @@ def format_metric_value(value: float | None) -> str:
     return format_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
+def format_turned_rows(right_to_wrong: int | None, wrong_to_right: int | None) -> str:
+    """`12 / 3`: the rows from right to wrong, and those from wrong to right."""
+    if right_to_wrong is None:
+        return MISSING
+    return f"{format_int(right_to_wrong)} / {format_int(wrong_to_right)}"
+
+
 def format_limits(budgets: Sequence[Limited]) -> str:
     """`2, floor 0.8`, `±1` for a limit on both sides; a dash without a budget."""
     return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or MISSING

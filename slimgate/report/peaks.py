@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import format_significant
+from slimgate._system.number_text import format_count, format_significant
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import RATE_WORDS, Machine, Rates
 from slimgate.report.status import describe_workload, list_models
@@ -38,7 +38,7 @@ def list_rate_lines(machine: Machine) -> Iterator[str]:
     if every is not None:
         alone = f"; one thread: {_format_rates(single)}" if single is not None and every.threads > 1 else ""
         by = f" (int8 by {escape(rates.int8_by)})" if rates.int8_by else ""
-        threads = "1 thread" if every.threads == 1 else f"{every.threads} threads"
+        threads = format_count(every.threads, "thread", "threads")
         yield f"measured peaks{by}, {threads}: {_format_rates(every)}{alone}"
     yield from (f"of the measured peaks: {escape(note)}" for note in rates.notes)
 

@@ -5,19 +5,20 @@ matplotlib is an extra; without it there are no plots, and the report does not m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from slimgate._system.escape import cut_end
 from slimgate._system.number_text import MEGABYTE
 from slimgate.budgets.registry import is_in_points, is_two_sided_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, list_tradeoffs, select_changed_cells
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, list_courses
 from slimgate.report.page.budgets import ModelBudget, rank_budgets
+from slimgate.report.page.charts import name_series
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.status import (
     describe_workload,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-_NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
 # Points closer than this share of the plot would have their names over each other.
 _NEAR = 0.05
@@ -140,7 +140,7 @@ def draw_budgets(record: RunRecord, folder: Path) -> Path | None:
 
 def _format_label(line: ModelBudget) -> str:
     text = f"{line.model}: {line.budget.name}, {line.budget.measured}".replace("\\", "")
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+    return cut_end(text, _LONGEST_LABEL)
 
 
 def _list_points_by_size(record: RunRecord, metric: str) -> Iterator[Point]:
@@ -220,12 +220,6 @@ def _draw_limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]
         for side in (-1, 1) if is_two_sided_kind(kind) else (1,):
             end = teacher + side * common * _compute_change_per_drop(record, metric)
             axes.axhline(end, color="grey", linewidth=1, linestyle="--")
-
-
-def name_series(name: str) -> str:
-    """`gptq-#` for gptq-4; a name without a number stays the same."""
-    match = _NUMBERED.fullmatch(name)
-    return name if match is None else f"{match[1]}-#{match[3] or ''}"
 
 
 def _group_series(points: list[Point]) -> list[list[Point]]:
@@ -324,7 +318,7 @@ def _draw_confusion_panel(
 
 
 def _draw_labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
-    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
+    shown = [cut_end(name, 16) for name in names]
     axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
     axes.set_yticks(range(len(names)), shown if left else [""] * len(names), fontsize=6)
 

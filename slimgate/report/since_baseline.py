@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, format_int
+from slimgate._system.number_text import MISSING
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.judge.message import format_cap
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import format_drop, format_metric_value
+from slimgate.report.figures import format_drop, format_metric_value, format_turned_rows
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.quality import SinceFacts
@@ -52,7 +52,11 @@ def make_since_table(record: RunRecord) -> str:
             right=True,
         ),
         Column("drop since then", [_format_since_drop(facts) for _, _, facts in results], right=True),
-        Column("right to wrong / back", [_format_flips(facts) for _, _, facts in results], right=True),
+        Column(
+            "right to wrong / back",
+            [format_turned_rows(facts.right_to_wrong, facts.wrong_to_right) for _, _, facts in results],
+            right=True,
+        ),
         Column("budget", [_format_since_budgets(facts) for _, _, facts in results]),
         Column("verdict", [_format_since_verdict(model, facts) for model, _, facts in results]),
     ]
@@ -69,12 +73,6 @@ def _format_since_drop(facts: SinceFacts) -> str:
     limits = list_point_limits(facts.budgets)
     drop = format_drop(facts.drop_points, facts.interval, limits, unit=facts.unit)
     return drop + format_cap(facts.budgets)
-
-
-def _format_flips(facts: SinceFacts) -> str:
-    if facts.right_to_wrong is None:
-        return MISSING
-    return f"{format_int(facts.right_to_wrong)} / {format_int(facts.wrong_to_right)}"
 
 
 def _format_since_budgets(facts: SinceFacts) -> str:

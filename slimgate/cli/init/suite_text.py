@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.escape import cut_end
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.number_text import format_percent
 from slimgate._system.toml import format_toml_key, format_toml_value
@@ -66,7 +67,7 @@ def format_suite(draft: Draft, folder: Path) -> str:
 def format_text(text: str) -> str:
     """Text of a user's rows in a comment: on one line, control characters shown."""
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+    return cut_end(shown, 60)
 
 
 def _format_suite_head(draft: Draft) -> Iterator[str]:

@@ -8,6 +8,7 @@ from math import log
 from operator import ne
 from typing import Any
 
+from slimgate._system.escape import cut_end
 from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.plugins.base import Json
@@ -189,7 +190,7 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
         names = ", ".join(SETTING_WORDS.get(item, item) for item in old if item not in (new or ()))
         return f"settings that were compared are not in both logs now: {names}"
     if key == _DIFFERENCES:
-        more = "; ".join(_cut(item) for item in new or () if item not in old)
+        more = "; ".join(cut_end(item, _MAX_CHARACTERS) for item in new or () if item not in old)
         return f"the logs of base and target differ in more than before, and allow accepts it: {more}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
@@ -198,11 +199,8 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
 
 def format_setting(value: object) -> str:
     """The value of a setting as JSON; only its beginning if it is long."""
-    return _cut("not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
+    shown = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
+    return cut_end(shown, _MAX_CHARACTERS)
 
 
 _LOAD_MODEL = "load_model"

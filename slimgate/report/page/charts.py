@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,6 @@ from slimgate.report.figures import (
 from slimgate.report.history import find_metric_value, list_gated_metrics, list_model_names
 from slimgate.report.page.drawing import select_drop_limits
 from slimgate.report.page.embedding import round_number
-from slimgate.report.plots import name_series
 from slimgate.report.status import (
     describe_workload,
     find_median_ms,
@@ -39,6 +39,7 @@ from slimgate.results.quality import QualityFacts
 
 # This many different values make a curve.
 _CURVE = 3
+_NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 
 
 def make_chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
@@ -187,3 +188,9 @@ def _find_shared_limit(record: RunRecord, metric: str) -> float | None:
         for limit in select_drop_limits(model.quality[metric])
     }
     return limits.pop() if len(limits) == 1 else None
+
+
+def name_series(name: str) -> str:
+    """`gptq-#` for gptq-4; a name without a number stays the same."""
+    match = _NUMBERED.fullmatch(name)
+    return name if match is None else f"{match[1]}-#{match[3] or ''}"

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+# Seconds between the signal that stops a server and SIGKILL.
 GRACE = 15.0
 _GUARD = Path(__file__).with_name("server_guard.py")
 _LAST_BYTES = 20_000
@@ -33,12 +34,11 @@ class ChildServer:
         log: Path,
         stop: signal.Signals = signal.SIGTERM,
         environment: Mapping[str, str] | None = None,
-        grace: float = GRACE,
     ) -> None:
-        """environment: variables that differ from this process's. grace: seconds between stop and SIGKILL."""
-        self.log, self._grace = log, grace
+        """environment: variables that differ from this process's."""
+        self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = [str(os.getpid()), str(int(stop)), str(grace), *command]
+        arguments = [str(os.getpid()), str(int(stop)), str(GRACE), *command]
         with log.open("wb") as written:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARD), *arguments],
@@ -73,7 +73,7 @@ class ChildServer:
         if self._guard.poll() is None:
             self._guard.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._guard.wait(self._grace + 5)
+                self._guard.wait(GRACE + 5)
         if self._guard.poll() is None or self._guard.returncode < 0:  # the guard did not end it
             self._guard.kill()
             self._guard.wait()

@@ -115,9 +115,9 @@ def describe_entry(entry: StoredEntry, artifacts: Mapping[str, str]) -> str:
     return f"{rows} rows" if rows else ""
 
 
-def compute_age_seconds(entry: StoredEntry, now: float | None = None) -> float:
+def compute_age_seconds(entry: StoredEntry) -> float:
     """Seconds since the last use of an entry; 0 if the clock was set back meanwhile."""
-    return max(0.0, (time.time() if now is None else now) - entry.last_use)
+    return max(0.0, time.time() - entry.last_use)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ Readiness = Literal["ready", "other labels", "headless", "fresh"]
 # The share of unknown tokens from which a row is unreadable, as in run/measure/quality.py, which imports more
 # than this command needs.
 UNREADABLE = 0.2
+_MOST_COUNTED_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,10 @@ class TokenCounts:
     unreadable: float = 0.0
 
 
-def count_tokens(
-    model: ModelSettings, table: pa.Table, columns: tuple[str, ...], *, rows: int = 2000
-) -> TokenCounts:
+def count_tokens(model: ModelSettings, table: pa.Table, columns: tuple[str, ...]) -> TokenCounts:
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
-    positions = np.linspace(0, table.num_rows - 1, min(rows, table.num_rows)).astype(int)
+    positions = np.linspace(0, table.num_rows - 1, min(_MOST_COUNTED_ROWS, table.num_rows)).astype(int)
     texts = join_texts(table.take(positions), columns)
     tokenizer = None if model.fresh else _read_tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:

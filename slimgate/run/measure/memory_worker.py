@@ -53,12 +53,12 @@ def read_resident_bytes(status: Path = STATUS) -> int | None:
     return None if resident is None else 1024 * resident
 
 
-def read_children(name: str, processes: Path = Path("/proc")) -> int:
+def read_children(name: str) -> int:
     """The sum of a line of /proc/PID/status over all processes that this one has started, in bytes.
 
     A runtime may compute in another process, such as a server. On systems other than Linux, it is 0.
     """
-    parents = {file: read_status("PPid", file) for file in processes.glob("[0-9]*/status")}
+    parents = {file: read_status("PPid", file) for file in Path("/proc").glob("[0-9]*/status")}
     started, total = {os.getpid()}, 0
     while children := {file for file, parent in parents.items() if parent in started}:
         started = {int(file.parent.name) for file in children}

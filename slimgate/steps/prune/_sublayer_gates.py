@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 TEMPERATURE = 2 / 3
+_OPEN = 2.5  # log_alpha of a new gate
 LOW, HIGH = -0.1, 1.1  # the interval that a gate is stretched to before it is clipped to [0, 1]
 Modules = dict[str, nn.Module]
 
@@ -39,15 +40,15 @@ Modules = dict[str, nn.Module]
 class HardConcrete(nn.Module):
     """A vector of gates. In training `draw` draws new values; in evaluation they are the medians.
 
-    log_alpha: (size,); a gate starts open if it is above 2.4. fixed: (size,) once the gates are decided.
+    log_alpha: (size,); a gate is open if it is above 2.4. fixed: (size,) once the gates are decided.
     """
 
     fixed: Tensor | None
     noise: Tensor | None
 
-    def __init__(self, size: int, *, log_alpha: float = 2.5) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.log_alpha = nn.Parameter(torch.full((size,), log_alpha))
+        self.log_alpha = nn.Parameter(torch.full((size,), _OPEN))
         self.register_buffer("fixed", None, persistent=False)
         self.register_buffer("noise", None, persistent=False)
 

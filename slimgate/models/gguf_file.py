@@ -42,15 +42,14 @@ _PLAIN = frozenset({"F32", "F16", "BF16", "F64"})
 class GgufHeader:
     """Facts of a file about its model. config: a config.json with the entries that check a suite.
 
-    parameters: how many numbers its tensors represent; tensor_bytes: their bytes in the file; pooling: how an
-    encoder's vectors are pooled, "" for a model that predicts tokens.
+    parameters: how many numbers its tensors represent; pooling: how an encoder's vectors are pooled, "" for a
+    model that predicts tokens.
     """
 
     architecture: str
     config: dict[str, Any]
     stored: Quantized
     parameters: int
-    tensor_bytes: int
     pooling: str
 
     @property
@@ -139,7 +138,6 @@ def _read_header(file: Path, _changed: int, _size: int) -> GgufHeader:
         _make_config(reader, architecture),
         _describe_storage(reader),
         parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
-        tensor_bytes=sum(int(tensor.n_bytes) for tensor in reader.tensors),
         pooling=PoolingType(pooling).name.lower() if pooling else "",
     )
 

@@ -279,8 +279,10 @@ def test_samples_that_a_metric_is_not_of_are_never_wrong() -> None:
 def test_answers_that_were_cut_off_are_counted() -> None:
     base = [Row("0", {"em": 1.0}, truncated=True), Row("1", {"em": 1.0}, truncated=True)]
     target = [Row("0", {"em": 1.0}), Row("1", {"em": 1.0}, truncated=True)]
-    counts, _, _ = count_pairs(base, target, Rules())
-    assert counts == Counts(2, truncated_base=2, truncated_target=1)
+    counts, _, differences = count_pairs(base, target, Rules())
+    assert counts == Counts(2)
+    [note] = differences.notes
+    assert "2 answers of the base and 1 of the target were cut off at a limit" in note
 
 
 def test_samples_that_a_growing_log_has_not_run_are_not_missing() -> None:

@@ -31,11 +31,10 @@ _START = 1_000_000
 
 @dataclass
 class RunFiles:
-    """The files of one run. samples: by task. results: the results file and its content; None without one."""
+    """The files of one run. samples: by task. results: the content of the results file; None without one."""
 
     time: str
     samples: dict[str, Path] = field(default_factory=dict)
-    results_file: Path | None = None
     results: JsonObject | None = None
 
     @property
@@ -76,7 +75,7 @@ def find_file_run(file: Path) -> RunFiles:
     nearby = file.with_name(name)
     run = RunFiles(match["time"] if match else "")
     if nearby.is_file() and (match or is_results(nearby)):
-        run.results_file, run.results = nearby, read_object(nearby)
+        run.results = read_object(nearby)
         if not match:  # only the check for two files of a task is needed
             _add_old_samples(RunFiles(""), file.parent, run.results)
     task = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
@@ -101,11 +100,11 @@ def find_runs(path: Path) -> list[RunFiles]:
         results = _read_results(file)
         if (file.parent, time) in runs or results is not None:
             run = get_run(file.parent, time)
-            run.results_file, run.results = file, results if results is not None else read_object(file)
+            run.results = results if results is not None else read_object(file)
     for file in sorted(path.glob(f"**/{_OLD_RESULTS}")):
         if (results := _read_results(file)) is not None:
             run = get_run(file.parent, "")
-            run.results_file, run.results = file, results
+            run.results = results
             _add_old_samples(run, file.parent, results)
     _check_one_model(path, runs)
     return [*runs.values()]

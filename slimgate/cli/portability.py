@@ -61,10 +61,10 @@ def run(options: argparse.Namespace) -> int:
     failed = [] if holds else ["this processor"]
     for setting in settings:
         other_outcomes = predict_under(suite_run, name, setting)
-        changes, is_kept = _compare_processors(suite_run, name, outcomes, other_outcomes)
+        changes, flips_hold = _compare_processors(suite_run, name, outcomes, other_outcomes)
         lines, holds = _judge_answers(suite_run, name, other_outcomes)
         _print_lines("", setting.name, *changes, *lines)
-        failed += [] if is_kept and holds else [setting.name]
+        failed += [] if flips_hold and holds else [setting.name]
     is_judged = _has_budgets(suite_run, name)
     _print_lines("", _describe_conclusion(name, failed, is_judged=is_judged))
     return 1 if failed or not is_judged else 0

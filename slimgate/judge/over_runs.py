@@ -200,8 +200,8 @@ class OverRuns(PairedByInterval):
             return ceil(self.n * max(samples_alone / room, mixed, 1.0))
 
         rows = rows_needed(None)
-        more = range(max(self.base.runs, self.target.runs) + 1, MOST_RUNS + 1)
-        rows_by_runs = {runs: needed for runs in more if (needed := rows_needed(runs)) is not None}
+        larger_counts = range(max(self.base.runs, self.target.runs) + 1, MOST_RUNS + 1)
+        rows_by_runs = {runs: needed for runs in larger_counts if (needed := rows_needed(runs)) is not None}
         more_runs = next((runs for runs, needed in rows_by_runs.items() if needed <= self.n), None)
         if rows is None and more_runs is None and rows_by_runs:
             more_runs, rows = next(iter(rows_by_runs.items()))

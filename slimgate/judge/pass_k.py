@@ -7,8 +7,8 @@ Of r repeats of a sample of which c are right, the chances without bias are
 Each sample's value is a number between 0 and 1, and their mean is judged as that of any score. A run that
 moves the sample's chance p by a little moves the mean by k p^(k-1) times as much (for pass@k, 1 - p instead
 of p). The estimate is k C(c, k - 1) / C(r - 1, k - 1): for a wrong answer, the chance that k - 1 of the other
-answers are right. A power of c / r contains the answer itself. It is too small if one answer of three
-differs: it passed a drop of pass@3 equal to its budget in 8 % of simulated runs.
+answers are right. k (c / r)^(k-1) would count the answer itself among the others. If one answer of three
+differs, it is too small: a drop of pass@3 equal to its budget passed in 8 % of simulated runs.
 
 Sources: Chen et al. 2021, arXiv 2107.03374 (pass@k); Yao et al. 2024, arXiv 2406.12045 (pass^k).
 """
@@ -56,6 +56,7 @@ def compute_pass_scores(metric: PassMetric, right: Floats, repeats: Floats) -> t
     right, repeats: (samples,) the number of right answers and of all answers; at least k repeats.
     """
     counted = right if metric.kind == "^" else repeats - right
+    # the chance that all k answers are right; for pass@k, that all are wrong
     all_alike = np.ones(len(counted))
     for step in range(metric.k):
         all_alike *= np.maximum(counted - step, 0.0) / (repeats - step)

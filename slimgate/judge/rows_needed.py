@@ -52,10 +52,11 @@ def count_planned_rows(
 
 
 def _count_rows_with_losses(margin: float, discordance: float, two_sided: bool) -> float:
-    """The fewest rows, over k, with which k losses pass and at most k losses are seen 80 % of the time.
+    """The fewest rows with which k losses pass, and at most k losses occur 80 % of the time.
 
-    The number of losses is Poisson with half of the changes as its mean; gains are not counted. If a gain is
-    limited too, at most k losses and at most k gains are each seen 90 % of the time.
+    k is the number of losses that needs fewest rows. Losses are Poisson, with half of the changes as their
+    mean; gains are not counted. If a gain is limited too, at most k losses and at most k gains occur 90 % of
+    the time each.
     """
     from scipy.special import gammaincc, gammaincinv
 

@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from slimgate._system.toml import format_value as quoted
+from slimgate._system.toml import format_value
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.answers import AnswerBudgets, judge_answer_files
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
 from slimgate.logs.find import has_predictions, read_any_log, read_kl_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs
-from slimgate.logs.judged_loads import (
-    judge_load_tests,
-)
+from slimgate.logs.judged_loads import judge_load_tests
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.logs.same_run import LogFiles
@@ -55,7 +53,7 @@ def name_suite_keys(message: str) -> str:
 
     def list_sides(options: re.Match[str]) -> str:
         sides = (side.partition("=") for side in re.findall(_SIDE, options[0]))
-        values = ", ".join(f"{side} = {quoted(value.strip(_QUOTE))}" for side, _, value in sides)
+        values = ", ".join(f"{side} = {format_value(value.strip(_QUOTE))}" for side, _, value in sides)
         return f"[logs] {options[1]} = {{ {values} }}"
 
     message = re.sub(rf"{_START}--allow \w+( --allow \w+)*", list_values, message)

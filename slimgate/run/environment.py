@@ -19,21 +19,45 @@ from slimgate.plugins.loading import load_plugins
 from slimgate.record.task import Machine, PeakRates
 from slimgate.run.measure.peak_rates_worker import serve
 
-# For each of the eight figures, four with one thread and four with all threads.
+# The longest time for each of the eight figures: four with one thread, and four with all threads.
 MOST_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0
+CPUS = Path("/sys/devices/system/cpu")
+# Runnable foreign processes for each core: above this, a timed call often has to share its core.
+BUSY = 0.5
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "accelerate",
+    "safetensors",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "pytest",
+    "pytest-benchmark",
+)
+# Packages that read and judge the files of other tools, for which no model is loaded.
+_JUDGING_PACKAGES = ("numpy", "pyarrow", "scipy")
+# Optional packages that quantize models; listed if installed, like the packages of runtimes.
+QUANTIZERS = ("nncf", "torchao")
 
 
 class PeakProbe:
-    """Measures once for each number of threads, on first use."""
+    """Measures the peak rates of the machine, once for each number of threads."""
 
     def __init__(self) -> None:
         self._rates: dict[int, PeakRates] = {}
 
     def measure(self, threads: int, *, max_seconds: float) -> PeakRates:
-        """The rates with one thread and with `threads`. max_seconds: the suite's, for a workload and model.
+        """The rates with one thread and with `threads`.
 
-        Takes twice as long, but two seconds at most, plus the start of a process.
+        max_seconds: as in [measure]. It takes at most twice that time and at most two seconds, in addition to
+        the start of a process.
         """
         if threads not in self._rates:
             self._rates[threads] = _measure_rates(threads, min(MOST_SECONDS, max_seconds / 5))
@@ -67,31 +91,6 @@ def _measure_rates(threads: int, seconds: float) -> PeakRates:
     return PeakRates(**(answer or nothing), measured=format_now())
 
 
-CPUS = Path("/sys/devices/system/cpu")
-# Runnable foreign processes for each core: above this, a timed call often has to share its core.
-BUSY = 0.5
-
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "datasets",
-    "evaluate",
-    "accelerate",
-    "safetensors",
-    "scikit-learn",
-    "numpy",
-    "scipy",
-    "pyarrow",
-    "pytest",
-    "pytest-benchmark",
-)
-# Packages that read and judge the files of other tools, for which no model is loaded.
-_JUDGING_PACKAGES = ("numpy", "pyarrow", "scipy")
-# Optional packages that quantize models; listed if installed, like the packages of runtimes.
-QUANTIZERS = ("nncf", "torchao")
-
-
 def describe_machine(
     *, threads: int, device: str, other_load: float | None = None, loads_models: bool = True
 ) -> Machine:
@@ -117,10 +116,6 @@ def describe_machine(
         libraries=_list_versions() if loads_models else dict(read_versions(_JUDGING_PACKAGES)),
         warnings=[*_describe_load(other_load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
     )
-
-
-def _format_value(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _list_versions() -> dict[str, str | None]:
@@ -151,6 +146,10 @@ def describe_machine_change(earlier: Machine, now: Machine) -> str | None:
         if before != after:
             changes.append(f"{name} {before or 'not installed'} → {after or 'not installed'}")
     return ", ".join(changes) or None
+
+
+def _format_value(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _describe_load(load: float | None) -> Iterator[str]:

@@ -23,7 +23,8 @@ from slimgate.plugins.reader import DOCUMENT, Log, Reader, Row, TaskLog
 _QRELS, _DEPTH, _END, _META = "qrels.tsv", 10, "_predictions.json", "mteb_model_meta"
 # HELM writes a file of this name into the folder of each run.
 _OF_HELM = "display_predictions.json"
-Right = Mapping[str, Mapping[str, float]]
+# query -> right document -> grade
+Grades = Mapping[str, Mapping[str, float]]
 
 
 class Mteb(Reader):
@@ -59,7 +60,7 @@ class Mteb(Reader):
         return Log("mteb", str(path), tasks, next((name for name, _ in models), None), tuple(notes))
 
 
-def _read_right_documents(file: Path) -> Right:
+def _read_right_documents(file: Path) -> Grades:
     """The right documents of each query with their grades."""
     task = file.name.removesuffix(_END)
     places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
@@ -82,7 +83,7 @@ def _read_right_documents(file: Path) -> Right:
     return scores
 
 
-def _read_rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
+def _read_rows(file: Path, subset: str, split: str, right: Grades) -> Iterator[Row]:
     """The queries of a split, and as missing those with right documents that no split of the file has."""
     table = read_object(file)
     answered = {

@@ -111,18 +111,18 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
             with refuse_malformed(f"{file}: line {line} is not a sample of sgl-eval"):
                 name, ending = str(row["id"]), row.get("finish_reason")
                 prompt = convert_to_text(row.get("problem")) or None
-                right = convert_to_text(row["expected_answer"])
+                expected = convert_to_text(row["expected_answer"])
                 failed = ending == "error"
                 yield Row(
                     id=name_further_epoch(name, number),
                     scores={metric: None if failed else row[metric]},
-                    keys=make_keys(prompt=prompt, target=right),
+                    keys=make_keys(prompt=prompt, target=expected),
                     cluster=name if len(files) > 1 else None,
                     error="finish_reason is error" if failed else None,
                     truncated=is_cut_off(ending),
                     prompt=prompt,
                     answer=convert_to_text(row["generation"]),
-                    target=right,
+                    target=expected,
                     answer_tokens=row.get("num_generated_tokens"),
                 )
 

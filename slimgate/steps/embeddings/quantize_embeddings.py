@@ -4,8 +4,8 @@
     { quantize_embeddings = { to = "binary", query = "float" } }    a 32nd
 
 int8: 256 levels between each dimension's lowest and highest value on `calibration` rows. binary: signs, whose
-similarity is the Hamming distance. With query = "float", float queries are compared with stored documents, as
-if every document were rescored. The encoder itself does not change: int8_dynamic and similar steps compress
+similarity is the Hamming distance. With query = "float", queries stay float, as in an index that rescores all
+documents with the float query. The encoder itself does not change: int8_dynamic and similar steps compress
 it. The report's figures have the bytes of an embedding.
 Sources: Jacob et al. 2018, section 2.1; Yamada et al. 2021 (binary passages).
 """

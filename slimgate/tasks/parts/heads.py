@@ -61,7 +61,8 @@ def compute_classifier_inputs(
     """The inputs of `layer` for each row, in the order of the rows: (rows, in_features).
 
     precision: "auto" computes in bfloat16 if models/precision.py allows it. A layer that is applied to
-    every token stays in float32: in bfloat16, several tokens may have equal logits, which hides which counts.
+    every token stays in float32: in bfloat16, several tokens may have equal logits, so the token that counts
+    is not known.
     """
     features_of_batches: list[torch.Tensor] = []
     calls: list[tuple[torch.Tensor, torch.Tensor]] = []  # the input and the output of `layer` in a call

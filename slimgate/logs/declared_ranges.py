@@ -41,10 +41,10 @@ def check_scores(
     unending = ends is not None and not is_bounded_range(ends)
     # without an upper end a bad model may be this far off: it fails, and never passes
     is_ruined = unending and (means[0] > means[1]) == higher_is_better
+    both_means = ("base", scores.base), ("target", scores.target)
     if not is_ruined and has_different_scales(scores.base, scores.target, ends):
         shown = " and ".join(
-            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
-            for who, values in (("base", scores.base), ("target", scores.target))
+            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}" for who, values in both_means
         )
         raise DataError(
             f"{comparison.name}: the logs have scores of two scales ({shown}), so they cannot be compared; "
@@ -53,8 +53,7 @@ def check_scores(
     if ends is None:
         return
     is_pass = PassMetric.parse(comparison.metric) is not None
-    sides = (("base", scores.base), ("target", scores.target)) if is_pass else list_scores(scores)
-    for who, values in sides:
+    for who, values in both_means if is_pass else list_scores(scores):
         outside = find_rows_outside(values, ends)
         if len(outside):
             at = int(outside[0])

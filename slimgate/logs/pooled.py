@@ -28,19 +28,10 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
 
     Raises DataError for scores that are not from 0 to 1, because their mean has no meaning.
     """
-    for comparison in comparisons:
-        if comparison.score_range != SHARE:
-            raise DataError(
-                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they cannot be "
-                f"pooled; leave this comparison out with --metric, or write --range {comparison.metric}=0:1"
-            )
+    _check_ranges(comparisons)
     comparisons = [_join_epochs(part) if part.has_epochs else part for part in comparisons]
     base = np.concatenate([_turn_upwards(comparison, comparison.base) for comparison in comparisons])
     target = np.concatenate([_turn_upwards(comparison, comparison.target) for comparison in comparisons])
-    counts = {
-        key: sum(getattr(comparison.counts, key) for comparison in comparisons)
-        for key in Counts.__annotations__
-    }
     rows = ScoreRows(
         name=POOLED,
         higher_is_better=True,
@@ -58,10 +49,25 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         metric=POOLED,
         judged=judge_scores(replace(rows, score_range=SHARE), budgets.pooled, seed),
         budgets=budgets.pooled,
-        counts=replace(Counts(**counts), judged=len(base)),
+        counts=replace(_add_counts(comparisons), judged=len(base)),
         worse=int((target < base).sum()),
         better=int((target > base).sum()),
     )
+
+
+def _check_ranges(comparisons: Sequence[Comparison]) -> None:
+    for comparison in comparisons:
+        if comparison.score_range != SHARE:
+            raise DataError(
+                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they cannot be "
+                f"pooled; leave this comparison out with --metric, or write --range {comparison.metric}=0:1"
+            )
+
+
+def _add_counts(comparisons: Sequence[Comparison]) -> Counts:
+    """The sum of each count."""
+    names = Counts.__annotations__
+    return Counts(**{name: sum(getattr(part.counts, name) for part in comparisons) for name in names})
 
 
 def _pool_runs(comparisons: Sequence[Comparison]) -> RunScores | None:

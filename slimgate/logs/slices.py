@@ -219,12 +219,7 @@ def check_slices(
                 f"{did_you_mean(name, known)}"
             )
     for limits in budgets.slices:
-        if not any(key.is_matched_by(limits.pattern) for key in comparisons):
-            known = [key.name for key in comparisons]
-            raise SuiteError(
-                f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"; there are '
-                f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.pattern, known)}"
-            )
+        _check_pattern(limits, comparisons)
         if not any(
             part.slice_of and limits.is_on(part.slice_of.field, part.slice_of.value) for part in slices
         ):
@@ -234,6 +229,16 @@ def check_slices(
                 f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.value or '', known)}"
             )
     _check_decide(slices, budgets)
+
+
+def _check_pattern(limits: SliceBudgets, comparisons: Sequence[ComparisonKey]) -> None:
+    """Raises SuiteError for a budget whose pattern matches no comparison."""
+    if not any(key.is_matched_by(limits.pattern) for key in comparisons):
+        known = [key.name for key in comparisons]
+        raise SuiteError(
+            f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"; there are '
+            f"{list_names(known, _MOST_NAMED)}{did_you_mean(limits.pattern, known)}"
+        )
 
 
 def _check_decide(slices: Sequence[Comparison], budgets: LogBudgets) -> None:

@@ -108,15 +108,7 @@ def _is_results_file(path: Path) -> bool:
 def _make_run(path: Path, files: RunFiles) -> Run:
     """The run of one start time. path: the log as the user named it, for messages."""
     results, samples = files.results, files.samples
-    notes: list[str] = []
-    if results is None:
-        notes.append(
-            f"{path}: no results_*.json next to the samples: the direction of metrics, shots, chat "
-            "template, limits and versions are not known, so they were not compared"
-        )
-    elif results.get("n-shot") is None:
-        unknown = "shots" if results.get("versions") else "shots and versions"
-        notes.append(f"{path}: its results file does not say {unknown}")
+    notes = _describe_unknown(path, results)
     names_in_results = {task: task for task in samples}
     counts = (results or {}).get("n-samples")
     unsampled = sorted(set(counts) - set(samples)) if isinstance(counts, dict) else []
@@ -147,6 +139,19 @@ def _make_run(path: Path, files: RunFiles) -> Run:
         problem=None if samples else no_samples,
         environment=_read_environment(results or {}),
     )
+
+
+def _describe_unknown(path: Path, results: JsonObject | None) -> list[str]:
+    """A line if settings are not known, because there are no results or they do not state them."""
+    if results is None:
+        return [
+            f"{path}: no results_*.json next to the samples: the direction of metrics, shots, chat "
+            "template, limits and versions are not known, so they were not compared"
+        ]
+    if results.get("n-shot") is None:
+        unknown = "shots" if results.get("versions") else "shots and versions"
+        return [f"{path}: its results file does not say {unknown}"]
+    return []
 
 
 def _read_model_args(results: JsonObject) -> dict[str, object]:

@@ -47,6 +47,7 @@ class Counts:
     unscored_*: samples of both logs that failed or have no score, in one log or in both.
     not_of_metric: samples that do not have the metric in either log, such as a score of another test; they do
         not count as missing.
+    truncated_*: answers that were cut off; they are judged as they are.
     not_run: samples that the target has not run yet, if its log grows.
     """
 
@@ -57,6 +58,8 @@ class Counts:
     unscored_target: int = 0
     unscored_both: int = 0
     not_of_metric: int = 0
+    truncated_base: int = 0
+    truncated_target: int = 0
     not_run: int = 0
 
     @property
@@ -144,6 +147,8 @@ def _count_samples(paired: PairedTask, no_base: Mask, no_target: Mask, not_of_me
         unscored_target=int((no_target & ~no_base).sum()),
         unscored_both=int((no_base & no_target & ~not_of_metric).sum()),
         not_of_metric=int(not_of_metric.sum()),
+        truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
+        truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
     )
 
 

@@ -280,7 +280,7 @@ def test_answers_that_were_cut_off_are_counted() -> None:
     base = [Row("0", {"em": 1.0}, truncated=True), Row("1", {"em": 1.0}, truncated=True)]
     target = [Row("0", {"em": 1.0}), Row("1", {"em": 1.0}, truncated=True)]
     counts, _, differences = count_pairs(base, target, Rules())
-    assert counts == Counts(2)
+    assert counts == Counts(2, truncated_base=2, truncated_target=1)
     [note] = differences.notes
     assert "2 answers of the base and 1 of the target were cut off at a limit" in note
 

@@ -44,6 +44,7 @@ def test_inspect_counts_grades_and_numbers_and_names_texts() -> None:
     assert match.counts.judged == 12
     assert (match.judged.teacher, match.judged.value) == pytest.approx((11 / 12, 9 / 12))
     assert match.judged.groups == 6
+    assert (match.counts.truncated_base, match.counts.truncated_target) == (1, 1)
     words = "1 answer of the base and 1 of the target were cut off at a limit"
     assert any(words in note for note in verdicts.notes)
     assert (

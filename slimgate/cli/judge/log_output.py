@@ -150,7 +150,8 @@ def _format_totals(verdicts: LogVerdicts) -> str:
         line += " without the lengths of answers"
     missing = sum(row.counts.missing for row in comparisons)
     by_filter = {(row.task, row.filter): row.counts for row in comparisons}
-    cut = [sum(getattr(row, f"truncated_{who}") for row in by_filter.values()) for who in ("base", "target")]
+    rows = by_filter.values()
+    cut = [sum(row.truncated_base for row in rows), sum(row.truncated_target for row in rows)]
     if missing:
         line += f"; {format_count(missing, 'score', 'scores')} missing in one log or both"
     if other := sum(row.counts.not_of_metric for row in comparisons):

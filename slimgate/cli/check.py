@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError, list_names
+
+if TYPE_CHECKING:
+    from slimgate.suite.suite import Suite
 
 DESCRIPTION = """\
 Checks suite files as pytest does before a run: tables, keys, names, options and budgets. Suites of models and
@@ -20,6 +24,8 @@ is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5
+# The source of rows in files.
+_FILES = "files"
 # Folders that pytest does not search either, unless its norecursedirs says otherwise.
 _SKIPPED = frozenset({"build", "dist", "node_modules", "venv"})
 
@@ -37,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="store_true",
-        help="Also check that this machine has the rows with their columns, the model folders, the "
-        "packages and the logs, and that the logs can be compared and fit the budgets",
+        help="Also check that this machine has the rows with their columns, enough of them for the splits, "
+        "the model folders, the packages and the logs, and that the logs can be compared and fit the budgets",
     )
     parser.add_argument(
         "--without-budgets",
@@ -167,8 +173,23 @@ def _check_file(file: Path, *, named: bool, data: bool, without_budgets: bool) -
     # gated = false on every variant is stated on purpose, with its reason
     if not without_budgets and describe_ungated(suite) == NO_BUDGET:
         raise _describe_no_gate(shown)
+    if data and is_complete:
+        _check_rows(suite)
     questions = [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
     return _FileCheck(questions, is_without_data=data and not is_complete)
+
+
+def _check_rows(suite: Suite) -> None:
+    """Cuts the splits of rows in files, as a run does before it loads a model. Raises SlimgateError.
+
+    Other sources may load gigabytes, so they are left to the run.
+    """
+    from slimgate.run.rows import prepare_rows
+    from slimgate.store.store import Store
+
+    if suite.setup.source.name == _FILES:
+        with TemporaryDirectory() as folder:
+            prepare_rows(suite, Store(Path(folder)))
 
 
 def _describe_no_gate(shown: str) -> SuiteError:

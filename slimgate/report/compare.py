@@ -379,12 +379,22 @@ def _list_budget_counts(comparison: Comparison) -> Iterator[str]:
         words = "budget was undecided and fails", "budgets were undecided and fail"
         yield f"{format_count(undecided, *words)} now"
     if comparison.fell:
-        yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} got worse"
+        yield f"{format_count(_count_distinct(comparison.fell), 'metric', 'metrics')} got worse"
     if gone := len(comparison.gates_gone):
         yield f"{format_int(gone)} gated {comparison.other}{' is' if gone == 1 else 's are'} gone"
     if loosened:
         without = f", {format_int(unexplained)} of them without a reason" if unexplained else ""
         yield f"{format_count(loosened, 'budget', 'budgets')} got looser{without}"
+
+
+def _count_distinct(changes: Sequence[tuple[str, MetricChange]]) -> int:
+    """How many metrics moved. Metrics of a model with equal figures and tests have the same scores."""
+    return len(
+        {
+            (model, change.model_dump_json(exclude={"metric"}) if change.interval else change.metric)
+            for model, change in changes
+        }
+    )
 
 
 def _list_variants(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -291,6 +292,24 @@ def test_what_is_on_this_machine_is_checked_on_request(repository: Path, check: 
     assert of_models.startswith("bench/reviews.toml [task.source]")
     assert "rows.csv: no such file" in of_models
     assert of_logs == "bench/logs.toml [logs] base: logs/base: no such file or folder, and no folder logs"
+
+
+def test_too_few_rows_are_found_on_request(repository: Path, check: Check) -> None:
+    """A train file of six rows leaves none for calibration; a run found this, and the check did not."""
+    for name, count in (("train", 6), ("gate", 40)):
+        lines = [f"{name} {k},{('neg', 'pos')[k % 2]}\n" for k in range(count)]
+        (repository / f"bench/{name}.csv").write_text("text,label\n" + "".join(lines), "utf-8")
+    source = 'source = { name = "files", train = "train.csv", gate = "gate.csv" }'
+    suite = repository / "bench/reviews.toml"
+    text = re.sub("(?m)^(source|group|splits) = .*$", "", suite.read_text("utf-8"))
+    text = text.replace("[task]", f"[task]\n{source}")
+    start, end = text.index("[variants"), text.index("[budgets]")
+    text = f"{text[:start]}[variants]\nint8 = {{ steps = [{{ int8_static = {{}} }}] }}\n{text[end:]}"
+    suite.write_text(text, "utf-8")
+    assert check("bench/reviews.toml")[0] == 0
+    code, _, [error] = check("bench/reviews.toml", "--data")
+    assert code == 4
+    assert error.startswith("bench/reviews.toml [task]: int8: step int8_static needs rows of the split cal")
 
 
 def test_what_an_opt_in_suite_needs_is_checked_if_it_is_named(repository: Path, check: Check) -> None:

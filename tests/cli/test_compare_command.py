@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.judge_command import Command
+from support.judge_command import Command, judge_into
 from support.releases import CLASSES, INT8, Model, make_machine, write_release
 
 from slimgate.cli.main import main
@@ -66,6 +66,23 @@ def test_an_edited_record_weakens_the_gate(compare: Command, old: Path, tmp_path
         1,
         True,
     )
+
+
+def test_metrics_with_the_same_scores_got_worse_once(compare: Command, tmp_path: Path) -> None:
+    """Many logs have a score under two names, such as pass and score of promptfoo."""
+    for release, wrong in (("v1", 0), ("v2", 60)):
+        files = []
+        for side, failed in (("base", 0), ("int8", wrong)):
+            rows = [
+                {"id": k, "metric": metric, "score": float(k >= failed * share)}
+                for k in range(400)
+                for metric, share in (("acc", 1), ("acc_norm", 1), ("exact_match", 0.5))
+            ]
+            files.append(tmp_path / f"{side}.jsonl")
+            files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        judge_into(tmp_path / release / "int8", [*files, "--drop-points", 30])
+    _, out, _ = compare(tmp_path / "v1/int8", tmp_path / "v2/int8")
+    assert " · 2 metrics got worse" in out
 
 
 def test_the_text_says_first_what_held_and_fails(compare: Command, old: Path, tmp_path: Path) -> None:

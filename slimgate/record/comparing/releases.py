@@ -167,6 +167,7 @@ def _list_other_differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
     elif old.has_suite_file and old.suite.path != new.suite.path:
         yield f"The records are of two different suites, {old.suite.path} and {new.suite.path}."
     yield from _list_task_changes(old, new)
+    yield from _list_runtime_changes(old, new)
     yield from describe_other_base(old, new)
     if old.slimgate != new.slimgate:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
@@ -190,6 +191,17 @@ def _list_other_differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
     for side, record in (("new", new), ("old", old)):
         if missing := record.verdict.missing:
             yield f"The {side} release is incomplete: {missing} checks of its suite did not run."
+
+
+def _list_runtime_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A line for each variant that is judged in another runtime."""
+    for before, after in list_shared_variants(old, new):
+        was, now = before.artifact, after.artifact
+        if was is not None and now is not None and was.runtime != now.runtime:
+            yield (
+                f"{after.name} was judged in the runtime {was.runtime} and is judged in {now.runtime} now: "
+                "its answers and times depend on the runtime."
+            )
 
 
 def _list_task_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:

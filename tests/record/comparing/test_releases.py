@@ -208,6 +208,19 @@ def _renamed(folder: Path) -> Path:
     return folder
 
 
+def test_another_runtime_of_a_variant_is_noted(tmp_path: Path) -> None:
+    old, new = (write_release(tmp_path / name) for name in ("old", "new"))
+    record = read_record_file(new).record
+    int8 = record.variant("int8")
+    assert int8.artifact is not None
+    moved = int8.model_copy(update={"artifact": int8.artifact.replace(runtime="compiled")})
+    changed = record.model_copy(update={"variants": [record.variants[0], moved]})
+    (new / "run.json").write_text(format_record_json(changed))
+    note = "int8 was judged in the runtime eager and is judged in compiled now: its answers and times depend"
+    assert [line.startswith(note) for line in compare_folders(old, new).notes] == [True]
+    assert compare_folders(old, old).notes == []
+
+
 def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
     stored: StoredRecord = read_record_file(folder)

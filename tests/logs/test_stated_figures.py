@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 from support.judge_command import Judge
 from support.read_logs import assert_refused, read_whole
-from support.tool_logs import OLDER, SCORED, write_json, write_lines
+from support.tool_logs import OLDER, SCORED, TIMED, write_json, write_lines
 
-from slimgate.logs.find import read_log
+from slimgate.errors import DataError
+from slimgate.logs.find import read_any_log, read_log
 
 WRITERS = {**SCORED, **OLDER}
+WRITTEN = Path(__file__).parent / "written_by_tools"
 # The target fails samples 0 to 9, which are the ones that are removed.
 BASE = [1.0] * 35 + [0.0] * 5
 TARGET = [0.0] * 10 + [1.0] * 24 + [0.0] * 6
@@ -119,6 +122,44 @@ def test_a_stated_mean_of_another_run_is_refused(
     [file] = (tmp_path / "log").rglob(pattern)
     change_figure(file, before, after)
     assert_refused(path, "they come from two runs")
+
+
+def test_repetitions_that_were_removed_from_llama_bench_are_refused(tmp_path: Path) -> None:
+    file = TIMED["llama_bench"][1](tmp_path / "log", [100.0] * 30 + [400.0] * 10)
+    read_any_log(file)
+
+    def cut(entries: Any) -> Any:
+        cut_lists = {name: entries[0][name][:-REMOVED] for name in ("samples_ns", "samples_ts")}
+        return [{**entries[0], **cut_lists}]
+
+    edit(file, cut)
+    words = "states a mean of 175 ms, and its 30 repetitions have 100 ms: some are missing"
+    with pytest.raises(DataError, match=words):
+        read_any_log(file)
+
+
+@pytest.mark.parametrize("status", ["successful", "errored"])
+def test_requests_that_were_removed_from_guidellm_are_refused(tmp_path: Path, status: str) -> None:
+    file = tmp_path / "benchmarks.json"
+    shutil.copyfile(WRITTEN / "guidellm/flaky.json", file)
+
+    def state_totals(results: Any) -> Any:
+        for benchmark in results["benchmarks"]:
+            counts = {name: len(part or ()) for name, part in benchmark["requests"].items()}
+            benchmark["metrics"] = {"request_totals": counts}
+        return results
+
+    edit(file, state_totals)
+    read_any_log(file)
+
+    def cut(results: Any) -> Any:
+        for benchmark in results["benchmarks"]:
+            del benchmark["requests"][status][0]
+        return results
+
+    edit(file, cut)
+    with pytest.raises(DataError, match=rf"has \d+ {status} requests, and request_totals says \d+; expected"):
+        read_any_log(file)
 
 
 # What a tool's figures may differ in

@@ -37,6 +37,7 @@ class Guidellm(Reader):
                     f"{path}: two benchmarks of the load {name}; write each run into its own file"
                 )
             _refuse_sample(path, name, benchmark, results)
+            _refuse_missing(path, name, benchmark)
             loads[name] = _make_load_run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
@@ -109,6 +110,21 @@ def _refuse_sample(path: Path, name: str, benchmark: JsonObject, results: JsonOb
             f"{path}: load {name} has a sample of {size} requests of each status, expected all requests; run "
             "guidellm without --sample-requests"
         )
+
+
+def _refuse_missing(path: Path, name: str, benchmark: JsonObject) -> None:
+    """Raises DataError if a load has fewer requests than guidellm counted in its figures.
+
+    The figures leave out the requests of a warm-up, so they may be of fewer requests.
+    """
+    totals = (benchmark.get("metrics") or {}).get("request_totals") or {}
+    for status in ("successful", "errored"):
+        requests, stated = benchmark["requests"].get(status) or (), totals.get(status) or 0
+        if len(requests) < stated:
+            raise DataError(
+                f"{path}: load {name} has {len(requests):,} {status} requests, and request_totals says "
+                f"{stated:,}; expected the file as guidellm writes it"
+            )
 
 
 def _make_load_run(benchmark: JsonObject) -> LoadRun:

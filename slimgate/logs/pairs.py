@@ -140,18 +140,23 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     )
     paired_tasks: list[PairedTask] = []
     for paired in pairs:
-        if paired is None:
-            continue
-        paired = replace(
-            paired,
-            corpus={**tasks[1].corpus, **tasks[0].corpus},
-            known_directions={**tasks[1].known_directions, **tasks[0].known_directions},
-        )
-        if checks is not None:
-            paired = _add_behaviour(paired, tasks, checks, differences.notes)
-        _refuse_unequal_epochs(format_place(name, paired.filter), paired.base, differences)
-        paired_tasks.append(paired)
+        if paired is not None:
+            _refuse_unequal_epochs(format_place(name, paired.filter), paired.base, differences)
+            paired_tasks.append(_add_task_facts(paired, tasks, checks, differences.notes))
     return paired_tasks
+
+
+def _add_task_facts(
+    paired: PairedTask, tasks: tuple[TaskLog, TaskLog], checks: AnswerChecks | None, notes: list[str]
+) -> PairedTask:
+    """Adds what both logs say of the whole task, and the columns of checked answers."""
+    base, target = tasks
+    known = replace(
+        paired,
+        corpus={**target.corpus, **base.corpus},
+        known_directions={**target.known_directions, **base.known_directions},
+    )
+    return known if checks is None else _add_behaviour(known, tasks, checks, notes)
 
 
 def _list_shared_filters(

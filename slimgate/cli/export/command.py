@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.cli.parser import add_model, add_store, choose_store_root
 
 if TYPE_CHECKING:
+    from slimgate.cli.export.folder import Export
     from slimgate.cli.export.forms import Written
 
 DESCRIPTION = """\
@@ -47,19 +49,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import escape_invisible, write_lines
-    from slimgate.cli.export.folder import Export, check_free, write_export
-    from slimgate.cli.export.forms import check_packages
+    from slimgate.cli.export.folder import write_export
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.snippets import describe_servers, find_layout
-    from slimgate.cli.export.stored import (
-        describe_changed_suite,
-        find_artifact,
-        read_gate_rows,
-        read_task_params,
-    )
     from slimgate.record.budgets import clean_reason
+
+    export = _read_export(options)
+    model = export.model
+    obstacle = _describe_obstacle(export)
+    reason = clean_reason(options.reason)
+    if obstacle is not None and reason is None:
+        line = f'slimgate export: {model.name} {obstacle}; say why it is shipped: --reason "…"'
+        sys.stderr.write(f"{escape_invisible(' '.join(line.split()))}\n")
+        return 1
+    shown_reason = reason and (f"{reason} ({model.name} {obstacle})" if obstacle else reason)
+    try:
+        written, comparison = write_export(replace(export, reason=shown_reason), options.folder)
+    except OtherAnswers as error:
+        write_lines(sys.stderr, [f"slimgate export: {error}"])
+        return 1
+    message = _describe_folder(options.folder, model.name, written)
+    write_lines(sys.stdout, filter(None, (message, comparison, describe_servers(find_layout(written)))))
+    return 0
+
+
+def _read_export(options: argparse.Namespace) -> Export:
+    """The model of the run and the store, without a reason. Raises SlimgateError for wrong input."""
+    from slimgate.cli.export.folder import Export, check_free
+    from slimgate.cli.export.forms import check_packages
+    from slimgate.cli.export.stored import find_artifact, read_gate_rows, read_task_params
     from slimgate.record.files import read_record_file
-    from slimgate.record.shipping import describe_shipping_obstacle
 
     record_run = read_record_file(options.record)
     model = record_run.find_model(options.variant)
@@ -68,35 +87,21 @@ def run(options: argparse.Namespace) -> int:
     artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)
     check_packages(artifact, options.format, model.name)
     gate = read_gate_rows(record_run, store)
-    obstacle = (
-        "comes from a record that was edited after slimgate wrote it"
-        if record_run.is_edited
-        else describe_shipping_obstacle(record_run.record, model)
-        or describe_changed_suite(record_run, model, gate)
+    return Export(
+        run=record_run, model=model, artifact=artifact, params=params, form=options.format, gate=gate
     )
-    reason = clean_reason(options.reason)
-    if obstacle is not None and reason is None:
-        line = f'slimgate export: {model.name} {obstacle}; say why it is shipped: --reason "…"'
-        sys.stderr.write(f"{escape_invisible(' '.join(line.split()))}\n")
-        return 1
-    export_reason = reason and (f"{reason} ({model.name} {obstacle})" if obstacle else reason)
-    try:
-        export = Export(
-            run=record_run,
-            model=model,
-            artifact=artifact,
-            params=params,
-            form=options.format,
-            gate=gate,
-            reason=export_reason,
-        )
-        written, comparison = write_export(export, options.folder)
-    except OtherAnswers as error:
-        write_lines(sys.stderr, [f"slimgate export: {error}"])
-        return 1
-    message = _describe_folder(options.folder, model.name, written)
-    write_lines(sys.stdout, filter(None, (message, comparison, describe_servers(find_layout(written)))))
-    return 0
+
+
+def _describe_obstacle(export: Export) -> str | None:
+    """Why the model needs a reason to be exported; None if it needs none."""
+    from slimgate.cli.export.stored import describe_changed_suite
+    from slimgate.record.shipping import describe_shipping_obstacle
+
+    if export.run.is_edited:
+        return "comes from a record that was edited after slimgate wrote it"
+    return describe_shipping_obstacle(export.run.record, export.model) or describe_changed_suite(
+        export.run, export.model, export.gate
+    )
 
 
 def _describe_folder(folder: Path, name: str, written: Written) -> str:

@@ -14,7 +14,8 @@ from slimgate.cli.parser import choose_store_root, parse_positive, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
-    from slimgate.cli.tune.measuring import Trial
+    from slimgate.cli.tune.clock import Clock
+    from slimgate.cli.tune.measuring import Bench, Trial
     from slimgate.cli.tune.search import Chosen, Searched
     from slimgate.run.progress import Watch
     from slimgate.suite.suite import Suite
@@ -79,13 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Searches, writes the suite and prints the result. Raises SlimgateError for wrong input."""
     from slimgate._system.files import write_atomically
-    from slimgate._system.timestamps import format_now
     from slimgate.cli.tune.clock import Clock
-    from slimgate.cli.tune.measuring import Bench
     from slimgate.cli.tune.output import check_free, choose_names, format_tuned_suite
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import choose_trials, holds_by_budget, search
-    from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader
 
@@ -99,16 +97,8 @@ def run(options: argparse.Namespace) -> int:
     clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
-    root = choose_store_root(options).resolve()
     progress = _ProgressLines()
-    bench = Bench(
-        suite,
-        Store(root),
-        clock,
-        device=options.device,
-        duels=Store(root, rebuild=format_now("microseconds")) if options.time_again else None,
-        watch=progress.watch,
-    )
+    bench = _make_bench(options, suite, clock, progress)
     try:
         searched = search(suite, reader, bench, proposer, max_trials=trials, on_trial=progress.print_trial)
     finally:
@@ -121,6 +111,23 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(out.absolute(), text)
     _print_result(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
     return 0 if all(holds_by_budget(chosen, tiers=len(tuning.tiers))) else 1
+
+
+def _make_bench(options: argparse.Namespace, suite: Suite, clock: Clock, progress: _ProgressLines) -> Bench:
+    """The bench on the store of the options; --time-again gives the duels a store without results."""
+    from slimgate._system.timestamps import format_now
+    from slimgate.cli.tune.measuring import Bench
+    from slimgate.store.store import Store
+
+    root = choose_store_root(options).resolve()
+    return Bench(
+        suite,
+        Store(root),
+        clock,
+        device=options.device,
+        duels=Store(root, rebuild=format_now("microseconds")) if options.time_again else None,
+        watch=progress.watch,
+    )
 
 
 def _read_suite(path: Path) -> Suite:

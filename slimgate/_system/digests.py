@@ -125,6 +125,12 @@ def digest_code_parts(module: str) -> dict[str, Any]:
     return {**parts, **({"variables": variables} if variables else {})}
 
 
+def digest_user_code(module: str) -> str:
+    """The digest of the user's modules alone: a new version of slimgate or a package does not change it."""
+    code = digest_code_parts(module)["code"]
+    return digest_json({name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"})
+
+
 @cache
 def _digest_files(module: str, _path: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
     """What files give to `digest_code_parts`, and the user's modules among those that count.

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimgate._system.digests import digest_json, digest_user_code
 from slimgate._system.escape import is_blank
 from slimgate._system.requirements import import_extra
 from slimgate.budgets.base import ANSWER_LENGTH
@@ -50,13 +51,14 @@ class AnswerChecks:
 
     rate_refusal(answer): whether the answer is a refusal, from 0 to 1. refusal_characters: how many
     characters it reads. count_tokens(text): by the tokenizer of this name; None if the user passed no
-    tokenizer.
+    tokenizer. refusals: a digest of the user's patterns or code; None if there are none.
     """
 
     rate_refusal: Callable[[str], float]
     refusal_characters: float
     count_tokens: Callable[[str], int] | None = None
     tokenizer: str | None = None
+    refusals: str | None = None
 
 
 def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = None) -> AnswerChecks:
@@ -74,13 +76,15 @@ def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = Non
     name = None if tokenizer is None else tokenizer.as_posix()
     if refusals is not None and ":" in refusals and not Path(refusals).exists():
         chosen = load_score(refusals, {})
-        return AnswerChecks(lambda answer: chosen.rate(answer, None), inf, count, name)
+        digest = digest_user_code(refusals.partition(":")[0])
+        return AnswerChecks(lambda answer: chosen.rate(answer, None), inf, count, name, digest)
     lines = [] if refusals is None else _read_lines(Path(refusals))
     try:
         patterns = compile_patterns(lines)
     except ValueError as error:
         raise SuiteError(f"{refusals}: {error}") from None
-    return AnswerChecks(partial(is_refusal, patterns=patterns), LOOKED_AT, count, name)
+    digest_of_lines = digest_json(lines) if lines else None
+    return AnswerChecks(partial(is_refusal, patterns=patterns), LOOKED_AT, count, name, digest_of_lines)
 
 
 def _read_lines(path: Path) -> list[str]:

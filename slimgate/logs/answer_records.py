@@ -135,6 +135,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
                 "missing": first.rules.missing,
                 "allow": sorted(first.rules.allow),
                 "analyses": first.rules.analyses,
+                **({} if first.rules.checks is None else {"refusals": first.rules.checks.refusals}),
                 "compared": _list_compared_settings(verdicts),
                 "differences": sorted(set[str]().union(*(judged.accepted for judged in verdicts))),
             },

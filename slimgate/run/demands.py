@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.digests import digest_code_parts, digest_folder, digest_json, file_sha256
+from slimgate._system.digests import digest_folder, digest_user_code, file_sha256
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.comparing.demands import CODE
 from slimgate.record.task import DemandedBudget, DemandedRows, Demands
@@ -103,7 +103,7 @@ def list_settings(suite: Suite) -> dict[str, Any]:
     # Settings name the user's modules as package.module:object.
     named = (*portable.values(), figures)
     names = dict.fromkeys(name for value in named for name in _find_code_names(value))
-    return {**portable, **{f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}}
+    return {**portable, **{f"{CODE}{name}": digest_user_code(name.partition(":")[0]) for name in names}}
 
 
 def _list_fields(table: str, values: BaseModel, declared_by: type[BaseModel]) -> dict[str, Any]:
@@ -145,13 +145,6 @@ def _is_model_file(name: str) -> bool:
 def _digest_files(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
     """Caches the digest, because weights are large. stamps: size and time of each file."""
     return digest_folder(folder, names)
-
-
-def _digest_own_code(module: str) -> str:
-    """The digest of the user's modules alone: a new version of slimgate or a package demands no less."""
-    code = digest_code_parts(module)["code"]
-    user_code = {name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"}
-    return digest_json(user_code)
 
 
 def _find_code_names(value: object) -> Iterator[str]:

@@ -29,10 +29,13 @@ LOGS = "logs."
 _COMPARED, LOADS, _DIFFERENCES = f"{LOGS}compared", f"{LOGS}loads", f"{LOGS}differences"
 CHUNKS = f"{LOGS}number of chunks of "
 REQUESTS = f"{LOGS}requests of "
+REFUSALS = f"{LOGS}refusals"
 BASE_OF_KL = f"{LOGS}base's perplexity in the log of "
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
+# The metric of logs that the patterns of refusals decide.
+_REFUSED = "refused"
 RIGHT_OR_WRONG, NOT_DECLARED = "right or wrong", "not declared"
 _MAX_CHARACTERS = 80
 # Requests of two load tests are alike if their number and mean lengths differ by at most this share.
@@ -192,6 +195,8 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
     if key == _DIFFERENCES:
         more = "; ".join(cut_end(item, _MAX_CHARACTERS) for item in new or () if item not in old)
         return f"the logs of base and target differ in more than before, and allow accepts it: {more}"
+    if key == REFUSALS:
+        return "the patterns or the function that say which answers are refusals have changed"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {format_setting(old)} and is {format_setting(new)}"
@@ -288,6 +293,8 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     if record.task.kind != RECORD_KIND:
         return {}
     limited = list_limited(record)
+    if not any(name.rpartition("/")[2] == _REFUSED for name in limited):
+        settings.pop(REFUSALS, None)
     for comparison in params.get("comparisons", []):
         if comparison["name"] in limited or POOLED in limited:
             settings |= _read_comparison_settings(comparison, params)

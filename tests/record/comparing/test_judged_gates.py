@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,40 @@ def test_more_chunks_runs_or_rows_a_group_are_not_weaker(
     more, fewer, _ = gates[name]
     old, new = judge_into(tmp_path / "old" / "int8", fewer), judge_into(tmp_path / "new" / "int8", more)
     assert compare(old, new).weaker == []
+
+
+def test_other_patterns_of_refusals_weaken_a_gate_on_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that finds no refusal lets any model pass a budget on refusals."""
+    code = "def rate(answer, reference):\n    return 0.0\n\n\nrate.higher_is_better = False\n"
+    (tmp_path / "own_refusals.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "patterns.txt").write_text("^sorry\n", "utf-8")
+    files = []
+    for name in ("base", "int8"):
+        rows = [{"id": k, "score": float(k > 0), "answer": f"answer {k} of {name}"} for k in range(400)]
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    common = [*files, "--higher-is-better", "score", "--answers", "--budgets"]
+    on_refusals = write_budgets(tmp_path / "refused.toml", "refused = { drop_points = 5.0 }")
+    on_scores = write_budgets(tmp_path / "score.toml", "score = { drop_points = 5.0 }")
+    choices = {
+        "own": ["--refusals", "own_refusals:rate"],
+        "file": ["--refusals", tmp_path / "patterns.txt"],
+        "none": [],
+    }
+    records = {
+        (name, budgets): judge_into(tmp_path / name / budgets.stem / "int8", [*common, budgets, *options])
+        for name, options in choices.items()
+        for budgets in (on_refusals, on_scores)
+    }
+    for old, new in permutations(choices, 2):
+        [weakening] = compare(records[old, on_refusals], records[new, on_refusals]).weaker
+        assert weakening.change == (
+            "the patterns or the function that say which answers are refusals have changed"
+        )
+        assert compare(records[old, on_scores], records[new, on_scores]).weaker == []
 
 
 def test_a_kl_log_without_its_base_weakens_the_gate(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import t
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.decision import ALPHA, decide, t_quantile, withhold_budget_pass
+from slimgate.judge.decision import ALPHA, decide, is_at_limit, t_quantile, withhold_budget_pass
 from slimgate.results.base import BudgetFacts, Verdict
 
 
@@ -22,6 +22,18 @@ def test_a_p_value_at_the_level_decides(p_value: float, p_holds: float, verdict:
     judged = decide(QualityBudget("drop_points", 2.0), p_value, p_holds, find_rows=lambda: 7)
     assert judged.verdict is verdict
     assert judged.n_needed == (7 if verdict is Verdict.INCONCLUSIVE else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "equal"),
+    [
+        pytest.param(0.1 + 0.2, 0.3, True, id="rounding"),
+        pytest.param(0.0, 1e-13, True, id="rounding at 0"),
+        pytest.param(0.01, 0.01001, False, id="a thousandth of a point"),
+    ],
+)
+def test_a_value_is_at_a_limit_up_to_rounding(value: float, limit: float, equal: bool) -> None:
+    assert is_at_limit(value, limit) is equal
 
 
 @pytest.mark.parametrize("degrees", [1.0, 1.5, 2.0, 30.0])

@@ -10,11 +10,16 @@ import pytest
 from support.report_sections import NASTY, read_raw_tables, read_rendered_tables, render_report
 from support.sample_record import PASS, make_quality, make_sample_record, make_variant
 
-from slimgate._system.escape import escape, escape_invisible, is_blank, unescape_markdown
+from slimgate._system.escape import cut_end, escape, escape_invisible, is_blank, unescape_markdown
 from slimgate.record.run import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts
 from slimgate.record.task import SplitFacts, SuiteFacts
 from slimgate.report import format_index_report, format_suite_report
 from slimgate.report.pr_comment import format_pr_comment
+
+
+def test_a_long_text_loses_its_end_and_shows_that() -> None:
+    assert cut_end("seven", 5) == "seven"
+    assert cut_end("sevens", 5) == "seve…"
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)

@@ -55,8 +55,8 @@ _DEFAULTS = {
 _MARKDOWN = re.compile(r"^\|\s*model\s*\|.*\|\s*t/s\s*\|\s*$", re.MULTILINE)
 _REMEDY = "run llama-bench -o json"
 _NEEDED = "the time of each repetition"
-# llama-bench cuts off the part of a nanosecond.
-_ROUNDING = 1e-6
+# llama-bench cuts off what is less than a nanosecond.
+_ROUNDING_NS = 1.0
 
 
 class LlamaBench(Reader):
@@ -153,7 +153,7 @@ def _make_load_run(path: Path, name: str, entry: JsonObject) -> LoadRun:
             "expected one of each per repetition"
         )
     stated, mean = entry.get("avg_ns"), fmean(times)
-    if stated is not None and not abs(mean - stated) <= _ROUNDING * stated:  # also if it states NaN
+    if stated is not None and not abs(mean - stated) <= _ROUNDING_NS:  # also if it states NaN
         raise DataError(
             f"{path}: test {name} states a mean of {stated / 1e6:.6g} ms, and its {len(times)} repetitions "
             f"have {mean / 1e6:.6g} ms: some are missing; give the file as llama-bench wrote it"

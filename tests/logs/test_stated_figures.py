@@ -124,7 +124,7 @@ def test_a_stated_mean_of_another_run_is_refused(
     assert_refused(path, "they come from two runs")
 
 
-def test_repetitions_that_were_removed_from_llama_bench_are_refused(tmp_path: Path) -> None:
+def test_repetitions_that_llama_bench_lacks_are_refused(tmp_path: Path) -> None:
     file = TIMED["llama_bench"][1](tmp_path / "log", [100.0] * 30 + [400.0] * 10)
     read_any_log(file)
 
@@ -139,7 +139,7 @@ def test_repetitions_that_were_removed_from_llama_bench_are_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("status", ["successful", "errored"])
-def test_requests_that_were_removed_from_guidellm_are_refused(tmp_path: Path, status: str) -> None:
+def test_requests_that_a_file_of_guidellm_lacks_are_refused(tmp_path: Path, status: str) -> None:
     file = tmp_path / "benchmarks.json"
     shutil.copyfile(WRITTEN / "guidellm/flaky.json", file)
 

@@ -16,6 +16,7 @@ from fixtures.models.building import NEXT_TOKEN, PARAMS, make_tiny_context
 from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.task_rows import TASKS
 from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
+from slimgate import SEQUENCE_CLASSIFIER, Head, load_classifier, load_torch_model
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.saved_files import read_weight_shapes
 from slimgate.plugins.context import BuildContext
@@ -247,3 +248,13 @@ def test_headers_of_safetensors_are_read_and_nothing_else_is(tmp_path: Path) -> 
     assert read_weight_shapes(folder) is None
     (folder / "model.safetensors").unlink()
     assert read_weight_shapes(folder) is None
+
+
+def test_a_new_head_drops_the_problem_type_of_the_old(tmp_path: Path) -> None:
+    """transformers refuses one output for "single_label_classification", which a trained classifier has."""
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    change_config(folder, problem_type="single_label_classification")
+    head = Head(SEQUENCE_CLASSIFIER, ("score",), ordered=False)
+    ref = ModelRef(str(folder), folder, new_head=True)
+    load_classifier(head, ref, make_tiny_context(tmp_path / "rows"), texts=()).model.save(tmp_path / "saved")
+    assert load_torch_model(tmp_path / "saved").network.config.num_labels == 1

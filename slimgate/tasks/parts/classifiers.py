@@ -269,5 +269,5 @@ def _load_headless(head: Head, ref: ModelRef, config: PreTrainedConfig, context:
 def _name_outputs(config: PreTrainedConfig, head: Head) -> None:
     config.id2label = dict(enumerate(head.names))
     config.label2id = {name: i for i, name in enumerate(head.names)}
-    if head.problem_type is not None:
-        config.problem_type = head.problem_type
+    # not that of the head that is replaced: transformers refuses one output for "single_label_classification"
+    config.problem_type = head.problem_type

@@ -148,7 +148,7 @@ def _note_variable(name: object, notes: Mapping[str, set[str]]) -> None:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") in _FOR_CALLERS:
         frame = frame.f_back
-    is_for_user = frame is not None and _is_users_source(frame.f_code.co_filename)
+    is_for_user = frame is not None and is_users_source(frame.f_code.co_filename)
     if not is_for_user or not isinstance(name, str) or name.startswith("PYTEST_") or SECRET.search(name):
         return
     for source in _iter_user_sources(frame):
@@ -158,13 +158,14 @@ def _note_variable(name: object, notes: Mapping[str, set[str]]) -> None:
 def _iter_user_sources(frame: FrameType | None) -> Iterator[str]:
     """The user's source files on the stack. Ends where Python imports a module, whose code counts anyway."""
     while frame is not None and not frame.f_code.co_filename.startswith(_IMPORT):
-        if _is_users_source(frame.f_code.co_filename):
+        if is_users_source(frame.f_code.co_filename):
             yield os.path.abspath(frame.f_code.co_filename)
         frame = frame.f_back
 
 
 @cache
-def _is_users_source(name: str) -> bool:
+def is_users_source(name: str) -> bool:
+    """Whether a file of code is a user's, and not of Python, an installed package or slimgate."""
     return not name.startswith("<") and not os.path.abspath(name).startswith(_list_system_folders())
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from slimgate._system.error_places import format_user_error
 from slimgate._system.names import normalize_group
 from slimgate.errors import DataError
 from slimgate.judge.named_scores import LARGEST_SCORE
@@ -27,12 +28,12 @@ from slimgate.logs.predictions.files import check_id_spellings, format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
-    READ_ERRORS,
     ColumnRows,
     CorpusKind,
     Digest,
     Row,
     TaskLog,
+    is_read_error,
     split_epoch,
 )
 
@@ -323,10 +324,12 @@ def read_samples(
                 )
             by_filter[row.filter].add(row, shown)
             read += 1
-    except READ_ERRORS as error:
-        problem = f"{type(error).__name__}: {error}"
+    except Exception as error:  # a user's reader may raise anything
+        if not is_read_error(error):
+            raise
         raise DataError(
-            f"{shown}: the log does not follow the format of its tool after {read:,} samples ({problem})"
+            f"{shown}: the log does not follow the format of its tool after {read:,} samples: "
+            f"{format_user_error(error)}"
         ) from error
     if not by_filter:
         raise DataError(f"{shown}: no samples, expected at least one")

@@ -10,6 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import get_args
 
+from slimgate._system.error_places import format_user_error
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.row_files import RowFile, read_column_names, require_file_or_folder
 from slimgate.data.text_files import refuse_utf_16
@@ -17,7 +18,7 @@ from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.named_scores import is_range
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import list_installed_plugins, list_known_plugins, list_modules, load
-from slimgate.plugins.reader import READ_ERRORS, CorpusKind, Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import CorpusKind, Log, Reader, Run, TaskLog, is_read_error
 
 _LONGEST_VALUE = 80
 Check = tuple[Callable[[object], bool], str]
@@ -147,9 +148,11 @@ def read_any_log(path: Path, reader_name: str | None = None) -> Log:
         _refuse_other_format(path, reader_name)
     try:
         log = reader.read(path)
-    except READ_ERRORS as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
+    except Exception as error:  # a user's reader may raise anything
+        if not is_read_error(error):
+            raise
+        problem = format_user_error(error)
+        raise DataError(f"{path} does not have the log format of its tool: {problem}") from error
     check_log(path, log)
     return _add_path(log, path)
 

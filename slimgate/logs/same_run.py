@@ -12,7 +12,7 @@ from pathlib import Path
 from slimgate.data.row_files import require_file_or_folder
 from slimgate.errors import DataError
 from slimgate.logs.columns import find_answer_digest
-from slimgate.plugins.reader import READ_ERRORS, Log, Row, TaskLog
+from slimgate.plugins.reader import Log, Row, TaskLog, is_read_error
 
 # The key of what every row has: its id.
 _SAMPLE = ""
@@ -111,7 +111,9 @@ def is_same_run(log: Log, other: Log) -> bool:
         return bool(log.loads)
     try:
         return all(_has_same_answers(task, other.tasks[name]) for name, task in log.tasks.items())
-    except READ_ERRORS:  # the code that judges the rows reports this
+    except Exception as error:  # the code that judges the rows reports an error of the reader
+        if not is_read_error(error):
+            raise
         return False
 
 

@@ -48,7 +48,7 @@ def predict_scores(
         output = predictor.fetch(_forward(predictor, predictor.prepare(batch)))
         if read is not None:
             output = read(output, {**batch, **encoded.extra_arrays(positions)})
-        if np.shape(output)[:1] != (len(positions),):
+        if np.ndim(output) < 2 or len(output) != len(positions):
             raise MeasureError(
                 f"scores have the shape {np.shape(output)} for a batch of {len(positions)} rows, expected "
                 f"({len(positions)}, …), one row of scores for each; see `fetch` of the runtime and "

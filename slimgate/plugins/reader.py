@@ -27,6 +27,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
+from slimgate._system.error_places import has_users_line
+from slimgate.errors import SlimgateError
 from slimgate.plugins.environments import Environment
 
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
@@ -53,6 +55,14 @@ COMPARED_IN_LOADS = (LOAD, PROMPT, ANSWERS, UNFINISHED)
 EMPTY_ANSWER = "an answer of 0 tokens"
 # Errors that a reader may raise if a value of a log has another type than its tool writes.
 READ_ERRORS = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
+
+
+def is_read_error(error: Exception) -> bool:
+    """Whether an error is in READ_ERRORS, or is any other error of a user's reader."""
+    is_of_reader = has_users_line(error) and not isinstance(error, SlimgateError)
+    return isinstance(error, READ_ERRORS) or is_of_reader
+
+
 # How a figure follows from the sums of scores and of sizes: exp(scores / sizes), or scores / sizes.
 CorpusKind = Literal["perplexity", "rate"]
 _EPOCH = " epoch "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from traceback import extract_tb
 
-from slimgate.errors import BuildError, DataError, SlimgateError, format_error
+from slimgate._system.error_places import format_user_error
+from slimgate.errors import BuildError, DataError, SlimgateError
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def explain_plugin_errors(kind: str, name: str) -> Iterator[None]:
     except Exception as error:  # a user's plug-in may raise anything
         if ":" not in name:
             raise
-        raise DataError(f'{kind} "{name}": {format_error(error)} ({format_error_place(error)})') from error
+        raise DataError(f'{kind} "{name}": {format_user_error(error)}') from error
 
 
 @contextmanager
@@ -31,13 +30,7 @@ def explain_step_errors(where: str) -> Iterator[None]:
     except SlimgateError as error:
         raise type(error)(_join_message(where, str(error))) from error
     except Exception as error:  # a user's step may raise anything; the cause stays chained
-        raise BuildError(f"{where}: {format_error(error)}") from error
-
-
-def format_error_place(error: Exception) -> str:
-    """The file and the line that raised an error."""
-    frame = extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise BuildError(f"{where}: {format_user_error(error)}") from error
 
 
 def _join_message(where: str, message: str) -> str:

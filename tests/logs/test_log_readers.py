@@ -305,6 +305,12 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("LogRow(line,", "LogRow(k,", r"x\.own task: .*the id 0 of a row is no text"),
+        ("rows = [", "rows = 1 / 0, [", r"ZeroDivisionError: division by zero \(own_logs.py, line 7\)"),
+        (
+            "lambda: iter(rows)",
+            "lambda: iter(rows[1 / 0])",
+            r"after 0 samples: ZeroDivisionError: .*line 8\)",
+        ),
         ('return Log("own"', 'return ("own"', r"x\.own: its reader returned tuple, expected a slimgate\.Log"),
         ("iter(rows))", 'iter(rows), {"points": "no"})', "higher_is_better of points is 'no', expected True"),
         ("iter(rows))", 'iter(rows), ranges={"points": (9, 0)})', r"range of points is \(9, 0\), expected"),
@@ -347,7 +353,16 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
         ),
     ],
     ids=[
-        *("number-as-id", "no-log", "direction", "range-turned", "range-of-texts", "range-of-one"),
+        *(
+            "number-as-id",
+            "read raises",
+            "rows raise",
+            "no-log",
+            "direction",
+            "range-turned",
+            "range-of-texts",
+            "range-of-one",
+        ),
         *("no-directions", "means", "corpus", "ids", "shown", "name-of-task", "task", "huge-mean"),
         *("tokens", "fields"),
         "epoch-without-cluster",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from slimgate._system.error_places import format_user_error
 from slimgate.budgets.base import Unit
-from slimgate.errors import MeasureError, SlimgateError, format_error
+from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
@@ -193,7 +194,7 @@ def convert_plugin_errors(metric: Metric, field: str) -> Iterator[None]:
     except SlimgateError:
         raise
     except Exception as error:
-        raise MeasureError(f"{metric.name}: its {field} failed: {format_error(error)}") from error
+        raise MeasureError(f"{metric.name}: its {field} failed: {format_user_error(error)}") from error
 
 
 def select_own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:

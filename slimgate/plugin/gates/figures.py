@@ -12,9 +12,10 @@ from statistics import median
 import numpy as np
 import pytest
 
+from slimgate._system.error_places import format_user_error
 from slimgate._system.number_text import format_apart
 from slimgate._system.timestamps import format_now
-from slimgate.errors import MeasureError, SlimgateError, format_error
+from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
 from slimgate.judge.figures import (
     READINGS,
@@ -307,10 +308,10 @@ def _take_reading(plugin: Measurement, name: str, model: BuiltModel, number: int
     try:
         with model.handle.run.watch.stage(stage, still=True):
             value: object = plugin.measure(model)
-    except SlimgateError:
-        raise
+    except SlimgateError as error:
+        raise type(error)(f"{model.name}: measurement {name} failed: {error}") from error
     except Exception as error:  # a user's measurement may raise anything; it becomes one line
-        raise MeasureError(f"{model.name}: measurement {name} failed: {format_error(error)}") from error
+        raise MeasureError(f"{model.name}: measurement {name} failed: {format_user_error(error)}") from error
     figure = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
     if not 0 < figure < inf:
         raise MeasureError(f"{model.name}: measurement {name} gave {value!r}, expected a number above 0")

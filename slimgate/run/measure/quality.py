@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.error_places import format_user_error
 from slimgate._system.number_text import format_percent
 from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
-from slimgate.errors import DataError, MeasureError, SlimgateError, format_error
+from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.predict import predict_by_plan
 from slimgate.outcomes import FAILED, Ints, Outcomes
 from slimgate.plugins.base import Json, Progress, no_progress
@@ -34,7 +35,6 @@ from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.process_state import guard_process_state
 from slimgate.run.rows import check_task
-from slimgate.run.user_errors import format_error_place
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.store import Artifact, Entry, Store
@@ -304,8 +304,8 @@ def _errors_in_one_line(*plugins: str) -> Iterator[None]:
         user_plugins = [name for name in plugins if ":" in name]
         if not user_plugins and not isinstance(error, (RuntimeError, MemoryError)):
             raise
-        where = f" ({format_error_place(error)}; {', '.join(user_plugins)})" if user_plugins else ""
-        raise MeasureError(f"predicting failed: {format_error(error)}{where}") from error
+        names = f"; plug-ins: {', '.join(user_plugins)}" if user_plugins else ""
+        raise MeasureError(f"predicting failed: {format_user_error(error)}{names}") from error
 
 
 def list_texts(table: pa.Table, task: SuiteTask) -> list[str]:

@@ -127,7 +127,7 @@ def test_beside_other_workers_only_what_is_counted_is_measured(tmp_path: Path) -
         ("Zero", "shorter: measurement meter:Zero gave 0, expected a number above 0"),
         ("Text", "shorter: measurement meter:Text gave '3', expected a number above 0"),
         ("Broken", "shorter: measurement meter:Broken failed: AttributeError: 'BuiltModel' object has no"),
-        ("Absent", "this machine has no energy counter"),
+        ("Absent", "shorter: measurement meter:Absent failed: this machine has no energy counter"),
     ],
 )
 def test_a_bad_reading_is_one_line(tmp_path: Path, name: str, message: str) -> None:

@@ -262,7 +262,7 @@ class Reshaped(Tempered):
     [
         (
             "flat",
-            "predicting failed: AxisError: axis 1 is out of bounds.*text_classification.py, line .*:Reshaped",
+            r"scores have the shape \(\d+,\) for a batch of \d+ rows, .*; see `fetch` of the runtime",
         ),
         ("texts", "scores are texts, such as '.*', expected numbers"),
     ],

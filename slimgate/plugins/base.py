@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import numpy.typing as npt
 from pydantic import BaseModel
@@ -28,10 +28,18 @@ class WithParams(ABC, Generic[P]):
     def __init_subclass__(cls, **more: object) -> None:
         super().__init_subclass__(**more)
         for base in cls.__dict__.get("__orig_bases__", ()):
+            if not issubclass(get_origin(base) or object, WithParams):
+                continue
             for parameter in get_args(base):
                 table = parameter.__bound__ if isinstance(parameter, TypeVar) else parameter
-                if isinstance(table, type) and issubclass(table, BaseModel):
-                    cls.Params = Table if table is BaseModel else table  # type: ignore[assignment]
+                if not isinstance(table, type) or table is Any:
+                    continue
+                if not issubclass(table, BaseModel):
+                    raise TypeError(
+                        f"{cls.__name__}: its options are {table.__name__}, which is not a subclass of "
+                        "slimgate.Table"
+                    )
+                cls.Params = Table if table is BaseModel else table  # type: ignore[assignment]
 
 
 Progress = Callable[[str, int, int], None]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.code_reads import watch_reads
 from slimgate._system.digests import list_sources
+from slimgate._system.error_places import format_user_error
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.plugins.module_of import module_of
 
@@ -311,7 +312,7 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
         raise SuiteError(f"{_name_plugin(kind, name)}: {error}") from None
     except Exception as error:  # the user's module may raise anything; it becomes one line
         raise SuiteError(
-            f"{_name_plugin(kind, name)}: importing {module_name} failed: {type(error).__name__}: {error}"
+            f"{_name_plugin(kind, name)}: importing {module_name} failed: {format_user_error(error)}"
         ) from error
 
 

@@ -153,7 +153,7 @@ class Table(BaseModel):
             if key in cls.not_yet:
                 raise PydanticCustomError("not_yet", "{key} is not supported yet", {"key": str(key)})
             if key not in annotations:
-                hint = format_suggestion(str(key), annotations.keys() - cls.not_yet)
+                hint = format_suggestion(str(key), annotations.keys() - cls.not_yet) or "; it has no options"
                 raise PydanticCustomError(
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )

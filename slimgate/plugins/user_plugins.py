@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, create_model
 
+from slimgate._system.error_places import format_user_error
 from slimgate.errors import SuiteError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.measurement import LEAST_ROUNDS, Measurement
@@ -52,20 +53,24 @@ def make_plugin(kind: str, candidate: object) -> Any:
     if isinstance(candidate, ModuleType):
         candidate = getattr(candidate, base.__name__.lower(), candidate)
     if kind == "step" and inspect.isfunction(candidate):
-        return _check_plugin(kind, FunctionStep(candidate))
+        step = FunctionStep(candidate)
+        _check_types(base, step)
+        return _check_plugin(kind, step)
     if base not in WITHOUT_PARAMS:
         _require_params(kind, candidate)
     _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:
         plugin = candidate() if inspect.isclass(candidate) else candidate
     except Exception as error:
-        raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
+        raise SuiteError(f"calling it failed: {format_user_error(error)}") from error
     if base is Reader and not isinstance(plugin, Reader):
         raise SuiteError("it is not a Reader; see Reader in slimgate/plugins/reader.py")
     # a subclass may also lack an attribute, such as the `kinds` of a runtime
     _check_complete(base, [name for name in _list_required_names(base) if not hasattr(plugin, name)])
     if not isinstance(plugin, base):
         plugin = _with_defaults(base, plugin)
+    _check_types(base, plugin)
+    _check_signatures(base, plugin)
     return _check_plugin(kind, plugin)
 
 
@@ -95,6 +100,57 @@ def _list_required_names(base: ABCMeta) -> list[str]:
     """The members of a base class that have no default: attributes, then methods."""
     attributes = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
     return [*attributes, *(name for name in vars(base) if name in base.__abstractmethods__)]
+
+
+def _check_types(base: type, plugin: object) -> None:
+    """Raises SuiteError if a plug-in declares a text in place of a tuple or a set, or no bool as a bool."""
+    for name, declared in base.__annotations__.items():
+        value = getattr(plugin, name)
+        kind = next((kind for kind in (tuple, frozenset) if declared.startswith(f"{kind.__name__}[")), None)
+        if kind and (isinstance(value, str) or not isinstance(value, Collection)):
+            raise SuiteError(f"{name} is {value!r}, expected a {kind.__name__} such as {kind([value])!r}")
+        if declared == "bool" and not isinstance(value, bool):
+            raise SuiteError(f"{name} is {value!r}, expected True or False")
+
+
+def _check_signatures(base: type, plugin: object) -> None:
+    """Raises SuiteError if a method does not accept the arguments that slimgate passes to it."""
+    for name, declared in vars(base).items():
+        if name.startswith("_") or not inspect.isfunction(declared):
+            continue
+        passed = list(inspect.signature(declared).parameters.values())[1:]  # without self
+        method = getattr(plugin, name)
+        function = method.__func__ if inspect.ismethod(method) else method
+        arguments = [parameter.name for parameter in passed if parameter.kind in POSITIONAL]
+        keywords = [parameter.name for parameter in passed if parameter.kind not in POSITIONAL]
+        try:
+            inspect.signature(method).bind(*arguments, **dict.fromkeys(keywords))
+        except TypeError as error:
+            raise SuiteError(
+                f"its method is {name}{_format_names(function)}, expected {name}{_format_names(declared)}"
+            ) from error
+
+
+def check_returned_names(kind: str, plugin: object, params: BaseModel) -> None:
+    """Raises SuiteError if a method that returns names returns a text: its letters would be the names."""
+    for name, declared in vars(BASES[kind]).items():
+        if not inspect.isfunction(declared):
+            continue
+        signature = inspect.signature(declared)
+        takes_options, returns = list(signature.parameters) == ["self", "params"], signature.return_annotation
+        if not takes_options or not returns.startswith("tuple[str, ...]"):
+            continue
+        names = getattr(plugin, name)(params)
+        is_left_out = names is None and returns.endswith("None")
+        if not is_left_out and (isinstance(names, str) or not isinstance(names, Collection)):
+            raise SuiteError(f"its method {name} gave {names!r}, expected a tuple of names")
+
+
+def _format_names(function: Callable[..., object]) -> str:
+    """`(self, params, *, scratch)`: the parameters of a function, without their types."""
+    signature = inspect.signature(function)
+    parameters = [item.replace(annotation=item.empty) for item in signature.parameters.values()]
+    return str(inspect.Signature(parameters))
 
 
 def _with_defaults(base: type, plugin: object) -> Any:
@@ -133,15 +189,7 @@ def _check_measurement(measurement: Any) -> None:
 
 
 def _check_step(step: Any) -> None:
-    """Raises SuiteError if `takes`, `claims` or `reads` of a step have a wrong type or value."""
-    for key, example in (
-        ("takes", 'frozenset({"torch"})'),
-        ("reads", '("train",)'),
-        ("claims", '("smaller",)'),
-    ):
-        value = getattr(step, key)
-        if isinstance(value, str) or not isinstance(value, Collection):
-            raise SuiteError(f"{key} is {value!r}, expected {example}")
+    """Raises SuiteError if `claims` or `reads` of a step have a wrong value."""
     if unknown := [claim for claim in step.claims if claim not in CLAIMS]:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in step.reads:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from slimgate._system.toml import format_toml_key
@@ -174,7 +174,10 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
         state, runtime = walk.find_state(name), suite.model(name).runtime
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
-            raise error_at(loc, f"{runtime.name} cannot execute an artifact of kind {state.kind}")
+            kinds = ", ".join(sorted(runtime.object.kinds))
+            raise error_at(
+                loc, f"{runtime.name} cannot execute an artifact of kind {state.kind}, only of {kinds}"
+            )
         weights = suite.find_weight_format(name)
         if weights is not None and not (runtime.object.unpacks or weights in runtime.object.formats):
             formats = ", ".join(sorted(runtime.object.formats)) or "floating point"
@@ -380,6 +383,11 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
         raise error_at(("task", "source"), str(error)) from None
     if columns is None:
         return
+    if isinstance(columns, str) or not isinstance(columns, Collection):
+        problem = (
+            f"{setup.source.name}: its method columns gave {columns!r}, expected a tuple of names or None"
+        )
+        raise error_at(("task", "source"), problem)
     required = setup.task.object.columns(setup.task.params)
     for column in (*required, *([setup.group] if setup.group else [])):
         if column not in columns:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from slimgate._system.error_places import format_user_error, has_users_line
 from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import choose_thread_count
-from slimgate.errors import MissingExtra, SuiteError, format_suggestion
+from slimgate.errors import MissingExtra, SlimgateError, SuiteError, format_suggestion
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.plugins.loading import import_from, list_known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
+from slimgate.plugins.user_plugins import check_returned_names
 from slimgate.results.checks import TEACHER
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import read_baseline_table, read_family, read_teacher_budgets, resolve_budgets
@@ -176,13 +178,18 @@ class Reader:
         options_loc = loc if params_loc is None else params_loc
         try:
             options = loaded.Params.model_validate(params)
-            return Plugin(str(name), loaded.resolve(options) if kind == "step" else loaded, options)
+            plugin = Plugin(str(name), loaded.resolve(options) if kind == "step" else loaded, options)
+            if ":" in plugin.name and kind in ("step", "task"):
+                check_returned_names(kind, plugin.object, options)
+            return plugin
         except ValidationError as error:
             raise convert_validation_error(error, self.text.shown, self.text.data, options_loc) from None
         except MissingExtra as error:
             raise self.make_error(options_loc, str(error)) from error
-        except Exception as error:  # a user's validator may raise anything
-            raise self.make_error(options_loc, f"{type(error).__name__}: {error}") from error
+        except SuiteError as error:
+            raise self.make_error(loc, f'{kind} "{name}": {error}') from error
+        except Exception as error:  # a user's validator or method may raise anything
+            raise self.make_error(options_loc, format_user_error(error)) from error
 
     def read_task(self) -> TaskSetup:
         """[task]: keys of one task go to its Params, keys of [task.source] to the source's Params."""
@@ -335,5 +342,13 @@ def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True)
     Raises:
         SuiteError: with a line for what is wrong.
     """
+    shown = shown or str(path)
     with import_from(path.absolute().parent):
-        return read_suite(path, shown or str(path), check_data=check_data)
+        try:
+            return read_suite(path, shown, check_data=check_data)
+        except SlimgateError:
+            raise
+        except Exception as error:  # the checks call methods of the user's plug-ins, which may raise anything
+            if not has_users_line(error):
+                raise
+            raise SuiteError(f"{shown}: a plug-in failed: {format_user_error(error)}") from error

@@ -190,8 +190,8 @@ def test_the_key_has_the_code_of_the_functions_module() -> None:
             'reads "gate": gate rows are for verdicts only; expected some of train, calibration, selection, '
             "unlabelled",
         ),
-        ("on_a_string", "reads is 'train', expected (\"train\",)"),
-        ("claiming_a_string", "claims is 'smaller', expected (\"smaller\",)"),
+        ("on_a_string", "reads is 'train', expected a tuple such as ('train',)"),
+        ("claiming_a_string", "claims is 'smaller', expected a tuple such as ('smaller',)"),
     ],
 )
 def test_a_wrong_declaration_is_an_error(name: str, problem: str) -> None:

@@ -78,7 +78,7 @@ def test_a_dotted_name_means_the_users_own(tmp_path: Path, monkeypatch: pytest.M
         "from pydantic import BaseModel\n"
         "class Params(BaseModel): pass\n"
         "kinds = frozenset()\n"
-        "def load(folder, params, *, device, threads): ...\n"
+        "def load(self, folder, params, *, device, threads): ...\n"
         "class Runtime:\n"
         "    Params, kinds, load = Params, kinds, load\n"
     )
@@ -139,6 +139,68 @@ def test_a_subclass_without_a_required_attribute_is_reported(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SuiteError, match=r"it has no kinds; see Runtime in slimgate/plugins/runtime\.py"):
         load("runtime", "loading_kindless:Kindless")
+
+
+PLUGINS = """
+from dataclasses import dataclass
+
+from slimgate import Runtime, Source, Step
+
+class Cut(Step):
+    def apply(self, model, context): ...
+
+class Rows(Source):
+    def columns(self, params): ...
+    def is_real(self, params): ...
+    def digest(self, params): ...
+    def read(self, params): ...
+
+class OfText(Runtime):
+    kinds = "torch"
+    def load(self, folder, params, *, device, threads): ...
+
+class Seeded(Step):
+    stochastic = "no"
+    def apply(self, model, params, context): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "problem"),
+    [
+        (
+            "step",
+            "Cut",
+            "its method is apply(self, model, context), expected apply(self, model, params, context)",
+        ),
+        ("source", "Rows", "its method is read(self, params), expected read(self, params, *, scratch)"),
+        ("runtime", "OfText", "kinds is 'torch', expected a frozenset such as frozenset({'torch'})"),
+        ("step", "Seeded", "stochastic is 'no', expected True or False"),
+    ],
+    ids=["parameters", "keyword", "text for a set", "text for a bool"],
+)
+def test_a_method_or_a_type_that_does_not_fit_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str, problem: str
+) -> None:
+    (tmp_path / "loading_misfits.py").write_text(PLUGINS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SuiteError) as error:
+        load(kind, f"loading_misfits:{name}")
+    assert str(error.value) == f'{kind} "loading_misfits:{name}": {problem}'
+
+
+def test_options_that_are_no_table_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loading_dataclass.py").write_text(
+        "from dataclasses import dataclass\nfrom slimgate import Step\n"
+        "@dataclass\nclass Options:\n    share: float = 0.5\n"
+        "class Cut(Step[Options]):\n    def apply(self, model, params, context): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    problem = (
+        r"Cut: its options are Options, which is not a subclass of slimgate\.Table \(loading_dataclass\.py"
+    )
+    with pytest.raises(SuiteError, match=problem):
+        load("step", "loading_dataclass:Cut")
 
 
 def test_an_object_is_loaded_by_module_and_name() -> None:

@@ -195,6 +195,67 @@ def test_a_users_plug_in_that_is_none_has_its_reason(
     assert error.startswith(f'x.toml [variants.int8] steps[0]: step "{name}": {message}')
 
 
+CALLED = """
+from slimgate import Source, Step, Table, TextClassification
+
+class Failing(Step[Table]):
+    def apply(self, model, params, context): ...
+    def by_processor(self, params): ...
+    def also_reads(self, params):
+        return 1 / 0
+
+class OfOneText(Failing):
+    def also_reads(self, params):
+        return "train"
+
+class OneColumn(TextClassification):
+    def text_columns(self, params):
+        return "text"
+
+class Rows(Source):
+    def columns(self, params):
+        return 1 / 0
+    def is_real(self, params): ...
+    def digest(self, params): ...
+    def read(self, params, *, scratch): ...
+
+class Named(Rows):
+    def columns(self, params):
+        return "text"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Failing",
+            '[variants.int8] steps[0]."NAME": ZeroDivisionError: division by zero (called.py, line 8)',
+        ),
+        ("OfOneText", "[variants.int8] steps[0]: step NAMED: its method also_reads gave 'train', NAMES"),
+        ("OneColumn", "[task]: task NAMED: its method text_columns gave 'text', NAMES"),
+        ("Rows", "a plug-in failed: ZERO (called.py, line 20)"),
+        ("Named", "[task.source]: called:Named: its method columns gave 'text', NAMES or None"),
+    ],
+    ids=["step raises", "step gives a text", "task gives a text", "source raises", "source gives a text"],
+)
+def test_a_users_method_that_fails_in_a_check_is_one_line(
+    bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    (bench / "called.py").write_text(CALLED)
+    monkeypatch.syspath_prepend(bench)
+    places = {"Failing": "int8_dynamic", "OfOneText": "int8_dynamic", "OneColumn": "text_classification"}
+    old = places.get(name, '{ name = "files", path = "rows.csv" }')
+    new = f'{{ name = "called:{name}" }}' if name not in places else f"called:{name}"
+    if places.get(name) == "int8_dynamic":
+        new = f'"{new}"'
+    error = problem(bench, suite_text.replace(old, new))
+    assert old in suite_text
+    message = message.replace("NAMED", f'"called:{name}"').replace("NAMES", "expected a tuple of names")
+    message = message.replace("NAME", f"called:{name}").replace("ZERO", "ZeroDivisionError: division by zero")
+    assert error in (f"x.toml: {message}", f"x.toml {message}")
+
+
 def errors_of_a_run(folder: Path, *arguments: str) -> list[str]:
     """What pytest writes to stderr, after ending with code 4."""
     # pytest-benchmark below 5.3 warns beside xdist

@@ -151,9 +151,13 @@ def guess_texts(columns: Columns, stated: UserColumns, used: Iterable[str]) -> t
     if not candidates and free:
         candidates = [max(free, key=lambda name: free[name].mean_words)]
     if not candidates:
-        raise DataError(
-            f"no column contains text; the columns are {', '.join(columns)}; name the text column with --text"
+        nested = [name for name, column in columns.items() if column.kind == "other"]
+        advice = (
+            f"{nested[0]} has objects or bytes: write each field of an object as a column"
+            if nested
+            else "name the text column with --text"
         )
+        raise DataError(f"no column contains text; the columns are {', '.join(columns)}; {advice}")
     return tuple(candidates)
 
 

@@ -252,3 +252,10 @@ def test_tags_that_are_numbers_want_their_names() -> None:
     with pytest.raises(DataError, match="name them with --names O,B-PER,I-PER"):
         guess(rows, UserColumns(), causal=False)
     assert guess(rows, UserColumns(names=("O", "B-X")), causal=False).options["names"] == ("O", "B-X")
+
+
+def test_columns_of_objects_are_to_be_written_as_columns() -> None:
+    table = pa.table({"doc": [{"text": text} for text in TEXT], "meta": [{"label": name} for name in CLASS]})
+    message = r"columns are doc, meta; doc has objects or bytes: write each field of an object as a column"
+    with pytest.raises(DataError, match=message):
+        guess(table, UserColumns(), causal=False)

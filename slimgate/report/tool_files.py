@@ -178,9 +178,9 @@ def format_tool_files_section(record: RunRecord) -> str:
     return blocks("## Figures", *map(make_tool_files_table, list_variants(record)))
 
 
-def make_tool_files_table(model: VariantRecord) -> str:
-    """One target's table, with its name above and its notes below."""
-    rows = list_figure_rows(model)
+def make_tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
+    """One target's table of at most `limit` lines, with its name above and its notes below."""
+    rows = list_figure_rows(model)[:limit]
     columns = [
         Column(head, [escape(row[head]) for row in rows], right=number > 1)
         for number, head in enumerate(rows[0] if rows else ())

@@ -8,6 +8,7 @@ from support.sample_record import make_sample_record
 
 from slimgate.record.comparing import compare
 from slimgate.record.files import StoredRecord
+from slimgate.record.run import format_record_json
 from slimgate.report import format_suite_report
 from slimgate.report.compare import format_release_comparison
 from slimgate.report.separation import HEADING, format_separation
@@ -87,7 +88,7 @@ def test_what_grew_is_in_percent() -> None:
     assert "worse by 100.0 % [95.0, 105.0]" in text
 
 
-def test_several_builds_are_said_to_be_compared_by_the_first() -> None:
+def test_several_builds_are_said_to_be_compared_by_the_first(tmp_path: Path) -> None:
     words = "compares the builds of the first seed, not the methods"
     sample = make_sample_record(separation=FOUND)
     spread = BuildsFacts(
@@ -106,8 +107,10 @@ def test_several_builds_are_said_to_be_compared_by_the_first() -> None:
     )
     assert words not in format_suite_report(sample)
     assert words in format_suite_report(several)
-    comparison = compare(StoredRecord(Path("a"), sample), StoredRecord(Path("b"), several))
-    assert words in format_release_comparison(comparison)
+    releases = [StoredRecord(tmp_path / name, record) for name, record in (("a", sample), ("b", several))]
+    for file, record in releases:
+        file.write_text(format_record_json(record), "utf-8")
+    assert words in format_release_comparison(compare(*releases))
 
 
 def test_no_pair_no_section() -> None:

@@ -96,7 +96,7 @@ def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
 def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
     record = make_record_of(timed(limits(end=inf)))
     again = RunRecord.model_validate_json(format_record_json(record))
-    assert again == record
+    assert again.model_copy(update={"digest": None}) == record
     p95 = list_budgets(again.variants[1])[1]
     assert p95.measured == "19.0 ms [17.0, –]"
     assert p95.picture is None

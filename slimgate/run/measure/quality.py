@@ -246,6 +246,7 @@ def predict_outcomes(
     predictor = runtime.object.load(
         artifact.folder, runtime.params, device=model.device, threads=suite.threads
     )
+    _check_predictor(predictor, runtime.name)
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
         with _errors_in_one_line(runtime.name, task.name):
@@ -263,6 +264,17 @@ def predict_outcomes(
         )
     _check_rows(outcomes, task.name, encoder)
     return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
+
+
+def _check_predictor(predictor: object, runtime: str) -> None:
+    """Raises MeasureError if a runtime loaded something else than a predictor."""
+    methods = ("prepare", "forward", "fetch", "close")
+    missing = [name for name in methods if not callable(getattr(predictor, name, None))]
+    if missing:
+        raise MeasureError(
+            f"runtime {runtime}: its load gave {type(predictor).__name__} without {', '.join(missing)}; "
+            "see Predictor in slimgate/plugins/models.py"
+        )
 
 
 def _check_finite(scores: npt.NDArray[Any], split: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -272,6 +273,19 @@ def test_a_users_runtime_with_wrong_scores_is_one_line(tmp_path: Path, form: str
     runtime = f'pruned = {{ runtime = {{ name = "{__name__}:Reshaped", form = "{form}" }}, steps'
     run = make_tiny_run(tmp_path, **{PRUNED: runtime})
     with pytest.raises(MeasureError, match=message):
+        run.measure_outcomes("pruned")
+
+
+class Unclosed(Reshaped):
+    def load(self, folder: Path, params: Any, *, device: str, threads: int) -> Any:
+        predictor = super().load(folder, params, device=device, threads=threads)
+        return SimpleNamespace(prepare=predictor.prepare, forward=predictor.forward, fetch=None)
+
+
+def test_a_predictor_that_lacks_methods_is_refused(tmp_path: Path) -> None:
+    runtime = f'pruned = {{ runtime = {{ name = "{__name__}:Unclosed", form = "flat" }}, steps'
+    run = make_tiny_run(tmp_path, **{PRUNED: runtime})
+    with pytest.raises(MeasureError, match="its load gave SimpleNamespace without fetch, close; see"):
         run.measure_outcomes("pruned")
 
 

@@ -130,7 +130,9 @@ def _call_github(method: str, path: str, body: str | None = None) -> Any:
     try:
         done = subprocess.run(command, input=payload, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise GhFailed(f"gh cannot be run: {error.strerror}") from error
+        raise GhFailed(
+            f"gh cannot be run: {error.strerror}; install the GitHub CLI on your own runner"
+        ) from error
     if done.returncode:
         raise GhFailed(done.stderr.strip() or f"gh ended with {done.returncode}")
     try:

@@ -104,7 +104,7 @@ def test_without_gh_it_says_so(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert post(file) == 1
-    assert "gh cannot be run" in capsys.readouterr().out
+    assert "gh cannot be run: No such file or directory; install the GitHub CLI" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

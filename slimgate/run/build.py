@@ -211,7 +211,7 @@ class Builder:
             )
         teachers = self._build_teachers(where, step, parent)
         with explain_step_errors(where):
-            environment = plugin.environment(step.params)
+            environment = contents.read_environment(plugin, step.params)
         precision = getattr(step.params, "precision", None)
         key = keys.make_step_key(
             self._inputs,

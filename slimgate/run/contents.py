@@ -86,6 +86,16 @@ def describe_software() -> dict[str, str | None]:
     }
 
 
+def read_environment(plugin: Any, params: BaseModel) -> Json:
+    """The further inputs that a step or a task declares. Raises TypeError if they are not JSON values."""
+    environment: Json = plugin.environment(params)
+    try:
+        digest_json(environment)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"its environment returned {environment!r}, expected JSON values: {error}") from error
+    return environment
+
+
 def read_variables() -> dict[str, str]:
     """The environment variables that change how libraries compute, if they are set."""
     return {name: os.environ[name] for name in sorted({*ARITHMETIC, *LIMITS}) if os.environ.get(name)}

@@ -108,13 +108,15 @@ def make_task_key(task: SuiteTask) -> Json:
       (Task.environment)
     """
     names = (*list_code_modules("task", task.name, task.object), *task.object.code_modules(task.params))
+    with explain_plugin_errors("task", task.name):
+        environment = contents.read_environment(task.object, task.params)
     return {
         "name": task.name,
         "params": dump_params(task.params),
         "files": contents.digest_option_files(dump_params(task.params)),
         "code": {name: digest_code(name) for name in names},
         "folders": [contents.digest_task_folder(folder) for folder in task.object.folders(task.params)],
-        "environment": task.object.environment(task.params),
+        "environment": environment,
     }
 
 

@@ -60,6 +60,9 @@ class Own:
     stochastic = False
     calls: tuple[str, ...] = ()
 
+    def environment(self, params: Params) -> dict[str, Any]:
+        return {"script": Path("x.py")} if params.value == 6 else {}
+
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         type(self).calls += (f"apply {params.value}",)
         if params.rows:
@@ -534,8 +537,14 @@ def write_variant(value: int, **params: Any) -> str:
             BuildError,
             'own: step tests.run.test_build:Own: context.log["norms"] is not JSON (Object of type Tensor',
         ),
+        (
+            write_variant(6),
+            BuildError,
+            "own: step tests.run.test_build:Own: TypeError: its environment returned {'script': "
+            "PosixPath('x.py')}, expected JSON values",
+        ),
     ],
-    ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher", "log"],
+    ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher", "log", "environment"],
 )
 def test_a_step_that_fails_names_its_variant_and_itself(
     stored: Tiny, variant: str, error: type[SlimgateError], message: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -359,6 +360,19 @@ def test_a_task_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
     check_task(task, run.rows.task)
     with pytest.raises(DataError, match="its environment changed during this run"):
         check_task(task, {**run.rows.task, "environment": {"utils.py": "other"}})
+
+
+def test_a_users_task_whose_environment_is_not_json_is_refused(tmp_path: Path) -> None:
+    task = make_tiny_run(tmp_path).suite.setup.task
+
+    class Dated(type(task.object)):  # type: ignore[misc]
+        def environment(self, _params: object) -> dict[str, object]:
+            return {"folders": {tmp_path}}
+
+    with pytest.raises(
+        DataError, match=r'task "own:dated": TypeError: its environment returned .* JSON values'
+    ):
+        keys.make_task_key(replace(task, name="own:dated", object=Dated()))
 
 
 def test_what_steps_share_depends_on_teacher_task_and_code(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import slimgate
 from slimgate._system.digests import (
     SECRET,
-    digest_code,
     digest_folder,
     digest_json,
     digest_own_code,
@@ -116,12 +115,7 @@ def describe_format(ref: ModelRef, *, fitted: bool) -> Json:
     fitted: a head is fitted on the model, in float32.
     """
     if ref.stored is not None:
-        return {
-            "stored": ref.stored,
-            "dtype": ref.dtype,
-            "readers": dict(read_versions(READERS)),
-            "code": digest_code("slimgate.models.checkpoint"),
-        }
+        return {"stored": ref.stored, "dtype": ref.dtype, "readers": dict(read_versions(READERS))}
     stored = find_main_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
     dtype = ref.dtype or ("float32" if fitted else stored)
     return {} if dtype in (None, "float32") else {"dtype": dtype}

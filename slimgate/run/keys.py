@@ -154,6 +154,8 @@ def make_load_key(
         "precision": precision if fitted else None,
         "format": contents.describe_format(ref, fitted=fitted),
     }
+    if ref.stored is not None:
+        key["format"]["code"] = digest_code("slimgate.models.checkpoint")
     if graph is not None:
         key["graph"] = [ref.kind, digest_code(graph)]
     return key

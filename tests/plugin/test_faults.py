@@ -97,10 +97,11 @@ dying = { steps = [{ "own_steps:Same" = {} }], runtime = { name = "own_faults:Dy
 accuracy = { drop_points = 5.0 }
 """
 
+BROKEN = "broken: step own_faults:Broken: RuntimeError: the wheel came off (own_faults.py, line 23)"
 REASONS = {
-    "broken": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
-    "broken-int8": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
-    "forgetful": "forgetful: step own_faults:Forgetful: out of memory",
+    "broken": BROKEN,
+    "broken-int8": BROKEN,
+    "forgetful": "forgetful: step own_faults:Forgetful: out of memory (own_faults.py, line 42)",
 }
 SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 10 (seconds)"
 

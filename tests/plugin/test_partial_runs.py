@@ -122,7 +122,7 @@ def test_a_teacher_that_cannot_be_built_is_one_line_for_all(benchmarks: Ran) -> 
     text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_steps:Broken" = {} }]\n'
     (benchmarks.folder / "bench/no_teacher.toml").write_text(text)
     ran = run_pytest(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or size", "-q")
-    message = "teacher: step own_steps:Broken: RuntimeError: the wheel came off"
+    message = "teacher: step own_steps:Broken: RuntimeError: the wheel came off (own_steps.py, line 30)"
     assert ran.code == 1
     assert "6 failed" in ran.lines[-1]
     assert ran.record("no_teacher")["verdict"]["messages"] == [message]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 DAMAGED = "test_quality[damaged-accuracy]"
 UNSURE = "test_quality[unsure-accuracy]"
-BROKEN = "broken: step own_steps:Broken: RuntimeError: the wheel came off"
+BROKEN = "broken: step own_steps:Broken: RuntimeError: the wheel came off (own_steps.py, line 30)"
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,9 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
     run = make_tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
     report, _ = do_task(spec_of(run), ModelTask(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert isinstance(report.error, BuildError)
-    assert str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off"
+    assert (
+        str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off (wheels.py, line 3)"
+    )
     assert not report.built
     assert report.log.startswith("the wheel wobbles\n")
     assert "in lose\n" in report.log

@@ -128,7 +128,7 @@ def digest_code_parts(module: str) -> dict[str, Any]:
 def digest_user_code(module: str) -> str:
     """The digest of the user's modules alone: a new version of slimgate or a package does not change it."""
     code = digest_code_parts(module)["code"]
-    return digest_json({name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"})
+    return digest_json({name: part for name, part in code.items() if name.partition(".")[0] != OWN_PACKAGE})
 
 
 @cache

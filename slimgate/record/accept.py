@@ -22,6 +22,7 @@ from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.comparing.metrics import find_wrong_answers
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import (
+    EDITED,
     OUTCOMES,
     RECORD,
     StoredRecord,
@@ -143,7 +144,7 @@ def _without_acceptance(record: RunRecord) -> RunRecord:
 def explain_needed_reason(run: StoredRecord) -> str | None:
     """Why a run needs a reason to be kept: it was edited, fails, or is partial; None if it needs none."""
     if run.is_edited:
-        return "the file was edited after slimgate wrote it"
+        return f"the file {EDITED}"
     verdict = run.record.verdict
     if verdict.status == "FAIL" or is_ended_by_undecided(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"

@@ -18,6 +18,8 @@ from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, is_edited, rea
 from slimgate.results.checks import TEACHER
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
+# What messages say of a record for which `StoredRecord.is_edited` is true.
+EDITED = "was edited after slimgate wrote it"
 # the key of a record's source that has the digests of the logs of the base next to it
 BASE_LOGS = "base_logs"
 # the record of an earlier run, in the folder of a suite that the last run could not judge

@@ -15,7 +15,7 @@ from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.budgets import list_missing_gates
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.weakenings import find_budget_changes, find_weakenings
-from slimgate.record.files import RECORD, StoredRecord, read_run, read_suite_baselines
+from slimgate.record.files import EDITED, RECORD, StoredRecord, read_run, read_suite_baselines
 from slimgate.record.run import RunRecord
 from slimgate.record.task import Demands
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
@@ -200,7 +200,7 @@ def find_newest(source: BaselineSource, suite: str) -> StoredRecord | None:
         raise SuiteError(f"{source.where} {error}{hint}") from error
     if newest is not None and newest.is_edited:
         raise SuiteError(
-            f"{source.where} {newest.file.as_posix()}: the file was edited after slimgate wrote it, so it "
+            f"{source.where} {newest.file.as_posix()}: the file {EDITED}, so it "
             "does not show what that gate demanded; restore it, or keep a new run with slimgate accept"
         )
     return newest

@@ -95,10 +95,11 @@ def _read_export(options: argparse.Namespace) -> Export:
 def _describe_obstacle(export: Export) -> str | None:
     """Why the model needs a reason to be exported; None if it needs none."""
     from slimgate.cli.export.stored import describe_changed_suite
+    from slimgate.record.files import EDITED
     from slimgate.record.shipping import describe_shipping_obstacle
 
     if export.run.is_edited:
-        return "comes from a record that was edited after slimgate wrote it"
+        return f"comes from a record that {EDITED}"
     return describe_shipping_obstacle(export.run.record, export.model) or describe_changed_suite(
         export.run, export.model, export.gate
     )

@@ -40,13 +40,13 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.escape import escape_invisible
     from slimgate.cli.merge.shards import list_failures, merge
     from slimgate.errors import DataError
-    from slimgate.record.files import read_record_file
+    from slimgate.record.files import EDITED, read_record_file
     from slimgate.report.terminal.summary import join_line, list_summary_lines
 
     shards = [read_record_file(path) for path in options.records]
     for shard in shards:
         if shard.is_edited:
-            raise DataError(f"{shard.file}: the file was edited after slimgate wrote it; run the shard again")
+            raise DataError(f"{shard.file}: the file {EDITED}; run the shard again")
     merged = merge(shards, options.out)
     lines = list_summary_lines(merged.record, (options.out / "report.md").as_posix())
     why = list_failures(merged.record)

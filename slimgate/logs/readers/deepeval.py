@@ -32,14 +32,15 @@ class Deepeval(Reader):
         return path.suffix == ".json" and '"testCases"' in read_beginning(path, 20_000)
 
     def read(self, path: Path) -> Log:
-        metrics = _list_metrics(path)
-        samples = _count_cases(path)
+        run = _read_run(path)
+        metrics = _list_metrics(run)
+        samples = _count_cases(run)
         task = TaskLog(
             partial(_read_rows, path),
-            settings={SCORERS: _read_scorers(path)},
+            settings={SCORERS: _read_scorers(run)},
             optional_metrics=True,
             samples=samples,
-            means=_read_means(path, is_complete=samples in (None, len(_read_run(path)["testCases"]))),
+            means=_read_means(path, run, is_complete=samples in (None, len(run["testCases"]))),
             ranges=dict.fromkeys(metrics, (0.0, 1.0)),
             known_directions={f"{name}.success": True for name in metrics},
         )
@@ -61,11 +62,11 @@ def _read_run(path: Path) -> JsonObject:
     return run
 
 
-def _list_metrics(path: Path) -> list[str]:
-    """The names of all metrics; deepeval's scores are from 0 to 1. Raises DataError as `_read_run` does."""
+def _list_metrics(run: JsonObject) -> list[str]:
+    """The names of all metrics; deepeval's scores are from 0 to 1."""
     return [
         name
-        for case in _read_run(path)["testCases"]
+        for case in run["testCases"]
         if isinstance(case, dict)
         for name in _name_metrics(
             [
@@ -77,9 +78,8 @@ def _list_metrics(path: Path) -> list[str]:
     ]
 
 
-def _count_cases(path: Path) -> int | None:
+def _count_cases(run: JsonObject) -> int | None:
     """How many test cases ran, as the run states it; None if it does not. Cases without success count too."""
-    run = _read_run(path)
     cases = run["testCases"]
     counts = [run.get(name) for name in ("testPassed", "testFailed")]
     if not all(isinstance(count, int) for count in counts):
@@ -89,13 +89,12 @@ def _count_cases(path: Path) -> int | None:
     return total if total >= len(cases) else None
 
 
-def _read_means(path: Path, *, is_complete: bool) -> dict[tuple[str, str], float]:
+def _read_means(path: Path, run: JsonObject, *, is_complete: bool) -> dict[tuple[str, str], float]:
     """The mean of each metric that all test cases have, from the run's list of its scores.
 
     is_complete: whether all test cases are there. Then the metrics of each must be there too: raises
     DataError. A run with traces also lists the scores of their spans.
     """
-    run = _read_run(path)
     cases = [case for case in run["testCases"] if isinstance(case, dict)]
     if not is_complete or any(case.get("trace") for case in cases):
         return {}
@@ -119,10 +118,10 @@ def _read_means(path: Path, *, is_complete: bool) -> dict[tuple[str, str], float
     return means
 
 
-def _read_scorers(path: Path) -> dict[str, object]:
+def _read_scorers(run: JsonObject) -> dict[str, object]:
     """The settings of each metric, as `group_by_sample`."""
     settings: dict[str, list[tuple[str, object]]] = {}
-    for at, case in enumerate(_read_run(path)["testCases"]):
+    for at, case in enumerate(run["testCases"]):
         metrics = case.get("metricsData") if isinstance(case, dict) else None
         for metric in metrics or ():
             if isinstance(metric, dict) and "name" in metric:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -181,7 +181,8 @@ def _read_settings(file: Path) -> dict[str, object]:
 
 def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     """The task of a run folder, and notes on statistics that are not judged."""
-    statistics = _find_statistics(file, read_array(file))
+    entries = read_array(file)
+    statistics = _find_statistics(file, entries)
     empty = [name for name in statistics if not statistics[name]]
     scores = [name for name in statistics if statistics[name] and not _NO_QUALITY.fullmatch(name)]
     groups = {
@@ -193,7 +194,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         for why, names in groups.items()
         if names
     ]
-    samples, means = _read_figures(file, frozenset(scores))
+    samples, means = _read_figures(file.with_name(_FIGURES), entries, frozenset(scores))
     log = TaskLog(
         rows=partial(_read_rows, file, frozenset(scores)),
         samples=samples,
@@ -207,16 +208,17 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
     return log, notes
 
 
-def _read_figures(file: Path, names: Collection[str]) -> tuple[int | None, dict[tuple[str, str], float]]:
+def _read_figures(
+    file: Path, entries: Sequence[JsonObject], names: Collection[str]
+) -> tuple[int | None, dict[tuple[str, str], float]]:
     """How many rows each filter has, and the means by filter and statistic, as stats.json states them.
 
-    The number is None if filters have different ones. names: of the statistics that are scores. A mean is
-    left out if it is over parts of a split, or if it weighs the instances by how many values they have.
+    The number is None if filters have different ones. A mean is left out if it is over parts of a split, or
+    if it weighs the instances by how many values they have. entries: of the instances; names: of the
+    statistics that are scores.
     """
-    figures = file.with_name(_FIGURES)
-    if not figures.is_file():
+    if not file.is_file():
         return None, {}
-    entries = list(read_array(file))
     trials = {entry.get("train_trial_index") or 0 for entry in entries}
     weighted = {
         stat["name"]["name"] for entry in entries for stat in entry["stats"] if stat.get("count", 1) > 1
@@ -224,7 +226,7 @@ def _read_figures(file: Path, names: Collection[str]) -> tuple[int | None, dict[
     sizes: Counter[str] = Counter()
     stated: dict[tuple[str, str], set[float]] = {}
     divided: set[tuple[str, str]] = set()
-    for entry in read_array(figures):
+    for entry in read_array(file):
         name, mean = entry["name"], entry.get("mean")
         statistic, perturbation = str(name["name"]), name.get("perturbation") or {}
         if mean is None or perturbation.get("computed_on", _PERTURBED) != _PERTURBED:

@@ -42,7 +42,7 @@ from slimgate.record.comparing.metrics import (
     pair_if_judged,
 )
 from slimgate.record.comparing.separation import compares_first_builds
-from slimgate.record.files import StoredRecord
+from slimgate.record.files import EDITED, StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import RATE_WORDS, Machine
 from slimgate.record.verdicts import Weakening
@@ -93,7 +93,7 @@ def _list_edited(*releases: StoredRecord) -> Iterator[Weakening]:
     """A weakening for each run.json that was edited: nothing in it need be what a run judged."""
     for release in releases:
         if release.is_edited:
-            change = f"{release.file.as_posix()} was edited after slimgate wrote it"
+            change = f"{release.file.as_posix()} {EDITED}"
             yield Weakening(about="settings", change=change)
 
 
